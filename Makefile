@@ -1,0 +1,38 @@
+# `make demo` and `make test` set themselves up: a virtual environment in .venv, with the machine's own torch where its
+# Python has one, else with the package index's. TORCH chooses another build, e.g. make test TORCH="torch==2.13.0".
+PYTHON ?= python3
+TORCH ?= torch
+OUT ?= demo
+BIN := .venv/bin
+
+.PHONY: demo test host-test lint base clean
+
+demo: .venv/ready
+	$(BIN)/anomaly-synthesis demo --out $(OUT)
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/pytest tests/unit tests/nodes
+
+host-test: .venv/ready
+	$(BIN)/pytest -rs tests/host
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+
+# The bundled base, from nothing: weights/README.md tells how long this takes.
+base: .venv/ready
+	$(BIN)/anomaly-synthesis surfaces --out build/surfaces --normals 150 --defects 100
+	$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json
+	$(BIN)/anomaly-synthesis train-base --data build/surfaces --split build/surfaces.json \
+		--autoencoder-steps 2500 --steps 3000 --out build/surfaces.safetensors --resume
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed"'
+	$(PYTHON) -m venv $(if $(shell $(PYTHON) -c 'import torch' 2>/dev/null && echo found),--system-site-packages) .venv
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

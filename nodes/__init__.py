@@ -1,0 +1,13 @@
+"""ComfyUI schemas and glue, one file per menu; the only room that imports ComfyUI."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+
+class AnomalySynthesis(ComfyExtension):
+    """The pack as ComfyUI sees it."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every menu's nodes; the samplers and the compact base have none yet."""
+        return []
