@@ -1,0 +1,1 @@
+"""Solvers in pure torch, one per file."""

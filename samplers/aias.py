@@ -1,0 +1,224 @@
+"""AIAS, FAST's sampler: merged DDPM steps on a strided grid, the background known, the anomaly made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import inf, isinf, log
+
+import torch
+from torch import Tensor
+
+from .noise import ItemNoise, item_seeds
+from .schedule import nearest_timestep
+from .transition import transition
+
+Level = tuple[float, float]  # (alpha, sigma)
+
+
+@torch.no_grad()
+def sample_aias(
+    model: Callable[..., Tensor],
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: dict | None = None,
+    callback: Callable[[dict], None] | None = None,
+    disable: bool | None = None,
+    *,
+    mask: Tensor | None = None,
+    background: Tensor | None = None,
+    foreground: Callable[[Tensor, Tensor], Tensor] | None = None,
+    foreground_mode: str = "x0_blend",
+    foreground_strength: float = 1.0,
+    foreground_until: float = 100,
+    order: int = 1,
+    eta: float = 1.0,
+    variance: float = 0.0,
+    alpha: Callable[[float], float] | None = None,
+    timestep: Callable[[float], float] | None = None,
+    noise_sampler: Callable[[float, float], Tensor] | None = None,
+    seeds: Sequence[int] | None = None,
+    pure_start: bool = False,
+    correct: bool = False,
+) -> Tensor:
+    """Sample along `sigmas` (FAST, Algorithm 3 with the lemma mended); without a mask, ancestral sampling.
+
+    With a mask, every level does: predict x0, replace it outside the mask by the background (STAGE, Eq. 1-6), step
+    to the next level, replace the state where the mask is 0 by the background noised to that level.
+
+    Args:
+        model: model(x, sigma [B], **extra_args) -> clean estimate, after guidance.
+        x: state at sigmas[0], [B, C, h, w]: alpha * background + sigma * noise where a background is kept.
+        sigmas: descending, the last 0; see `grid_sigmas`.
+        extra_args: passed to the model; its "seed", where present, seeds the items (seed + index).
+        callback: called once per level with x, i, sigma, sigma_hat, denoised.
+        disable: accepted for k-diffusion's signature; nothing is printed.
+        mask: [B or 1, 1, h, w] in 0 .. 1; 1 is anomaly. Needs `background`. None samples everywhere.
+        background: clean latent of the normal image, [B or 1, C, h, w].
+        foreground: foreground(x, sigma [B]) -> estimate of the anomaly's clean latent, at most once per level; FARM.
+        foreground_mode: `x0_blend` mixes it into x0 inside the mask; `renoise` noises it to the level and puts it
+            into the state before the model runs (FAST, Eq. 11-12).
+        foreground_strength: share of the foreground in the mask, 0 .. 1; `renoise` knows only 0 and 1.
+        foreground_until: t in 0 .. 999 below which the foreground rests.
+        order: 1, or 2 for an x0 extrapolated from the last two (DPM-Solver++ multistep).
+        eta: 0 deterministic, 1 ancestral.
+        variance: 0 posterior variance, 1 its upper bound; needs eta = 1.
+        alpha: signal scale of a level, alpha(sigma); None is 1 (eps and v models), flow models give 1 - sigma.
+        timestep: t in 0 .. 999 of a sigma; the nearest in the LDM schedule where None.
+        noise_sampler: noise_sampler(sigma_s, sigma_e) -> noise like x, instead of the items' own generators. Per
+            level the transition draws first, the background after it.
+        seeds: one integer per item.
+        pure_start: take the first state as pure noise (alpha 0), as the grid `half` wants it.
+        correct: mend each state inside the mask by the estimate made at it (UniC) before stepping on; eta 0 only.
+
+    Returns:
+        clean latent [B, C, h, w]; equal to the background where the mask is 0.
+
+    Raises:
+        ValueError: an option out of range, mask without background, sizes or counts that differ, values not finite.
+    """
+    extra_args = extra_args or {}
+    levels = _levels(sigmas, alpha)
+    time_of = timestep or nearest_timestep
+    _check(x, levels, mask, background, order, eta, correct)
+    _check_foreground(foreground, foreground_mode, foreground_strength, mask)
+    keep = None if mask is None or bool((mask == 1).all()) else mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
+    if mask is not None:
+        background = background.to(x).expand_as(x)
+    noise = _Noise(x, noise_sampler, item_seeds(x.shape[0], seeds, extra_args.get("seed")), keep)
+    history = _History(order)
+    ones = x.new_ones(x.shape[0])
+    foreground_on = False
+
+    for i, (start, end) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
+        alpha_s, sigma_s = start
+        was_on, foreground_on = foreground_on, _foreground_acts(
+            foreground, foreground_strength, time_of(sigma_s), foreground_until
+        )
+        if foreground_on != was_on:
+            history.forget()
+        f = foreground(x, sigma_s * ones) if foreground_on else None
+        if f is not None and foreground_mode == "renoise":
+            x = torch.lerp(x, alpha_s * f + sigma_s * noise.transition(sigma_s, sigma_s), mask.to(x))
+        if f is not None and _replaces_model(foreground_mode, foreground_strength, mask):
+            x0 = f
+        else:
+            x0 = model(x, sigma_s * ones, **extra_args)
+            if f is not None and foreground_mode == "x0_blend":
+                x0 = torch.lerp(x0, f, foreground_strength * mask.to(x))
+        if keep is not None:
+            x0 = torch.lerp(background, x0, keep)
+        if callback is not None:
+            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
+        if correct and i > pure_start:
+            x = _corrected(x, x0, history, start, keep)
+        signal = 0.0 if pure_start and i == 0 else alpha_s
+        estimate = history.extrapolate(x, x0, start, end)
+        drawn = noise.transition(sigma_s, end[1]) if end[1] > 0 else None
+        x = transition(x, estimate, sigma_s, end[1], drawn, signal, end[0], eta, variance)
+        if keep is not None:
+            known = background if end[1] == 0 else end[0] * background + end[1] * noise.background(sigma_s, end[1])
+            x = torch.where(keep > 0, x, known)
+    return x
+
+
+class _Noise:
+    """Both draws of a level: the transition's, then the background's (only for items that keep a background)."""
+
+    def __init__(self, x: Tensor, sampler: Callable | None, seeds: Sequence[int], keep: Tensor | None):
+        self.sampler = sampler
+        self.items = None if sampler else ItemNoise(x, seeds)
+        self.with_background = None if keep is None else (keep < 1).flatten(1).any(1).tolist()
+
+    def transition(self, sigma_s: float, sigma_e: float) -> Tensor:
+        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items()
+
+    def background(self, sigma_s: float, sigma_e: float) -> Tensor:
+        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items(self.with_background)
+
+
+class _History:
+    """The last estimate, for order 2 and for the corrector."""
+
+    def __init__(self, order: int):
+        self.order = order
+        self.forget()
+
+    def forget(self) -> None:
+        self.x = self.x0 = self.level = None
+
+    def extrapolate(self, x: Tensor, x0: Tensor, start: Level, end: Level) -> Tensor:
+        """x0hat + h / (2 h_prev) (x0hat - x0hat_prev), h in half log-SNR; x0hat where there is no use for it."""
+        previous, level = self.x0, self.level
+        self.x, self.x0, self.level = x, x0, start
+        if self.order == 1 or previous is None or end[1] == 0:
+            return x0
+        h, h_prev = _half_log_snr(end) - _half_log_snr(start), _half_log_snr(start) - _half_log_snr(level)
+        return x0 if isinf(h_prev) else x0 + (h / (2 * h_prev)) * (x0 - previous)
+
+
+def _corrected(x: Tensor, x0: Tensor, history: _History, level: Level, keep: Tensor | None) -> Tensor:
+    """The state again from the last one, with the mean of both estimates: the trapezoid rule in place of Euler's."""
+    if history.x is None:
+        return x
+    k = level[1] / history.level[1]
+    better = k * history.x + (level[0] - k * history.level[0]) * (history.x0 + x0) / 2
+    return better if keep is None else torch.where(keep > 0, better, x)
+
+
+def _half_log_snr(level: Level) -> float:
+    alpha, sigma = level
+    return log(alpha / sigma) if alpha > 0 else -inf
+
+
+def _levels(sigmas: Tensor, alpha: Callable[[float], float] | None) -> list[Level]:
+    """(alpha, sigma) of every level as Python floats, so that the loop never waits for the device."""
+    return [(float(alpha(sigma)) if alpha else 1.0, sigma) for sigma in sigmas.tolist()]
+
+
+def _foreground_acts(foreground: Callable | None, strength: float, t: float, until: float) -> bool:
+    return foreground is not None and strength > 0 and t >= until
+
+
+def _replaces_model(mode: str, strength: float, mask: Tensor) -> bool:
+    """At full strength inside a hard mask, with the background known outside, nothing is left of the model's x0."""
+    return mode == "x0_blend" and strength == 1 and bool(((mask == 0) | (mask == 1)).all())
+
+
+def _check(
+    x: Tensor, levels: list[Level], mask: Tensor | None, background: Tensor | None, order: int, eta: float,
+    correct: bool,
+) -> None:
+    steps = [sigma for _, sigma in levels]
+    if len(steps) < 2 or steps[-1] != 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
+        raise ValueError("AIAS: sigmas must descend strictly and end at 0; take them from AIAS Sigmas.")
+    if order not in (1, 2):
+        raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
+    if correct and eta != 0:
+        raise ValueError(f"AIAS: correct mends a deterministic run, and eta is {eta:g}; set eta to 0.")
+    if not torch.isfinite(x).all():
+        raise ValueError("AIAS: the starting latent holds NaN or infinity; check the VAE and the image that made it.")
+    if mask is None:
+        return
+    if background is None:
+        raise ValueError("AIAS: a mask came without a background; give the normal image's clean latent.")
+    if not torch.isfinite(background).all():
+        raise ValueError("AIAS: the background latent holds NaN or infinity; check the VAE and the normal image.")
+    for name, tensor, channels in (("mask", mask, 1), ("background", background, x.shape[1])):
+        if tensor.shape[0] not in (1, x.shape[0]) or tuple(tensor.shape[1:]) != (channels, *x.shape[2:]):
+            raise ValueError(
+                f"AIAS: the {name} is {tuple(tensor.shape)}; for a latent of {tuple(x.shape)} it must be "
+                f"[{x.shape[0]} or 1, {channels}, {x.shape[2]}, {x.shape[3]}]. Pool pixel masks with Defect Latent."
+            )
+    if not ((mask >= 0) & (mask <= 1)).all():
+        raise ValueError("AIAS: the mask holds NaN or values outside 0 .. 1; scale it so that 1 is anomaly.")
+
+
+def _check_foreground(foreground: Callable | None, mode: str, strength: float, mask: Tensor | None) -> None:
+    if foreground is None:
+        return
+    if mode not in ("x0_blend", "renoise"):
+        raise ValueError(f"AIAS: foreground_mode is {mode!r}; choose x0_blend or renoise.")
+    if not 0 <= strength <= 1 or (mode == "renoise" and strength not in (0, 1)):
+        raise ValueError(f"AIAS: foreground_strength is {strength:g}; x0_blend takes 0 .. 1, renoise 0 or 1.")
+    if mask is None:
+        raise ValueError("AIAS: a foreground came without a mask; connect the mask that it fills.")
