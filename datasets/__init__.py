@@ -1,0 +1,1 @@
+"""Readers, procedural surfaces, group split, masks and writers."""

@@ -1,0 +1,157 @@
+"""Groups of images that show the same part: from a manifest, from file names, or from near-duplicates."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from .mvtec import Sample
+from .pictures import read_picture
+
+_log = logging.getLogger(__name__)
+_THUMBNAIL = 16
+_ROWS = 1024
+
+
+def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column: str = "group") -> dict[str, str]:
+    """Groups from a CSV file with one row per image: {sample name: value of `column`}.
+
+    The CSV's `file` column is matched by its tail `<object>/<part>/<type>/<file name>`.
+    Raises ValueError if a column is missing, an image has no row or an empty group, or two rows disagree.
+    """
+    table = _read_table(Path(csv_path), column)
+    bare = [sample.name for sample in samples if not table.get(_tail(sample))]
+    if bare:
+        raise ValueError(
+            f"{csv_path}: {len(bare)} of {len(samples)} images have no row with a {column!r}: {_few(bare)}; the column "
+            "'file' must end in <object>/<part>/<type>/<file name>; add the rows"
+        )
+    return {sample.name: table[_tail(sample)] for sample in samples}
+
+
+def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]:
+    """Groups from file names: {sample name: first capture group, or whole match, of `regex` searched in the stem}.
+
+    Raises ValueError if the pattern is no regular expression or does not match a file.
+    """
+    try:
+        pattern = re.compile(regex)
+    except re.error as error:
+        raise ValueError(f"group pattern {regex!r}: not a regular expression ({error}); correct it") from error
+    found = {sample.name: pattern.search(sample.image.stem) for sample in samples}
+    groups = {name: match[1 if pattern.groups else 0] for name, match in found.items() if match}
+    bare = [name for name in found if not groups.get(name)]
+    if bare:
+        raise ValueError(
+            f"group pattern {regex!r}: {len(bare)} of {len(found)} files do not match: {_few(bare)}; "
+            "the pattern is searched in the file's name without suffix; widen it"
+        )
+    return groups
+
+
+def groups_from_near_duplicates(samples: Sequence[Sample], distance: float = 0.03) -> dict[str, str]:
+    """Groups of images that look alike: {sample name: name of the group's first image}.
+
+    Two images of one object are alike if 1 - the correlation of their grey 16 x 16 thumbnails is at most `distance`
+    (0 identical, 1 unrelated; blind to brightness and contrast, not to turns or shifts); likeness is passed on from
+    image to image. On magnetic_tile (true groups known) the default finds about half of the pairs of one group: what
+    it finds are repeated exposures, not other views of the same part. Give groups where they are known.
+    Raises ValueError for a distance outside 0..1 or a damaged image.
+    """
+    if not 0 <= distance <= 1:
+        raise ValueError(f"near-duplicate distance {distance}: accepted is 0 (identical) to 1 (unrelated)")
+    groups: dict[str, str] = {}
+    for name in sorted({sample.object for sample in samples}):
+        members = sorted((sample for sample in samples if sample.object == name), key=lambda sample: sample.name)
+        found = _join([sample.name for sample in members], _alike(_thumbnails(members), 1 - distance))
+        _warn_if_lumped(name, found)
+        groups.update(found)
+    return groups
+
+
+def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, str], str]:
+    """Groups from the best source at hand, and a sentence that names it.
+
+    A manifest.csv with the columns file and group, in `root` or its parent, that knows any of the images; else
+    near-duplicates. Raises the errors of groups_from_manifest and groups_from_near_duplicates.
+    """
+    for folder in (Path(root), Path(root).resolve().parent):
+        path = folder / "manifest.csv"
+        if path.is_file() and {"file", "group"} <= set(_columns(path)):
+            table = _read_table(path, "group")
+            if any(_tail(sample) in table for sample in samples):
+                return groups_from_manifest(samples, path), f"column 'group' of {path}"
+    return groups_from_near_duplicates(samples), "near-duplicates (no manifest.csv with a column 'group' found)"
+
+
+def _tail(sample: Sample) -> str:
+    return "/".join((sample.object, *sample.name.split("/")[-3:]))
+
+
+def _columns(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        return next(csv.reader(stream), [])
+
+
+def _read_table(path: Path, column: str) -> dict[str, str]:
+    columns = _columns(path)
+    missing = [name for name in ("file", column) if name not in columns]
+    if missing:
+        raise ValueError(f"{path}: no column {' or '.join(map(repr, missing))}; it has {', '.join(columns) or 'none'}")
+    table: dict[str, str] = {}
+    with path.open(newline="", encoding="utf-8-sig") as stream:
+        for row in csv.DictReader(stream):
+            tail = "/".join((row["file"] or "").replace("\\", "/").split("/")[-4:])
+            group = (row[column] or "").strip()
+            if table.setdefault(tail, group) != group:
+                raise ValueError(f"{path}: {tail} stands in two rows, with {table[tail]!r} and {group!r}; keep one")
+    return table
+
+
+def _thumbnails(samples: Sequence[Sample]) -> torch.Tensor:
+    """[N, 256]: mean 0, length 1 (an even grey image: zeros)."""
+    grey = (read_picture(sample.image).image().mean(dim=0, keepdim=True) for sample in samples)
+    small = torch.stack([F.adaptive_avg_pool2d(image, _THUMBNAIL).flatten() for image in grey])
+    return F.normalize(small - small.mean(dim=1, keepdim=True), dim=1, eps=1e-6)
+
+
+def _alike(thumbnails: torch.Tensor, threshold: float) -> Iterable[tuple[int, int]]:
+    for start in range(0, len(thumbnails), _ROWS):
+        near = thumbnails[start : start + _ROWS] @ thumbnails.T >= threshold - 1e-6
+        yield from ((start + int(i), int(j)) for i, j in near.nonzero() if start + i < j)
+
+
+def _join(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
+    """Union-find; the lower index is the root."""
+    parent = list(range(len(names)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    for i, j in pairs:
+        low, high = sorted((root(i), root(j)))
+        parent[high] = low
+    return {name: names[root(i)] for i, name in enumerate(names)}
+
+
+def _warn_if_lumped(object_name: str, groups: dict[str, str]) -> None:
+    largest = max(Counter(groups.values()).values())
+    if largest > max(10, len(groups) / 3):
+        _log.warning(
+            "%s: %d of %d images look alike and form one group, which cannot be split; if they show different parts, "
+            "give the groups by a manifest or a file name pattern",
+            object_name, largest, len(groups),
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,224 @@
+"""Read and write pictures and masks without changing depth, channels or pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+_DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
+_CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+_SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_ACCEPTED = "8-bit grey, RGB, palette, CMYK (alpha is kept) or 16-bit grey"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as its file stores it.
+
+    pixels: [H, W, C] uint8 or uint16, C 1 (grey) or 3 (RGB).
+    alpha: [H, W] of the same dtype, or None; carried through untouched.
+    Raises ValueError for any other shape or dtype.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        pixels, alpha = self.pixels, self.alpha
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
+            raise ValueError(
+                f"a picture got {pixels.dtype} pixels of shape {list(pixels.shape)}; accepted is uint8 or uint16 of "
+                "shape [H, W, 1] or [H, W, 3]"
+            )
+        if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
+            raise ValueError(
+                f"a picture of shape {list(pixels.shape)}, {pixels.dtype} got alpha of shape {list(alpha.shape)}, "
+                f"{alpha.dtype}; accepted is the same height, width and dtype"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def image(self) -> torch.Tensor:
+        """float32 [3, H, W] in 0..1; grey is repeated over the three channels."""
+        top = np.iinfo(self.pixels.dtype).max
+        values = torch.from_numpy(self.pixels.astype(np.float32) / np.float32(top)).permute(2, 0, 1)
+        return values.expand(3, -1, -1).contiguous()
+
+    def with_pixels(self, pixels: np.ndarray) -> Picture:
+        """The same picture with other pixels ([H, W, C] as above) and this one's alpha."""
+        return replace(self, pixels=pixels)
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Read one image file; 8-bit or 16-bit depth, channels and alpha stay.
+
+    1-bit becomes grey, palette and CMYK become RGB. Of a file with several frames the first is read. EXIF orientation
+    is NOT applied: masks belong to the pixels as stored.
+    Raises ValueError for a damaged file or a kind that would lose depth, OSError if the file cannot be opened.
+    """
+    data = Path(path).read_bytes()
+    image = _decode(data, path)
+    if _has_deep_colour(image, data):
+        raise ValueError(
+            f"{path}: 16-bit colour, which would be cut to 8 bit without a word; accepted is {_ACCEPTED}; "
+            "convert it to 8-bit colour or to 16-bit grey without alpha"
+        )
+    if image.mode in _SIXTEEN:
+        return Picture(_sixteen(image, path)[..., None])
+    if image.mode not in _DIRECT:
+        image = _convert(image, path)
+    elif "transparency" in image.info:
+        image = image.convert(image.mode if _DIRECT[image.mode][1] else image.mode + "A")
+    values = np.array(image)
+    values = values[..., None] if values.ndim == 2 else values
+    if not _DIRECT[image.mode][1]:
+        return Picture(values)
+    return Picture(np.ascontiguousarray(values[..., :-1]), np.ascontiguousarray(values[..., -1]))
+
+
+def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> torch.Tensor:
+    """Read a mask of any mode as bool [H, W]: values above half of the range are defect.
+
+    Of a colour mask the brightest channel counts; transparent pixels are no defect. size: the (height, width) it must
+    have; of: the picture it belongs to, named in the error.
+    Raises ValueError for another size, a damaged file, or values that are not 0 but all below half of the range (a
+    label image); OSError if the file cannot be opened.
+    """
+    image = _decode(Path(path).read_bytes(), path)
+    if size is not None and (image.height, image.width) != tuple(size):
+        picture = "its picture" if of is None else str(of)
+        raise ValueError(
+            f"{path}: the mask is {image.height} x {image.width} (height x width), but {picture} is "
+            f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
+        )
+    values, top = _mask_values(image, path)
+    if 0 < values.max() <= top / 2:
+        raise ValueError(
+            f"{path}: the mask's largest value is {values.max()} of {top}, so no pixel is above half of the range; "
+            f"accepted is 0 for normal and {top} for defect; multiply the labels"
+        )
+    return torch.from_numpy(values > top / 2)
+
+
+def write_picture(path: str | Path, picture: Picture) -> None:
+    """Write a PNG of the picture's depth, channels and alpha, under a temporary name first.
+
+    Raises ValueError for what PNG files written here cannot hold (16-bit colour or 16-bit alpha), OSError naming the
+    path if it cannot be written; neither leaves a file behind.
+    """
+    values = picture.pixels
+    if values.dtype == np.uint16 and (values.shape[2] == 3 or picture.alpha is not None):
+        raise ValueError(f"{path}: 16-bit colour or 16-bit alpha cannot be written; accepted is {_ACCEPTED}")
+    if picture.alpha is not None:
+        values = np.concatenate([values, picture.alpha[..., None]], axis=2)
+    write_atomic(path, _png(values[..., 0] if values.shape[2] == 1 else values))
+
+
+def write_mask(path: str | Path, mask: torch.Tensor | np.ndarray) -> None:
+    """Write a mask [H, W] (bool, or non-zero for defect) as an 8-bit PNG of 0 and 255, under a temporary name first.
+
+    Raises ValueError for another shape, OSError naming the path if it cannot be written.
+    """
+    values = np.asarray(mask.detach().cpu() if isinstance(mask, torch.Tensor) else mask)
+    if values.ndim != 2:
+        raise ValueError(f"{path}: a mask of shape {list(values.shape)}; accepted is [H, W]")
+    write_atomic(path, _png((values != 0).astype(np.uint8) * np.uint8(255)))
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write bytes under a temporary name in the same folder, then rename; OSError names the path, nothing stays behind.
+
+    The temporary name is fixed (".<name>.tmp"), so that a run made again after a kill overwrites what the kill left.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        remove_quietly(temporary)
+        raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+    except BaseException:
+        remove_quietly(temporary)
+        raise
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file if that is possible; used where another error is already on its way."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _decode(data: bytes, path: str | Path) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, struct.error, DecompressionBombError
+        cause = "no image format is recognised" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise ValueError(
+            f"{path}: not a readable image ({cause}; {len(data)} bytes); the file is damaged, cut short or of another "
+            "kind; replace it"
+        ) from error
+    return image
+
+
+def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":  # IHDR: bit depth at byte 24, colour type at 25 (2 RGB, 4 grey + alpha, 6 RGBA)
+        return data[24] == 16 and data[25] in (2, 4, 6)
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, (1,))  # BitsPerSample
+        return len(bits) > 1 and max(bits) > 8
+    return False
+
+
+def _sixteen(image: Image.Image, path: str | Path) -> np.ndarray:
+    values = np.array(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(
+            f"{path}: 32-bit values from {values.min()} to {values.max()}; accepted are 0 to 65535; "
+            "convert it to 16-bit grey"
+        )
+    return values.astype(np.uint16)
+
+
+def _convert(image: Image.Image, path: str | Path) -> Image.Image:
+    if image.mode not in _CONVERTED:
+        raise ValueError(f"{path}: mode {image.mode}; accepted is {_ACCEPTED}; convert it to one of them")
+    target = _CONVERTED[image.mode]
+    if "transparency" in image.info and target in ("L", "RGB"):
+        target += "A"
+    return image.convert(target)
+
+
+def _mask_values(image: Image.Image, path: str | Path) -> tuple[np.ndarray, float]:
+    if image.mode == "F":
+        return np.array(image), 1.0
+    if image.mode in _SIXTEEN:
+        return _sixteen(image, path), 65535
+    if image.mode not in _DIRECT or "transparency" in image.info:
+        image = image.convert("RGBA")
+    values = np.array(image)
+    if values.ndim == 2:
+        return values, 255
+    if not _DIRECT[image.mode][1]:
+        return values.max(axis=2), 255
+    return np.where(values[..., -1] > 127, values[..., :-1].max(axis=2), 0), 255
+
+
+def _png(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+    mode = "I;16" if values.dtype == np.uint16 else modes[1 if values.ndim == 2 else values.shape[2]]
+    raw = np.ascontiguousarray(values, dtype="<u2" if mode == "I;16" else np.uint8).tobytes()
+    Image.frombytes(mode, (values.shape[1], values.shape[0]), raw).save(buffer, "PNG")
+    return buffer.getvalue()

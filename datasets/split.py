@@ -1,0 +1,243 @@
+"""The split into training and held-back images, by whole groups, and its file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from .mvtec import Sample
+from .pictures import write_atomic
+
+_log = logging.getLogger(__name__)
+_FORMAT = {"format": "anomaly_synthesis.split", "version": 1}
+_NO_TRAINING, _NO_HELD_BACK = 100.0, 10.0  # a type left without a side outweighs every deviation from the share
+_ORDERS = 16
+
+Kind = tuple[str, str]  # (object, defect type)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which images train, which are held back, and which serve neither because their group's other images do.
+
+    train, held_back, dropped: sorted image names (posix paths relative to the data's root); groups: {name: group} of
+    all of them; share: the part of every type's defect images meant for training, 0..1; digest: SHA-256 (hex) of all
+    names, the same wherever the folder lies.
+    """
+
+    seed: int
+    share: float
+    train: tuple[str, ...]
+    held_back: tuple[str, ...]
+    dropped: tuple[str, ...]
+    groups: dict[str, str]
+    digest: str
+
+
+def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int = 0, share: float = 1 / 3) -> Split:
+    """Deal whole groups so that about `share` of the defect images of every type train and the rest is held back.
+
+    Every type with two groups or more gets a training and a held-back group; a type with one group trains, with a
+    warning. Images of test/good are held back. Normal images whose group stands on the other side are dropped. Groups
+    of normals alone that hold both train/good and test/good go to one side each, in the proportion of the two.
+    The result depends on names, groups, seed and share only.
+    Raises ValueError for a share outside 0..1, no samples, or an image without a group.
+    """
+    _check_input(samples, groups, share)
+    members: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=lambda sample: sample.name):
+        members[groups[sample.name]].append(sample)
+    draw = random.Random(seed)
+    training = _deal_defects(members, share, draw) | _deal_normals(members, draw)
+    sides: dict[str, list[str]] = {"train": [], "held_back": [], "dropped": []}
+    for group, images in members.items():
+        for sample in images:
+            sides[_side(sample, images, group in training)].append(sample.name)
+    names = {name: groups[name] for name in sorted(sample.name for sample in samples)}
+    parts = {side: tuple(sorted(found)) for side, found in sides.items()}
+    return Split(seed=seed, share=share, **parts, groups=names, digest=_digest(names))
+
+
+def save_split(split: Split, path: str | Path) -> None:
+    """Write split.json, under a temporary name first. Raises OSError naming the path if it cannot be written."""
+    write_atomic(path, (json.dumps({**_FORMAT, **asdict(split)}, indent=2) + "\n").encode())
+
+
+def load_split(path: str | Path) -> Split:
+    """Read split.json. Raises ValueError if it is no split of this version or was altered, OSError if not readable."""
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a JSON file ({error}); make the split again") from error
+    found = {key: stored.get(key) for key in _FORMAT} if isinstance(stored, dict) else None
+    if found != _FORMAT:
+        raise ValueError(f"{path}: got {found}; accepted is {_FORMAT}; make the split again")
+    missing = [field.name for field in fields(Split) if field.name not in stored]
+    if missing:
+        raise ValueError(f"{path}: no {', '.join(missing)}; make the split again")
+    values = {field.name: stored[field.name] for field in fields(Split)}
+    split = Split(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    if split.digest != _digest(split.groups) or set(split.groups) != _names(split):
+        raise ValueError(f"{path}: its names do not fit its digest or its groups, it was altered; make the split again")
+    return split
+
+
+def check_leak(split: Split) -> None:
+    """Raise ValueError if a group stands on both sides, or an image has no group."""
+    bare = sorted(_names(split) - set(split.groups))
+    if bare:
+        raise ValueError(f"split: {len(bare)} images have no group: {_few(bare)}; make the split again")
+    train, held_back = ({split.groups[name] for name in side} for side in (split.train, split.held_back))
+    leaks = sorted(train & held_back)
+    if leaks:
+        raise ValueError(
+            f"split: {len(leaks)} groups stand in train and in held_back: {_few(leaks)}; the held-back images would be "
+            "known from training; make the split again with these groups"
+        )
+
+
+def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
+    """The samples on one side ("train" or "held_back") in their order; `samples` may be a part of the split's data.
+
+    Raises ValueError if an image is not in the split, if the split leaks (check_leak), or for another part.
+    """
+    if part not in ("train", "held_back"):
+        raise ValueError(f"split: part {part!r}; accepted is 'train' or 'held_back'")
+    known = _names(split)
+    given = {sample.name for sample in samples}
+    if given - known:
+        extra, missing = sorted(given - known), sorted(known - given)
+        raise ValueError(
+            f"split: it belongs to other data; {len(extra)} of {len(given)} images here are not in it: {_few(extra)}; "
+            f"{len(missing)} of its {len(known)} are not here: {_few(missing) or 'none'}; give the folder it was made "
+            "from, or make a new split"
+        )
+    check_leak(split)
+    wanted = set(getattr(split, part))
+    return [sample for sample in samples if sample.name in wanted]
+
+
+def _check_input(samples: Sequence[Sample], groups: Mapping[str, str], share: float) -> None:
+    if not 0 < share < 1:
+        raise ValueError(f"split: share {share}; accepted is more than 0 and less than 1 (default 1/3)")
+    if not samples:
+        raise ValueError("split: no images; read a folder that holds some")
+    bare = sorted(sample.name for sample in samples if sample.name not in groups)
+    if bare:
+        raise ValueError(f"split: {len(bare)} of {len(samples)} images have no group: {_few(bare)}; name one for each")
+
+
+def _deal_defects(members: Mapping[str, list[Sample]], share: float, draw: random.Random) -> set[str]:
+    """The groups with defects that train: the best of a few drawn orders."""
+    counts = {group: _kinds(images) for group, images in sorted(members.items())}
+    counts = {group: kinds for group, kinds in counts.items() if kinds}
+    spread = Counter(kind for kinds in counts.values() for kind in kinds)
+    single = {kind for kind in spread if spread[kind] == 1}
+    _warn_single(sorted(single))
+    fixed = [group for group, kinds in counts.items() if single & set(kinds)]
+    free = [group for group in counts if group not in fixed]
+    deals = (_Deal(counts, share, fixed, draw.sample(free, len(free))) for _ in range(_ORDERS))
+    return min(deals, key=_Deal.total_cost).training
+
+
+class _Deal:
+    """One assignment of groups to training: single groups are flipped, in the order given, while that lowers the cost.
+
+    The cost is the sum over types of |training images / images - share|, plus the penalties.
+    """
+
+    def __init__(self, counts: Mapping[str, Counter[Kind]], share: float, fixed: Sequence[str], order: Sequence[str]):
+        self._counts, self._share = counts, share
+        self._total = sum(counts.values(), Counter())
+        self._spread = Counter(kind for kinds in counts.values() for kind in kinds)
+        self._images: Counter[Kind] = Counter()
+        self._groups: Counter[Kind] = Counter()
+        self.training: set[str] = set()
+        for group in fixed:
+            self._flip(group)
+        while any([self._improve(group) for group in order]):  # a list: every group gets its turn
+            pass
+
+    def total_cost(self) -> float:
+        return sum(self._cost(kind) for kind in sorted(self._total))
+
+    def _improve(self, group: str) -> bool:
+        before = sum(self._cost(kind) for kind in self._counts[group])
+        self._flip(group)
+        better = sum(self._cost(kind) for kind in self._counts[group]) < before - 1e-9
+        if not better:
+            self._flip(group)
+        return better
+
+    def _flip(self, group: str) -> None:
+        sign = -1 if group in self.training else 1
+        self.training ^= {group}
+        for kind, number in self._counts[group].items():
+            self._images[kind] += sign * number
+            self._groups[kind] += sign
+
+    def _cost(self, kind: Kind) -> float:
+        groups, spread = self._groups[kind], self._spread[kind]
+        penalty = _NO_TRAINING * (groups == 0) + _NO_HELD_BACK * (groups == spread > 1)
+        return penalty + abs(self._images[kind] / self._total[kind] - self._share)
+
+
+def _deal_normals(members: Mapping[str, list[Sample]], draw: random.Random) -> set[str]:
+    """The groups without defects that train; mixed ones are dealt per object by the proportion of their images."""
+    training, mixed = set(), defaultdict(list)
+    for group, images in sorted(members.items()):
+        parts = {sample.part for sample in images}
+        if any(sample.type != "good" for sample in images) or parts == {"test"}:
+            continue
+        if parts == {"train"}:
+            training.add(group)
+        else:
+            mixed[images[0].object].append(group)
+    for _, names in sorted(mixed.items()):
+        draw.shuffle(names)
+        parts = Counter(sample.part for group in names for sample in members[group])
+        goal, dealt, seen = parts["train"] / sum(parts.values()), 0, 0
+        for group in names:
+            size = len(members[group])
+            seen += size
+            if dealt + size / 2 <= goal * seen:
+                dealt += size
+                training.add(group)
+    return training
+
+
+def _side(sample: Sample, group: Sequence[Sample], trains: bool) -> str:
+    if sample.type != "good" or all(other.type == "good" for other in group):
+        return "train" if trains else "held_back"
+    if (sample.part == "train") == trains:
+        return "train" if trains else "held_back"
+    return "dropped"
+
+
+def _kinds(images: Iterable[Sample]) -> Counter[Kind]:
+    return Counter((sample.object, sample.type) for sample in images if sample.type != "good")
+
+
+def _warn_single(kinds: Iterable[Kind]) -> None:
+    for object_name, type_name in kinds:
+        _log.warning(
+            "split: all %s images of %s are in one group; they train and none is held back", type_name, object_name
+        )
+
+
+def _names(split: Split) -> set[str]:
+    return {*split.train, *split.held_back, *split.dropped}
+
+
+def _digest(names: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,112 @@
+"""Square windows on images of any size: cut at native scale or reduced, never enlarged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .masks import mask_box
+
+CONTEXT, MIN_CONTEXT = 1.0, 16
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of `side` image pixels at (top, left), shown to a model at `resolution` pixels.
+
+    Parts that lie outside the image (it may be smaller than the window) are filled by reflection.
+    """
+
+    top: int
+    left: int
+    side: int
+    resolution: int
+
+    @property
+    def factor(self) -> float:
+        """Reduction: 1 at native scale, 2 where two image pixels become one."""
+        return self.side / self.resolution
+
+
+def context_side(mask: Tensor, resolution: int, context: float = CONTEXT) -> int:
+    """Side in pixels of the square window for a defect: its box and the context around it, at least `resolution`.
+
+    The context on each side is `context` times the box's length along that axis, at least 16 px; the window never
+    grows past the longer side of the image. `mask`: bool [H, W], not empty.
+    """
+    _, _, height, width = mask_box(mask)
+    wanted = max(length + 2 * max(round(context * length), MIN_CONTEXT) for length in (height, width))
+    return max(resolution, min(wanted, max(mask.shape)))
+
+
+def context_window(mask: Tensor, resolution: int, context: float = CONTEXT) -> Window:
+    """The window that synthesis uses for `mask`, bool [H, W]: centred on its box, of `context_side` pixels."""
+    top, left, height, width = mask_box(mask)
+    centre = (top + height / 2, left + width / 2)
+    return place_window(centre, context_side(mask, resolution, context), mask.shape, resolution)
+
+
+def place_window(centre: tuple[float, float], side: int, size: tuple[int, int], resolution: int) -> Window:
+    """The window of `side` pixels nearest to `centre` (row, column) that lies inside an image of `size` (H, W).
+
+    An axis shorter than the window is centred in it.
+    """
+    top, left = (_start(c, side, n) for c, n in zip(centre, size, strict=True))
+    return Window(top, left, side, resolution)
+
+
+def cut_image(image: Tensor, window: Window) -> Tensor:
+    """[C, H, W] -> [C, R, R], reduced by antialiased bilinear sampling where the factor is above 1."""
+    rows, columns = (
+        _reflected(start, window.side, n)
+        for start, n in zip((window.top, window.left), image.shape[1:], strict=True)
+    )
+    crop = image[:, rows][:, :, columns]
+    if window.side == window.resolution:
+        return crop
+    size = (window.resolution, window.resolution)
+    return F.interpolate(crop[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def cut_mask(mask: Tensor, window: Window) -> Tensor:
+    """[H, W] bool -> [R, R] bool. A reduced pixel is set where any of its pixels is; outside the image nothing is."""
+    inside = mask.new_zeros(window.side, window.side)
+    rows, columns = image_part(window, mask.shape)
+    inside[rows[1], columns[1]] = mask[rows[0], columns[0]]
+    if window.side == window.resolution:
+        return inside
+    return F.adaptive_max_pool2d(inside[None].float(), window.resolution)[0] > 0
+
+
+def enlarge(patch: Tensor, window: Window) -> Tensor:
+    """[C, R, R] back to the window's own pixels, [C, side, side], by bicubic interpolation."""
+    if window.side == window.resolution:
+        return patch
+    return F.interpolate(patch[None], (window.side, window.side), mode="bicubic", align_corners=False)[0]
+
+
+def image_part(window: Window, size: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """For rows, then columns: the slice of the image that the window covers, and where it lies in the window."""
+    parts = []
+    for start, length in zip((window.top, window.left), size, strict=True):
+        first, last = max(start, 0), min(start + window.side, length)
+        parts.append((slice(first, last), slice(first - start, last - start)))
+    return parts[0], parts[1]
+
+
+def _start(centre: float, side: int, length: int) -> int:
+    if length <= side:
+        return -((side - length) // 2)
+    return min(max(round(centre - side / 2), 0), length - side)
+
+
+def _reflected(start: int, count: int, length: int) -> Tensor:
+    """Indices start .. start + count - 1 folded back into 0 .. length - 1, the edge pixel not repeated."""
+    if length == 1:
+        return torch.zeros(count, dtype=torch.long)
+    period = 2 * (length - 1)
+    folded = torch.arange(start, start + count) % period
+    return torch.minimum(folded, period - folded)
