@@ -1,0 +1,1 @@
+"""Networks, one per file, and the files that hold them."""

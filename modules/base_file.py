@@ -1,0 +1,82 @@
+"""The file of a compact base: one .safetensors, its configuration and training record in the metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from .compact_ldm import CompactLDM, CompactLDMConfig
+
+FORMAT, VERSION = "anomaly_synthesis.base", 1
+
+
+def save_base(path: str | Path, base: CompactLDM, record: dict) -> None:
+    """Write `base` to `path` (.safetensors), whole or not at all.
+
+    Args:
+        record: JSON-able notes on the training: data, steps, seed, measures. Kept in the metadata.
+    """
+    path = Path(path)
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "config": json.dumps(asdict(base.config)),
+        "record": json.dumps(record),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in base.state_dict().items()}
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        temporary.write_bytes(save(tensors, metadata))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
+    """The model, in evaluation mode on the CPU, and its training record.
+
+    Raises:
+        ValueError: no such file, not a safetensors file (pickles are never opened), or not a compact base.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"Compact LDM: no file {path}; give a .safetensors written by `anomaly-synthesis train-base`.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(
+                    f"Compact LDM: {path.name} is not a compact base (its format is {metadata.get('format')!r}, "
+                    f"wanted {FORMAT!r}); other checkpoints go through ComfyUI's own loaders."
+                )
+            if int(metadata["version"]) > VERSION:
+                raise ValueError(f"Compact LDM: {path.name} has version {metadata['version']}; update this package.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"Compact LDM: {path.name} is no readable safetensors file ({error}); pickled checkpoints are never opened."
+        ) from error
+    base = CompactLDM(_config(json.loads(metadata["config"])))
+    base.load_state_dict(tensors)
+    return base.eval().requires_grad_(False), json.loads(metadata["record"])
+
+
+def file_digest(path: str | Path) -> str:
+    """First 16 hex digits of a file's SHA-256: names the base in manifests and adapters."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16] if hasattr(hashlib, "file_digest") else (
+            hashlib.sha256(file.read()).hexdigest()[:16]
+        )
+
+
+def _config(raw: dict) -> CompactLDMConfig:
+    raw["labels"] = tuple(tuple(label) for label in raw["labels"])
+    for name in ("autoencoder_widths", "unet_widths"):
+        raw[name] = tuple(raw[name])
+    return CompactLDMConfig(**raw)

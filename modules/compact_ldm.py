@@ -1,0 +1,104 @@
+"""The compact LDM: a base model that trains on a CPU in minutes and serves both papers.
+
+One model is the papers' unconditional LDM (no mask, no background given) and a mask-aware one (both given), since
+each of its inputs is dropped at random in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..samplers.schedule import alphas_cumprod, nearest_timestep
+from .autoencoder import Autoencoder
+from .unet import UNet
+
+NORMAL = "good"
+
+
+@dataclass(frozen=True)
+class CompactLDMConfig:
+    """What rebuilds the networks.
+
+    labels: (object, type) rows of the token table; type "good" is an object's normal token.
+    resolution: side of the square crops that it was trained on, pixels.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    resolution: int = 128
+    latent_channels: int = 4
+    autoencoder_widths: tuple[int, int] = (32, 80)
+    unet_widths: tuple[int, ...] = (64, 96, 128)
+    tokens: int = 4
+    token_channels: int = 128
+
+
+class CompactLDM(nn.Module):
+    """Autoencoder, UNet and token table. Latents are normalised to unit variance per channel."""
+
+    def __init__(self, config: CompactLDMConfig):
+        super().__init__()
+        self.config = config
+        self.autoencoder = Autoencoder(config.latent_channels, config.autoencoder_widths)
+        self.unet = UNet(config.latent_channels, config.unet_widths, config.token_channels)
+        # The last row is the unconditional token of classifier-free guidance.
+        rows = len(config.labels) + 1
+        self.tokens = nn.Parameter(torch.randn(rows, config.tokens, config.token_channels))
+        self.register_buffer("latent_mean", torch.zeros(1, config.latent_channels, 1, 1))
+        self.register_buffer("latent_std", torch.ones(1, config.latent_channels, 1, 1))
+        self.register_buffer("abar", alphas_cumprod().float(), persistent=False)
+
+    @property
+    def unconditional(self) -> int:
+        """Row of the unconditional token."""
+        return len(self.config.labels)
+
+    def label(self, object: str, type: str) -> int:
+        """Row of a type's tokens. Raises ValueError with the known types where the base was not trained on it."""
+        if (object, type) not in self.config.labels:
+            known = ", ".join(f"{o}/{t}" for o, t in self.config.labels)
+            raise ValueError(f"Compact LDM: no tokens for {object}/{type}; this base knows {known}.")
+        return self.config.labels.index((object, type))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Latent [B, C, H/4, W/4] of an image [B, 3, H, W] in 0 .. 1, H and W multiples of 4."""
+        return (self.autoencoder.encode(2 * image - 1)[0] - self.latent_mean) / self.latent_std
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Image [B, 3, H, W] in 0 .. 1."""
+        return (self.autoencoder.decode(latent * self.latent_std + self.latent_mean) / 2 + 0.5).clamp(0, 1)
+
+    def denoiser(
+        self,
+        labels: Sequence[int],
+        mask: Tensor | None = None,
+        background: Tensor | None = None,
+        guidance: float = 1.0,
+    ) -> Callable[..., Tensor]:
+        """model(x, sigma, **_) -> x0 estimate for a batch, as k-diffusion and ComfyUI call it (VE state).
+
+        Args:
+            labels: token row per item.
+            mask: [B, 1, h, w]; None runs the unconditional LDM of the papers.
+            background: clean latent [B, C, h, w], read outside the mask only.
+            guidance: 1 is the conditional model alone; w gives uncond + w (cond - uncond).
+        """
+        told = None if mask is None or background is None else background * (1 - mask)
+        cond = self.tokens[list(labels)]
+        uncond = self.tokens[[self.unconditional] * len(labels)]
+
+        def model(x: Tensor, sigma: Tensor, **_) -> Tensor:
+            t = torch.full((x.shape[0],), nearest_timestep(float(sigma[0])), device=x.device)
+            spread = sigma.view(-1, 1, 1, 1)
+            x_vp = x / (1 + spread**2).sqrt()
+            v = self.unet(x_vp, t, cond, mask, told)
+            if guidance != 1:
+                v_uncond = self.unet(x_vp, t, uncond, mask, told)
+                v = v_uncond + guidance * (v - v_uncond)
+            # v = sqrt(abar) eps - sqrt(1 - abar) x0, so x0 = sqrt(abar) x_vp - sqrt(1 - abar) v.
+            return (x_vp - spread * v) / (1 + spread**2).sqrt()
+
+        return model

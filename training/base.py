@@ -1,0 +1,196 @@
+"""Training of the compact LDM: the autoencoder first, then the UNet and the tokens on its latents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..datasets.masks import latent_mask
+from ..datasets.mvtec import Sample
+from ..modules.autoencoder import kl_divergence, reparameterise
+from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
+from .crops import Batch, Crops
+from .loop import Report, train
+
+KL_WEIGHT = 3e-4
+PRECISIONS = ("auto", "fp32", "bf16")
+DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
+
+
+@dataclass(frozen=True)
+class BaseTraining:
+    """Settings of a base.
+
+    resolution: side of the crops in pixels, a multiple of 16; autoencoder_steps, steps: optimiser steps of the two
+    phases; batch: crops per step; learning_rate: peak of both phases; precision: `auto` is bf16 on a GPU and fp32 on a
+    CPU, where `bf16` pays only on processors that multiply it natively.
+    """
+
+    resolution: int = 128
+    autoencoder_steps: int = 4000
+    steps: int = 6000
+    batch: int = 16
+    learning_rate: float = 5e-4
+    seed: int = 0
+    precision: str = "auto"
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"Train base: precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}.")
+        if self.resolution < 32 or self.resolution % 16:
+            raise ValueError(f"Train base: resolution is {self.resolution}; use a multiple of 16, 32 or more.")
+        if min(self.autoencoder_steps, self.steps, self.batch) < 1:
+            raise ValueError("Train base: steps and batch must be 1 or more.")
+
+
+def labels_of(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
+    """The (object, type) rows of a token table: every object's normal token, then its defect types."""
+    found = {(sample.object, sample.type) for sample in samples}
+    objects = sorted({object for object, _ in found})
+    return tuple(
+        (object, type)
+        for object in objects
+        for type in [NORMAL, *sorted(t for o, t in found if o == object and t != NORMAL)]
+    )
+
+
+def train_base(
+    samples: Sequence[Sample],
+    settings: BaseTraining,
+    state: str | Path,
+    *,
+    device: str = "cpu",
+    report: Report | None = None,
+) -> CompactLDM:
+    """Train a compact LDM on the training part of a dataset.
+
+    Args:
+        samples: training part only (`part_of(split, samples, "train")`).
+        state: path that the two phases' state files are named after; they stay until the caller removes them with
+            `remove_state`, so that a killed run continues.
+        device: "cpu" or "cuda".
+
+    Returns:
+        the base in evaluation mode.
+
+    Raises:
+        ValueError: a state of another run; no normal or no defect images.
+    """
+    labels = labels_of(samples)
+    torch.manual_seed(settings.seed)
+    base = CompactLDM(CompactLDMConfig(labels=labels, resolution=settings.resolution)).to(device)
+    crops = Crops(samples, labels, settings.resolution)
+    run = json.dumps([asdict(settings), sorted(sample.name for sample in samples)])
+    shared = {"seed": settings.seed, "run": run, "report": report, "learning_rate": settings.learning_rate}
+    # The autoencoder is convolutional: quarter-size crops teach it the same for a quarter of the cost.
+    small = Crops(samples, labels, max(settings.resolution // 2, 32))
+    train(
+        "autoencoder", base.autoencoder, _autoencoder_loss(base, small, settings, device),
+        steps=settings.autoencoder_steps, state=state_path(state, "autoencoder"), **shared,
+    )  # fmt: skip
+    _normalise_latents(base, crops, settings, device)
+    denoiser = nn.ModuleDict({"unet": base.unet, "tokens": _Tokens(base.tokens)})
+    train(
+        "unet", denoiser, _unet_loss(base, crops, settings, device),
+        steps=settings.steps, state=state_path(state, "unet"), **shared,
+    )  # fmt: skip
+    return base.eval().requires_grad_(False)
+
+
+def state_path(state: str | Path, phase: str) -> Path:
+    """Where a phase keeps its state."""
+    state = Path(state)
+    return state.with_name(f"{state.name}.{phase}.state")
+
+
+def remove_state(state: str | Path) -> None:
+    """Delete the state files of a finished run."""
+    for phase in ("autoencoder", "unet"):
+        state_path(state, phase).unlink(missing_ok=True)
+
+
+class _Tokens(nn.Module):
+    """Lets the loop see the token table, a bare parameter of the base, by a name."""
+
+    def __init__(self, table: nn.Parameter):
+        super().__init__()
+        self.table = table
+
+
+def _autoencoder_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str):
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        batch = crops.draw(settings.batch, generator)
+        image, mask = (2 * batch.image - 1).to(device), _defect_mask(batch, device)
+        with _precision(settings, device):
+            mean, log_variance = base.autoencoder.encode(image)
+            noise = torch.randn(mean.shape, generator=generator).to(mean)
+            decoded = base.autoencoder.decode(reparameterise(mean, log_variance, noise))
+        difference = decoded.float() - image
+        # The mean over 4 x 4 blocks is a defect's contrast, which a pixelwise loss trades away for sharp texture.
+        coarse = F.avg_pool2d(difference, 4)
+        return (
+            _balanced(difference.abs(), mask)
+            + _balanced(coarse.abs(), F.max_pool2d(mask, 4))
+            + KL_WEIGHT * kl_divergence(mean.float(), log_variance.float())
+        )
+
+    return loss
+
+
+@torch.no_grad()
+def _normalise_latents(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str) -> None:
+    """Set mean and standard deviation per latent channel from 256 crops, drawn anew and alike in every run."""
+    batch = crops.draw(256, torch.Generator().manual_seed(settings.seed))
+    latent = base.autoencoder.encode((2 * batch.image - 1).to(device))[0]
+    base.latent_mean.copy_(latent.mean((0, 2, 3), keepdim=True))
+    base.latent_std.copy_(latent.std((0, 2, 3), keepdim=True))
+
+
+def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str):
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        batch = crops.draw(settings.batch, generator)
+        with torch.no_grad(), _precision(settings, device):
+            x0 = base.encode(batch.image.to(device)).float()
+        count = len(x0)
+        t = torch.randint(0, 1000, (count,), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator).to(device)
+        abar = base.abar[t.to(device)][:, None, None, None]
+        x_t, v = abar.sqrt() * x0 + (1 - abar).sqrt() * noise, abar.sqrt() * noise - (1 - abar).sqrt() * x0
+        rows = torch.where(torch.rand(count, generator=generator) < DROP_TOKEN, base.unconditional, batch.label)
+        mask = latent_mask(batch.mask, x0.shape[2:]).to(device)
+        told_mask = (2 * mask - 1) * _kept(count, DROP_MASK, generator, device)
+        told_background = (1 - mask) * x0 * _kept(count, DROP_BACKGROUND, generator, device)
+        told = torch.cat([x_t, told_mask, told_background], dim=1)
+        with _precision(settings, device):
+            predicted = base.unet.forward_told(told, t.to(device), base.tokens[rows.to(device)])
+        return _balanced((predicted.float() - v) ** 2, mask)
+
+    return loss
+
+
+def _balanced(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean over everything plus mean over the masks, so that a 10-pixel defect weighs as much as its crop."""
+    error = error.mean(1, keepdim=True)
+    inside = (error * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1)
+    return error.mean() + inside.mean()
+
+
+def _defect_mask(batch: Batch, device: str) -> Tensor:
+    """The mask where there is a defect in it, nothing on normal crops."""
+    return (batch.mask * batch.defect[:, None, None, None]).to(device)
+
+
+def _kept(count: int, drop: float, generator: torch.Generator, device: str) -> Tensor:
+    return (torch.rand(count, 1, 1, 1, generator=generator) >= drop).float().to(device)
+
+
+def _precision(settings: BaseTraining, device: str) -> AbstractContextManager:
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device == "cuda")
+    return torch.autocast(device, torch.bfloat16, enabled=bf16)

@@ -1,0 +1,119 @@
+"""Training crops: normal and defective windows of a dataset, drawn at the scales that synthesis uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..datasets.mvtec import Sample
+from ..datasets.pictures import read_mask, read_picture
+from ..datasets.windows import Window, context_side, cut_image, cut_mask, place_window
+
+
+@dataclass(frozen=True)
+class Batch:
+    """image [B, 3, R, R] in 0 .. 1; mask [B, 1, R, R] 0 or 1; label [B] row; defect [B] bool.
+
+    A normal crop carries the mask of some defect too: what a normal token is to fill with normal surface.
+    """
+
+    image: Tensor
+    mask: Tensor
+    label: Tensor
+    defect: Tensor
+
+
+class Crops:
+    """Random crops of the training part: half of them normal, half defective, types in equal shares."""
+
+    def __init__(self, samples: Sequence[Sample], labels: Sequence[tuple[str, str]], resolution: int):
+        """`samples`: training part only. `labels`: (object, type) rows, as in the base's configuration.
+
+        Raises:
+            ValueError: no normal image, or no defect image.
+        """
+        self.labels, self.resolution = list(labels), resolution
+        self.by_label = {label: [s for s in samples if (s.object, s.type) == label] for label in self.labels}
+        self.normal = [label for label in self.labels if label[1] == "good" and self.by_label[label]]
+        self.defective = [label for label in self.labels if label[1] != "good" and self.by_label[label]]
+        if not self.normal or not self.defective:
+            raise ValueError(
+                f"Training crops: {len(self.normal)} objects with normal images and {len(self.defective)} defect "
+                "types with images in the training part; at least one of each is needed. Check the split."
+            )
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """`count` crops; what they are depends on the generator alone."""
+        crops = [self._defective(generator) if _chance(generator) < 0.5 else self._normal(generator)
+                 for _ in range(count)]  # fmt: skip
+        image, mask, label = zip(*crops, strict=True)
+        label = torch.tensor(label)
+        defect = torch.tensor([self.labels[row][1] != "good" for row in label])
+        return Batch(torch.stack(image), torch.stack(mask)[:, None].float(), label, defect)
+
+    def _defective(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
+        label = _pick(self.defective, generator)
+        sample = _pick(self.by_label[label], generator)
+        image, mask = _image(sample.image), _mask(sample.mask)
+        crop, crop_mask = self._cut(image, mask, generator)
+        return *_augmented(crop, crop_mask, generator), self.labels.index(label)
+
+    def _normal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
+        label = _pick(self.normal, generator)
+        image = _image(_pick(self.by_label[label], generator).image)
+        own = [other for other in self.defective if other[0] == label[0]] or self.defective
+        shape = _mask(_pick(self.by_label[_pick(own, generator)], generator).mask)
+        window = self._window(shape, generator)
+        side = min(window.side, max(self.resolution, *image.shape[1:]))
+        centre = tuple(_chance(generator) * n for n in image.shape[1:])
+        crop = cut_image(image.float() / 255, place_window(centre, side, image.shape[1:], self.resolution))
+        return *_augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
+
+    def _cut(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        window = self._window(mask, generator)
+        return cut_image(image.float() / 255, window), cut_mask(mask, window)
+
+    def _window(self, mask: Tensor, generator: torch.Generator) -> Window:
+        """Centred near a random mask pixel, between native scale and the scale at which the whole defect is seen."""
+        widest = context_side(mask, self.resolution)
+        # Synthesis always uses the widest; half of the crops do, the rest show the texture of larger scales.
+        share = 1.0 if _chance(generator) < 0.5 else _chance(generator)
+        side = round(self.resolution * (widest / self.resolution) ** share)
+        pixels = mask.nonzero()
+        pixel = pixels[int(_chance(generator) * len(pixels))].tolist()
+        jitter = [(_chance(generator) - 0.5) * side / 2 for _ in range(2)]
+        centre = tuple(p + j for p, j in zip(pixel, jitter, strict=True))
+        return place_window(centre, side, mask.shape, self.resolution)
+
+
+def _augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Flips, and a mild change of exposure: gain .9 .. 1.1 and offset -.03 .. .03."""
+    for axis in (-1, -2):
+        if _chance(generator) < 0.5:
+            image, mask = image.flip(axis), mask.flip(axis)
+    gain, offset = 0.9 + 0.2 * _chance(generator), 0.06 * _chance(generator) - 0.03
+    return (image * gain + offset).clamp(0, 1), mask
+
+
+@lru_cache(maxsize=1024)
+def _image(path: Path) -> Tensor:
+    """uint8 [3, H, W]: eight bits are enough to train on, and keep a thousand pictures in memory."""
+    return (read_picture(path).image() * 255).round().to(torch.uint8)
+
+
+@lru_cache(maxsize=1024)
+def _mask(path: Path) -> Tensor:
+    return read_mask(path)
+
+
+def _pick(items: Sequence, generator: torch.Generator):
+    return items[int(_chance(generator) * len(items))]
+
+
+def _chance(generator: torch.Generator) -> float:
+    return torch.rand((), generator=generator).item()

@@ -1,0 +1,143 @@
+"""The one training loop: averaged weights, progress, and a state file that survives kill -9."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ..datasets.pictures import write_atomic
+
+WARMUP = 100
+Report = Callable[[str, int, int, float, float], None]  # phase, step, steps, mean loss, steps per second
+
+
+def train(
+    phase: str,
+    module: nn.Module,
+    loss: Callable[[int, torch.Generator], Tensor],
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    state: Path,
+    run: str,
+    average: float = 0.999,
+    save_every: float = 60.0,
+    report: Report | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> None:
+    """Train `module` in place and leave it with its averaged weights.
+
+    Step i draws from a generator that depends on (seed, phase, i) alone, and `state` holds weights, averages and
+    optimiser: a run that is killed at any moment and started again ends with the same weights as an unbroken one.
+
+    Args:
+        phase: names the state and the random stream.
+        loss: loss(step, generator) -> scalar.
+        steps: optimiser steps in all; the learning rate warms up, then falls to zero by a cosine.
+        state: file that is written every `save_every` seconds and at the end, and resumed from where it exists.
+        run: text that identifies data and settings; a state of another run is refused.
+        average: decay of the weight average.
+        report: called about once a second.
+        check_interrupt: called every step; may raise to stop.
+
+    Raises:
+        ValueError: `state` belongs to another run, or the loss is no longer finite.
+    """
+    weights = dict(module.named_parameters())
+    averages = {name: weight.detach().clone() for name, weight in weights.items()}
+    optimiser = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))
+    first = _restore(state, run, weights, averages, optimiser) if state.exists() else 0
+    progress, saved = _Progress(phase, first, steps, report), time.monotonic()
+    for step in range(first, steps):
+        if check_interrupt:
+            check_interrupt()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * _rate(step, steps)
+        value = loss(step, _generator(seed, phase, step))
+        optimiser.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(weights.values(), 1.0)
+        optimiser.step()
+        decay = min(average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(averages.values()), list(weights.values()), 1 - decay)
+        progress.add(step, value)
+        if time.monotonic() - saved > save_every or step + 1 == steps:
+            _save(state, run, step + 1, weights, averages, optimiser)
+            saved = time.monotonic()
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(averages[name])
+
+
+class _Progress:
+    """Mean loss and rate since the last report."""
+
+    def __init__(self, phase: str, first: int, steps: int, report: Report | None):
+        self.phase, self.steps, self.report = phase, steps, report
+        self.since, self.step, self.losses = time.monotonic(), first, []
+
+    def add(self, step: int, value: Tensor) -> None:
+        self.losses.append(value.detach())
+        elapsed = time.monotonic() - self.since
+        if elapsed < 1 and step + 1 < self.steps:
+            return
+        mean = torch.stack(self.losses).mean().item()
+        if not isfinite(mean):
+            raise ValueError(f"Training ({self.phase}): the loss is {mean} at step {step}; lower the learning rate.")
+        if self.report:
+            self.report(self.phase, step + 1, self.steps, mean, (step + 1 - self.step) / max(elapsed, 1e-9))
+        self.since, self.step, self.losses = time.monotonic(), step + 1, []
+
+
+def _generator(seed: int, phase: str, step: int) -> torch.Generator:
+    # A prime stride per phase keeps the streams of phases and of neighbouring seeds apart.
+    stream = sum(ord(c) for c in phase) * 15_485_863
+    return torch.Generator().manual_seed((seed * 1_000_003 + stream) * 10_000_019 + step)
+
+
+def _rate(step: int, steps: int) -> float:
+    fall = 0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * step / steps)).item()
+    return min(1.0, (step + 1) / WARMUP) * fall
+
+
+def _save(path: Path, run: str, step: int, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> None:
+    tensors = {}
+    for name, weight in weights.items():
+        slots = optimiser.state[weight]
+        tensors |= {
+            f"weight.{name}": weight, f"average.{name}": averages[name],
+            f"first.{name}": slots["exp_avg"], f"second.{name}": slots["exp_avg_sq"],
+        }  # fmt: skip
+    metadata = {"run": run, "step": json.dumps(step)}
+    write_atomic(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+
+
+@torch.no_grad()
+def _restore(path: Path, run: str, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> int:
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("run") != run:
+            raise ValueError(
+                f"Training: {path.name} belongs to another run (other data or settings); "
+                "finish that one with its own settings, choose another output, or delete the state file."
+            )
+        step = json.loads(metadata["step"])
+        for name, weight in weights.items():
+            weight.copy_(file.get_tensor(f"weight.{name}"))
+            averages[name].copy_(file.get_tensor(f"average.{name}"))
+            optimiser.state[weight] = {
+                "step": torch.tensor(float(step)),
+                "exp_avg": file.get_tensor(f"first.{name}").to(weight),
+                "exp_avg_sq": file.get_tensor(f"second.{name}").to(weight),
+            }
+    return step
