@@ -1,0 +1,258 @@
+"""The `anomaly-synthesis` command: argument parsing and words on the screen, no logic."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+_PRESET_HELP = "sampler settings: recommended, fast, or paper (FAST as published)"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 done, 1 failed, 2 wrong usage."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; what was finished is kept", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .synthesis.demo import demo
+    from .synthesis.pair import Settings
+
+    started = time.perf_counter()
+    records = demo(options.out, Settings(preset=options.preset, steps=options.steps), _pair_line)
+    types = {(record["object"], record["type"]) for record in records}
+    print(
+        f"{len(records)} pairs of {len(types)} types in {time.perf_counter() - started:.1f} s, "
+        f"{sum(record['visible'] for record in records)} visible; look at {Path(options.out) / 'sheet.png'}"
+    )
+
+
+def _surfaces(options: argparse.Namespace) -> None:
+    from .datasets.procedural import write_surfaces
+
+    root = write_surfaces(
+        options.out, normals=options.normals, defects=options.defects, size=options.size, seed=options.seed
+    )
+    print(f"procedural surfaces in {root}")
+
+
+def _split(options: argparse.Namespace) -> None:
+    from .datasets.groups import find_groups, groups_from_manifest, groups_from_near_duplicates, groups_from_pattern
+    from .datasets.mvtec import read_mvtec
+    from .datasets.split import check_leak, make_split, save_split
+
+    samples = read_mvtec(options.data, options.types)
+    if options.groups:
+        groups, source = groups_from_manifest(samples, options.groups, options.column), options.groups
+    elif options.pattern:
+        groups, source = groups_from_pattern(samples, options.pattern), f"pattern {options.pattern}"
+    elif options.ungrouped:
+        groups, source = {sample.name: sample.name for sample in samples}, "every image by itself"
+    elif options.near_duplicates:
+        groups, source = groups_from_near_duplicates(samples), "near-duplicates"
+    else:
+        groups, source = find_groups(samples, options.data)
+    split = make_split(samples, groups, seed=options.seed, share=options.share)
+    check_leak(split)
+    save_split(split, options.out)
+    print(f"{len(set(groups.values()))} groups from {source}; {options.out}")
+    sides = {side: set(getattr(split, side)) for side in ("train", "held_back", "dropped")}
+    for object, type in sorted({(sample.object, sample.type) for sample in samples}):
+        names = {sample.name for sample in samples if (sample.object, sample.type) == (object, type)}
+        print(f"  {object}/{type}: " + ", ".join(f"{len(names & held)} {side}" for side, held in sides.items()))
+
+
+def _train_base(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from .datasets.mvtec import read_mvtec
+    from .datasets.split import load_split, part_of
+    from .evaluation.base_quality import GATE, base_quality
+    from .modules.base_file import save_base
+    from .training.base import BaseTraining, remove_state, state_path, train_base
+
+    out = _safetensors(options.out)
+    samples, split = read_mvtec(options.data, options.types), load_split(options.split)
+    states = [state_path(out, phase) for phase in ("autoencoder", "unet")]
+    if not options.resume and (out.exists() or any(state.exists() for state in states)):
+        raise ValueError(f"Train base: {out} or its training state exists; pass --resume, or choose another --out.")
+    if options.resume and out.exists():
+        print(f"{out} is finished; nothing to resume")
+        return
+    settings = BaseTraining(
+        resolution=options.resolution, autoencoder_steps=options.autoencoder_steps, steps=options.steps,
+        batch=options.batch, seed=options.seed, precision=options.precision,
+    )  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    train = part_of(split, samples, "train")
+    base = train_base(train, settings, out, device=options.device, report=_training_line)
+    quality = {side: base_quality(base, part_of(split, samples, side)) for side in ("train", "held_back")}
+    record = {"training": asdict(settings), "split": split.digest, "train_images": len(train)}
+    save_base(out, base, record | {"quality": {side: asdict(measured) for side, measured in quality.items()}})
+    remove_state(out)
+    print(f"\n{out}: {sum(p.numel() for p in base.parameters()) / 1e6:.2f} M parameters")
+    for side, measured in quality.items():
+        print(f"  autoencoder, {side}: PSNR {measured.psnr:.1f} dB; contrast kept (gate {GATE}):")
+        for label, kept in measured.contrast_kept.items():
+            print(f"    {label}: {kept:.2f} over {measured.counts[label]}{'' if kept >= GATE else '  BELOW THE GATE'}")
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from .datasets.mvtec import read_mvtec
+    from .datasets.pairs import PairWriter, read_manifest
+    from .datasets.split import load_split, part_of
+    from .modules.base_file import file_digest, load_base
+    from .synthesis.pair import Settings
+    from .synthesis.plan import Plan
+    from .synthesis.run import run
+    from .synthesis.sheet import save_sheet
+
+    if options.count < 1:
+        raise ValueError(f"Synthesize: --count is {options.count}; make at least 1 pair.")
+    base, _ = load_base(options.base)
+    base.to(options.device)
+    samples, split = read_mvtec(options.data, options.types), load_split(options.split)
+    train = part_of(split, samples, "train")
+    normals = train if options.normals == "train" else part_of(split, samples, "held_back")
+    settings = Settings(
+        preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
+        context=options.context, mode=options.compose, feather=options.feather,
+    )  # fmt: skip
+    plan = Plan(normals, train, options.seed)
+    name = file_digest(options.base)
+    described = {
+        "base": name, "split": split.digest, "normals": options.normals, "types": [list(t) for t in plan.types],
+        "seed": options.seed, "redraw": options.redraw, "settings": settings.__dict__,
+    }  # fmt: skip
+    writer = PairWriter(options.out, described, resume=options.resume)
+    started, done = time.perf_counter(), writer.done
+    threshold = run(
+        base, name, plan, options.count, settings, writer, redraw=options.redraw, report=_pair_line
+    )
+    records = read_manifest(options.out)
+    save_sheet(Path(options.out) / "sheet.png", options.out, records[:32])
+    seconds = (time.perf_counter() - started) / max(len(records) - done, 1)
+    print(
+        f"{len(records)} pairs in {options.out}, {sum(r['visible'] for r in records)} visible "
+        f"(visibility over {threshold:.2f}), {seconds:.2f} s per pair with everything; "
+        + ", ".join(f"{n} {o}/{t}" for (o, t), n in sorted(Counter((r["object"], r["type"]) for r in records).items()))
+    )
+
+
+def _pair_line(index: int, item, pair, visible: bool) -> None:
+    flag = "" if visible else "  NOT VISIBLE"
+    print(
+        f"{index:6d}  {pair.job.object}/{pair.job.type}  visibility {pair.visibility:.2f}  "
+        f"contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
+        flush=True,
+    )
+
+
+def _training_line(phase: str, step: int, steps: int, loss: float, rate: float) -> None:
+    left = (steps - step) / rate / 60
+    end = "\n" if step == steps or not sys.stdout.isatty() else "\r"
+    print(f"{phase} {step}/{steps}  loss {loss:.4f}  {rate:.2f} steps/s  {left:.1f} min left  ", end=end, flush=True)
+
+
+def _safetensors(path: str) -> Path:
+    if not path.endswith(".safetensors"):
+        raise ValueError(f"Train base: --out is {path}; a base is a .safetensors file.")
+    return Path(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="anomaly-synthesis",
+        description="Synthesize industrial defects: from a normal image, a mask and an anomaly type to a checked pair.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", _demo, "16 pairs from the bundled base, with a contact sheet")
+    demo.add_argument("--out", required=True, help="folder for pairs and sheet.png; an unfinished demo is continued")
+    demo.add_argument("--preset", default="recommended", help=_PRESET_HELP)
+    demo.add_argument("--steps", type=int, default=20, help="model calls per pair (20)")
+
+    surfaces = _command(commands, "surfaces", _surfaces, "write procedural surfaces with exact masks, MVTec layout")
+    surfaces.add_argument("--out", required=True, help="folder to make")
+    surfaces.add_argument("--normals", type=int, default=60, help="normal images per material (60)")
+    surfaces.add_argument("--defects", type=int, default=20, help="defect images per material and type (20)")
+    surfaces.add_argument("--size", type=int, default=256, help="side in pixels (256)")
+    surfaces.add_argument("--seed", type=int, default=0)
+
+    split = _command(commands, "split", _split, "deal images to training and held-back by group, into a split.json")
+    _data(split)
+    split.add_argument("--out", required=True, help="the split.json to write")
+    source = split.add_mutually_exclusive_group()
+    source.add_argument("--groups", metavar="CSV", help="groups from a manifest with the columns file and --column")
+    source.add_argument("--pattern", metavar="REGEX", help="groups from file names: the first capture group")
+    source.add_argument("--near-duplicates", action="store_true", help="groups of images that look alike")
+    source.add_argument("--ungrouped", action="store_true", help="every image is a group: no part appears twice")
+    split.add_argument("--column", default="group", help="the manifest's column (group)")
+    split.add_argument("--share", type=float, default=1 / 3, help="share of the defect images that trains (1/3)")
+    split.add_argument("--seed", type=int, default=0)
+
+    train = _command(commands, "train-base", _train_base, "train a compact base model: autoencoder, then UNet")
+    _data(train)
+    train.add_argument("--split", required=True, help="split.json; only its training part is read for training")
+    train.add_argument("--out", required=True, help="the base to write, .safetensors")
+    train.add_argument("--resolution", type=int, default=128, help="side of the crops in pixels (128)")
+    train.add_argument("--steps", type=int, default=6000, help="steps of the UNet (6000)")
+    train.add_argument("--autoencoder-steps", type=int, default=4000, help="steps of the autoencoder (4000)")
+    train.add_argument("--batch", type=int, default=16, help="crops per step (16)")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--precision", default="auto", help="auto (bf16 on a GPU), fp32 or bf16")
+    train.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
+    _device(train)
+
+    make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
+    _data(make)
+    make.add_argument("--base", required=True, help="a compact base, .safetensors")
+    make.add_argument("--split", required=True, help="split.json; masks come from its training part")
+    make.add_argument("--normals", choices=("train", "held-back"), default="train",
+                      help="part that the normal images come from (train); held-back is for studies")  # fmt: skip
+    make.add_argument("--count", type=int, required=True, help="pairs to make")
+    make.add_argument("--steps", type=int, default=20, help="model calls per pair (20)")
+    make.add_argument("--preset", default="recommended", help=_PRESET_HELP)
+    make.add_argument("--guidance", type=float, default=2.0, help="classifier-free guidance, 1 is off (2)")
+    make.add_argument("--unaware", action="store_true", help="do not tell the model mask and background (the papers)")
+    make.add_argument("--context", type=float, default=1.0, help="context per side, in lengths of the mask's box (1)")
+    make.add_argument("--compose", default="difference", help="difference keeps fine texture; paste (the papers)")
+    make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
+    make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
+    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--out", required=True, help="folder to make")
+    make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
+    _device(make)
+    return parser
+
+
+def _command(commands, name: str, function, description: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=description, description=description)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, help="folder in MVTec layout: one object, or several")
+    parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What both doors share: from a normal image and a mask to a checked pair."""

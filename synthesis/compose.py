@@ -1,0 +1,79 @@
+"""Put what the model made into the normal image, and nothing outside the mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..datasets.pictures import Picture
+from ..datasets.windows import Window, enlarge, image_part
+
+MODES = ("difference", "paste")
+
+
+def compose(
+    normal: Picture,
+    made: Tensor,
+    roundtrip: Tensor,
+    mask: Tensor,
+    window: Window,
+    mode: str = "difference",
+    feather: int = 0,
+) -> Picture:
+    """The normal picture with the anomaly in it; outside the mask its own pixels, bit for bit.
+
+    Args:
+        normal: the normal picture, any size, 8 or 16 bit.
+        made: decoded result of the window, [3, R, R] in 0 .. 1.
+        roundtrip: the normal window encoded and decoded, [3, R, R]; read by `difference` only.
+        mask: bool [H, W] at the picture's size.
+        window: where `made` lies on the picture.
+        mode: `difference` adds made - roundtrip, which keeps the fine texture that the autoencoder blurs;
+            `paste` takes `made` itself (the papers).
+        feather: pixels over which the anomaly fades in, from the mask's edge inwards; 0 is a hard edge.
+
+    Raises:
+        ValueError: unknown mode, mask of another size, negative feather, values not finite.
+    """
+    made = made - roundtrip if mode == "difference" else made
+    _check(normal, made, mask, mode, feather)
+    rows, columns = image_part(window, normal.size)
+    top = np.iinfo(normal.pixels.dtype).max
+    base = torch.from_numpy(normal.pixels[rows[0], columns[0]].astype(np.float64)).permute(2, 0, 1)
+    patch = enlarge(made.double(), window)[:, rows[1], columns[1]]
+    if base.shape[0] == 1:
+        patch = patch.mean(0, keepdim=True)
+    target = base + top * patch if mode == "difference" else top * patch
+    part = mask[rows[0], columns[0]]
+    blended = torch.lerp(base, target, _weight(part, feather))
+    pixels = normal.pixels.copy()
+    region = pixels[rows[0], columns[0]]
+    changed = blended.round().clamp(0, top).permute(1, 2, 0).numpy().astype(normal.pixels.dtype)
+    region[part.numpy()] = changed[part.numpy()]
+    return normal.with_pixels(pixels)
+
+
+def _weight(mask: Tensor, feather: int) -> Tensor:
+    """1 deep inside, falling to 1 / (feather + 1) at the mask's edge, 0 outside: the mean of its erosions."""
+    outside = (~mask)[None, None].double()
+    eroded, total = outside, 1 - outside
+    for _ in range(feather):
+        eroded = F.max_pool2d(eroded, 3, stride=1, padding=1)
+        total = total + 1 - eroded
+    return (total / (feather + 1))[0]
+
+
+def _check(normal: Picture, made: Tensor, mask: Tensor, mode: str, feather: int) -> None:
+    if mode not in MODES:
+        raise ValueError(f"Compose Pair: mode is {mode!r}; choose one of {', '.join(MODES)}.")
+    if feather < 0:
+        raise ValueError(f"Compose Pair: feather is {feather}; it must be 0 px or more.")
+    if tuple(mask.shape) != normal.size:
+        raise ValueError(
+            f"Compose Pair: the mask is {tuple(mask.shape)} and the image {normal.size} (height, width); "
+            "give a mask of the image's size."
+        )
+    if not torch.isfinite(made).all():
+        raise ValueError("Compose Pair: the decoded result holds NaN or infinity; check the model's precision.")

@@ -1,0 +1,77 @@
+"""Which normal image, type and mask item i of a run gets: decided by (seed, i) alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..datasets.masks import place_mask
+from ..datasets.mvtec import Sample
+from ..datasets.pictures import Picture, read_mask, read_picture
+from ..modules.compact_ldm import NORMAL
+from .pair import Job
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job and where it comes from: the normal's file, or the picture itself, and names for the manifest."""
+
+    job: Job
+    normal: Path | Picture
+    normal_name: str
+    mask_name: str
+
+
+class Plan:
+    """Types in turn; normals and mask shapes at random, shapes moved and changed a little (`place_mask`)."""
+
+    def __init__(self, normals: Sequence[Sample], shapes: Sequence[Sample], seed: int):
+        """
+        Args:
+            normals: normal images to put anomalies on.
+            shapes: defect images of the training part; their masks are the shapes.
+            seed: of the run.
+
+        Raises:
+            ValueError: no normals, or no object with both normals and shapes.
+        """
+        self.seed = seed
+        self.normals = _by_object([sample for sample in normals if sample.type == NORMAL])
+        shapes = [sample for sample in shapes if sample.type != NORMAL and sample.object in self.normals]
+        self.types = sorted({(sample.object, sample.type) for sample in shapes})
+        if not self.types:
+            raise ValueError(
+                f"Synthesize: {sum(map(len, self.normals.values()))} normal images and {len(shapes)} masks for their "
+                "objects; at least one of each is needed. Check the split, and --types."
+            )
+        self.shapes = {key: [s for s in shapes if (s.object, s.type) == key] for key in self.types}
+
+    def item(self, index: int, redraw: int = 0) -> Planned:
+        """Item `index`; `redraw` 1, 2, ... keeps normal and mask and changes the seed of the anomaly."""
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, index, "place"))
+        object, type = self.types[index % len(self.types)]
+        normal = _pick(self.normals[object], generator)
+        shape = _pick(self.shapes[object, type], generator)
+        picture = read_picture(normal.image)
+        mask = place_mask(read_mask(shape.mask), picture.size, generator)
+        seed = derived_seed(self.seed, index, f"anomaly {redraw}")
+        return Planned(Job(picture, mask, object, type, seed), normal.image, normal.name, shape.name)
+
+
+def derived_seed(seed: int, index: int, purpose: str) -> int:
+    """A seed in 0 .. 2^63 - 1 for one purpose of one item, unlike those of other items, runs and purposes."""
+    digest = hashlib.blake2b(f"{seed}/{index}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def _by_object(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    objects = sorted({sample.object for sample in samples})
+    return {object: [sample for sample in samples if sample.object == object] for object in objects}
+
+
+def _pick(items: Sequence[Sample], generator: torch.Generator) -> Sample:
+    return items[int(torch.rand((), generator=generator).item() * len(items))]

@@ -1,0 +1,101 @@
+"""A run: a plan made into a folder of checked pairs, resumable at any pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Protocol
+
+from ..datasets.pairs import PairWriter
+from ..modules.compact_ldm import CompactLDM
+from .pair import Pair, Settings, make_pairs, normal_visibility
+from .plan import Planned
+from .visibility import visible_above
+
+BATCH = 8
+NEGATIVES = 64
+
+
+class Items(Protocol):
+    """What a run makes: item i, the same at every call; see `synthesis.plan.Plan`."""
+
+    def item(self, index: int, redraw: int = 0) -> Planned: ...
+
+
+def run(
+    base: CompactLDM,
+    base_name: str,
+    plan: Items,
+    count: int,
+    settings: Settings,
+    writer: PairWriter,
+    *,
+    redraw: int = 0,
+    negatives: int = NEGATIVES,
+    report: Callable[[int, Planned, Pair, bool], None] | None = None,
+) -> float:
+    """Make items 0 .. count - 1 that `writer` does not have yet, and write them with their record.
+
+    Args:
+        base_name: goes into the manifest; see `file_digest`.
+        redraw: times that a pair which is not visible is made again with a new seed; afterwards it is kept, flagged.
+        negatives: normal re-samples that the threshold of visibility is read from.
+        report: called with index, item, pair and visible after each write.
+
+    Returns:
+        the visibility above which pairs of this run count as visible.
+    """
+    threshold = visibility_threshold(base, plan, settings, negatives)
+    # Whole blocks are made even where a resumed run needs only their rest: a batch's size may move the last bit.
+    for start in range(writer.done - writer.done % BATCH, count, BATCH):
+        items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
+        pairs = make_pairs(base, [item.job for item in items], settings)
+        for index, (item, pair) in enumerate(zip(items, pairs, strict=True), start):
+            if index < writer.done:
+                continue
+            for attempt in range(1, redraw + 1):
+                if pair.visibility > threshold:
+                    break
+                pair = _again(base, plan.item(index, attempt), settings, pair.seconds)
+            visible = pair.visibility > threshold
+            _write(writer, index, item, pair, visible, base_name, settings)
+            if report:
+                report(index, item, pair, visible)
+    return threshold
+
+
+def visibility_threshold(base: CompactLDM, plan: Items, settings: Settings, count: int = NEGATIVES) -> float:
+    """The 99th percentile of visibility over the first `count` items with their masks made again as normal surface."""
+    scores: list[float] = []
+    for start in range(0, count, BATCH):
+        jobs = [plan.item(index).job for index in range(start, min(start + BATCH, count))]
+        scores += normal_visibility(base, jobs, settings)
+    return visible_above(scores)
+
+
+def _again(base: CompactLDM, item: Planned, settings: Settings, spent: float) -> Pair:
+    pair = make_pairs(base, [item.job], settings)[0]
+    return replace(pair, seconds=pair.seconds + spent)
+
+
+def _write(
+    writer: PairWriter, index: int, item: Planned, pair: Pair, visible: bool, base_name: str, settings: Settings
+) -> None:
+    record = {
+        "seed": pair.job.seed,
+        "visibility": round(pair.visibility, 4),
+        "visible": visible,
+        "contrast": round(pair.contrast, 4),
+        "seconds": round(pair.seconds, 4),
+        "base": base_name,
+        "adapter": None,
+        "normal_source": item.normal_name,
+        "mask_source": item.mask_name,
+        "window": asdict(pair.window) | {"factor": round(pair.window.factor, 4)},
+        "settings": asdict(settings),
+    }
+    writer.write(
+        index=index, object=pair.job.object, type=pair.job.type, stem=f"{index:06d}", picture=pair.picture,
+        mask=pair.job.mask, normal_source=item.normal, record=record,
+    )  # fmt: skip
+

@@ -1,0 +1,60 @@
+"""Does the mask show an anomaly? Visibility against the surface around it, and the sign of the contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..datasets.masks import mask_box
+
+FLOOR = 2 / 255
+MIN_RING = 8
+PERCENTILE = 0.99
+
+
+def ring(mask: Tensor) -> Tensor:
+    """Pixels around a mask, bool [H, W]: the larger of 8 px and half the mask's extent wide.
+
+    Where the mask leaves nothing around it, every pixel outside it; all pixels where it covers the image.
+    """
+    _, _, height, width = mask_box(mask)
+    radius = max(MIN_RING, max(height, width) // 2)
+    grown = mask[None, None].float()
+    grown = F.max_pool2d(grown, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
+    grown = F.max_pool2d(grown, (1, 2 * radius + 1), stride=1, padding=(0, radius))
+    around = (grown[0, 0] > 0) & ~mask
+    return around if around.any() else torch.ones_like(mask)
+
+
+def visibility(result: Tensor, roundtrip: Tensor, normal: Tensor, mask: Tensor) -> float:
+    """Mean over the mask of |result - roundtrip| / (c + 2/255), c the normal's standard deviation in the ring.
+
+    Args:
+        result, normal: [C, H, W] in 0 .. 1, the pair's image and the normal one.
+        roundtrip: the normal image encoded and decoded, so that the autoencoder's own error is no defect.
+        mask: bool [H, W], not empty.
+    """
+    change = (result - roundtrip).abs().mean(0)[mask].mean()
+    return (change / (_spread(normal, mask) + FLOOR)).item()
+
+
+def signed_contrast(image: Tensor, mask: Tensor, normal: Tensor | None = None) -> float:
+    """(mean inside the mask - mean of the ring) / standard deviation of the ring: negative is darker.
+
+    `normal`: surface that the ring is read from; the image itself where None (real defects).
+    """
+    grey, around = image.mean(0), (image if normal is None else normal).mean(0)
+    outside = around[ring(mask)]
+    return ((grey[mask].mean() - outside.mean()) / outside.std(correction=0).clamp_min(FLOOR / 2)).item()
+
+
+def visible_above(negatives: Sequence[float]) -> float:
+    """The 99th percentile over the visibility of negatives: crops whose mask was made again as normal surface."""
+    return torch.tensor(negatives, dtype=torch.float64).quantile(PERCENTILE).item()
+
+
+def _spread(normal: Tensor, mask: Tensor) -> Tensor:
+    return normal.mean(0)[ring(mask)].std(correction=0)
