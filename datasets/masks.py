@@ -89,20 +89,21 @@ def place_mask(
 
 
 def _transformed(shape: Tensor, generator: torch.Generator, turn: float, zoom: float, room: float) -> Tensor:
-    """The shape turned and zoomed (to at most `room`), cut to its box; the untouched shape where nothing is left."""
+    """The shape turned and zoomed (to at most `room`), cut to its box.
+
+    It is looked up on a grid finer than both images and pooled, so that a line of one pixel stays in one piece.
+    """
     angle = math.radians(turn) * (2 * _chance(generator) - 1)
     scale = min(zoom ** (2 * _chance(generator) - 1), room)
-    side = math.ceil(scale * math.hypot(*shape.shape)) + 2
-    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    y, x = rows - (side - 1) / 2, columns - (side - 1) / 2
-    source_y = (math.cos(angle) * y - math.sin(angle) * x) / scale + (shape.shape[0] - 1) / 2
-    source_x = (math.sin(angle) * y + math.cos(angle) * x) / scale + (shape.shape[1] - 1) / 2
-    # Halves go up: round() would send them to even numbers, and so double every other row.
-    iy, ix = (source_y + 0.5).floor().long(), (source_x + 0.5).floor().long()
-    inside = (iy >= 0) & (iy < shape.shape[0]) & (ix >= 0) & (ix < shape.shape[1])
-    turned = inside & shape[iy.clamp(0, shape.shape[0] - 1), ix.clamp(0, shape.shape[1] - 1)]
-    if not turned.any():
-        return shape
+    side, fine = math.ceil(scale * math.hypot(*shape.shape)) + 2, max(2, math.ceil(2 / scale))
+    # A canvas of the other parity than the shape would smear each of its pixels over two.
+    y, x = ((torch.arange(side * fine) + 0.5) / fine - (side - (side - n) % 2) / 2 for n in shape.shape)
+    y, x = y[:, None], x[None]
+    rows = ((math.cos(angle) * y - math.sin(angle) * x) / scale + shape.shape[0] / 2).floor().long()
+    columns = ((math.sin(angle) * y + math.cos(angle) * x) / scale + shape.shape[1] / 2).floor().long()
+    inside = (rows >= 0) & (rows < shape.shape[0]) & (columns >= 0) & (columns < shape.shape[1])
+    turned = inside & shape[rows.clamp(0, shape.shape[0] - 1), columns.clamp(0, shape.shape[1] - 1)]
+    turned = F.max_pool2d(turned[None].float(), fine)[0] > 0
     top, left, height, width = mask_box(turned)
     return turned[top:top + height, left:left + width]
 

@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from .compact_ldm import CompactLDM, CompactLDMConfig
+from .tensor_file import tensor_bytes
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
 
@@ -29,10 +29,9 @@ def save_base(path: str | Path, base: CompactLDM, record: dict) -> None:
         "config": json.dumps(asdict(base.config)),
         "record": json.dumps(record),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in base.state_dict().items()}
     temporary = path.with_name(path.name + ".partial")
     try:
-        temporary.write_bytes(save(tensors, metadata))
+        temporary.write_bytes(tensor_bytes(base.state_dict(), metadata))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -69,10 +68,7 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
 
 def file_digest(path: str | Path) -> str:
     """First 16 hex digits of a file's SHA-256: names the base in manifests and adapters."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16] if hasattr(hashlib, "file_digest") else (
-            hashlib.sha256(file.read()).hexdigest()[:16]
-        )
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def _config(raw: dict) -> CompactLDMConfig:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .noise import ItemNoise, item_seeds
 from .schedule import nearest_timestep
-from .transition import transition
+from .transition import check_stochasticity, transition
 
 Level = tuple[float, float]  # (alpha, sigma)
 
@@ -67,7 +67,8 @@ def sample_aias(
         noise_sampler: noise_sampler(sigma_s, sigma_e) -> noise like x, instead of the items' own generators. Per
             level the transition draws first, the background after it.
         seeds: one integer per item.
-        pure_start: take the first state as pure noise (alpha 0), as the grid `half` wants it.
+        pure_start: take the first state inside the mask as pure noise (alpha 0), as the grid `half` wants it; not for
+            runs that start in the middle of the schedule.
         correct: mend each state inside the mask by the estimate made at it (UniC) before stepping on; eta 0 only.
 
     Returns:
@@ -79,12 +80,15 @@ def sample_aias(
     extra_args = extra_args or {}
     levels = _levels(sigmas, alpha)
     time_of = timestep or nearest_timestep
-    _check(x, levels, mask, background, order, eta, correct)
-    _check_foreground(foreground, foreground_mode, foreground_strength, mask)
+    _check(x, levels, mask, background, order, eta, variance, correct)
+    _check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
     keep = None if mask is None or bool((mask == 1).all()) else mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
     if mask is not None:
+        mask = mask.to(x)
         background = background.to(x).expand_as(x)
-    noise = _Noise(x, noise_sampler, item_seeds(x.shape[0], seeds, extra_args.get("seed")), keep)
+    items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
+    noise = _Noise(items, noise_sampler, keep)
+    replaces_model = foreground is not None and _replaces_model(foreground_mode, foreground_strength, mask)
     history = _History(order)
     ones = x.new_ones(x.shape[0])
     foreground_on = False
@@ -98,19 +102,20 @@ def sample_aias(
             history.forget()
         f = foreground(x, sigma_s * ones) if foreground_on else None
         if f is not None and foreground_mode == "renoise":
-            x = torch.lerp(x, alpha_s * f + sigma_s * noise.transition(sigma_s, sigma_s), mask.to(x))
-        if f is not None and _replaces_model(foreground_mode, foreground_strength, mask):
+            noised = alpha_s * torch.lerp(background, f, mask) + sigma_s * noise.transition(sigma_s, sigma_s)
+            x = torch.where(mask > 0, noised, x)
+        if f is not None and replaces_model:
             x0 = f
         else:
             x0 = model(x, sigma_s * ones, **extra_args)
             if f is not None and foreground_mode == "x0_blend":
-                x0 = torch.lerp(x0, f, foreground_strength * mask.to(x))
+                x0 = torch.lerp(x0, f, foreground_strength)
         if keep is not None:
             x0 = torch.lerp(background, x0, keep)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
         if correct and i > pure_start:
-            x = _corrected(x, x0, history, start, keep)
+            x = _corrected(x, x0, history, start)
         signal = 0.0 if pure_start and i == 0 else alpha_s
         estimate = history.extrapolate(x, x0, start, end)
         drawn = noise.transition(sigma_s, end[1]) if end[1] > 0 else None
@@ -122,11 +127,13 @@ def sample_aias(
 
 
 class _Noise:
-    """Both draws of a level: the transition's, then the background's (only for items that keep a background)."""
+    """Both draws of a level: the transition's, then the background's (only for items that keep a background).
 
-    def __init__(self, x: Tensor, sampler: Callable | None, seeds: Sequence[int], keep: Tensor | None):
-        self.sampler = sampler
-        self.items = None if sampler else ItemNoise(x, seeds)
+    They are drawn at eta 0 too, so that runs of any eta see the same background.
+    """
+
+    def __init__(self, items: ItemNoise | None, sampler: Callable | None, keep: Tensor | None):
+        self.items, self.sampler = items, sampler
         self.with_background = None if keep is None else (keep < 1).flatten(1).any(1).tolist()
 
     def transition(self, sigma_s: float, sigma_e: float) -> Tensor:
@@ -156,13 +163,15 @@ class _History:
         return x0 if isinf(h_prev) else x0 + (h / (2 * h_prev)) * (x0 - previous)
 
 
-def _corrected(x: Tensor, x0: Tensor, history: _History, level: Level, keep: Tensor | None) -> Tensor:
-    """The state again from the last one, with the mean of both estimates: the trapezoid rule in place of Euler's."""
+def _corrected(x: Tensor, x0: Tensor, history: _History, level: Level) -> Tensor:
+    """The state again from the last one, with the mean of both estimates: the trapezoid rule in place of Euler's.
+
+    What this does outside the mask does not matter: the background replaces it at the next level.
+    """
     if history.x is None:
         return x
     k = level[1] / history.level[1]
-    better = k * history.x + (level[0] - k * history.level[0]) * (history.x0 + x0) / 2
-    return better if keep is None else torch.where(keep > 0, better, x)
+    return k * history.x + (level[0] - k * history.level[0]) * (history.x0 + x0) / 2
 
 
 def _half_log_snr(level: Level) -> float:
@@ -186,13 +195,14 @@ def _replaces_model(mode: str, strength: float, mask: Tensor) -> bool:
 
 def _check(
     x: Tensor, levels: list[Level], mask: Tensor | None, background: Tensor | None, order: int, eta: float,
-    correct: bool,
+    variance: float, correct: bool,
 ) -> None:
     steps = [sigma for _, sigma in levels]
     if len(steps) < 2 or steps[-1] != 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
         raise ValueError("AIAS: sigmas must descend strictly and end at 0; take them from AIAS Sigmas.")
     if order not in (1, 2):
         raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
+    check_stochasticity(eta, variance)
     if correct and eta != 0:
         raise ValueError(f"AIAS: correct mends a deterministic run, and eta is {eta:g}; set eta to 0.")
     if not torch.isfinite(x).all():
@@ -213,12 +223,16 @@ def _check(
         raise ValueError("AIAS: the mask holds NaN or values outside 0 .. 1; scale it so that 1 is anomaly.")
 
 
-def _check_foreground(foreground: Callable | None, mode: str, strength: float, mask: Tensor | None) -> None:
+def _check_foreground(
+    foreground: Callable | None, mode: str, strength: float, mask: Tensor | None, deterministic: bool
+) -> None:
     if foreground is None:
         return
     if mode not in ("x0_blend", "renoise"):
         raise ValueError(f"AIAS: foreground_mode is {mode!r}; choose x0_blend or renoise.")
     if not 0 <= strength <= 1 or (mode == "renoise" and strength not in (0, 1)):
         raise ValueError(f"AIAS: foreground_strength is {strength:g}; x0_blend takes 0 .. 1, renoise 0 or 1.")
+    if mode == "renoise" and deterministic:
+        raise ValueError("AIAS: renoise changes the states that pure_start and correct build on; use x0_blend.")
     if mask is None:
         raise ValueError("AIAS: a foreground came without a mask; connect the mask that it fills.")

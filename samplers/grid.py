@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import log
 
 import torch
 from torch import Tensor
@@ -27,9 +28,9 @@ def aias_grid(
 
     - `uniform`: uniform in t (the paper);
     - `quadratic`: uniform in sqrt(t), truly coarse to fine;
-    - `lambda`: uniform in log-SNR;
+    - `lambda`: uniform in log sigma, which is log-SNR for eps and v models;
     - `half`: the noisiest level, then uniform in log sigma from half of it down to max(sigma_min, 0.4 / steps); made
-      for deterministic runs of 5 to 20 steps (options `pure_start` and `correct` of `sample_aias`).
+      for deterministic runs of 5 to 20 steps of eps and v models (`pure_start` and `correct` of `sample_aias`).
 
     Where two levels fall on one index the later takes the nearest free index upward.
 
@@ -70,10 +71,8 @@ def grid_sigmas(grid: Sequence[int], sigmas: Tensor) -> Tensor:
 def _log_sigma_levels(table: Tensor, segments: int, refine: int, kind: str) -> list[float]:
     log_sigma = table.log()
     if kind == "half":
-        low = max(float(table[refine]), 0.4 / (segments + refine))
-        targets = torch.linspace(float(log_sigma[-1] - torch.tensor(2.0).log()), torch.tensor(low).log().item(),
-                                 segments - 1, dtype=torch.float64)
-        targets = torch.cat([log_sigma[-1:], targets])
+        high, low = float(log_sigma[-1]) - log(2), log(max(float(table[refine]), 0.4 / (segments + refine)))
+        targets = torch.cat([log_sigma[-1:], torch.linspace(high, low, segments - 1, dtype=torch.float64)])
     else:
         # With no refinement the last segment starts at the lowest level and ends at zero noise.
         points, end = (segments + 1, refine - 1) if refine else (segments, 0)

@@ -40,7 +40,7 @@ def transition(
         ValueError: levels out of order, eta or variance outside 0 .. 1, variance without eta = 1, noise missing.
     """
     sigma_s, sigma_e, alpha_s, alpha_e = float(sigma_s), float(sigma_e), float(alpha_s), float(alpha_e)
-    _check(eta, variance)
+    check_stochasticity(eta, variance)
     if sigma_e == 0:
         return alpha_e * x0
     up, down = _noise_split(sigma_s, sigma_e, alpha_s, alpha_e, eta)
@@ -52,7 +52,7 @@ def transition(
     if up == 0:
         return x_e
     if noise is None:
-        raise ValueError("transition: eta > 0 adds noise, but noise is None; pass standard normal noise shaped like x.")
+        raise ValueError("AIAS: eta > 0 adds noise, but noise is None; pass standard normal noise shaped like x.")
     return x_e + up * noise
 
 
@@ -62,7 +62,7 @@ def _noise_split(sigma_s: float, sigma_e: float, alpha_s: float, alpha_e: float,
     v = sigma_s**2 - (a * sigma_e) ** 2
     if sigma_s <= 0 or v < -1e-9 * sigma_s**2:
         raise ValueError(
-            f"transition: goes from sigma {sigma_s:g} to {sigma_e:g}; sigmas must descend, and the first be above 0."
+            f"AIAS: a step from sigma {sigma_s:g} to {sigma_e:g}; sigmas must descend, and the first be above 0."
         )
     up = eta * sigma_e * sqrt(max(v, 0.0)) / sigma_s
     return up, sqrt(max(sigma_e**2 - up**2, 0.0))
@@ -72,10 +72,11 @@ def _abar(alpha: float, sigma: float) -> float:
     return alpha**2 / (alpha**2 + sigma**2)
 
 
-def _check(eta: float, variance: float) -> None:
+def check_stochasticity(eta: float, variance: float) -> None:
+    """Raise ValueError for an eta or variance factor outside 0 .. 1, or a variance factor without eta = 1."""
     if not 0 <= eta <= 1:
-        raise ValueError(f"transition: eta is {eta:g}; it must lie in 0 .. 1.")
+        raise ValueError(f"AIAS: eta is {eta:g}; it must lie in 0 .. 1.")
     if not 0 <= variance <= 1:
-        raise ValueError(f"transition: variance is {variance:g}; it must lie in 0 .. 1.")
+        raise ValueError(f"AIAS: variance is {variance:g}; it must lie in 0 .. 1.")
     if variance and eta != 1:
-        raise ValueError(f"transition: variance {variance:g} is defined for eta = 1 only, and eta is {eta:g}.")
+        raise ValueError(f"AIAS: variance {variance:g} is defined for eta = 1 only, and eta is {eta:g}.")

@@ -41,7 +41,7 @@ class Plan:
         """
         self.seed = seed
         self.normals = _by_object([sample for sample in normals if sample.type == NORMAL])
-        shapes = [sample for sample in shapes if sample.type != NORMAL and sample.object in self.normals]
+        shapes = sorted(s for s in shapes if s.type != NORMAL and s.object in self.normals)
         self.types = sorted({(sample.object, sample.type) for sample in shapes})
         if not self.types:
             raise ValueError(
@@ -69,8 +69,8 @@ def derived_seed(seed: int, index: int, purpose: str) -> int:
 
 
 def _by_object(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    objects = sorted({sample.object for sample in samples})
-    return {object: [sample for sample in samples if sample.object == object] for object in objects}
+    objects = {sample.object for sample in samples}
+    return {object: sorted(sample for sample in samples if sample.object == object) for object in objects}
 
 
 def _pick(items: Sequence[Sample], generator: torch.Generator) -> Sample:

@@ -67,6 +67,7 @@ def train_base(
     state: str | Path,
     *,
     device: str = "cpu",
+    save_every: float = 60.0,
     report: Report | None = None,
 ) -> CompactLDM:
     """Train a compact LDM on the training part of a dataset.
@@ -76,6 +77,8 @@ def train_base(
         state: path that the two phases' state files are named after; they stay until the caller removes them with
             `remove_state`, so that a killed run continues.
         device: "cpu" or "cuda".
+        save_every: seconds between writes of the state.
+        report: see `training.loop.train`.
 
     Returns:
         the base in evaluation mode.
@@ -88,7 +91,10 @@ def train_base(
     base = CompactLDM(CompactLDMConfig(labels=labels, resolution=settings.resolution)).to(device)
     crops = Crops(samples, labels, settings.resolution)
     run = json.dumps([asdict(settings), sorted(sample.name for sample in samples)])
-    shared = {"seed": settings.seed, "run": run, "report": report, "learning_rate": settings.learning_rate}
+    shared = {
+        "seed": settings.seed, "run": run, "learning_rate": settings.learning_rate, "save_every": save_every,
+        "report": report,
+    }  # fmt: skip
     # The autoencoder is convolutional: quarter-size crops teach it the same for a quarter of the cost.
     small = Crops(samples, labels, max(settings.resolution // 2, 32))
     train(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..datasets.pictures import write_atomic
+from ..modules.tensor_file import tensor_bytes
 
 WARMUP = 100
 Report = Callable[[str, int, int, float, float], None]  # phase, step, steps, mean loss, steps per second
@@ -119,7 +119,7 @@ def _save(path: Path, run: str, step: int, weights: dict, averages: dict, optimi
             f"first.{name}": slots["exp_avg"], f"second.{name}": slots["exp_avg_sq"],
         }  # fmt: skip
     metadata = {"run": run, "step": json.dumps(step)}
-    write_atomic(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+    write_atomic(path, tensor_bytes(tensors, metadata))
 
 
 @torch.no_grad()

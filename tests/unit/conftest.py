@@ -1,0 +1,43 @@
+"""A small dataset, split and untrained base that several tests share."""
+
+import pytest
+import torch
+from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.procedural import write_surfaces
+from anomaly_synthesis.datasets.split import make_split, part_of
+from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig
+from anomaly_synthesis.training.base import labels_of
+
+
+@pytest.fixture(scope="session")
+def surfaces(tmp_path_factory):
+    """Folder in MVTec layout: two materials, 96 px."""
+    root = tmp_path_factory.mktemp("data") / "surfaces"
+    return write_surfaces(root, materials=("brushed_metal", "cast_grain"), normals=3, defects=3, size=96)
+
+
+@pytest.fixture(scope="session")
+def samples(surfaces):
+    return read_mvtec(surfaces)
+
+
+@pytest.fixture(scope="session")
+def split(samples):
+    return make_split(samples, {sample.name: sample.name for sample in samples})
+
+
+@pytest.fixture(scope="session")
+def train_part(split, samples):
+    return part_of(split, samples, "train")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(samples):
+    """An untrained compact base for 64 px crops; its output layer is not zero, so that it changes something."""
+    torch.manual_seed(0)
+    config = CompactLDMConfig(
+        labels=labels_of(samples), resolution=64, autoencoder_widths=(8, 16), unet_widths=(32, 32), token_channels=32
+    )
+    base = CompactLDM(config).eval().requires_grad_(False)
+    torch.nn.init.normal_(base.unet.outlet[-1].weight, std=0.05)
+    return base

@@ -1,0 +1,62 @@
+"""The rooms' one-way imports, read from the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = {
+    "samplers": set(),
+    "modules": {"samplers"},
+    "datasets": set(),
+    "training": {"modules", "samplers", "datasets"},
+    "baselines": {"modules", "samplers", "datasets"},
+    "synthesis": {"modules", "samplers", "datasets"},
+    "evaluation": {"synthesis", "baselines", "training", "modules", "samplers", "datasets"},
+    "batch": {"datasets"},
+}
+CORE = {"torch", "numpy", "PIL", "safetensors", "einops"}
+ONLY_IN_BATCH = {"subprocess", "aiohttp", "ray", "requests", "urllib", "socket"}
+FILES = [path for path in ROOT.glob("*/*.py") if path.parent.name in {*ALLOWED, "nodes"}] + [*ROOT.glob("*.py")]
+
+
+def _imports(path: Path) -> list[tuple[int, str]]:
+    """(level, module) of every import statement in a file; level 0 is absolute."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(0, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.level, node.module))
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.level, alias.name) for alias in node.names]
+    return found
+
+
+def test_there_are_files_to_read():
+    assert len(FILES) > 20
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_imports_point_one_way(path):
+    room = path.parent.name
+    for level, module in _imports(path):
+        top = module.split(".")[0]
+        if level == 2:
+            assert room == "nodes" or top in ALLOWED[room], f"{room} must not import {top}"
+        if level == 0 and top.startswith("comfy"):
+            assert room == "nodes", "only nodes/ imports ComfyUI"
+        if level == 0 and top in ONLY_IN_BATCH:
+            assert room == "batch", f"{top} belongs in batch/"
+        if level == 0 and room == "samplers":
+            assert top in {"torch", "collections", "functools", "math", "__future__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_core_needs_only_what_comfyui_ships(path):
+    import sys
+
+    outside = {m.split(".")[0] for level, m in _imports(path) if level == 0} - CORE - set(sys.stdlib_module_names)
+    outside = {name for name in outside if not name.startswith("comfy")}
+    assert not outside or path.parent.name in ("batch", "evaluation"), f"{outside} must be an optional extra"

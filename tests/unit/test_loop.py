@@ -1,0 +1,115 @@
+"""A killed and resumed training equals an unbroken one; foreign states are refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from anomaly_synthesis.training.loop import train
+
+STEPS = 40
+
+
+def _run(state, steps=STEPS, run="a run", stop_at=None, seed=0):
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
+    seen = []
+
+    def loss(step, generator):
+        seen.append(step)
+        if step == stop_at:
+            raise KeyboardInterrupt
+        x = torch.randn(16, 6, generator=generator)
+        return (module(x) - x[:, :1].sin()).square().mean()
+
+    train("toy", module, loss, steps=steps, learning_rate=1e-2, seed=seed, state=state, run=run, save_every=0)
+    return module, seen
+
+
+def _equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(tmp_path):
+    whole, _ = _run(tmp_path / "whole")
+    for stop in (7, 23, 24):
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path / "broken", stop_at=stop)
+    resumed, seen = _run(tmp_path / "broken")
+    assert seen[0] == 24, "the resumed run must not start over"
+    assert _equal(whole, resumed)
+
+
+def test_training_learns_and_leaves_averaged_weights(tmp_path):
+    module, _ = _run(tmp_path / "state", steps=300)
+    x = torch.randn(500, 6, generator=torch.Generator().manual_seed(1))
+    assert (module(x) - x[:, :1].sin()).square().mean() < 0.3 * x[:, 0].sin().square().mean()
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    assert not _equal(_run(tmp_path / "a")[0], _run(tmp_path / "b", seed=1)[0])
+
+
+def test_a_state_of_another_run_is_refused(tmp_path):
+    _run(tmp_path / "state")
+    with pytest.raises(ValueError, match="another run"):
+        _run(tmp_path / "state", run="other settings")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    module = torch.nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="loss is nan"):
+        train("toy", module, lambda step, generator: module.weight.sum() * float("nan"),
+              steps=3, learning_rate=1.0, seed=0, state=tmp_path / "state", run="r")  # fmt: skip
+
+
+_TRAIN = """
+import sys
+from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.split import load_split, part_of
+from anomaly_synthesis.modules.base_file import save_base
+from anomaly_synthesis.training.base import BaseTraining, train_base
+data, split, out = sys.argv[1:]
+samples = read_mvtec(data)
+settings = BaseTraining(resolution=32, autoencoder_steps=12, steps=12, batch=2)
+base = train_base(part_of(load_split(split), samples, "train"), settings, out, save_every=0)
+save_base(out, base, {})
+"""
+
+
+def _start(script, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-P", script, *map(str, arguments)], env=environment)
+
+
+def test_kill_9_three_times_and_resume_gives_the_same_base_file(tmp_path, surfaces, split):
+    from anomaly_synthesis.datasets.split import save_split
+    from anomaly_synthesis.training.base import state_path
+
+    script = tmp_path / "train.py"
+    script.write_text(_TRAIN)
+    save_split(split, tmp_path / "split.json")
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    assert _start(script, surfaces, tmp_path / "split.json", whole).wait(120) == 0
+    for phase in ("autoencoder", "autoencoder", "unet"):
+        state = state_path(broken, phase)
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = _start(script, surfaces, tmp_path / "split.json", broken)
+        _wait_for_change(state, before)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    assert _start(script, surfaces, tmp_path / "split.json", broken).wait(120) == 0
+    assert whole.read_bytes() == broken.read_bytes()
+
+
+def _wait_for_change(state: Path, before: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if state.exists() and state.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.002)
+    raise AssertionError(f"{state.name} was not written within a minute")

@@ -1,0 +1,34 @@
+import inspect
+
+import pytest
+from anomaly_synthesis.samplers.aias import sample_aias
+from anomaly_synthesis.samplers.grid import aias_grid
+from anomaly_synthesis.samplers.presets import PRESETS, preset
+
+
+def test_the_papers_setting_stays_a_preset():
+    assert PRESETS[0] == "paper" and {"recommended", "fast"} <= set(PRESETS)
+    grid, sampler = preset("paper", 50)
+    assert grid == {"steps": 50, "kind": "uniform", "refine": 2}
+    assert sampler == {"order": 1, "eta": 1.0, "foreground_mode": "renoise"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_options_are_keywords_of_the_grid_and_the_sampler(name):
+    grid, sampler = preset(name, 10)
+    assert len(aias_grid(**grid)) == 10
+    keywords = {p.name for p in inspect.signature(sample_aias).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    assert set(sampler) <= keywords
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_changed_by_its_user_stays_itself(name):
+    grid, sampler = preset(name, 10)
+    grid["kind"], sampler["eta"] = "changed", 7
+    again = preset(name, 10)
+    assert again[0]["kind"] != "changed" and again[1]["eta"] != 7
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="^AIAS preset: unknown name 'best'; choose one of paper"):
+        preset("best", 10)
