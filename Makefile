@@ -12,10 +12,10 @@ demo: .venv/ready
 
 test: .venv/ready
 	$(BIN)/ruff check .
-	$(BIN)/pytest tests/unit tests/nodes
+	$(BIN)/pytest
 
 host-test: .venv/ready
-	$(BIN)/pytest -rs tests/host
+	$(BIN)/pytest tests/host
 
 lint: .venv/ready
 	$(BIN)/ruff check .
