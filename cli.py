@@ -6,10 +6,16 @@ import argparse
 import logging
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
-_PRESET_HELP = "sampler settings: recommended, fast, or paper (FAST as published)"
+_PRESETS = ("recommended", "fast", "paper")
+_PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
+_STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
+_SEED_HELP = "whole number that decides every random choice (0)"
+_LAYOUT = """data folders are in MVTec layout:
+  <object>/train/good/0001.png
+  <object>/test/<defect type>/0002.png
+  <object>/ground_truth/<defect type>/0002_mask.png"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was finished is kept", file=sys.stderr)
+        print("interrupted; what was finished is kept, --resume continues it", file=sys.stderr)
         return 1
     return 0
 
@@ -76,80 +82,70 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _train_base(options: argparse.Namespace) -> None:
-    from dataclasses import asdict
+    from .evaluation.base_run import train_base_file
+    from .training.base import BaseTraining
 
-    from .datasets.mvtec import read_mvtec
-    from .datasets.split import load_split, part_of
-    from .evaluation.base_quality import GATE, base_quality
-    from .modules.base_file import save_base
-    from .training.base import BaseTraining, remove_state, state_path, train_base
-
-    out = _safetensors(options.out)
-    samples, split = read_mvtec(options.data, options.types), load_split(options.split)
-    states = [state_path(out, phase) for phase in ("autoencoder", "unet")]
-    if not options.resume and (out.exists() or any(state.exists() for state in states)):
-        raise ValueError(f"Train base: {out} or its training state exists; pass --resume, or choose another --out.")
-    if options.resume and out.exists():
-        print(f"{out} is finished; nothing to resume")
-        return
     settings = BaseTraining(
         resolution=options.resolution, autoencoder_steps=options.autoencoder_steps, steps=options.steps,
         batch=options.batch, seed=options.seed, precision=options.precision,
     )  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    train = part_of(split, samples, "train")
-    base = train_base(train, settings, out, device=options.device, report=_training_line)
-    quality = {side: base_quality(base, part_of(split, samples, side)) for side in ("train", "held_back")}
-    record = {"training": asdict(settings), "split": split.digest, "train_images": len(train)}
-    save_base(out, base, record | {"quality": {side: asdict(measured) for side, measured in quality.items()}})
-    remove_state(out)
-    print(f"\n{out}: {sum(p.numel() for p in base.parameters()) / 1e6:.2f} M parameters")
-    for side, measured in quality.items():
-        print(f"  autoencoder, {side}: PSNR {measured.psnr:.1f} dB; contrast kept (gate {GATE}):")
-        for label, kept in measured.contrast_kept.items():
-            print(f"    {label}: {kept:.2f} over {measured.counts[label]}{'' if kept >= GATE else '  BELOW THE GATE'}")
+    record = train_base_file(
+        options.data, options.split, options.out, settings,
+        types=options.types, resume=options.resume, device=_device(options), report=_training_line,
+    )  # fmt: skip
+    print(f"{options.out}: {record['parameters'] / 1e6:.2f} M parameters")
+    for side, quality in record["quality"].items():
+        print(f"  autoencoder, {side}: PSNR {quality['psnr']:.1f} dB; contrast kept (gate {quality['gate']}):")
+        for label, kept in quality["contrast_kept"].items():
+            flag = "" if kept >= quality["gate"] else "  BELOW THE GATE"
+            print(f"    {label}: {kept:.2f} over {quality['counts'][label]}{flag}")
 
 
 def _synthesize(options: argparse.Namespace) -> None:
-    from .datasets.mvtec import read_mvtec
-    from .datasets.pairs import PairWriter, read_manifest
-    from .datasets.split import load_split, part_of
-    from .modules.base_file import file_digest, load_base
+    from .synthesis.folder import Source, synthesize
     from .synthesis.pair import Settings
-    from .synthesis.plan import Plan
-    from .synthesis.run import run
-    from .synthesis.sheet import save_sheet
 
-    if options.count < 1:
-        raise ValueError(f"Synthesize: --count is {options.count}; make at least 1 pair.")
-    base, _ = load_base(options.base)
-    base.to(options.device)
-    samples, split = read_mvtec(options.data, options.types), load_split(options.split)
-    train = part_of(split, samples, "train")
-    normals = train if options.normals == "train" else part_of(split, samples, "held_back")
     settings = Settings(
         preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
         context=options.context, mode=options.compose, feather=options.feather,
     )  # fmt: skip
-    plan = Plan(normals, train, options.seed)
-    name = file_digest(options.base)
-    described = {
-        "base": name, "split": split.digest, "normals": options.normals, "types": [list(t) for t in plan.types],
-        "seed": options.seed, "redraw": options.redraw, "settings": settings.__dict__,
-    }  # fmt: skip
-    writer = PairWriter(options.out, described, resume=options.resume)
-    started, done = time.perf_counter(), writer.done
-    threshold = run(
-        base, name, plan, options.count, settings, writer, redraw=options.redraw, report=_pair_line
-    )
-    records = read_manifest(options.out)
-    save_sheet(Path(options.out) / "sheet.png", options.out, records[:32])
-    seconds = (time.perf_counter() - started) / max(len(records) - done, 1)
+    source = Source(
+        options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
+        options.foreign_base,
+    )  # fmt: skip
+    started = time.perf_counter()
+    records, threshold = synthesize(
+        source, options.out, options.count, settings,
+        seed=options.seed, redraw=options.redraw, resume=options.resume, device=_device(options), report=_pair_line,
+    )  # fmt: skip
     print(
-        f"{len(records)} pairs in {options.out}, {sum(r['visible'] for r in records)} visible "
-        f"(visibility over {threshold:.2f}), {seconds:.2f} s per pair with everything; "
-        + ", ".join(f"{n} {o}/{t}" for (o, t), n in sorted(Counter((r["object"], r["type"]) for r in records).items()))
+        f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
+        f"(visibility over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
     )
+    for (object, type), found in sorted(_by_type(records).items()):
+        low, middle, high = (sorted(r["contrast"] for r in found)[int(q * (len(found) - 1))] for q in (0.1, 0.5, 0.9))
+        print(
+            f"  {object}/{type}: {len(found)}, {sum(r['visible'] for r in found) / len(found):.0%} visible, "
+            f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
+        )
+
+
+def _by_type(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
+    found: dict[tuple[str, str], list[dict]] = {}
+    for record in records:
+        found.setdefault((record["object"], record["type"]), []).append(record)
+    return found
+
+
+def _device(options: argparse.Namespace) -> str:
+    import torch
+
+    try:
+        torch.empty(1, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {options.device} cannot be used ({reason}); cpu always can.") from error
+    return options.device
 
 
 def _pair_line(index: int, item, pair, visible: bool) -> None:
@@ -167,12 +163,6 @@ def _training_line(phase: str, step: int, steps: int, loss: float, rate: float) 
     print(f"{phase} {step}/{steps}  loss {loss:.4f}  {rate:.2f} steps/s  {left:.1f} min left  ", end=end, flush=True)
 
 
-def _safetensors(path: str) -> Path:
-    if not path.endswith(".safetensors"):
-        raise ValueError(f"Train base: --out is {path}; a base is a .safetensors file.")
-    return Path(path)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="anomaly-synthesis",
@@ -182,17 +172,21 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _command(commands, "demo", _demo, "16 pairs from the bundled base, with a contact sheet")
     demo.add_argument("--out", required=True, help="folder for pairs and sheet.png; an unfinished demo is continued")
-    demo.add_argument("--preset", default="recommended", help=_PRESET_HELP)
-    demo.add_argument("--steps", type=int, default=20, help="model calls per pair (20)")
+    demo.add_argument("--preset", choices=_PRESETS, default="recommended", help=_PRESET_HELP)
+    demo.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
 
     surfaces = _command(commands, "surfaces", _surfaces, "write procedural surfaces with exact masks, MVTec layout")
     surfaces.add_argument("--out", required=True, help="folder to make")
     surfaces.add_argument("--normals", type=int, default=60, help="normal images per material (60)")
     surfaces.add_argument("--defects", type=int, default=20, help="defect images per material and type (20)")
     surfaces.add_argument("--size", type=int, default=256, help="side in pixels (256)")
-    surfaces.add_argument("--seed", type=int, default=0)
+    surfaces.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
 
-    split = _command(commands, "split", _split, "deal images to training and held-back by group, into a split.json")
+    split = _command(
+        commands, "split", _split,
+        "split the images into training and held-back, by group, into a split.json; groups come from a manifest.csv "
+        "with a group column in or beside the data, else from near-duplicates",
+    )  # fmt: skip
     _data(split)
     split.add_argument("--out", required=True, help="the split.json to write")
     source = split.add_mutually_exclusive_group()
@@ -202,9 +196,12 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--ungrouped", action="store_true", help="every image is a group: no part appears twice")
     split.add_argument("--column", default="group", help="the manifest's column (group)")
     split.add_argument("--share", type=float, default=1 / 3, help="share of the defect images that trains (1/3)")
-    split.add_argument("--seed", type=int, default=0)
+    split.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
 
-    train = _command(commands, "train-base", _train_base, "train a compact base model: autoencoder, then UNet")
+    train = _command(
+        commands, "train-base", _train_base,
+        "train a compact base, autoencoder, then UNet; the defaults take about two hours on two cores",
+    )  # fmt: skip
     _data(train)
     train.add_argument("--split", required=True, help="split.json; only its training part is read for training")
     train.add_argument("--out", required=True, help="the base to write, .safetensors")
@@ -212,10 +209,10 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--steps", type=int, default=6000, help="steps of the UNet (6000)")
     train.add_argument("--autoencoder-steps", type=int, default=4000, help="steps of the autoencoder (4000)")
     train.add_argument("--batch", type=int, default=16, help="crops per step (16)")
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--precision", default="auto", help="auto (bf16 on a GPU), fp32 or bf16")
+    train.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
+    train.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
     train.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
-    _device(train)
+    _device_option(train)
 
     make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
     _data(make)
@@ -224,23 +221,29 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--normals", choices=("train", "held-back"), default="train",
                       help="part that the normal images come from (train); held-back is for studies")  # fmt: skip
     make.add_argument("--count", type=int, required=True, help="pairs to make")
-    make.add_argument("--steps", type=int, default=20, help="model calls per pair (20)")
-    make.add_argument("--preset", default="recommended", help=_PRESET_HELP)
+    make.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
+    make.add_argument("--preset", choices=_PRESETS, default="recommended", help=_PRESET_HELP)
     make.add_argument("--guidance", type=float, default=2.0, help="classifier-free guidance, 1 is off (2)")
     make.add_argument("--unaware", action="store_true", help="do not tell the model mask and background (the papers)")
     make.add_argument("--context", type=float, default=1.0, help="context per side, in lengths of the mask's box (1)")
-    make.add_argument("--compose", default="difference", help="difference keeps fine texture; paste (the papers)")
+    make.add_argument("--compose", choices=("difference", "paste"), default="difference",
+                      help="difference keeps the surface's fine texture (default); paste: the papers")  # fmt: skip
     make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
+    make.add_argument("--foreign-base", action="store_true",
+                      help="accept a base of another split (it may know what is held back)")  # fmt: skip
     make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
-    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
-    _device(make)
+    _device_option(make)
     return parser
 
 
 def _command(commands, name: str, function, description: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=description, description=description)
+    parser = commands.add_parser(
+        name, help=description, description=description, epilog=_LAYOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     parser.set_defaults(command=function)
     return parser
 
@@ -250,7 +253,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
 
 
-def _device(parser: argparse.ArgumentParser) -> None:
+def _device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
-from anomaly_synthesis.datasets.mvtec import read_mvtec
-from anomaly_synthesis.datasets.pictures import read_mask, read_picture
+from anomaly_synthesis.datasets.mvtec import read_mvtec, read_sample
 from anomaly_synthesis.datasets.split import load_split, part_of
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.synthesis.pair import Settings, make_pairs
@@ -36,16 +35,15 @@ def main() -> None:
         preset, steps, guidance, *unaware = text.split(":")
         settings = Settings(preset=preset, steps=int(steps), guidance=float(guidance), aware=not unaware)
         for seed in range(options.seeds):
-            rows.append({"settings": text, "seed": seed} | _measure(base, Plan(normals, train, seed), settings, real,
-                                                                    options.count))  # fmt: skip
+            rows.append({"settings": text, "seed": seed} | _measure(base, Plan(normals, train, seed), settings, real, options))
         print(_line(text, rows[-options.seeds:]), flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=1))
 
 
-def _measure(base, plan: Plan, settings: Settings, real: dict, count: int) -> dict:
-    threshold = visibility_threshold(base, plan, settings)
-    pairs = []
+def _measure(base, plan: Plan, settings: Settings, real: dict, options) -> dict:
+    threshold = visibility_threshold(base, plan, settings, options.negatives)
+    pairs, count = [], options.count
     for start in range(0, count, BATCH):
         pairs += make_pairs(base, [plan.item(i).job for i in range(start, min(start + BATCH, count))], settings)
     made = _by_type((pair.job.type, pair.contrast) for pair in pairs)
@@ -61,8 +59,8 @@ def _measure(base, plan: Plan, settings: Settings, real: dict, count: int) -> di
 
 
 def _real_contrast(sample) -> float:
-    mask = read_mask(sample.mask)
-    return signed_contrast(read_picture(sample.image).image(), mask)
+    picture, mask = read_sample(sample)
+    return signed_contrast(picture.image(), mask)
 
 
 def _by_type(pairs) -> dict:
@@ -97,7 +95,7 @@ def _line(text: str, rows: list[dict]) -> str:
     )
     return (
         f"{text:22s} visible {fmean(visible):.1%} ({min(visible):.0%}-{max(visible):.0%})  distance "
-        f"{fmean(distance):.2f} ({min(distance):.2f}-{max(distance):.2f})  {fmean(r['seconds'] for r in rows):.2f} s/pair"
+        f"{fmean(distance):.2f} ({min(distance):.2f}-{max(distance):.2f})  {fmean(r['seconds'] for r in rows):.2f} s"
         f"  threshold {fmean(r['threshold'] for r in rows):.2f} | {contrast}"
     )
 
@@ -111,6 +109,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--settings", nargs="+", required=True, metavar="PRESET:STEPS:GUIDANCE[:unaware]")
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--negatives", type=int, default=32)
     parser.add_argument("--json")
     return parser.parse_args()
 

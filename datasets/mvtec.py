@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from .pictures import Picture, read_mask, read_picture
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 _EXAMPLE = """expected is, for each object:
@@ -13,14 +17,16 @@ _EXAMPLE = """expected is, for each object:
   <object>/test/good/0002.png
   <object>/test/<defect type>/0003.png
   <object>/ground_truth/<defect type>/0003_mask.png"""
+_SHOWN = 5
 
 
 @dataclass(frozen=True, order=True)
 class Sample:
     """One image of a folder in MVTec layout.
 
-    object: the object's folder name; type: "good" or the defect's name; part: "train" or "test" of the layout;
-    name: posix path of the image relative to root; mask: path of the ground truth, None for normal images.
+    object: the object's folder name, as it stands in root; type: "good" or the defect's name; part: "train" or "test"
+    of the layout; name: posix path of the image relative to root; mask: path of the ground truth, None for normal
+    images.
     """
 
     object: str
@@ -53,6 +59,41 @@ def read_mvtec(root: str | Path, types: Iterable[str] | None = None) -> list[Sam
     return sorted(samples, key=lambda sample: sample.name)
 
 
+def read_sample(sample: Sample) -> tuple[Picture, torch.Tensor | None]:
+    """Read an image and its mask (bool [H, W] of the image's size, at least one defect pixel; None for normal images).
+
+    Raises ValueError naming the files if one is damaged, the sizes differ, or the mask is empty; OSError if one cannot
+    be opened.
+    """
+    picture = read_picture(sample.image)
+    if sample.mask is None:
+        return picture, None
+    mask = read_mask(sample.mask, picture.size, of=sample.image)
+    if not mask.any():
+        raise ValueError(
+            f"{sample.mask}: the mask is empty, but {sample.image} counts as a defect image; accepted is at least one "
+            "defect pixel; draw the defect, or move the image to the normal ones"
+        )
+    return picture, mask
+
+
+def check_samples(samples: Iterable[Sample]) -> None:
+    """Read every image and mask once, so that a bad one is found before work starts.
+
+    Raises one ValueError for all that `read_sample` refuses or that cannot be opened: the first 5 and how many more.
+    """
+    samples, problems = list(samples), []
+    for sample in samples:
+        try:
+            read_sample(sample)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    if problems:
+        more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        listed = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+        raise ValueError(f"{len(problems)} of {len(samples)} images cannot be used:{listed}{more}")
+
+
 def _objects(root: Path) -> list[Path]:
     found = [root] if _is_object(root) else [entry for entry in _entries(root) if _is_object(entry)]
     if not found:
@@ -67,7 +108,8 @@ def _is_object(folder: Path) -> bool:
 
 
 def _read_object(folder: Path, root: Path) -> list[Sample]:
-    name = folder.resolve().name
+    # A child keeps the name it has here: two links to one folder are two objects. Root may be given as '.'.
+    name = folder.resolve().name if folder == root else folder.name
     normals = _images(folder / "train" / "good")
     if not normals:
         raise ValueError(

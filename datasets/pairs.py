@@ -26,7 +26,8 @@ class PairWriter:
     """Writes pairs 0, 1, 2, ... of one run; each counts once its manifest line is on the disk.
 
     root: the folder; run: the settings that define the run (JSON-able), kept in run.json; resume: continue a folder of
-    the same settings after its last whole pair.
+    the same settings after its last whole pair. A folder that holds run.json alone counts as empty: the run that left
+    it was stopped before its first pair, and must not block the corrected one.
     Raises ValueError if root holds something and resume is not set, if it holds no run or one of other settings, or if
     run is not JSON-able; OSError if the folder cannot be written.
     """
@@ -36,7 +37,7 @@ class PairWriter:
         text = _json(run, "the run's settings", indent=2)
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root}: a file, not a folder; choose another folder")
-        held = [p.name for p in self.root.iterdir() if p.name != f".{_RUN}.tmp"] if self.root.exists() else []
+        held = {path.name for path in self.root.iterdir()} - {_RUN, f".{_RUN}.tmp"} if self.root.exists() else set()
         if held and not resume:
             raise ValueError(f"{self.root}: the folder is not empty; choose another folder or pass --resume")
         self._lines: list[dict[str, Any]] = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import random
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +20,7 @@ _log = logging.getLogger(__name__)
 _FORMAT = {"format": "anomaly_synthesis.split", "version": 1}
 _NO_TRAINING, _NO_HELD_BACK = 100.0, 10.0  # a type left without a side outweighs every deviation from the share
 _ORDERS = 16
+_MARKED = 1 << 16  # bytes at a file's beginning and at its end
 
 Kind = tuple[str, str]  # (object, defect type)
 
@@ -27,8 +30,9 @@ class Split:
     """Which images train, which are held back, and which serve neither because their group's other images do.
 
     train, held_back, dropped: sorted image names (posix paths relative to the data's root); groups: {name: group} of
-    all of them; share: the part of every type's defect images meant for training, 0..1; digest: SHA-256 (hex) of all
-    names, the same wherever the folder lies.
+    all of them; share: the part of every type's defect images meant for training, 0..1; marks: {name: content mark of
+    the image file} of all of them; digest: SHA-256 (hex) of train, held_back, dropped, groups and marks, the same
+    wherever the folder lies.
     """
 
     seed: int
@@ -37,6 +41,7 @@ class Split:
     held_back: tuple[str, ...]
     dropped: tuple[str, ...]
     groups: dict[str, str]
+    marks: dict[str, str]
     digest: str
 
 
@@ -46,12 +51,13 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
     Every type with two groups or more gets a training and a held-back group; a type with one group trains, with a
     warning. Images of test/good are held back. Normal images whose group stands on the other side are dropped. Groups
     of normals alone that hold both train/good and test/good go to one side each, in the proportion of the two.
-    The result depends on names, groups, seed and share only.
-    Raises ValueError for a share outside 0..1, no samples, or an image without a group.
+    The sides depend on names, groups, seed and share only; the image files are read for their marks.
+    Raises ValueError for a share outside 0..1, no samples, or an image without a group; OSError for a missing file.
     """
     _check_input(samples, groups, share)
+    ordered = sorted(samples, key=lambda sample: sample.name)
     members: dict[str, list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda sample: sample.name):
+    for sample in ordered:
         members[groups[sample.name]].append(sample)
     draw = random.Random(seed)
     training = _deal_defects(members, share, draw) | _deal_normals(members, draw)
@@ -59,18 +65,29 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
     for group, images in members.items():
         for sample in images:
             sides[_side(sample, images, group in training)].append(sample.name)
-    names = {name: groups[name] for name in sorted(sample.name for sample in samples)}
-    parts = {side: tuple(sorted(found)) for side, found in sides.items()}
-    return Split(seed=seed, share=share, **parts, groups=names, digest=_digest(names))
+    dealt = {side: tuple(sorted(found)) for side, found in sides.items()}
+    dealt |= {"groups": {sample.name: groups[sample.name] for sample in ordered}}
+    dealt |= {"marks": {sample.name: _mark(sample.image) for sample in ordered}}
+    return Split(seed=seed, share=share, **dealt, digest=_digest(dealt))
 
 
 def save_split(split: Split, path: str | Path) -> None:
-    """Write split.json, under a temporary name first. Raises OSError naming the path if it cannot be written."""
-    write_atomic(path, (json.dumps({**_FORMAT, **asdict(split)}, indent=2) + "\n").encode())
+    """Write split.json, under a temporary name first.
+
+    Raises ValueError if the path holds anything but this very split, OSError naming the path if it cannot be written.
+    """
+    path, data = Path(path), (json.dumps({**_FORMAT, **asdict(split)}, indent=2) + "\n").encode()
+    if path.exists() and path.read_bytes() != data:  # bases and pairs may have been made with what is there
+        raise ValueError(f"{path}: it exists and holds another split; choose another --out or delete it")
+    write_atomic(path, data)
 
 
 def load_split(path: str | Path) -> Split:
-    """Read split.json. Raises ValueError if it is no split of this version or was altered, OSError if not readable."""
+    """Read split.json.
+
+    Raises ValueError if it is no split of this version or if what the digest covers was altered, OSError if it cannot
+    be opened.
+    """
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -83,8 +100,8 @@ def load_split(path: str | Path) -> Split:
         raise ValueError(f"{path}: no {', '.join(missing)}; make the split again")
     values = {field.name: stored[field.name] for field in fields(Split)}
     split = Split(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-    if split.digest != _digest(split.groups) or set(split.groups) != _names(split):
-        raise ValueError(f"{path}: its names do not fit its digest or its groups, it was altered; make the split again")
+    if split.digest != _digest(values):
+        raise ValueError(f"{path}: its content does not fit its digest, it was altered; make the split again")
     return split
 
 
@@ -105,7 +122,8 @@ def check_leak(split: Split) -> None:
 def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
     """The samples on one side ("train" or "held_back") in their order; `samples` may be a part of the split's data.
 
-    Raises ValueError if an image is not in the split, if the split leaks (check_leak), or for another part.
+    Raises ValueError if an image is not in the split or has other content than the one of that name, if the split
+    leaks (check_leak), or for another part; OSError for a missing file.
     """
     if part not in ("train", "held_back"):
         raise ValueError(f"split: part {part!r}; accepted is 'train' or 'held_back'")
@@ -118,9 +136,20 @@ def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
             f"{len(missing)} of its {len(known)} are not here: {_few(missing) or 'none'}; give the folder it was made "
             "from, or make a new split"
         )
+    _check_marks(split, samples)
     check_leak(split)
     wanted = set(getattr(split, part))
     return [sample for sample in samples if sample.name in wanted]
+
+
+def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
+    """Names alone do not tell data apart: train/good/000.png is in every folder."""
+    other = sorted(sample.name for sample in samples if _mark(sample.image) != split.marks.get(sample.name))
+    if other:
+        raise ValueError(
+            f"split: it belongs to other data; {len(other)} of {len(samples)} images here have its names but other "
+            f"content: {_few(other)}; give the folder it was made from, or make a new split"
+        )
 
 
 def _check_input(samples: Sequence[Sample], groups: Mapping[str, str], share: float) -> None:
@@ -235,8 +264,20 @@ def _names(split: Split) -> set[str]:
     return {*split.train, *split.held_back, *split.dropped}
 
 
-def _digest(names: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(sorted(names)).encode("utf-8", "surrogateescape")).hexdigest()
+def _digest(values: Mapping[str, object]) -> str:
+    """Of what was dealt, not of how: two seeds that deal alike make the same split."""
+    covered = {key: values[key] for key in ("train", "held_back", "dropped", "groups", "marks")}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
+
+
+def _mark(path: Path) -> str:
+    """The file's size and the CRC-32 of its first and last 64 kB: cheap, and tells images apart."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        crc = zlib.crc32(file.read(_MARKED))
+        file.seek(max(size - _MARKED, 0))
+        return f"{size}-{zlib.crc32(file.read(_MARKED), crc):08x}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .masks import mask_box
+from .pictures import Picture
 
 CONTEXT, MIN_CONTEXT = 1.0, 16
 
@@ -58,17 +59,16 @@ def place_window(centre: tuple[float, float], side: int, size: tuple[int, int], 
     return Window(top, left, side, resolution)
 
 
+def cut_picture(picture: Picture, window: Window) -> Tensor:
+    """The window of a picture, float32 [3, R, R] in 0 .. 1; its cost follows the window, not the picture."""
+    rows, columns = _indices(window, picture.size)
+    return _reduced(Picture(picture.pixels[rows[:, None].numpy(), columns[None].numpy()]).image(), window)
+
+
 def cut_image(image: Tensor, window: Window) -> Tensor:
-    """[C, H, W] -> [C, R, R], reduced by antialiased bilinear sampling where the factor is above 1."""
-    rows, columns = (
-        _reflected(start, window.side, n)
-        for start, n in zip((window.top, window.left), image.shape[1:], strict=True)
-    )
-    crop = image[:, rows][:, :, columns]
-    if window.side == window.resolution:
-        return crop
-    size = (window.resolution, window.resolution)
-    return F.interpolate(crop[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+    """The window of a tensor [C, H, W] of any dtype, float32 [C, R, R] in the tensor's own range."""
+    rows, columns = _indices(window, image.shape[1:])
+    return _reduced(image[:, rows][:, :, columns].float(), window)
 
 
 def cut_mask(mask: Tensor, window: Window) -> Tensor:
@@ -95,6 +95,21 @@ def image_part(window: Window, size: tuple[int, int]) -> tuple[tuple[slice, slic
         first, last = max(start, 0), min(start + window.side, length)
         parts.append((slice(first, last), slice(first - start, last - start)))
     return parts[0], parts[1]
+
+
+def _indices(window: Window, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    rows, columns = (
+        _reflected(start, window.side, n) for start, n in zip((window.top, window.left), size, strict=True)
+    )
+    return rows, columns
+
+
+def _reduced(crop: Tensor, window: Window) -> Tensor:
+    """[C, side, side] -> [C, R, R] by antialiased bilinear sampling; untouched at native scale."""
+    if window.side == window.resolution:
+        return crop
+    size = (window.resolution, window.resolution)
+    return F.interpolate(crop[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
 
 
 def _start(centre: float, side: int, length: int) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
 
-from ..datasets.mvtec import Sample
-from ..datasets.pictures import read_mask, read_picture
-from ..datasets.windows import context_window, cut_image, cut_mask
+from ..datasets.mvtec import Sample, read_sample
+from ..datasets.windows import context_window, cut_mask, cut_picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..synthesis.visibility import ring
 
@@ -20,7 +19,8 @@ GATE = 0.9
 
 @dataclass(frozen=True)
 class BaseQuality:
-    """psnr: dB, mean over defect crops; contrast_kept: per "object/type", 1 is all of it; counts: crops per type."""
+    """psnr: dB, mean over defect crops; contrast_kept: per "object/type", 1 is all of it; counts: defects per type
+    that were measured (a mask that fills its window leaves no ring to compare with)."""
 
     psnr: float
     contrast_kept: dict[str, float]
@@ -28,8 +28,8 @@ class BaseQuality:
 
     @property
     def passes(self) -> bool:
-        """Every type keeps at least GATE of its contrast."""
-        return all(kept >= GATE for kept in self.contrast_kept.values())
+        """Every type was measured, and keeps at least GATE of its contrast."""
+        return all(self.contrast_kept.get(label, 0) >= GATE for label in self.counts)
 
 
 @torch.inference_mode()
@@ -39,24 +39,28 @@ def base_quality(base: CompactLDM, samples: Sequence[Sample]) -> BaseQuality:
     Contrast kept is the median over a type's defects of reconstructed / real contrast, each the mean inside the mask
     minus the mean of the ring around it.
     """
-    kept, psnr = defaultdict(list), []
+    kept: dict[str, list[float]] = {}
+    psnr = []
     for sample in samples:
         if sample.type == NORMAL:
             continue
-        image, mask = read_picture(sample.image).image(), read_mask(sample.mask)
+        picture, mask = read_sample(sample)
         window = context_window(mask, base.config.resolution)
-        crop, crop_mask = cut_image(image, window), cut_mask(mask, window)
+        crop, crop_mask = cut_picture(picture, window), cut_mask(mask, window)
         again = base.decode(base.encode(crop[None].to(base.latent_mean.device)))[0].cpu()
-        kept[f"{sample.object}/{sample.type}"].append(_contrast(again, crop_mask) / _contrast(crop, crop_mask))
+        label = f"{sample.object}/{sample.type}"
+        kept.setdefault(label, [])
+        if crop_mask.all():
+            continue
+        kept[label].append(_contrast(again, crop_mask) / (_contrast(crop, crop_mask) or 1e-6))
         psnr.append(-10 * ((again - crop) ** 2).mean().clamp_min(1e-10).log10().item())
     return BaseQuality(
         sum(psnr) / max(len(psnr), 1),
-        {label: torch.tensor(ratios).median().item() for label, ratios in sorted(kept.items())},
+        {label: median(ratios) for label, ratios in sorted(kept.items()) if ratios},
         {label: len(ratios) for label, ratios in sorted(kept.items())},
     )
 
 
 def _contrast(image: Tensor, mask: Tensor) -> float:
     grey = image.mean(0)
-    contrast = (grey[mask].mean() - grey[ring(mask)].mean()).item()
-    return contrast if contrast else 1e-6
+    return (grey[mask].mean() - grey[ring(mask)].mean()).item()

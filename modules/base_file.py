@@ -33,15 +33,16 @@ def save_base(path: str | Path, base: CompactLDM, record: dict) -> None:
     try:
         temporary.write_bytes(tensor_bytes(base.state_dict(), metadata))
         os.replace(temporary, path)
-    finally:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
 
 
 def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     """The model, in evaluation mode on the CPU, and its training record.
 
     Raises:
-        ValueError: no such file, not a safetensors file (pickles are never opened), or not a compact base.
+        ValueError: no such file, not a safetensors file (pickles are never opened), not a compact base, or not whole.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,9 +62,13 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
         raise ValueError(
             f"Compact LDM: {path.name} is no readable safetensors file ({error}); pickled checkpoints are never opened."
         ) from error
-    base = CompactLDM(_config(json.loads(metadata["config"])))
-    base.load_state_dict(tensors)
-    return base.eval().requires_grad_(False), json.loads(metadata["record"])
+    try:
+        base = CompactLDM(_config(json.loads(metadata["config"])))
+        base.load_state_dict(tensors)
+        record = json.loads(metadata["record"])
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"Compact LDM: {path.name} is not whole ({error}); train or fetch it again.") from error
+    return base.eval().requires_grad_(False), record
 
 
 def file_digest(path: str | Path) -> str:

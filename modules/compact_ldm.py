@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..samplers.schedule import alphas_cumprod, nearest_timestep
+from ..samplers.schedule import alphas_cumprod, ldm_sigmas
 from .autoencoder import Autoencoder
 from .unet import UNet
 
@@ -25,6 +25,7 @@ class CompactLDMConfig:
 
     labels: (object, type) rows of the token table; type "good" is an object's normal token.
     resolution: side of the square crops that it was trained on, pixels.
+    unet_widths: channels per level, multiples of 32; tokens, token_channels: k and d of a label's rows.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -50,6 +51,7 @@ class CompactLDM(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(1, config.latent_channels, 1, 1))
         self.register_buffer("latent_std", torch.ones(1, config.latent_channels, 1, 1))
         self.register_buffer("abar", alphas_cumprod().float(), persistent=False)
+        self.register_buffer("log_sigmas", ldm_sigmas().log().float(), persistent=False)
 
     @property
     def unconditional(self) -> int:
@@ -91,7 +93,7 @@ class CompactLDM(nn.Module):
         uncond = self.tokens[[self.unconditional] * len(labels)]
 
         def model(x: Tensor, sigma: Tensor, **_) -> Tensor:
-            t = torch.full((x.shape[0],), nearest_timestep(float(sigma[0])), device=x.device)
+            t = (self.log_sigmas - sigma.float().log()[:, None]).abs().argmin(1)
             spread = sigma.view(-1, 1, 1, 1)
             x_vp = x / (1 + spread**2).sqrt()
             v = self.unet(x_vp, t, cond, mask, told)

@@ -207,6 +207,8 @@ def _check(
         raise ValueError(f"AIAS: correct mends a deterministic run, and eta is {eta:g}; set eta to 0.")
     if not torch.isfinite(x).all():
         raise ValueError("AIAS: the starting latent holds NaN or infinity; check the VAE and the image that made it.")
+    if mask is None and background is not None:
+        raise ValueError("AIAS: a background came without a mask; connect the mask that the anomaly fills.")
     if mask is None:
         return
     if background is None:

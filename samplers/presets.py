@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 _PRESETS: dict[str, tuple[dict, dict]] = {
-    # FAST as published: uniform grid, two refinement steps, FARM's estimate noised back into the state.
+    # FAST as published: uniform grid, FARM's estimate noised back into the state, off in the two refinement steps.
     "paper": (
         {"kind": "uniform", "refine": 2},
-        {"order": 1, "eta": 1.0, "foreground_mode": "renoise"},
+        {"order": 1, "eta": 1.0, "foreground_mode": "renoise", "foreground_until": 2},
     ),
     "recommended": (
         {"kind": "half", "refine": 0},

@@ -38,11 +38,18 @@ def compose(
         ValueError: unknown mode, mask of another size, negative feather, values not finite.
     """
     made = made - roundtrip if mode == "difference" else made
-    _check(normal, made, mask, mode, feather)
+    check_mode(mode, feather)
+    if tuple(mask.shape) != normal.size:
+        raise ValueError(
+            f"Compose Pair: the mask is {tuple(mask.shape)} and the image {normal.size} (height, width); "
+            "give a mask of the image's size."
+        )
     rows, columns = image_part(window, normal.size)
     top = np.iinfo(normal.pixels.dtype).max
     base = torch.from_numpy(normal.pixels[rows[0], columns[0]].astype(np.float64)).permute(2, 0, 1)
     patch = enlarge(made.double(), window)[:, rows[1], columns[1]]
+    if not torch.isfinite(patch).all():
+        raise ValueError("Compose Pair: the decoded result holds NaN or infinity; check the base and its precision.")
     if base.shape[0] == 1:
         patch = patch.mean(0, keepdim=True)
     target = base + top * patch if mode == "difference" else top * patch
@@ -68,15 +75,9 @@ def _weight(mask: Tensor, feather: int) -> Tensor:
     return (total / total.max())[0]
 
 
-def _check(normal: Picture, made: Tensor, mask: Tensor, mode: str, feather: int) -> None:
+def check_mode(mode: str, feather: int) -> None:
+    """Raise ValueError for an unknown mode or a negative feather."""
     if mode not in MODES:
         raise ValueError(f"Compose Pair: mode is {mode!r}; choose one of {', '.join(MODES)}.")
     if feather < 0:
         raise ValueError(f"Compose Pair: feather is {feather}; it must be 0 px or more.")
-    if tuple(mask.shape) != normal.size:
-        raise ValueError(
-            f"Compose Pair: the mask is {tuple(mask.shape)} and the image {normal.size} (height, width); "
-            "give a mask of the image's size."
-        )
-    if not torch.isfinite(made).all():
-        raise ValueError("Compose Pair: the decoded result holds NaN or infinity; check the model's precision.")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor
 
 from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
-from ..datasets.windows import CONTEXT, Window, context_window, cut_image, cut_mask, enlarge, image_part
+from ..datasets.windows import CONTEXT, Window, context_window, cut_mask, cut_picture, enlarge, image_part
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..samplers.aias import sample_aias
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas
-from .compose import compose
+from .compose import check_mode, compose
 from .visibility import signed_contrast, visibility
 
 
@@ -26,9 +27,9 @@ from .visibility import signed_contrast, visibility
 class Settings:
     """How pairs are made.
 
-    preset, steps: sampler (see `samplers.presets`); guidance: 1 is off; aware: the model is told mask and background
-    (False is the papers' unconditional LDM, held by the background alone); context: see `context_side`;
-    mode, feather: see `compose`.
+    preset, steps: sampler (see `samplers.presets`); guidance: 1 is off, any other runs the model twice per step; aware:
+    the model is told mask and background (False is the papers' unconditional LDM, held by the background alone);
+    context: see `context_side`; mode, feather: see `compose`. Raises ValueError for values out of range.
     """
 
     preset: str = "recommended"
@@ -38,6 +39,13 @@ class Settings:
     context: float = CONTEXT
     mode: str = "difference"
     feather: int = 0
+
+    def __post_init__(self):
+        aias_grid(**preset(self.preset, self.steps)[0])
+        check_mode(self.mode, self.feather)
+        for name in ("guidance", "context"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"Synthesize: {name} is {getattr(self, name)}; it must be 0 or more, and finite.")
 
 
 @dataclass(frozen=True)
@@ -74,10 +82,10 @@ def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> lis
         _check(job)
     resolution = base.config.resolution
     device = base.latent_mean.device
-    images = [job.picture.image() for job in jobs]
     windows = [context_window(job.mask, resolution, settings.context) for job in jobs]
-    crops = torch.stack([cut_image(image, window) for image, window in zip(images, windows, strict=True)]).to(device)
-    masks = torch.stack([cut_mask(job.mask, window) for job, window in zip(jobs, windows, strict=True)]).to(device)
+    placed = list(zip(jobs, windows, strict=True))
+    crops = torch.stack([cut_picture(job.picture, window) for job, window in placed]).to(device)
+    masks = torch.stack([cut_mask(job.mask, window) for job, window in placed]).to(device)
     with torch.inference_mode():
         background = base.encode(crops)
         latent = sample(base, background, masks, jobs, settings)
@@ -86,11 +94,9 @@ def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> lis
         compose(job.picture, made[i], roundtrip[i], job.mask, windows[i], settings.mode, settings.feather)
         for i, job in enumerate(jobs)
     ]
-    scores = [_scores(results[i], roundtrip[i], images[i], job.mask, windows[i]) for i, job in enumerate(jobs)]
+    scores = [_scores(results[i], roundtrip[i], job, windows[i]) for i, job in enumerate(jobs)]
     seconds = (time.perf_counter() - started) / len(jobs)
-    return [
-        Pair(job, results[i], windows[i], *scores[i], seconds) for i, job in enumerate(jobs)
-    ]
+    return [Pair(job, results[i], windows[i], *scores[i], seconds) for i, job in enumerate(jobs)]
 
 
 def sample(
@@ -113,11 +119,12 @@ def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     return [pair.visibility for pair in make_pairs(base, normal, settings)]
 
 
-def _scores(result: Picture, roundtrip: Tensor, image: Tensor, mask: Tensor, window: Window) -> tuple[float, float]:
+def _scores(result: Picture, roundtrip: Tensor, job: Job, window: Window) -> tuple[float, float]:
     """Visibility and signed contrast, read on the window's part of the image."""
-    rows, columns = image_part(window, mask.shape)
-    part = (slice(None), rows[0], columns[0])
-    seen, normal, mask = result.image()[part], image[part], mask[rows[0], columns[0]]
+    rows, columns = image_part(window, job.mask.shape)
+    part = (rows[0], columns[0])
+    seen, normal = (Picture(picture.pixels[part]).image() for picture in (result, job.picture))
+    mask = job.mask[part]
     known = enlarge(roundtrip, window)[:, rows[1], columns[1]]
     return visibility(seen, known, normal, mask), signed_contrast(seen, mask, normal)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from ..datasets.masks import place_mask
-from ..datasets.mvtec import Sample
-from ..datasets.pictures import Picture, read_mask, read_picture
+from ..datasets.mvtec import Sample, read_sample
+from ..datasets.pictures import Picture, read_picture
 from ..modules.compact_ldm import NORMAL
 from .pair import Job
 
@@ -50,6 +50,13 @@ class Plan:
             )
         self.shapes = {key: [s for s in shapes if (s.object, s.type) == key] for key in self.types}
 
+    @property
+    def samples(self) -> list[Sample]:
+        """Every image that the plan may read."""
+        objects = {object for object, _ in self.types}
+        lists = [self.normals[object] for object in objects] + list(self.shapes.values())
+        return sorted(sample for samples in lists for sample in samples)
+
     def item(self, index: int, redraw: int = 0) -> Planned:
         """Item `index`; `redraw` 1, 2, ... keeps normal and mask and changes the seed of the anomaly."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, index, "place"))
@@ -57,7 +64,7 @@ class Plan:
         normal = _pick(self.normals[object], generator)
         shape = _pick(self.shapes[object, type], generator)
         picture = read_picture(normal.image)
-        mask = place_mask(read_mask(shape.mask), picture.size, generator)
+        mask = place_mask(read_sample(shape)[1], picture.size, generator)
         seed = derived_seed(self.seed, index, f"anomaly {redraw}")
         return Planned(Job(picture, mask, object, type, seed), normal.image, normal.name, shape.name)
 

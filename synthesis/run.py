@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Protocol
@@ -12,6 +13,7 @@ from .pair import Pair, Settings, make_pairs, normal_visibility
 from .plan import Planned
 from .visibility import visible_above
 
+_log = logging.getLogger(__name__)
 BATCH = 8
 NEGATIVES = 64
 
@@ -45,6 +47,8 @@ def run(
     Returns:
         the visibility above which pairs of this run count as visible.
     """
+    _log.info("%d of %d pairs are there; %d normal re-samples for the visibility threshold first",
+              writer.done, count, negatives)  # fmt: skip
     threshold = visibility_threshold(base, plan, settings, negatives)
     # Whole blocks are made even where a resumed run needs only their rest: a batch's size may move the last bit.
     for start in range(writer.done - writer.done % BATCH, count, BATCH):

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
-from ..datasets.windows import Window, cut_image, cut_mask
+from ..datasets.windows import Window, cut_mask, cut_picture
 
 TILE, GAP, LABEL = 160, 4, 18
 TITLES = ("normal", "mask", "result", "difference x 4")
@@ -42,7 +42,7 @@ def save_sheet(path: str | Path, root: str | Path, records: Sequence[dict], colu
 
 def _tiles(root: Path, record: dict) -> list[Image.Image]:
     window = Window(**{key: record["window"][key] for key in ("top", "left", "side", "resolution")})
-    normal, result = (cut_image(read_picture(root / record[key]).image(), window) for key in ("normal", "image"))
+    normal, result = (cut_picture(read_picture(root / record[key]), window) for key in ("normal", "image"))
     mask = cut_mask(read_mask(root / record["mask"]), window).float().expand(3, -1, -1)
     difference = 0.5 + 4 * (result - normal)
     return [

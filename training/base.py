@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..datasets.masks import latent_mask
-from ..datasets.mvtec import Sample
+from ..datasets.mvtec import Sample, check_samples
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
-from .crops import Batch, Crops
+from .crops import Batch, Crops, PictureCache
 from .loop import Report, train
 
 KL_WEIGHT = 3e-4
@@ -65,6 +65,7 @@ def train_base(
     samples: Sequence[Sample],
     settings: BaseTraining,
     state: str | Path,
+    split: str = "",
     *,
     device: str = "cpu",
     save_every: float = 60.0,
@@ -76,6 +77,7 @@ def train_base(
         samples: training part only (`part_of(split, samples, "train")`).
         state: path that the two phases' state files are named after; they stay until the caller removes them with
             `remove_state`, so that a killed run continues.
+        split: digest of the split that chose the samples; a state of another split is not continued.
         device: "cpu" or "cuda".
         save_every: seconds between writes of the state.
         report: see `training.loop.train`.
@@ -84,19 +86,22 @@ def train_base(
         the base in evaluation mode.
 
     Raises:
-        ValueError: a state of another run; no normal or no defect images.
+        ValueError: a picture or mask that cannot be used (found before the first step); a state of another run; no
+            normal or no defect images.
     """
     labels = labels_of(samples)
     torch.manual_seed(settings.seed)
     base = CompactLDM(CompactLDMConfig(labels=labels, resolution=settings.resolution)).to(device)
-    crops = Crops(samples, labels, settings.resolution)
-    run = json.dumps([asdict(settings), sorted(sample.name for sample in samples)])
+    pictures = PictureCache()
+    crops = Crops(samples, labels, settings.resolution, pictures)
+    check_samples(samples)
+    run = json.dumps([asdict(settings), split, sorted(sample.name for sample in samples)])
     shared = {
         "seed": settings.seed, "run": run, "learning_rate": settings.learning_rate, "save_every": save_every,
         "report": report,
     }  # fmt: skip
     # The autoencoder is convolutional: quarter-size crops teach it the same for a quarter of the cost.
-    small = Crops(samples, labels, max(settings.resolution // 2, 32))
+    small = Crops(samples, labels, max(settings.resolution // 2, 32), pictures)
     train(
         "autoencoder", base.autoencoder, _autoencoder_loss(base, small, settings, device),
         steps=settings.autoencoder_steps, state=state_path(state, "autoencoder"), **shared,
@@ -154,7 +159,8 @@ def _autoencoder_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, de
 def _normalise_latents(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str) -> None:
     """Set mean and standard deviation per latent channel from 256 crops, drawn anew and alike in every run."""
     batch = crops.draw(256, torch.Generator().manual_seed(settings.seed))
-    latent = base.autoencoder.encode((2 * batch.image - 1).to(device))[0]
+    parts = (2 * batch.image - 1).split(settings.batch)
+    latent = torch.cat([base.autoencoder.encode(part.to(device))[0] for part in parts])
     base.latent_mean.copy_(latent.mean((0, 2, 3), keepdim=True))
     base.latent_std.copy_(latent.std((0, 2, 3), keepdim=True))
 
@@ -198,5 +204,6 @@ def _kept(count: int, drop: float, generator: torch.Generator, device: str) -> T
 
 
 def _precision(settings: BaseTraining, device: str) -> AbstractContextManager:
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and device == "cuda")
-    return torch.autocast(device, torch.bfloat16, enabled=bf16)
+    kind = torch.device(device).type
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and kind == "cuda")
+    return torch.autocast(kind, torch.bfloat16, enabled=bf16)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..datasets.mvtec import Sample
-from ..datasets.pictures import read_mask, read_picture
+from ..datasets.mvtec import Sample, read_sample
 from ..datasets.windows import Window, context_side, cut_image, cut_mask, place_window
 
 
@@ -28,16 +25,35 @@ class Batch:
     defect: Tensor
 
 
+class PictureCache:
+    """Images (uint8 [3, H, W]: eight bits are enough to train on) and masks, kept up to a number of bytes."""
+
+    def __init__(self, capacity: int = 2 * 2**30):
+        self.room, self.kept = capacity, {}
+
+    def read(self, sample: Sample) -> tuple[Tensor, Tensor | None]:
+        if sample in self.kept:
+            return self.kept[sample]
+        picture, mask = read_sample(sample)
+        entry = (picture.image() * 255).round().to(torch.uint8), mask
+        self.room -= sum(tensor.nbytes for tensor in entry if tensor is not None)
+        if self.room >= 0:
+            self.kept[sample] = entry
+        return entry
+
+
 class Crops:
     """Random crops of the training part: half of them normal, half defective, types in equal shares."""
 
-    def __init__(self, samples: Sequence[Sample], labels: Sequence[tuple[str, str]], resolution: int):
+    def __init__(
+        self, samples: Sequence[Sample], labels: Sequence[tuple[str, str]], resolution: int, pictures: PictureCache
+    ):
         """`samples`: training part only. `labels`: (object, type) rows, as in the base's configuration.
 
         Raises:
             ValueError: no normal image, or no defect image.
         """
-        self.labels, self.resolution = list(labels), resolution
+        self.labels, self.resolution, self.pictures = list(labels), resolution, pictures
         self.by_label = {label: [s for s in samples if (s.object, s.type) == label] for label in self.labels}
         self.normal = [label for label in self.labels if label[1] == "good" and self.by_label[label]]
         self.defective = [label for label in self.labels if label[1] != "good" and self.by_label[label]]
@@ -59,24 +75,24 @@ class Crops:
     def _defective(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
         label = _pick(self.defective, generator)
         sample = _pick(self.by_label[label], generator)
-        image, mask = _image(sample.image), _mask(sample.mask)
+        image, mask = self.pictures.read(sample)
         crop, crop_mask = self._cut(image, mask, generator)
         return *_augmented(crop, crop_mask, generator), self.labels.index(label)
 
     def _normal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
         label = _pick(self.normal, generator)
-        image = _image(_pick(self.by_label[label], generator).image)
+        image, _ = self.pictures.read(_pick(self.by_label[label], generator))
         own = [other for other in self.defective if other[0] == label[0]] or self.defective
-        shape = _mask(_pick(self.by_label[_pick(own, generator)], generator).mask)
+        _, shape = self.pictures.read(_pick(self.by_label[_pick(own, generator)], generator))
         window = self._window(shape, generator)
         side = min(window.side, max(self.resolution, *image.shape[1:]))
         centre = tuple(_chance(generator) * n for n in image.shape[1:])
-        crop = cut_image(image.float() / 255, place_window(centre, side, image.shape[1:], self.resolution))
+        crop = cut_image(image, place_window(centre, side, image.shape[1:], self.resolution)) / 255
         return *_augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
 
     def _cut(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         window = self._window(mask, generator)
-        return cut_image(image.float() / 255, window), cut_mask(mask, window)
+        return cut_image(image, window) / 255, cut_mask(mask, window)
 
     def _window(self, mask: Tensor, generator: torch.Generator) -> Window:
         """Centred near a random mask pixel, between native scale and the scale at which the whole defect is seen."""
@@ -98,17 +114,6 @@ def _augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple
             image, mask = image.flip(axis), mask.flip(axis)
     gain, offset = 0.9 + 0.2 * _chance(generator), 0.06 * _chance(generator) - 0.03
     return (image * gain + offset).clamp(0, 1), mask
-
-
-@lru_cache(maxsize=1024)
-def _image(path: Path) -> Tensor:
-    """uint8 [3, H, W]: eight bits are enough to train on, and keep a thousand pictures in memory."""
-    return (read_picture(path).image() * 255).round().to(torch.uint8)
-
-
-@lru_cache(maxsize=1024)
-def _mask(path: Path) -> Tensor:
-    return read_mask(path)
 
 
 def _pick(items: Sequence, generator: torch.Generator):

@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..datasets.pictures import write_atomic
@@ -37,7 +37,8 @@ def train(
     """Train `module` in place and leave it with its averaged weights.
 
     Step i draws from a generator that depends on (seed, phase, i) alone, and `state` holds weights, averages and
-    optimiser: a run that is killed at any moment and started again ends with the same weights as an unbroken one.
+    optimiser: a run that is killed at any moment and started again ends with the same weights as an unbroken one (on a
+    GPU as far as its kernels repeat themselves).
 
     Args:
         phase: names the state and the random stream.
@@ -50,12 +51,15 @@ def train(
         check_interrupt: called every step; may raise to stop.
 
     Raises:
-        ValueError: `state` belongs to another run, or the loss is no longer finite.
+        ValueError: `state` is damaged or belongs to another run, or the loss is no longer finite.
+        OSError: `state` cannot be written; found before the first step.
     """
     weights = dict(module.named_parameters())
     averages = {name: weight.detach().clone() for name, weight in weights.items()}
     optimiser = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))
     first = _restore(state, run, weights, averages, optimiser) if state.exists() else 0
+    # A folder that cannot be written is better known now than after the first minute.
+    _save(state, run, first, weights, averages, optimiser)
     progress, saved = _Progress(phase, first, steps, report), time.monotonic()
     for step in range(first, steps):
         if check_interrupt:
@@ -72,6 +76,7 @@ def train(
             torch._foreach_lerp_(list(averages.values()), list(weights.values()), 1 - decay)
         progress.add(step, value)
         if time.monotonic() - saved > save_every or step + 1 == steps:
+            _check_finite(phase, step, value.item())
             _save(state, run, step + 1, weights, averages, optimiser)
             saved = time.monotonic()
     with torch.no_grad():
@@ -92,17 +97,23 @@ class _Progress:
         if elapsed < 1 and step + 1 < self.steps:
             return
         mean = torch.stack(self.losses).mean().item()
-        if not isfinite(mean):
-            raise ValueError(f"Training ({self.phase}): the loss is {mean} at step {step}; lower the learning rate.")
+        _check_finite(self.phase, step, mean)
         if self.report:
             self.report(self.phase, step + 1, self.steps, mean, (step + 1 - self.step) / max(elapsed, 1e-9))
         self.since, self.step, self.losses = time.monotonic(), step + 1, []
 
 
+def _check_finite(phase: str, step: int, loss: float) -> None:
+    if not isfinite(loss):
+        raise ValueError(
+            f"Training ({phase}): the loss is {loss} at step {step}; try precision fp32, more images or another seed."
+        )
+
+
 def _generator(seed: int, phase: str, step: int) -> torch.Generator:
     # A prime stride per phase keeps the streams of phases and of neighbouring seeds apart.
     stream = sum(ord(c) for c in phase) * 15_485_863
-    return torch.Generator().manual_seed((seed * 1_000_003 + stream) * 10_000_019 + step)
+    return torch.Generator().manual_seed(((seed * 1_000_003 + stream) * 10_000_019 + step) % 2**63)
 
 
 def _rate(step: int, steps: int) -> float:
@@ -113,25 +124,30 @@ def _rate(step: int, steps: int) -> float:
 def _save(path: Path, run: str, step: int, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> None:
     tensors = {}
     for name, weight in weights.items():
-        slots = optimiser.state[weight]
+        moments = optimiser.state[weight]  # empty before the first step
         tensors |= {
             f"weight.{name}": weight, f"average.{name}": averages[name],
-            f"first.{name}": slots["exp_avg"], f"second.{name}": slots["exp_avg_sq"],
+            f"first.{name}": moments.get("exp_avg", torch.zeros_like(weight)),
+            f"second.{name}": moments.get("exp_avg_sq", torch.zeros_like(weight)),
         }  # fmt: skip
     metadata = {"run": run, "step": json.dumps(step)}
     write_atomic(path, tensor_bytes(tensors, metadata))
 
 
-@torch.no_grad()
 def _restore(path: Path, run: str, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> int:
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if metadata.get("run") != run:
-            raise ValueError(
-                f"Training: {path.name} belongs to another run (other data or settings); "
-                "finish that one with its own settings, choose another output, or delete the state file."
-            )
-        step = json.loads(metadata["step"])
+    """Load weights, averages and moments; the number of steps that were taken."""
+    try:
+        file = safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(f"Training: {path} is damaged ({error}); delete it to start over.") from error
+    metadata = file.metadata() or {}
+    if metadata.get("run") != run:
+        raise ValueError(
+            f"Training: {path} belongs to another run (other data, split or settings); finish that one with its own "
+            "settings, choose another output, or delete the state file."
+        )
+    step = json.loads(metadata["step"])
+    with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(file.get_tensor(f"weight.{name}"))
             averages[name].copy_(file.get_tensor(f"average.{name}"))

@@ -1,8 +1,7 @@
 """The command line from surfaces to pairs, and its answers to bad input."""
 
 import json
-import os
-import sys
+import shutil
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ def files(tmp_path_factory, surfaces, split, tiny_base):
     """Paths of a split and of a base, as strings by name."""
     folder = tmp_path_factory.mktemp("files")
     save_split(split, folder / "split.json")
-    save_base(folder / "base.safetensors", tiny_base, {})
+    save_base(folder / "base.safetensors", tiny_base, {"split": split.digest})
     return {"data": str(surfaces), "split": str(folder / "split.json"), "base": str(folder / "base.safetensors")}
 
 
@@ -64,17 +63,21 @@ def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--count", "0"), "--count is 0"),
-        (("--count", "1", "--preset", "best"), "unknown name 'best'"),
+        (("--count", "0"), "count is 0"),
+        (("--count", "1", "--redraw", "-1"), "redraw -1"),
         (("--count", "1", "--types", "dent"), "dent"),
-        (("--count", "1", "--compose", "blend"), "mode is 'blend'"),
+        (("--count", "1", "--feather", "-2"), "feather is -2"),
+        (("--count", "1", "--guidance", "nan"), "guidance is nan"),
+        (("--count", "1", "--preset", "paper", "--steps", "2"), "at least 3 steps"),
+        (("--count", "1", "--steps", "1001"), "1000 levels"),
+        (("--count", "1", "--device", "abacus"), "--device abacus"),
     ],
 )
 def test_bad_options_exit_1_with_words(files, tmp_path, capsys, more, words):
     assert _synthesize(files, tmp_path / "pairs", *more) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error
-    assert not list((tmp_path / "pairs").rglob("*.png"))
+    assert not (tmp_path / "pairs").exists(), "a refused command must leave nothing that blocks the corrected one"
 
 
 def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
@@ -94,7 +97,7 @@ def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
 
 
 def test_usage_errors_exit_2():
-    for arguments in ([], ["synthesize"], ["nonsense"]):
+    for arguments in ([], ["synthesize"], ["nonsense"], ["demo", "--out", "d", "--preset", "best"]):
         with pytest.raises(SystemExit) as stop:
             cli.main(arguments)
         assert stop.value.code == 2
@@ -107,7 +110,6 @@ def test_every_command_has_help(command, capsys):
     assert stop.value.code == 0 and "--out" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(sys.platform != "linux" or not hasattr(os, "geteuid"), reason="needs /dev/full or permissions")
 def test_a_folder_that_cannot_be_written_leaves_nothing(files, tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
@@ -116,34 +118,84 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(files, tmp_path, capsys)
     assert blocked.read_text() == "not a folder"
 
 
-def test_unusual_pictures_are_handled(files, surfaces, split, tmp_path):
-    """RGBA, palette, CMYK and 16-bit normals under the names that the split knows."""
-    import shutil
-
-    data = tmp_path / "surfaces"
+def test_unusual_pictures_are_handled(surfaces, tmp_path, tiny_base):
+    """RGBA, palette, CMYK and 16-bit normals keep depth, channels and alpha."""
+    data, split = tmp_path / "surfaces", tmp_path / "split.json"
     shutil.copytree(surfaces, data)
-    goods = [data / name for name in split.train if "/train/good/" in name and name.startswith("brushed_metal")]
-    grey = np.linspace(0, 65535, 96 * 96).reshape(96, 96).astype(np.uint16)
-    for path, image in zip(goods, (Image.open(goods[0]).convert("RGBA"), Image.open(goods[1]).convert("P"),
-                                   Image.fromarray(grey)), strict=False):  # fmt: skip
-        image.save(path)
-    assert _synthesize(files, tmp_path / "pairs", "--count", "12", data=str(data)) == 0
+    goods = sorted(data.glob("brushed_metal/train/good/*.png"))
+    Image.open(goods[0]).convert("RGBA").save(goods[0])
+    Image.open(goods[1]).convert("P").save(goods[1])
+    Image.fromarray(np.linspace(0, 65535, 96 * 96).reshape(96, 96).astype(np.uint16)).save(goods[2])
+    Image.open(goods[1]).convert("CMYK").save(goods[1].with_name("003.jpg"))
+    assert cli.main(["split", "--data", str(data), "--ungrouped", "--out", str(split)]) == 0
+    save_base(tmp_path / "base.safetensors", tiny_base, {"split": json.loads(split.read_text())["digest"]})
+    files = {"data": str(data), "split": str(split), "base": str(tmp_path / "base.safetensors")}
+    assert _synthesize(files, tmp_path / "pairs", "--count", "40") == 0
     kinds = set()
     for record in read_manifest(tmp_path / "pairs"):
         normal, result = (read_picture(tmp_path / "pairs" / record[key]) for key in ("normal", "image"))
         mask = read_mask(tmp_path / "pairs" / record["mask"]).numpy()
         assert normal.pixels.dtype == result.pixels.dtype and normal.pixels.shape == result.pixels.shape
         assert np.array_equal(normal.pixels[~mask], result.pixels[~mask])
-        kinds.add((normal.pixels.dtype.name, normal.pixels.shape[2], normal.alpha is not None))
-    assert {("uint8", 3, True), ("uint16", 1, False)} <= kinds
+        suffix = record["normal"][-4:]
+        kinds.add((suffix, normal.pixels.dtype.name, normal.pixels.shape[2], normal.alpha is not None))
+    assert {(".png", "uint8", 3, True), (".png", "uint16", 1, False), (".jpg", "uint8", 3, False)} <= kinds
 
 
-def test_a_truncated_normal_is_named_and_the_finished_pairs_stay(files, surfaces, tmp_path, capsys):
-    import shutil
-
-    data = tmp_path / "surfaces"
-    shutil.copytree(surfaces, data)
+def _spoil_picture(data):
     for path in data.glob("cast_grain/train/good/*.png"):
         path.write_bytes(path.read_bytes()[:2000])
-    assert _synthesize(files, tmp_path / "pairs", "--count", "9", data=str(data)) == 1
-    assert "cast_grain/train/good" in capsys.readouterr().err
+
+
+def _spoil_size(data):
+    for path in data.glob("cast_grain/ground_truth/*/*.png"):
+        Image.new("L", (160, 60), 255).save(path)
+
+
+def _spoil_mask(data):
+    for path in data.glob("cast_grain/ground_truth/*/*.png"):
+        Image.new("L", (96, 96), 0).save(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(_spoil_picture, "train/good"), (_spoil_size, "60"), (_spoil_mask, "_mask.png")],
+    ids=["truncated picture", "mask of another size", "empty mask"],
+)
+def test_what_cannot_be_used_is_named_before_work_starts(surfaces, tmp_path, capsys, spoil, words, tiny_base):
+    data, split = tmp_path / "surfaces", tmp_path / "split.json"
+    shutil.copytree(surfaces, data)
+    spoil(data)
+    assert cli.main(["split", "--data", str(data), "--ungrouped", "--out", str(split)]) == 0
+    save_base(tmp_path / "base.safetensors", tiny_base, {"split": json.loads(split.read_text())["digest"]})
+    files = {"data": str(data), "split": str(split), "base": str(tmp_path / "base.safetensors")}
+    train = ["train-base", "--data", str(data), "--split", str(split), "--out", str(tmp_path / "b.safetensors"), *TRAIN]
+    before = sorted(tmp_path.rglob("*"))
+    for command in (lambda: _synthesize(files, tmp_path / "pairs"), lambda: cli.main(train)):
+        code, error = command(), capsys.readouterr().err
+        assert code == 1 and "cast_grain" in error and words in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_base_of_another_split_is_refused_unless_asked_for(files, surfaces, tmp_path, capsys):
+    split = tmp_path / "split.json"
+    assert cli.main(["split", "--data", str(surfaces), "--ungrouped", "--seed", "7", "--out", str(split)]) == 0
+    assert _synthesize(files, tmp_path / "pairs", split=str(split)) == 1
+    assert "--foreign-base" in capsys.readouterr().err
+    assert _synthesize(files, tmp_path / "pairs", "--count", "1", "--foreign-base", split=str(split)) == 0
+
+
+def test_a_finished_base_is_not_resumed_with_other_settings(files, tmp_path, capsys):
+    out = tmp_path / "base.safetensors"
+    train = ["train-base", "--data", files["data"], "--split", files["split"], "--out", str(out), *TRAIN]
+    assert cli.main([*train, "--seed", "20260101"]) == 0
+    assert cli.main([*train, "--resume"]) == 1
+    assert "finished, with other training" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_named(files, tmp_path, capsys):
+    out = tmp_path / "base.safetensors"
+    (tmp_path / "base.safetensors.autoencoder.state").write_bytes(b"cut")
+    train = ["train-base", "--data", files["data"], "--split", files["split"], "--out", str(out), *TRAIN, "--resume"]
+    assert cli.main(train) == 1
+    assert "autoencoder.state is damaged" in capsys.readouterr().err

@@ -1,6 +1,8 @@
+import re
+
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.mvtec import check_samples, read_mvtec, read_sample
 from anomaly_synthesis.datasets.pictures import write_mask
 
 
@@ -44,6 +46,61 @@ def test_several_objects_beside_other_things(tmp_path):
     samples = read_mvtec(tmp_path)
     assert {sample.object for sample in samples} == {"tile", "screw"}
     assert samples[0].name == "screw/test/crack/d.png" and len(samples) == 10
+
+
+def test_linked_children_stay_objects_and_root_has_its_real_name(tmp_path):
+    real = tile(tmp_path / "real" / "cast_grain")
+    (tmp_path / "data").mkdir()
+    for name in "bc":
+        (tmp_path / "data" / name).symlink_to(real)
+    assert {(one.object, one.name[:2]) for one in read_mvtec(tmp_path / "data")} == {("b", "b/"), ("c", "c/")}
+    assert {one.object for one in read_mvtec(tmp_path / "data" / "b")} == {"cast_grain"}
+
+
+def test_root_may_be_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tile(tmp_path / "tile"))
+    assert {one.object for one in read_mvtec(".")} == {"tile"}
+
+
+def test_a_sample_is_read_with_its_mask(tmp_path):
+    root = tile(tmp_path / "tile")
+    write_mask(root / "ground_truth/crack/d_mask.png", np.eye(2))
+    crack, normal = read_mvtec(root)[:2]
+    picture, mask = read_sample(crack)
+    assert picture.pixels.shape == (2, 2, 1) and mask.tolist() == [[True, False], [False, True]]
+    assert read_sample(normal)[0].size == (2, 2) and read_sample(normal)[1] is None
+
+
+def test_a_sample_whose_mask_does_not_fit_is_refused(tmp_path):
+    root = tile(tmp_path / "tile")
+    crack = read_mvtec(root)[0]
+    write_mask(crack.mask, np.ones((3, 2)))
+    with pytest.raises(ValueError, match=r"d_mask.png: the mask is 3 x 2 .*, but \S+/test/crack/d.png is 2 x 2"):
+        read_sample(crack)
+    write_mask(crack.mask, np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=re.escape(str(crack.mask)) + ": the mask is empty"):
+        read_sample(crack)
+    crack.image.unlink()
+    with pytest.raises(FileNotFoundError, match="d.png"):
+        read_sample(crack)
+
+
+def test_all_problems_are_found_before_work_starts(tmp_path):
+    root = tile(tmp_path / "tile")
+    samples = read_mvtec(root)
+    check_samples(samples)
+    write_mask(samples[0].mask, np.zeros((2, 2)))
+    write_mask(samples[2].mask, np.ones((3, 2)))
+    samples[3].image.write_bytes(b"")
+    samples[4].image.unlink()
+    with pytest.raises(ValueError, match="^4 of 5 images cannot be used:") as error:
+        check_samples(samples)
+    first, *lines = str(error.value).splitlines()
+    for line, found in zip(lines, ["is empty", "3 x 2", "not a readable image", "b.png"], strict=True):
+        assert found in line
+    with pytest.raises(ValueError, match="(?s)8 of 10 images.*\n  and 3 more$") as error:
+        check_samples(samples * 2)
+    assert len(str(error.value).splitlines()) == 7
 
 
 def test_types_select_defects_and_keep_normals(tmp_path):

@@ -79,12 +79,21 @@ def test_empty_masks_other_sizes_and_unknown_types_are_refused(tiny_base):
             make_pairs(tiny_base, [_job(), job], SETTINGS)
 
 
-def test_too_few_and_too_many_steps_and_unknown_presets_are_refused(tiny_base):
-    for settings, words in ((replace(SETTINGS, preset="paper", steps=2), "refinement"),
-                            (replace(SETTINGS, steps=1001), "1000 levels"),
-                            (replace(SETTINGS, preset="best"), "unknown name")):  # fmt: skip
-        with pytest.raises(ValueError, match=words):
-            make_pairs(tiny_base, [_job()], settings)
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"preset": "paper", "steps": 2}, "refinement"),
+        ({"steps": 1001}, "1000 levels"),
+        ({"preset": "best"}, "unknown name"),
+        ({"mode": "blend"}, "mode is 'blend'"),
+        ({"feather": -1}, "feather is -1"),
+        ({"guidance": float("nan")}, "guidance is nan"),
+        ({"context": -0.5}, "context is -0.5"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_anything_runs(changed, words):
+    with pytest.raises(ValueError, match=words):
+        replace(SETTINGS, **changed)
 
 
 def test_a_base_that_yields_nan_is_an_error_not_a_pair(tiny_base):

@@ -118,6 +118,20 @@ def test_resume_of_a_finished_or_not_yet_begun_run(tmp_path, normals):
     assert PairWriter(tmp_path / "out", RUN, resume=True).done == 4
 
 
+def test_a_run_stopped_before_its_first_pair_does_not_block_another(tmp_path, normals):
+    expected = unbroken(tmp_path / "whole", normals, 1)
+    root = tmp_path / "out"
+    PairWriter(root, {**RUN, "seed": 7})
+    (root / ".run.json.tmp").write_text("{")
+    assert PairWriter(root, {**RUN, "seed": 8}, resume=True).done == 0
+    writer = PairWriter(root, RUN)
+    with pytest.raises(ValueError, match="mask is empty"):
+        writer.write(**pair(0, normals, mask=torch.zeros(8, 9)))
+    assert unbroken(root, normals, 1) == expected
+    with pytest.raises(ValueError, match="not empty"):
+        PairWriter(root, RUN)
+
+
 def test_folders_that_are_not_this_run_are_refused(tmp_path, normals):
     root = tmp_path / "out"
     before = unbroken(root, normals, 1)

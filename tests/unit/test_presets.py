@@ -10,7 +10,7 @@ def test_the_papers_setting_stays_a_preset():
     assert PRESETS[0] == "paper" and {"recommended", "fast"} <= set(PRESETS)
     grid, sampler = preset("paper", 50)
     assert grid == {"steps": 50, "kind": "uniform", "refine": 2}
-    assert sampler == {"order": 1, "eta": 1.0, "foreground_mode": "renoise"}
+    assert sampler == {"order": 1, "eta": 1.0, "foreground_mode": "renoise", "foreground_until": 2}
 
 
 @pytest.mark.parametrize("name", PRESETS)

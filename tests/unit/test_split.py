@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +9,17 @@ from anomaly_synthesis.datasets.mvtec import Sample
 from anomaly_synthesis.datasets.split import check_leak, load_split, make_split, part_of, save_split
 
 
-def sample(name, root="r"):
+def sample(name, root, content=None):
     part, kind, _ = name.split("/")
-    return Sample("tile", kind, part, name, Path(root), None if kind == "good" else Path("mask.png"))
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(content or name)
+    return Sample("tile", kind, part, name, root, None if kind == "good" else Path("mask.png"))
 
 
-def mixed():
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
     """60 groups of 1 to 5 images of three types and of normals, as on real parts."""
-    draw = random.Random(7)
+    draw, root = random.Random(7), tmp_path_factory.mktemp("mixed")
     groups = {}
     for number in range(60):
         kinds = draw.sample(["crack", "hole", "uneven"], draw.choice([0, 1, 1, 1, 2]))
@@ -23,7 +27,7 @@ def mixed():
         for place in places or ["train/good"]:
             for copy in range(draw.randint(1, 3)):
                 groups[f"{place}/{number:02}_{copy}.png"] = f"g{number:02}"
-    return [sample(name) for name in groups], groups
+    return [sample(name, root) for name in groups], groups
 
 
 def share_by_type(split, samples):
@@ -35,8 +39,8 @@ def share_by_type(split, samples):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("share", [0.2, 1 / 3, 0.5])
-def test_every_type_gets_its_share_and_no_group_is_crossed(seed, share):
-    samples, groups = mixed()
+def test_every_type_gets_its_share_and_no_group_is_crossed(mixed, seed, share):
+    samples, groups = mixed
     split = make_split(samples, groups, seed, share)
     check_leak(split)
     assert sorted(split.train + split.held_back + split.dropped) == sorted(groups)
@@ -47,38 +51,64 @@ def test_every_type_gets_its_share_and_no_group_is_crossed(seed, share):
         assert (groups[name] in held) == name.startswith("train/")
 
 
-def test_the_order_of_files_and_the_folder_do_not_matter():
-    samples, groups = mixed()
+def test_the_order_of_files_and_the_folder_do_not_matter(mixed, tmp_path):
+    samples, groups = mixed
     split = make_split(samples, groups, 3)
-    moved = [replace(one, root=Path("/elsewhere")) for one in samples[::-1]]
+    shutil.copytree(samples[0].root, tmp_path / "elsewhere")
+    moved = [replace(one, root=tmp_path / "elsewhere") for one in samples[::-1]]
     assert make_split(moved, dict(reversed(groups.items())), 3) == split
+    assert part_of(split, moved[::-1], "train") == [one for one in moved[::-1] if one.name in split.train]
+
+
+def test_the_digest_tells_splits_apart(mixed):
+    samples, groups = mixed
+    split = make_split(samples, groups, 3)
     assert make_split(samples, groups, 4).train != split.train
-    assert make_split(samples, groups, 4).digest == split.digest
-    assert make_split(samples[1:], groups, 3).digest != split.digest
+    others = [make_split(samples, groups, 4), make_split(samples[1:], groups, 3)]
+    others.append(make_split(samples, {name: f"x{group}" for name, group in groups.items()}, 3))
+    assert len({one.digest for one in (split, *others)}) == 4
 
 
-def test_a_type_keeps_a_training_group_however_large():
+def test_marks_see_size_beginning_and_end_of_a_file(tmp_path):
+    image = sample("train/good/000.png", tmp_path)
+    contents = ["a" * 200_000, "a" * 200_001, "b" + "a" * 199_999, "a" * 199_999 + "b", "a"]
+    for content in contents:
+        image.image.write_text(content)
+        split = make_split([image], {image.name: "g"})
+        for other in contents:
+            image.image.write_text(other)
+            if other == content:
+                assert part_of(split, [image], "train") == [image]
+            else:
+                with pytest.raises(ValueError, match="other data"):
+                    part_of(split, [image], "train")
+    image.image.unlink()
+    with pytest.raises(FileNotFoundError, match="000.png"):
+        make_split([image], {image.name: "g"})
+
+
+def test_a_type_keeps_a_training_group_however_large(tmp_path):
     names = {f"test/crack/{i}.png": "a" if i < 9 else "b" for i in range(10)} | {"test/hole/0.png": "a"}
     names |= {f"test/hole/{i}.png": "c" for i in range(1, 9)}
     for seed in range(5):
-        split = make_split([sample(name) for name in names], names, seed, share=0.01)
+        split = make_split([sample(name, tmp_path) for name in names], names, seed, share=0.01)
         for kind in ("crack", "hole"):
             assert any(kind in name for name in split.train) and any(kind in name for name in split.held_back)
 
 
-def test_a_type_with_one_group_trains_with_a_warning(caplog):
+def test_a_type_with_one_group_trains_with_a_warning(tmp_path, caplog):
     names = {"test/crack/0.png": "a", "test/crack/1.png": "a", "test/hole/0.png": "b", "test/hole/1.png": "c"}
-    split = make_split([sample(name) for name in names], names)
+    split = make_split([sample(name, tmp_path) for name in names], names)
     assert {"test/crack/0.png", "test/crack/1.png"} <= set(split.train)
     assert "all crack images of tile are in one group" in caplog.text and "hole" not in caplog.text
 
 
-def test_normals_follow_their_group():
+def test_normals_follow_their_group(tmp_path):
     names = {"test/crack/0.png": "a", "test/crack/1.png": "b", "test/crack/2.png": "c"}
     for group in "abc":
         names |= {f"train/good/{group}.png": group, f"test/good/{group}.png": group}
     names |= {"train/good/alone.png": "d", "test/good/alone.png": "e"}
-    split = make_split([sample(name) for name in names], names)
+    split = make_split([sample(name, tmp_path) for name in names], names)
     (train,) = {names[name] for name in split.train if "crack" in name}
     held = set("abc") - {train}
     assert set(split.train) - {f"test/crack/{'abc'.index(train)}.png"} == {
@@ -90,17 +120,18 @@ def test_normals_follow_their_group():
     assert set(split.dropped) == {f"test/good/{train}.png", *(f"train/good/{group}.png" for group in held)}
 
 
-def test_groups_of_normals_alone_are_dealt_whole_in_proportion():
+def test_groups_of_normals_alone_are_dealt_whole_in_proportion(tmp_path):
     names = {f"train/good/{i:03}.png": f"g{i % 40}" for i in range(120)}
     names |= {f"test/good/{i:03}.png": f"g{i}" for i in range(40)}
-    splits = [make_split([sample(name) for name in names], names, seed) for seed in range(3)]
+    samples = [sample(name, tmp_path) for name in names]
+    splits = [make_split(samples, names, seed) for seed in range(3)]
     assert all(len(split.train) == 120 and len(split.held_back) == 40 and not split.dropped for split in splits)
     assert len({split.train for split in splits}) == 3
     check_leak(splits[0])
 
 
-def test_leak_check_fails_on_a_crossed_group():
-    samples, groups = mixed()
+def test_leak_check_fails_on_a_crossed_group(mixed):
+    samples, groups = mixed
     split = make_split(samples, groups)
     leaky = replace(split, groups={**split.groups, split.train[0]: split.groups[split.held_back[0]]})
     with pytest.raises(ValueError, match="1 groups stand in train and in held_back: " + leaky.groups[split.train[0]]):
@@ -112,16 +143,18 @@ def test_leak_check_fails_on_a_crossed_group():
         check_leak(twice)
 
 
-def test_file_round_trip_and_tampering(tmp_path):
-    split = make_split(*mixed())
+def test_file_round_trip_and_tampering(mixed, tmp_path):
+    split = make_split(*mixed)
     path = tmp_path / "split.json"
     save_split(split, path)
     assert load_split(path) == split
     stored = json.loads(path.read_text())
     assert stored["format"] == "anomaly_synthesis.split" and stored["version"] == 1 and "\n" in path.read_text()
-    for change, message in [
-        ({"version": 2}, "'version': 2"), ({"train": []}, "altered"), ({"digest": "0"}, "altered"),
-    ]:
+    moved = {"train": sorted([*split.train, split.held_back[0]]), "held_back": list(split.held_back[1:])}
+    altered = [
+        moved, {"train": []}, {"digest": "0"}, {"groups": {}}, {"marks": None}, {"marks": {**split.marks, "x": "0-0"}},
+    ]
+    for change, message in [({"version": 2}, "'version': 2"), *((change, "altered") for change in altered)]:
         path.write_text(json.dumps({**stored, **change}))
         with pytest.raises(ValueError, match=message):
             load_split(path)
@@ -136,21 +169,46 @@ def test_file_round_trip_and_tampering(tmp_path):
         load_split(path)
 
 
-def test_part_of_takes_part_of_the_data_but_no_other_data():
-    samples, groups = mixed()
+def test_another_split_is_not_overwritten(mixed, tmp_path):
+    path = tmp_path / "split.json"
+    save_split(make_split(*mixed), path)
+    before = path.read_bytes()
+    save_split(make_split(*mixed), path)
+    with pytest.raises(ValueError, match="split.json: it exists and holds another split; choose another --out"):
+        save_split(make_split(*mixed, seed=1), path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    (tmp_path / "notes").write_text("not a split")
+    with pytest.raises(ValueError, match="notes"):
+        save_split(make_split(*mixed), tmp_path / "notes")
+
+
+def test_other_data_with_equal_names_is_refused(tmp_path):
+    names = [f"train/good/{i:03}.png" for i in range(5)] + ["test/crack/000.png"]
+    metal = [sample(name, tmp_path / "brushed_metal") for name in names]
+    printed = [sample(name, tmp_path / "printed_pattern", "printed " + name) for name in names]
+    split = make_split(metal, {name: name for name in names})
+    assert part_of(split, metal, "train") == metal
+    with pytest.raises(ValueError, match="other data; 6 of 6 images .* content: test/crack/000.png, train/good/000"):
+        part_of(split, printed, "train")
+    with pytest.raises(ValueError, match="other data; 1 of 3 images"):
+        part_of(split, [*metal[:2], printed[2]], "held_back")
+
+
+def test_part_of_takes_part_of_the_data_but_no_other_data(mixed, tmp_path):
+    samples, groups = mixed
     split = make_split(samples, groups)
     assert {one.name for one in part_of(split, samples, "held_back")} == set(split.held_back)
     cracks = [one for one in samples if one.type == "crack"]
     assert [one.name for one in part_of(split, cracks, "train")] == [o.name for o in cracks if o.name in split.train]
-    other = [*samples[2:], sample("test/crack/new.png")]
+    other = [*samples[2:], sample("test/crack/new.png", tmp_path)]
     with pytest.raises(ValueError, match="other data; 1 of .* are not in it: test/crack/new.png; 2 of its"):
         part_of(split, other, "train")
     with pytest.raises(ValueError, match="'train' or 'held_back'"):
         part_of(split, samples, "test")
 
 
-def test_bad_input():
-    samples, groups = mixed()
+def test_bad_input(mixed):
+    samples, groups = mixed
     with pytest.raises(ValueError, match="share 1"):
         make_split(samples, groups, share=1)
     with pytest.raises(ValueError, match="no images"):

@@ -1,0 +1,86 @@
+"""From a dataset, its split and a base to a folder of checked pairs: what `synthesize` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..datasets.mvtec import check_samples, read_mvtec
+from ..datasets.pairs import PairWriter, read_manifest
+from ..datasets.split import load_split, part_of
+from ..modules.base_file import file_digest, load_base
+from .pair import Settings
+from .plan import Plan
+from .run import run
+from .sheet import save_sheet
+
+ON_SHEET = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pairs come from.
+
+    data: folder in MVTec layout; split: its split.json; base: compact base; types: defect types (None is all);
+    normals: part that the normal images come from, "train" or, for studies, "held_back"; foreign_base: accept a base
+    that was trained under another split, or on other data.
+    """
+
+    data: str
+    split: str
+    base: str
+    types: Sequence[str] | None = None
+    normals: str = "train"
+    foreign_base: bool = False
+
+
+def synthesize(
+    source: Source,
+    out: str | Path,
+    count: int,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    redraw: int = 0,
+    resume: bool = False,
+    device: str = "cpu",
+    report: Callable | None = None,
+) -> tuple[list[dict], float]:
+    """Make pairs 0 .. count - 1 into `out`, in MVTec layout with manifest.jsonl and sheet.png.
+
+    Args:
+        redraw, report: see `synthesis.run.run`.
+        resume: continue `out`, which must hold a run of the same source, settings and seed.
+
+    Returns:
+        all records of the folder's manifest, and the visibility above which a pair counts as visible.
+
+    Raises:
+        ValueError: anything about source, settings or folder that cannot work; found before the first pair is made.
+        OSError: the folder cannot be written.
+    """
+    if count < 1 or redraw < 0:
+        raise ValueError(f"Synthesize: count is {count}, redraw {redraw}; at least 1 pair and 0 redraws are needed.")
+    base, record = load_base(source.base)
+    samples, split = read_mvtec(source.data, source.types), load_split(source.split)
+    if record.get("split") != split.digest and not source.foreign_base:
+        raise ValueError(
+            f"Synthesize: {source.base} was not trained under {source.split}; what that split holds back may be known "
+            "to it. Train a base with this split, or pass --foreign-base where no figure depends on it."
+        )
+    train, normals = part_of(split, samples, "train"), part_of(split, samples, source.normals)
+    plan = Plan(normals, train, seed)
+    for object, type in plan.types:
+        base.label(object, type)
+    check_samples(plan.samples)
+    base_name = file_digest(source.base)
+    described = {
+        "base": base_name, "split": split.digest, "normals": source.normals, "types": [list(key) for key in plan.types],
+        "seed": seed, "redraw": redraw, "settings": asdict(settings),
+    }  # fmt: skip
+    writer = PairWriter(out, described, resume=resume)
+    threshold = run(base.to(device), base_name, plan, count, settings, writer, redraw=redraw, report=report)
+    records = read_manifest(out)
+    save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
+    return records, threshold
