@@ -20,12 +20,12 @@ host-test: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff check .
 
-# The bundled base, from nothing: weights/README.md tells how long this takes.
+# The bundled base, from nothing; weights/README.md tells how long this takes.
 base: .venv/ready
-	$(BIN)/anomaly-synthesis surfaces --out build/surfaces --normals 150 --defects 100
+	test -d build/surfaces || $(BIN)/anomaly-synthesis surfaces --out build/surfaces --normals 150 --defects 100
 	$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json
 	$(BIN)/anomaly-synthesis train-base --data build/surfaces --split build/surfaces.json \
-		--autoencoder-steps 2500 --steps 3000 --out build/surfaces.safetensors --resume
+		--autoencoder-steps 2500 --steps 3000 --precision bf16 --out build/surfaces.safetensors --resume
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed"'

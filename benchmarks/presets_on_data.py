@@ -1,10 +1,11 @@
-"""Which sampler settings make the anomalies that the data has? Presets, steps and guidance on a trained base.
+r"""Which sampler settings make the anomalies that the data has? Presets, steps and guidance on a trained base.
 
 Per setting: share of visible pairs, signed contrast (median and 10-90 %) beside that of the real training defects, the
 distance between the two contrast distributions (Wasserstein-1, in standard deviations of the real one, mean over
 types), and seconds per pair. Every setting sees the same normals, masks and seeds.
 
-    python -P benchmarks/presets_on_data.py --base F --data DIR --split FILE --settings paper:50:1 recommended:20:2
+    python -P benchmarks/presets_on_data.py --base F --data DIR --split FILE \
+        --settings preset=paper,steps=50 preset=recommended,steps=10,guidance=3
 """
 
 import argparse
@@ -32,13 +33,25 @@ def main() -> None:
     print("real training defects: " + "; ".join(f"{type} {_spread(values)}" for type, values in real.items()))
     rows = []
     for text in options.settings:
-        preset, steps, guidance, *unaware = text.split(":")
-        settings = Settings(preset=preset, steps=int(steps), guidance=float(guidance), aware=not unaware)
+        settings = _parsed(text)
         for seed in range(options.seeds):
-            rows.append({"settings": text, "seed": seed} | _measure(base, Plan(normals, train, seed), settings, real, options))
+            measured = _measure(base, Plan(normals, train, seed), settings, real, options)
+            rows.append({"settings": text, "seed": seed} | measured)
         print(_line(text, rows[-options.seeds:]), flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=1))
+
+
+def _parsed(text: str) -> Settings:
+    """`Settings` from name=value,name=value; values are JSON, or words."""
+    values = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return Settings(**values)
 
 
 def _measure(base, plan: Plan, settings: Settings, real: dict, options) -> dict:
@@ -94,7 +107,7 @@ def _line(text: str, rows: list[dict]) -> str:
         for type in rows[0]["contrast"]
     )
     return (
-        f"{text:22s} visible {fmean(visible):.1%} ({min(visible):.0%}-{max(visible):.0%})  distance "
+        f"{text:50s} visible {fmean(visible):.1%} ({min(visible):.0%}-{max(visible):.0%})  distance "
         f"{fmean(distance):.2f} ({min(distance):.2f}-{max(distance):.2f})  {fmean(r['seconds'] for r in rows):.2f} s"
         f"  threshold {fmean(r['threshold'] for r in rows):.2f} | {contrast}"
     )
@@ -106,7 +119,7 @@ def _options() -> argparse.Namespace:
         parser.add_argument(name, required=True)
     parser.add_argument("--types", nargs="+")
     parser.add_argument("--normals", choices=("train", "held-back"), default="train")
-    parser.add_argument("--settings", nargs="+", required=True, metavar="PRESET:STEPS:GUIDANCE[:unaware]")
+    parser.add_argument("--settings", nargs="+", required=True, metavar="NAME=VALUE,...")
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--negatives", type=int, default=32)
