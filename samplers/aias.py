@@ -94,34 +94,31 @@ def sample_aias(
     foreground_on = False
 
     for i, (start, end) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
-        alpha_s, sigma_s = start
-        was_on, foreground_on = foreground_on, _foreground_acts(
-            foreground, foreground_strength, time_of(sigma_s), foreground_until
+        (alpha_s, sigma_s), (alpha_e, sigma_e) = start, end
+        was_on, foreground_on = foreground_on, foreground is not None and (
+            foreground_strength > 0 and time_of(sigma_s) >= foreground_until
         )
         if foreground_on != was_on:
             history.forget()
         f = foreground(x, sigma_s * ones) if foreground_on else None
-        if f is not None and foreground_mode == "renoise":
+        if foreground_on and foreground_mode == "renoise":
             noised = alpha_s * torch.lerp(background, f, mask) + sigma_s * noise.transition(sigma_s, sigma_s)
             x = torch.where(mask > 0, noised, x)
-        if f is not None and replaces_model:
-            x0 = f
-        else:
-            x0 = model(x, sigma_s * ones, **extra_args)
-            if f is not None and foreground_mode == "x0_blend":
-                x0 = torch.lerp(x0, f, foreground_strength)
+        x0 = f if foreground_on and replaces_model else model(x, sigma_s * ones, **extra_args)
+        if foreground_on and foreground_mode == "x0_blend":
+            x0 = torch.lerp(x0, f, foreground_strength)
         if keep is not None:
             x0 = torch.lerp(background, x0, keep)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
         if correct and i > pure_start:
             x = _corrected(x, x0, history, start)
-        signal = 0.0 if pure_start and i == 0 else alpha_s
         estimate = history.extrapolate(x, x0, start, end)
-        drawn = noise.transition(sigma_s, end[1]) if end[1] > 0 else None
-        x = transition(x, estimate, sigma_s, end[1], drawn, signal, end[0], eta, variance)
+        drawn = noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None
+        signal = 0.0 if pure_start and i == 0 else alpha_s
+        x = transition(x, estimate, sigma_s, sigma_e, drawn, signal, alpha_e, eta, variance)
         if keep is not None:
-            known = background if end[1] == 0 else end[0] * background + end[1] * noise.background(sigma_s, end[1])
+            known = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
             x = torch.where(keep > 0, x, known)
     return x
 
@@ -182,10 +179,6 @@ def _half_log_snr(level: Level) -> float:
 def _levels(sigmas: Tensor, alpha: Callable[[float], float] | None) -> list[Level]:
     """(alpha, sigma) of every level as Python floats, so that the loop never waits for the device."""
     return [(float(alpha(sigma)) if alpha else 1.0, sigma) for sigma in sigmas.tolist()]
-
-
-def _foreground_acts(foreground: Callable | None, strength: float, t: float, until: float) -> bool:
-    return foreground is not None and strength > 0 and t >= until
 
 
 def _replaces_model(mode: str, strength: float, mask: Tensor) -> bool:
