@@ -10,6 +10,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from ..datasets.components import mask_parts
 from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
 from ..datasets.windows import CONTEXT, Window, context_window, cut_mask, cut_picture, enlarge, image_part
@@ -21,6 +22,9 @@ from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas
 from .compose import check_mode, compose
 from .visibility import signed_contrast, visibility
+
+BATCH = 8  # windows per call of the model
+SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring jobs apart
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,29 @@ class Job:
 
 @dataclass(frozen=True)
 class Pair:
-    """A made pair. visibility, contrast: see `synthesis.visibility`; seconds: its share of the batch's time."""
+    """A made pair.
+
+    windows: where its parts were made (see `mask_parts`); visibility, contrast: see `synthesis.visibility`, means over
+    the parts by area; seconds: its share of the batch's time.
+    """
 
     job: Job
     picture: Picture
-    window: Window
+    windows: tuple[Window, ...]
     visibility: float
     contrast: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one window makes: a part of job `index`'s mask."""
+
+    index: int
+    mask: Tensor
+    window: Window
+    label: int
+    seed: int
 
 
 def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[Pair]:
@@ -80,36 +99,55 @@ def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> lis
     started = time.perf_counter()
     for job in jobs:
         _check(job)
-    resolution = base.config.resolution
-    device = base.latent_mean.device
-    windows = [context_window(job.mask, resolution, settings.context) for job in jobs]
-    placed = list(zip(jobs, windows, strict=True))
-    crops = torch.stack([cut_picture(job.picture, window) for job, window in placed]).to(device)
-    masks = torch.stack([cut_mask(job.mask, window) for job, window in placed]).to(device)
+    parts = [part for index, job in enumerate(jobs) for part in _parts(base, index, job, settings.context)]
+    batches = [parts[first:first + BATCH] for first in range(0, len(parts), BATCH)]
     with torch.inference_mode():
-        background = base.encode(crops)
-        latent = sample(base, background, masks, jobs, settings)
-        made, roundtrip = base.decode(latent).cpu(), base.decode(background).cpu()
-    results = [
-        compose(job.picture, made[i], roundtrip[i], job.mask, windows[i], settings.mode, settings.feather)
-        for i, job in enumerate(jobs)
-    ]
-    scores = [_scores(results[i], roundtrip[i], job, windows[i]) for i, job in enumerate(jobs)]
+        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings)]
+    results = [job.picture for job in jobs]
+    for part, (made, roundtrip) in zip(parts, decoded, strict=True):
+        results[part.index] = compose(
+            results[part.index], made, roundtrip, part.mask, part.window, settings.mode, settings.feather
+        )
+    scores: list[list[tuple[float, float, float]]] = [[] for _ in jobs]
+    for part, (_, roundtrip) in zip(parts, decoded, strict=True):
+        scores[part.index].append(_scores(results[part.index], roundtrip, jobs[part.index], part))
     seconds = (time.perf_counter() - started) / len(jobs)
-    return [Pair(job, results[i], windows[i], *scores[i], seconds) for i, job in enumerate(jobs)]
+    windows = [tuple(part.window for part in parts if part.index == index) for index in range(len(jobs))]
+    return [Pair(job, results[i], windows[i], *_mean(scores[i]), seconds) for i, job in enumerate(jobs)]
 
 
-def sample(
-    base: CompactLDM, background: Tensor, masks: Tensor, jobs: Sequence[Job], settings: Settings
+def _parts(base: CompactLDM, index: int, job: Job, context: float) -> list[_Part]:
+    resolution, row = base.config.resolution, base.label(job.object, job.type)
+    # Each part draws its own noise; the first keeps the job's seed.
+    return [
+        _Part(index, mask, context_window(mask, resolution, context), row, (job.seed + k * SEED_STRIDE) % 2**63)
+        for k, mask in enumerate(mask_parts(job.mask, resolution, context))
+    ]
+
+
+def _decoded(
+    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[_Part], settings: Settings
+) -> list[tuple[Tensor, Tensor]]:
+    """For every part: the window with its anomaly, and the normal window encoded and decoded, [3, R, R] on the CPU."""
+    device = base.latent_mean.device
+    crops = torch.stack([cut_picture(jobs[part.index].picture, part.window) for part in parts]).to(device)
+    masks = torch.stack([cut_mask(part.mask, part.window) for part in parts]).to(device)
+    background = base.encode(crops)
+    latent = _sampled(base, background, masks, parts, settings)
+    return list(zip(base.decode(latent).cpu(), base.decode(background).cpu(), strict=True))
+
+
+def _sampled(
+    base: CompactLDM, background: Tensor, masks: Tensor, parts: Sequence[_Part], settings: Settings
 ) -> Tensor:
-    """Clean latents [B, C, h, w] with the jobs' anomalies inside `masks` (bool [B, R, R])."""
+    """Clean latents [B, C, h, w] with the parts' anomalies inside `masks` (bool [B, R, R])."""
     mask = latent_mask(masks, background.shape[2:])
     grid_options, sampler_options = preset(settings.preset, settings.steps)
     sigmas = grid_sigmas(aias_grid(**grid_options), ldm_sigmas()).to(background)
-    seeds = [job.seed for job in jobs]
+    seeds = [part.seed for part in parts]
     start = background * (1 - mask) + sigmas[0] * initial_noise(background, seeds)
     told = (mask, background) if settings.aware else (None, None)
-    model = base.denoiser([base.label(job.object, job.type) for job in jobs], *told, guidance=settings.guidance)
+    model = base.denoiser([part.label for part in parts], *told, guidance=settings.guidance)
     return sample_aias(model, start, sigmas, mask=mask, background=background, seeds=seeds, **sampler_options)
 
 
@@ -119,14 +157,19 @@ def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     return [pair.visibility for pair in make_pairs(base, normal, settings)]
 
 
-def _scores(result: Picture, roundtrip: Tensor, job: Job, window: Window) -> tuple[float, float]:
-    """Visibility and signed contrast, read on the window's part of the image."""
-    rows, columns = image_part(window, job.mask.shape)
-    part = (rows[0], columns[0])
-    seen, normal = (Picture(picture.pixels[part]).image() for picture in (result, job.picture))
-    mask = job.mask[part]
-    known = enlarge(roundtrip, window)[:, rows[1], columns[1]]
-    return visibility(seen, known, normal, mask), signed_contrast(seen, mask, normal)
+def _scores(result: Picture, roundtrip: Tensor, job: Job, part: _Part) -> tuple[float, float, float]:
+    """Visibility, signed contrast and area of a part, read on its window."""
+    rows, columns = image_part(part.window, job.mask.shape)
+    area = (rows[0], columns[0])
+    seen, normal = (Picture(picture.pixels[area]).image() for picture in (result, job.picture))
+    mask = part.mask[area]
+    known = enlarge(roundtrip, part.window)[:, rows[1], columns[1]]
+    return visibility(seen, known, normal, mask), signed_contrast(seen, mask, normal), float(mask.sum())
+
+
+def _mean(scores: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    total = sum(area for _, _, area in scores)
+    return sum(v * area for v, _, area in scores) / total, sum(c * area for _, c, area in scores) / total
 
 
 def _check(job: Job) -> None:

@@ -9,12 +9,11 @@ from typing import Protocol
 
 from ..datasets.pairs import PairWriter
 from ..modules.compact_ldm import CompactLDM
-from .pair import Pair, Settings, make_pairs, normal_visibility
+from .pair import BATCH, Pair, Settings, make_pairs, normal_visibility
 from .plan import Planned
 from .visibility import visible_above
 
 _log = logging.getLogger(__name__)
-BATCH = 8
 NEGATIVES = 64
 
 
@@ -95,7 +94,7 @@ def _write(
         "adapter": None,
         "normal_source": item.normal_name,
         "mask_source": item.mask_name,
-        "window": asdict(pair.window) | {"factor": round(pair.window.factor, 4)},
+        "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in pair.windows],
         "settings": asdict(settings),
     }
     writer.write(

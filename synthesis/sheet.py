@@ -18,7 +18,8 @@ TITLES = ("normal", "mask", "result", "difference x 4")
 def contact_sheet(root: str | Path, records: Sequence[dict], columns: int = 2) -> Image.Image:
     """The pairs of `records` (manifest lines of the folder `root`), `columns` pairs side by side.
 
-    Every pair is shown by the window that it was made in, so that a 10-pixel defect of a large image is seen.
+    Every pair is shown by the window that its largest piece was made in, so that a 10-pixel defect of a large image
+    is seen.
     """
     rows = -(-len(records) // columns)
     block = (len(TITLES) * (TILE + GAP) + 3 * GAP, TILE + LABEL + GAP)
@@ -41,7 +42,7 @@ def save_sheet(path: str | Path, root: str | Path, records: Sequence[dict], colu
 
 
 def _tiles(root: Path, record: dict) -> list[Image.Image]:
-    window = Window(**{key: record["window"][key] for key in ("top", "left", "side", "resolution")})
+    window = Window(**{key: record["windows"][0][key] for key in ("top", "left", "side", "resolution")})
     normal, result = (cut_picture(read_picture(root / record[key]), window) for key in ("normal", "image"))
     mask = cut_mask(read_mask(root / record["mask"]), window).float().expand(3, -1, -1)
     difference = 0.5 + 4 * (result - normal)

@@ -16,7 +16,7 @@ ALLOWED = {
     "evaluation": {"synthesis", "baselines", "training", "modules", "samplers", "datasets"},
     "batch": {"datasets"},
 }
-CORE = {"torch", "numpy", "PIL", "safetensors", "einops"}
+CORE = {"torch", "numpy", "PIL", "safetensors", "einops", "scipy"}  # scipy: ComfyUI ships it
 ONLY_IN_BATCH = {"subprocess", "aiohttp", "ray", "requests", "urllib", "socket"}
 FILES = [path for path in ROOT.glob("*/*.py") if path.parent.name in {*ALLOWED, "nodes"}] + [*ROOT.glob("*.py")]
 

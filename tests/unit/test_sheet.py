@@ -16,7 +16,8 @@ def pairs(tmp_path):
     pixels = normal.pixels.copy()
     pixels[100:110, 100:110] = 90
     mask = torch.from_numpy(pixels[..., 0] == 90)
-    record = {"window": {"top": 73, "left": 73, "side": 64, "resolution": 64}, "visible": True, "visibility": 3.0}
+    window = {"top": 73, "left": 73, "side": 64, "resolution": 64}
+    record = {"windows": [window], "visible": True, "visibility": 3.0}
     for index in range(3):
         writer.write(index=index, object="plate", type="dot", stem=f"{index}", picture=Picture(pixels), mask=mask,
                      normal_source=normal, record=record)  # fmt: skip
