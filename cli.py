@@ -116,7 +116,8 @@ def _synthesize(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     records, threshold = synthesize(
         source, options.out, options.count, settings,
-        seed=options.seed, redraw=options.redraw, resume=options.resume, device=_device(options), report=_pair_line,
+        seed=options.seed, redraw=options.redraw, negatives=options.negatives, resume=options.resume,
+        device=_device(options), report=_pair_line,
     )  # fmt: skip
     print(
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
@@ -232,6 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--foreign-base", action="store_true",
                       help="accept a base of another split (it may know what is held back)")  # fmt: skip
     make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
+    make.add_argument("--negatives", type=int, default=64,
+                      help="normal re-samples that set the threshold of visibility; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")

@@ -12,7 +12,7 @@ from ..datasets.split import load_split, part_of
 from ..modules.base_file import file_digest, load_base
 from .pair import Settings
 from .plan import Plan
-from .run import run
+from .run import NEGATIVES, run
 from .sheet import save_sheet
 
 ON_SHEET = 32
@@ -43,6 +43,7 @@ def synthesize(
     *,
     seed: int = 0,
     redraw: int = 0,
+    negatives: int = NEGATIVES,
     resume: bool = False,
     device: str = "cpu",
     report: Callable | None = None,
@@ -50,7 +51,7 @@ def synthesize(
     """Make pairs 0 .. count - 1 into `out`, in MVTec layout with manifest.jsonl and sheet.png.
 
     Args:
-        redraw, report: see `synthesis.run.run`.
+        redraw, negatives, report: see `synthesis.run.run`.
         resume: continue `out`, which must hold a run of the same source, settings and seed.
 
     Returns:
@@ -60,8 +61,10 @@ def synthesize(
         ValueError: anything about source, settings or folder that cannot work; found before the first pair is made.
         OSError: the folder cannot be written.
     """
-    if count < 1 or redraw < 0:
-        raise ValueError(f"Synthesize: count is {count}, redraw {redraw}; at least 1 pair and 0 redraws are needed.")
+    if count < 1 or redraw < 0 or negatives < 1:
+        raise ValueError(
+            f"Synthesize: count is {count}, redraw {redraw}, negatives {negatives}; at least 1, 0 and 1 are needed."
+        )
     base, record = load_base(source.base)
     samples, split = read_mvtec(source.data, source.types), load_split(source.split)
     if record.get("split") != split.digest and not source.foreign_base:
@@ -77,10 +80,12 @@ def synthesize(
     base_name = file_digest(source.base)
     described = {
         "base": base_name, "split": split.digest, "normals": source.normals, "types": [list(key) for key in plan.types],
-        "seed": seed, "redraw": redraw, "settings": asdict(settings),
+        "seed": seed, "redraw": redraw, "negatives": negatives, "settings": asdict(settings),
     }  # fmt: skip
     writer = PairWriter(out, described, resume=resume)
-    threshold = run(base.to(device), base_name, plan, count, settings, writer, redraw=redraw, report=report)
+    threshold = run(
+        base.to(device), base_name, plan, count, settings, writer, redraw=redraw, negatives=negatives, report=report
+    )
     records = read_manifest(out)
     save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
     return records, threshold

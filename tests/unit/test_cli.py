@@ -65,6 +65,7 @@ def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
     [
         (("--count", "0"), "count is 0"),
         (("--count", "1", "--redraw", "-1"), "redraw -1"),
+        (("--count", "1", "--negatives", "0"), "negatives 0"),
         (("--count", "1", "--types", "dent"), "dent"),
         (("--count", "1", "--feather", "-2"), "feather is -2"),
         (("--count", "1", "--guidance", "nan"), "guidance is nan"),
