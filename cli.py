@@ -234,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
                       help="accept a base of another split (it may know what is held back)")  # fmt: skip
     make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
     make.add_argument("--negatives", type=int, default=64,
-                      help="normal re-samples that set the threshold of visibility; more are steadier (64)")  # fmt: skip
+                      help="normal re-samples behind the threshold of visibility; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
