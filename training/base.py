@@ -90,8 +90,9 @@ def train_base(
             normal or no defect images.
     """
     labels = labels_of(samples)
-    torch.manual_seed(settings.seed)
-    base = CompactLDM(CompactLDMConfig(labels=labels, resolution=settings.resolution)).to(device)
+    with torch.random.fork_rng(devices=[]):  # the host's own generator stays as it was
+        torch.manual_seed(settings.seed)
+        base = CompactLDM(CompactLDMConfig(labels=labels, resolution=settings.resolution)).to(device)
     pictures = PictureCache()
     crops = Crops(samples, labels, settings.resolution, pictures)
     check_samples(samples)
