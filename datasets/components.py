@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from scipy.ndimage import label
+from scipy.ndimage import find_objects, label
 from torch import Tensor
 
-from .windows import CONTEXT, context_side
+from .windows import CONTEXT, box_side
 
-_EIGHT_NEIGHBOURS = torch.ones(3, 3, dtype=torch.int8).numpy()
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
+Box = tuple[int, int, int, int]  # top, left, bottom, right; the last two are exclusive
 
 
 def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[Tensor]:
@@ -25,18 +27,28 @@ def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[
     Returns:
         bool [H, W] masks, disjoint, their union the mask; largest piece first.
     """
-    labels, count = label(mask.numpy(), structure=_EIGHT_NEIGHBOURS)
-    labels = torch.from_numpy(labels)
-    pieces = sorted((labels == number for number in range(1, count + 1)), key=lambda piece: -int(piece.sum()))
-    parts: list[Tensor] = []
-    sides: list[int] = []
-    for piece in pieces:
-        side = context_side(piece, resolution, context)
-        for i, part in enumerate(parts):
-            if context_side(part | piece, resolution, context) <= max(sides[i], side):
-                parts[i], sides[i] = part | piece, max(sides[i], side)
+    labels, _ = label(mask.numpy(), structure=_EIGHT_NEIGHBOURS)
+    areas = np.bincount(labels.ravel())
+    boxes = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in find_objects(labels)]
+    # Only boxes are compared: a mask may have thousands of pieces.
+    parts: list[tuple[Box, list[int]]] = []
+    for piece in sorted(range(1, len(boxes) + 1), key=lambda number: -areas[number]):
+        box = boxes[piece - 1]
+        for i, (other, pieces) in enumerate(parts):
+            union = _union(box, other)
+            sides = [_side(b, mask, resolution, context) for b in (union, box, other)]
+            if sides[0] <= max(sides[1:]):
+                parts[i] = (union, [*pieces, piece])
                 break
         else:
-            parts.append(piece)
-            sides.append(side)
-    return parts
+            parts.append((box, [piece]))
+    return [torch.from_numpy(np.isin(labels, pieces)) for _, pieces in parts]
+
+
+def _union(a: Box, b: Box) -> Box:
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
+
+
+def _side(box: Box, mask: Tensor, resolution: int, context: float) -> int:
+    top, left, bottom, right = box
+    return box_side(bottom - top, right - left, mask.shape, resolution, context)

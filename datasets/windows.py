@@ -39,8 +39,13 @@ def context_side(mask: Tensor, resolution: int, context: float = CONTEXT) -> int
     grows past the longer side of the image. `mask`: bool [H, W], not empty.
     """
     _, _, height, width = mask_box(mask)
+    return box_side(height, width, mask.shape, resolution, context)
+
+
+def box_side(height: int, width: int, size: tuple[int, int], resolution: int, context: float) -> int:
+    """`context_side` from the lengths of the mask's box and the image's `size` (H, W)."""
     wanted = max(length + 2 * max(round(context * length), MIN_CONTEXT) for length in (height, width))
-    return max(resolution, min(wanted, max(mask.shape)))
+    return max(resolution, min(wanted, max(size)))
 
 
 def context_window(mask: Tensor, resolution: int, context: float = CONTEXT) -> Window:

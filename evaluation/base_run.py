@@ -51,7 +51,7 @@ def train_base_file(
         return _finished(out, asked)
     out.parent.mkdir(parents=True, exist_ok=True)
     base = train_base(train, settings, out, split.digest, device=device, report=report)
-    sides = {side: base_quality(base, part_of(split, samples, side)) for side in ("train", "held_back")}
+    sides = {"train": base_quality(base, train), "held_back": base_quality(base, part_of(split, samples, "held_back"))}
     record = asked | {
         "train_images": len(train),
         "parameters": sum(parameter.numel() for parameter in base.parameters()),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FACTOR = 4
-
 
 class ConvBlock(nn.Module):
     """Two convolutions and a skip. No normalisation: what a pixel decodes to must not depend on pixels far away."""

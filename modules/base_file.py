@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from .compact_ldm import CompactLDM, CompactLDMConfig
-from .tensor_file import tensor_bytes
+from .tensor_file import write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
 
@@ -22,20 +21,13 @@ def save_base(path: str | Path, base: CompactLDM, record: dict) -> None:
     Args:
         record: JSON-able notes on the training: data, steps, seed, measures. Kept in the metadata.
     """
-    path = Path(path)
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
         "config": json.dumps(asdict(base.config)),
         "record": json.dumps(record),
     }
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_bytes(tensor_bytes(base.state_dict(), metadata))
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+    write_tensors(Path(path), base.state_dict(), metadata)
 
 
 def load_base(path: str | Path) -> tuple[CompactLDM, dict]:

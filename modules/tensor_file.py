@@ -1,15 +1,28 @@
-"""Safetensors bytes that depend on their content alone, so that equal runs write equal files."""
+"""Safetensors files whose bytes depend on their content alone, so that equal runs write equal files."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from safetensors.torch import save
 from torch import Tensor
 
 
-def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a .safetensors file, whole or not at all. Raises OSError that names `path` where it cannot be written."""
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        temporary.write_bytes(_tensor_bytes(tensors, metadata))
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+
+
+def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """A .safetensors file's bytes.
 
     The library keeps metadata in a hash map and so writes its entries in another order at every run; they are put

@@ -37,7 +37,6 @@ def compose(
     Raises:
         ValueError: unknown mode, mask of another size, negative feather, values not finite.
     """
-    made = made - roundtrip if mode == "difference" else made
     check_mode(mode, feather)
     if tuple(mask.shape) != normal.size:
         raise ValueError(
@@ -47,7 +46,8 @@ def compose(
     rows, columns = image_part(window, normal.size)
     top = np.iinfo(normal.pixels.dtype).max
     base = torch.from_numpy(normal.pixels[rows[0], columns[0]].astype(np.float64)).permute(2, 0, 1)
-    patch = enlarge(made.double(), window)[:, rows[1], columns[1]]
+    change = made - roundtrip if mode == "difference" else made
+    patch = enlarge(change.double(), window)[:, rows[1], columns[1]]
     if not torch.isfinite(patch).all():
         raise ValueError("Compose Pair: the decoded result holds NaN or infinity; check the base and its precision.")
     if base.shape[0] == 1:

@@ -72,7 +72,8 @@ def synthesize(
             f"Synthesize: {source.base} was not trained under {source.split}; what that split holds back may be known "
             "to it. Train a base with this split, or pass --foreign-base where no figure depends on it."
         )
-    train, normals = part_of(split, samples, "train"), part_of(split, samples, source.normals)
+    train = part_of(split, samples, "train")
+    normals = train if source.normals == "train" else part_of(split, samples, source.normals)
     plan = Plan(normals, train, seed)
     for object, type in plan.types:
         base.label(object, type)

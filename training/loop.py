@@ -12,8 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..datasets.pictures import write_atomic
-from ..modules.tensor_file import tensor_bytes
+from ..modules.tensor_file import write_tensors
 
 WARMUP = 100
 Report = Callable[[str, int, int, float, float], None]  # phase, step, steps, mean loss, steps per second
@@ -131,7 +130,7 @@ def _save(path: Path, run: str, step: int, weights: dict, averages: dict, optimi
             f"second.{name}": moments.get("exp_avg_sq", torch.zeros_like(weight)),
         }  # fmt: skip
     metadata = {"run": run, "step": json.dumps(step)}
-    write_atomic(path, tensor_bytes(tensors, metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def _restore(path: Path, run: str, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> int:

@@ -10,6 +10,7 @@ from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.modules.base_file import load_base, save_base
+from anomaly_synthesis.samplers.presets import PRESETS
 from PIL import Image
 
 TRAIN = ["--resolution", "32", "--autoencoder-steps", "2", "--steps", "2", "--batch", "2"]
@@ -95,6 +96,10 @@ def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
     ):
         assert _synthesize(files, tmp_path / "pairs", **changed) == 1
         assert words in capsys.readouterr().err
+
+
+def test_the_presets_on_offer_are_the_samplers():
+    assert set(cli._PRESETS) == set(PRESETS)
 
 
 def test_usage_errors_exit_2():
