@@ -38,28 +38,28 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Compact LDM: no file {path}; give a .safetensors written by `anomaly-synthesis train-base`.")
+        raise ValueError(f"Load Anomaly LDM: no file {path}; give one written by `anomaly-synthesis train-base`.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise ValueError(
-                    f"Compact LDM: {path.name} is not a compact base (its format is {metadata.get('format')!r}, "
+                    f"Load Anomaly LDM: {path.name} is not a compact base (its format is {metadata.get('format')!r}, "
                     f"wanted {FORMAT!r}); other checkpoints go through ComfyUI's own loaders."
                 )
             if int(metadata["version"]) > VERSION:
-                raise ValueError(f"Compact LDM: {path.name} has version {metadata['version']}; update this package.")
+                raise ValueError(f"Load Anomaly LDM: {path.name} is version {metadata['version']}; update the pack.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
-            f"Compact LDM: {path.name} is no readable safetensors file ({error}); pickled checkpoints are never opened."
+            f"Load Anomaly LDM: {path.name} is no readable safetensors file ({error}); pickles are never opened."
         ) from error
     try:
         base = CompactLDM(_config(json.loads(metadata["config"])))
         base.load_state_dict(tensors)
         record = json.loads(metadata["record"])
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"Compact LDM: {path.name} is not whole ({error}); train or fetch it again.") from error
+        raise ValueError(f"Load Anomaly LDM: {path.name} is not whole ({error}); train or fetch it again.") from error
     return base.eval().requires_grad_(False), record
 
 

@@ -62,7 +62,7 @@ class CompactLDM(nn.Module):
         """Row of a type's tokens. Raises ValueError with the known types where the base was not trained on it."""
         if (object, type) not in self.config.labels:
             known = ", ".join(f"{o}/{t}" for o, t in self.config.labels)
-            raise ValueError(f"Compact LDM: no tokens for {object}/{type}; this base knows {known}.")
+            raise ValueError(f"Anomaly Conditioning: no tokens for {object}/{type}; this base knows {known}.")
         return self.config.labels.index((object, type))
 
     def encode(self, image: Tensor) -> Tensor:

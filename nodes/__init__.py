@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from . import dataset, loaders, masks, sampling
+
 
 class AnomalySynthesis(ComfyExtension):
     """The pack as ComfyUI sees it."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every menu's nodes; the samplers and the compact base have none yet."""
-        return []
+        """Every menu's nodes."""
+        loaders.declare_folder()
+        return [*loaders.NODES, *masks.NODES, *sampling.NODES, *dataset.NODES]

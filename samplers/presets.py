@@ -27,7 +27,7 @@ def preset(name: str, steps: int) -> tuple[dict, dict]:
 
     Args:
         name: one of PRESETS.
-        steps: model calls in all.
+        steps: model calls in all; fewer than 3 leave out refinement steps.
 
     Raises:
         ValueError: unknown name.
@@ -35,4 +35,4 @@ def preset(name: str, steps: int) -> tuple[dict, dict]:
     if name not in _PRESETS:
         raise ValueError(f"AIAS preset: unknown name {name!r}; choose one of {', '.join(PRESETS)}.")
     grid, sampler = _PRESETS[name]
-    return {"steps": steps, **grid}, dict(sampler)
+    return {"steps": steps, **grid, "refine": max(min(grid["refine"], steps - 1), 0)}, dict(sampler)

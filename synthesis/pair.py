@@ -10,10 +10,9 @@ from math import inf
 import torch
 from torch import Tensor
 
-from ..datasets.components import mask_parts
 from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
-from ..datasets.windows import CONTEXT, Window, context_window, cut_mask, cut_picture, enlarge, image_part
+from ..datasets.windows import CONTEXT, Window, cut_mask, cut_picture, enlarge, image_part
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..samplers.aias import sample_aias
 from ..samplers.grid import aias_grid, grid_sigmas
@@ -21,10 +20,10 @@ from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas
 from .compose import check_mode, compose
+from .crop import Part, crop_parts, part_seed
 from .visibility import signed_contrast, visibility
 
 BATCH = 8  # windows per call of the model
-SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring jobs apart
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,12 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What one window makes: a part of job `index`'s mask."""
+class Composed:
+    """A picture with its anomaly, and its scores: means over the parts by area, see `synthesis.visibility`."""
 
-    index: int
-    mask: Tensor
-    window: Window
-    label: int
-    seed: int
+    picture: Picture
+    visibility: float
+    contrast: float
 
 
 def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[Pair]:
@@ -99,55 +96,70 @@ def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> lis
     started = time.perf_counter()
     for job in jobs:
         _check(job)
-    parts = [part for index, job in enumerate(jobs) for part in _parts(base, index, job, settings.context)]
+        base.label(job.object, job.type)
+    parts = [
+        part
+        for index, job in enumerate(jobs)
+        for part in crop_parts(index, job.mask, base.config.resolution, settings.context)
+    ]
     batches = [parts[first:first + BATCH] for first in range(0, len(parts), BATCH)]
     with torch.inference_mode():
         decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings)]
-    results = [job.picture for job in jobs]
-    for part, (made, roundtrip) in zip(parts, decoded, strict=True):
-        results[part.index] = compose(
-            results[part.index], made, roundtrip, part.mask, part.window, settings.mode, settings.feather
-        )
-    scores: list[list[tuple[float, float, float]]] = [[] for _ in jobs]
-    for part, (_, roundtrip) in zip(parts, decoded, strict=True):
-        scores[part.index].append(_scores(results[part.index], roundtrip, jobs[part.index], part))
+    made = list(zip(parts, decoded, strict=True))
+    composed = [
+        compose_parts(job.picture, [m for m in made if m[0].item == index], settings.mode, settings.feather)
+        for index, job in enumerate(jobs)
+    ]
     seconds = (time.perf_counter() - started) / len(jobs)
-    windows = [tuple(part.window for part in parts if part.index == index) for index in range(len(jobs))]
-    return [Pair(job, results[i], windows[i], *_mean(scores[i]), seconds) for i, job in enumerate(jobs)]
-
-
-def _parts(base: CompactLDM, index: int, job: Job, context: float) -> list[_Part]:
-    resolution, row = base.config.resolution, base.label(job.object, job.type)
-    # Each part draws its own noise; the first keeps the job's seed.
+    windows = [tuple(part.window for part in parts if part.item == index) for index in range(len(jobs))]
     return [
-        _Part(index, mask, context_window(mask, resolution, context), row, (job.seed + k * SEED_STRIDE) % 2**63)
-        for k, mask in enumerate(mask_parts(job.mask, resolution, context))
+        Pair(job, c.picture, w, c.visibility, c.contrast, seconds)
+        for job, c, w in zip(jobs, composed, windows, strict=True)
     ]
 
 
+def compose_parts(
+    normal: Picture, made: Sequence[tuple[Part, tuple[Tensor, Tensor]]], mode: str = "difference", feather: int = 0
+) -> Composed:
+    """Put the parts of one picture together and score the result.
+
+    Args:
+        normal: the normal picture.
+        made: for every part of its mask: the window with the anomaly and the normal window, both decoded, [3, R, R] in
+            0 .. 1.
+        mode, feather: see `compose`.
+    """
+    result = normal
+    for part, (anomalous, roundtrip) in made:
+        result = compose(result, anomalous, roundtrip, part.mask, part.window, mode, feather)
+    scores = [_scores(result, roundtrip, normal, part) for part, (_, roundtrip) in made]
+    return Composed(result, *_mean(scores))
+
+
 def _decoded(
-    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[_Part], settings: Settings
+    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[Part], settings: Settings
 ) -> list[tuple[Tensor, Tensor]]:
     """For every part: the window with its anomaly, and the normal window encoded and decoded, [3, R, R] on the CPU."""
     device = base.latent_mean.device
-    crops = torch.stack([cut_picture(jobs[part.index].picture, part.window) for part in parts]).to(device)
+    crops = torch.stack([cut_picture(jobs[part.item].picture, part.window) for part in parts]).to(device)
     masks = torch.stack([cut_mask(part.mask, part.window) for part in parts]).to(device)
     background = base.encode(crops)
-    latent = _sampled(base, background, masks, parts, settings)
+    labels = [base.label(jobs[part.item].object, jobs[part.item].type) for part in parts]
+    seeds = [part_seed(jobs[part.item].seed, part.number) for part in parts]
+    latent = _sampled(base, background, masks, labels, seeds, settings)
     return list(zip(base.decode(latent).cpu(), base.decode(background).cpu(), strict=True))
 
 
 def _sampled(
-    base: CompactLDM, background: Tensor, masks: Tensor, parts: Sequence[_Part], settings: Settings
+    base: CompactLDM, background: Tensor, masks: Tensor, labels: Sequence[int], seeds: Sequence[int], settings: Settings
 ) -> Tensor:
     """Clean latents [B, C, h, w] with the parts' anomalies inside `masks` (bool [B, R, R])."""
     mask = latent_mask(masks, background.shape[2:])
     grid_options, sampler_options = preset(settings.preset, settings.steps)
     sigmas = grid_sigmas(aias_grid(**grid_options), ldm_sigmas()).to(background)
-    seeds = [part.seed for part in parts]
     start = background * (1 - mask) + sigmas[0] * initial_noise(background, seeds)
     told = (mask, background) if settings.aware else (None, None)
-    model = base.denoiser([part.label for part in parts], *told, guidance=settings.guidance)
+    model = base.denoiser(labels, *told, guidance=settings.guidance)
     return sample_aias(model, start, sigmas, mask=mask, background=background, seeds=seeds, **sampler_options)
 
 
@@ -157,14 +169,14 @@ def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     return [pair.visibility for pair in make_pairs(base, normal, settings)]
 
 
-def _scores(result: Picture, roundtrip: Tensor, job: Job, part: _Part) -> tuple[float, float, float]:
+def _scores(result: Picture, roundtrip: Tensor, normal: Picture, part: Part) -> tuple[float, float, float]:
     """Visibility, signed contrast and area of a part, read on its window."""
-    rows, columns = image_part(part.window, job.mask.shape)
+    rows, columns = image_part(part.window, normal.size)
     area = (rows[0], columns[0])
-    seen, normal = (Picture(picture.pixels[area]).image() for picture in (result, job.picture))
+    seen, surface = (Picture(picture.pixels[area]).image() for picture in (result, normal))
     mask = part.mask[area]
     known = enlarge(roundtrip, part.window)[:, rows[1], columns[1]]
-    return visibility(seen, known, normal, mask), signed_contrast(seen, mask, normal), float(mask.sum())
+    return visibility(seen, known, surface, mask), signed_contrast(seen, mask, surface), float(mask.sum())
 
 
 def _mean(scores: Sequence[tuple[float, float, float]]) -> tuple[float, float]:

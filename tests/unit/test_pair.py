@@ -94,7 +94,7 @@ def test_empty_masks_other_sizes_and_unknown_types_are_refused(tiny_base):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"preset": "paper", "steps": 2}, "refinement"),
+        ({"steps": 0}, "leave no segment"),
         ({"steps": 1001}, "1000 levels"),
         ({"preset": "best"}, "unknown name"),
         ({"mode": "blend"}, "mode is 'blend'"),

@@ -1,0 +1,125 @@
+"""The compact LDM as a MODEL and a VAE made of ComfyUI's own classes: core's samplers, previews and memory management
+treat it like any other model."""
+
+from __future__ import annotations
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.supported_models_base
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..modules.compact_ldm import CompactLDM
+from ..samplers.schedule import ldm_sigmas
+
+RATIO = 4  # pixels per latent cell
+
+
+class CompactFormat(comfy.latent_formats.LatentFormat):
+    """Unit variance per channel inside the model; RGB factors fitted to the decoder for live previews."""
+
+    spacial_downscale_ratio = RATIO
+
+    def __init__(self, base: CompactLDM):
+        self.latent_channels = base.config.latent_channels
+        self.mean, self.std = base.latent_mean.clone(), base.latent_std.clone()
+        factors = _rgb_factors(base)
+        self.latent_rgb_factors, self.latent_rgb_factors_bias = factors[:-1].tolist(), factors[-1].tolist()
+
+    def process_in(self, latent: Tensor) -> Tensor:
+        return (latent - self.mean.to(latent)) / self.std.to(latent)
+
+    def process_out(self, latent: Tensor) -> Tensor:
+        return latent * self.std.to(latent) + self.mean.to(latent)
+
+
+class CompactUNet(nn.Module):
+    """The UNet under the signature that BaseModel calls; x is state, mask and background in one stack."""
+
+    def __init__(self, unet: nn.Module, device=None, operations=None, **config):
+        super().__init__()
+        self.unet = unet
+        self.dtype = torch.float32
+
+    def forward(self, x, timesteps, context, control=None, transformer_options=None, **kwargs) -> Tensor:
+        return self.unet.forward_told(x, timesteps, context)
+
+
+class CompactModel(comfy.model_base.BaseModel):
+    """Tells the UNet mask and background wherever the sampled latent has a noise_mask, whichever sampler runs."""
+
+    def __init__(self, base: CompactLDM, aware: bool):
+        config = comfy.supported_models_base.BASE({})
+        config.unet_config = {"unet": base.unet, "context_dim": base.config.token_channels, "dtype": torch.float32}
+        config.latent_format = CompactFormat(base)
+        config.memory_usage_factor = 0.5
+        super().__init__(config, comfy.model_base.ModelType.V_PREDICTION, unet_model=CompactUNet)
+        self.model_sampling.set_sigmas(ldm_sigmas())  # the table that the command line samples on, to the last bit
+        self.aware = aware
+        self.anomaly_labels, self.anomaly_tokens = base.config.labels, base.tokens.detach().clone()
+
+    def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
+        """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or it is not to be told."""
+        told = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
+        if self.aware and denoise_mask is not None and latent_image is not None:
+            mask = denoise_mask[:, :1].to(device)
+            told = 2 * mask - 1, latent_image.to(device) * (1 - mask)
+        return torch.cat(told, dim=1)
+
+
+class CompactAutoencoder(nn.Module):
+    """The autoencoder as ComfyUI's VAE calls it: encoding gives the mean."""
+
+    def __init__(self, autoencoder: nn.Module):
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def encode(self, pixels: Tensor, **_) -> Tensor:
+        return self.autoencoder.encode(pixels)[0]
+
+    def decode(self, latent: Tensor, **_) -> Tensor:
+        return self.autoencoder.decode(latent)
+
+
+def compact_model(base: CompactLDM, aware: bool = True) -> comfy.model_patcher.ModelPatcher:
+    """The base as a MODEL. `aware`: tell it mask and background; False is the papers' unconditional LDM."""
+    return comfy.model_patcher.ModelPatcher(
+        CompactModel(base, aware),
+        load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )
+
+
+def compact_vae(base: CompactLDM) -> comfy.sd.VAE:
+    """The base's autoencoder as a VAE."""
+    # Core chooses a VAE's network from its tensors and does not know ours: the one that has no weights is replaced.
+    vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+    vae.first_stage_model = CompactAutoencoder(base.autoencoder).eval()
+    vae.downscale_ratio = vae.upscale_ratio = RATIO
+    vae.latent_channels = base.config.latent_channels
+    vae.process_input = lambda image: 2 * image - 1
+    vae.process_output = lambda image: image.div_(2).add_(0.5).clamp_(0, 1)
+    vae.crop_input = True
+    # Bytes of the widest maps, measured in channels at half the image's size.
+    vae.memory_used_encode = lambda shape, dtype: 4 * 64 * shape[2] * shape[3]
+    vae.memory_used_decode = lambda shape, dtype: 4 * 64 * shape[2] * shape[3] * RATIO**2
+    vae.patcher = comfy.model_patcher.ModelPatcher(
+        vae.first_stage_model, load_device=vae.device, offload_device=comfy.model_management.vae_offload_device()
+    )
+    vae.size = comfy.model_management.module_size(vae.first_stage_model)
+    return vae
+
+
+def _rgb_factors(base: CompactLDM) -> Tensor:
+    """[C + 1, 3]: the linear map from a normalised latent to colour in -1 .. 1 that is nearest to the decoder's."""
+    latent = torch.randn(8, base.config.latent_channels, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        colour = F.avg_pool2d(base.decode(latent), RATIO) * 2 - 1
+    known = latent.movedim(1, -1).reshape(-1, latent.shape[1])
+    known = torch.cat([known, torch.ones(len(known), 1)], dim=1)
+    return torch.linalg.lstsq(known, colour.movedim(1, -1).reshape(-1, 3)).solution

@@ -1,0 +1,228 @@
+"""Menu "dataset": what goes in, and the checked pairs that come out."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from .sockets import CATEGORY, Crop, Scores
+
+MENU = f"{CATEGORY}/dataset"
+SELECT = ["to synthesize", "normal images", "defect images"]
+MODES = ["difference", "paste"]  # as in synthesis.compose
+
+
+class LoadDefectDataset(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_LoadDefectDataset",
+            display_name="Load Defect Dataset",
+            category=MENU,
+            description=(
+                "Reads items of a dataset in MVTec layout, one by one from disk. 'to synthesize' gives a normal image "
+                "and a mask for it, shaped like a real defect of the type: item i is the one that the command line's "
+                "`synthesize` makes for the same seed and split."
+            ),
+            inputs=[
+                io.String.Input(
+                    "folder", default="procedural surfaces",
+                    tooltip="A folder <object>/train/good, <object>/test/<type>, <object>/ground_truth/<type>: its "
+                    "path, or its name below ComfyUI's input. 'procedural surfaces' is built in.",
+                ),
+                io.Combo.Input(
+                    "select", options=SELECT, default=SELECT[0],
+                    tooltip="to synthesize (default): normal images with masks, types in turn. normal images: their "
+                    "mask is empty. defect images: real ones with their masks.",
+                ),
+                io.Int.Input(
+                    "index", default=0, min=0, max=2**31 - 1, control_after_generate=True,
+                    tooltip="The first item. After the last it starts again; 'to synthesize' never ends.",
+                ),
+                io.Int.Input("count", default=1, min=1, max=4096, tooltip="How many items, from index on."),
+                io.Boolean.Input(
+                    "as_batch", default=False, label_on="one batch", label_off="a list",
+                    tooltip="Off (default): a list, what follows runs once per item, and sizes may differ. On: one "
+                    "batch, quicker, for images of one size.",
+                ),
+                io.String.Input("type", default="", tooltip="Only this defect type; empty (default) is all."),
+                io.String.Input(
+                    "split", default="",
+                    tooltip="split.json of `anomaly-synthesis split`: only its training part is read. Empty: "
+                    "everything, also what you may want to test on later.",
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=2**63 - 1,
+                    tooltip="For 'to synthesize': decides which normal, which mask and where, for every index.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", is_output_list=True, tooltip="The images."),
+                io.Mask.Output("mask", display_name="mask", is_output_list=True, tooltip="Their masks, 1 is defect."),
+                io.String.Output("objects", display_name="object", is_output_list=True,
+                                 tooltip="What each shows; one line per image where they come as a batch."),
+                io.String.Output("types", display_name="type", is_output_list=True,
+                                 tooltip="The anomaly of each, 'good' for normal images; lines as for object."),
+                io.String.Output("names", display_name="name", is_output_list=True, tooltip="File of each image."),
+                io.Int.Output("seeds", display_name="seed", is_output_list=True,
+                              tooltip="Seed to synthesize each with, as the command line does; 0 for real images."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, folder):
+        from .defects import BUILT_IN, dataset_folder
+
+        try:
+            if folder is not None and folder.strip() != BUILT_IN:
+                dataset_folder(folder)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, split, **_):
+        from .defects import fingerprint
+
+        return fingerprint(folder, split)
+
+    @classmethod
+    def execute(
+        cls, folder: str, select: str, index: int, count: int, as_batch: bool, type: str, split: str, seed: int
+    ) -> io.NodeOutput:
+        from .defects import batched, listed, read_items
+
+        items = read_items(folder, select, index, count, type, split, seed)
+        return io.NodeOutput(*(batched(items) if as_batch else listed(items)))
+
+
+class ComposePair(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_ComposePair",
+            display_name="Compose Pair",
+            category=MENU,
+            description=(
+                "Puts the anomaly into the normal image: outside the mask every pixel stays exactly as it is. Measures "
+                "how visible the anomaly is, so that masks which show nothing do not reach training."
+            ),
+            inputs=[
+                io.Image.Input("normal", tooltip="The normal images, at full size."),
+                io.Mask.Input("mask", tooltip="Where the defects go, of the images' size."),
+                io.Image.Input("made", tooltip="What the sampler made, decoded: crops or whole images."),
+                io.Image.Input(
+                    "roundtrip",
+                    tooltip="Defect Latent's latent, decoded: the same without the anomaly. The VAE's own blur is "
+                    "measured by it and kept out of the result.",
+                ),
+                io.Combo.Input(
+                    "mode", options=MODES, default="difference",
+                    tooltip="difference (default): adds made - roundtrip, keeps the surface's fine texture. paste: "
+                    "takes made itself inside the mask (the papers).",
+                ),
+                io.Int.Input(
+                    "feather", default=0, min=0, max=256,
+                    tooltip="Pixels over which the anomaly fades in, from the mask's edge inwards. 0 (default): none.",
+                ),
+                io.Float.Input(
+                    "visible_above", default=1.0, min=0.0, max=100.0, step=0.05,
+                    tooltip="A pair is visible where the mean change in the mask is more than this many times the "
+                    "surface's own spread around it. 1 (default) is a mild test; `synthesize` measures its threshold.",
+                ),
+                Crop.Input("crop", optional=True,
+                           tooltip="Crop to Mask's crop, where made and roundtrip are crops. Open: whole images."),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The images with their anomalies."),
+                Scores.Output("scores", display_name="scores",
+                              tooltip="Visibility and signed contrast of each, for Preview Pair and Save Pairs."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None
+    ) -> io.NodeOutput:
+        from .images import check_image, check_masks
+        from .pairs import composed
+
+        normal, made, roundtrip = (
+            check_image("Compose Pair", image, name)
+            for image, name in ((normal, "normal"), (made, "made"), (roundtrip, "roundtrip"))
+        )
+        masks = check_masks("Compose Pair", mask, normal)
+        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above))
+
+
+class PreviewPair(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_PreviewPair",
+            display_name="Preview Pair",
+            category=MENU,
+            description="Shows normal, result, and result with the mask's outline, with the visibility in words below.",
+            inputs=[
+                io.Image.Input("normal", tooltip="The normal images."),
+                io.Image.Input("image", tooltip="The images with their anomalies, from Compose Pair."),
+                io.Mask.Input("mask", tooltip="Where the anomalies are."),
+                Scores.Input("scores", optional=True, tooltip="From Compose Pair; open shows pictures only."),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, normal, image, mask, scores=None) -> io.NodeOutput:
+        from .pairs import overlays
+
+        return io.NodeOutput(ui=ui.PreviewImage(overlays(normal, image, mask, scores), cls=cls))
+
+
+class SavePairs(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_SavePairs",
+            display_name="Save Pairs",
+            category=MENU,
+            description=(
+                "Appends pairs to a folder in MVTec layout below ComfyUI's output: image, mask, normal image, and a "
+                "line of manifest.jsonl with seed, visibility and every widget that made it. A pair is written whole "
+                "or not at all."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="The images with their anomalies; PNG, 8 bit, grey where they are grey "
+                               "(16 bit where the normal image is 16-bit grey)."),
+                io.Mask.Input("mask", tooltip="Their masks, of the same size; an empty one is refused."),
+                io.Image.Input("normal", tooltip="Their normal images, saved once as <object>/train/good."),
+                io.String.Input("object", default="object", multiline=True,
+                                tooltip="The object's folder; one line for all, or one per image."),
+                io.String.Input("type", default="anomaly", multiline=True,
+                                tooltip="The defect type's folder; one line for all, or one per image."),
+                io.String.Input("folder", default="pairs",
+                                tooltip="Folder below ComfyUI's output. Pairs are added to those that are there."),
+                Scores.Input("scores", optional=True, tooltip="From Compose Pair, for the manifest."),
+                io.Int.Input("seed", optional=True, force_input=True,
+                             tooltip="Seed of the first image, where another node computes it; else it is found."),
+            ],
+            outputs=[],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, image, mask, normal, object: str, type: str, folder: str, scores=None, seed: int | None = None
+    ) -> io.NodeOutput:
+        from .images import check_image, check_masks, lines, repeated
+        from .pairs import save_pairs
+
+        image = check_image("Save Pairs", image)
+        masks = check_masks("Save Pairs", mask, image)
+        normal = repeated("Save Pairs", check_image("Save Pairs", normal, "normal"), len(image), "normal")
+        objects, types = (lines("Save Pairs", text, len(image), n) for text, n in ((object, "object"), (type, "type")))
+        return io.NodeOutput(ui=save_pairs(folder, image, masks, normal, objects, types, scores, seed, cls.hidden))
+
+
+NODES = [LoadDefectDataset, ComposePair, PreviewPair, SavePairs]

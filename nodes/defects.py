@@ -1,0 +1,126 @@
+"""What Load Defect Dataset reads: items of a folder in MVTec layout, or of the built-in procedural surfaces."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import folder_paths
+import torch
+from torch import Tensor
+
+from ..datasets.mvtec import Sample, read_mvtec, read_sample
+from ..datasets.split import load_split, part_of
+from ..synthesis.demo import SurfaceItems
+from ..synthesis.plan import Plan
+from .images import to_image
+
+NODE = "Load Defect Dataset"
+BUILT_IN = "procedural surfaces"
+
+
+class Item(NamedTuple):
+    """An image [H, W, 3], its mask [H, W] (all 0 for normal images), its names, and the seed to synthesize it with."""
+
+    image: Tensor
+    mask: Tensor
+    object: str
+    type: str
+    name: str
+    seed: int
+
+
+def read_items(folder: str, select: str, index: int, count: int, type: str, split: str, seed: int) -> Iterator[Item]:
+    """Items index .. index + count - 1, read one by one; beyond the last it starts again at the first.
+
+    Raises:
+        ValueError: no such folder, one in another layout, no such type, nothing to select from, damaged images.
+    """
+    item = _items(folder, select, type, split, seed)
+    return (item(index + offset) for offset in range(count))
+
+
+def listed(items: Iterator[Item]) -> list[list]:
+    """A list per field, every image a batch of its own."""
+    return [list(field) for field in zip(*((i.image[None], i.mask[None], *i[2:]) for i in items), strict=True)]
+
+
+def batched(items: Iterator[Item]) -> list[list]:
+    """The same, with one batch of images and masks, names in lines, and the first seed.
+
+    Raises:
+        ValueError: images of different sizes.
+    """
+    held = list(items)
+    sizes = sorted({tuple(item.image.shape[:2]) for item in held})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height} x {width}" for height, width in sizes[:5])
+        raise ValueError(f"{NODE}: images of different sizes ({shown}) make no batch; turn as_batch off.")
+    images, masks = (torch.stack([item[place] for item in held]) for place in (0, 1))
+    names = ["\n".join(item[place] for item in held) for place in (2, 3, 4)]
+    return [[images], [masks], *([name] for name in names), [held[0].seed]]
+
+
+def dataset_folder(folder: str) -> Path:
+    """An absolute path, or one below the host's input folder. Raises ValueError where there is no such folder."""
+    path = Path(folder_paths.get_input_directory()) / folder
+    if not path.is_dir():
+        raise ValueError(
+            f"{NODE}: no folder {path}; give the path of a folder in MVTec layout, a folder's name below ComfyUI's "
+            f"input, or {BUILT_IN!r}."
+        )
+    return path
+
+
+def fingerprint(folder: str, split: str) -> str:
+    """Changes where a file of the dataset or its split changes."""
+    if folder.strip() == BUILT_IN:
+        return BUILT_IN
+    samples = read_mvtec(dataset_folder(folder))
+    files = [file for sample in samples for file in (sample.image, sample.mask) if file]
+    states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in [*files, *_split_file(split)]]
+    return hashlib.sha256(repr(states).encode()).hexdigest()
+
+
+def _items(folder: str, select: str, type: str, split: str, seed: int) -> Callable[[int], Item]:
+    if folder.strip() == BUILT_IN:
+        return _surfaces(select)
+    samples = read_mvtec(dataset_folder(folder), [type.strip()] if type.strip() else None)
+    for file in _split_file(split):
+        samples = part_of(load_split(file), samples, "train")
+    if select == "to synthesize":
+        return _planned(Plan(samples, samples, seed))
+    kept = [sample for sample in samples if (sample.type == "good") == (select == "normal images")]
+    if not kept:
+        raise ValueError(f"{NODE}: {folder} holds no {select}" + (f" of type {type!r}." if type else "."))
+    return lambda index: _read(kept[index % len(kept)])
+
+
+def _split_file(split: str) -> list[Path]:
+    return [Path(folder_paths.get_input_directory()) / split.strip()] if split.strip() else []
+
+
+def _planned(plan) -> Callable[[int], Item]:
+    def item(index: int) -> Item:
+        planned = plan.item(index)
+        job = planned.job
+        return Item(to_image(job.picture), job.mask.float(), job.object, job.type, planned.normal_name, job.seed)
+
+    return item
+
+
+def _surfaces(select: str) -> Callable[[int], Item]:
+    if select != "to synthesize":
+        raise ValueError(
+            f"{NODE}: the {BUILT_IN} have no {select}, only items to synthesize; `anomaly-synthesis surfaces` writes "
+            "a whole dataset of them."
+        )
+    return _planned(SurfaceItems())
+
+
+def _read(sample: Sample) -> Item:
+    picture, mask = read_sample(sample)
+    shown = torch.zeros(picture.size) if mask is None else mask.float()
+    return Item(to_image(picture), shown, sample.object, sample.type, sample.name, 0)

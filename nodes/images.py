@@ -1,0 +1,92 @@
+"""IMAGE and MASK tensors at the border: checked, matched in batch, and turned into the engine's types and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets.pictures import Picture
+
+DEFECT_ABOVE = 0.5
+
+
+def check_image(node: str, image: Tensor, name: str = "image") -> Tensor:
+    """An IMAGE [B, H, W, C] as [B, H, W, 3], finite.
+
+    Raises:
+        ValueError: no image in the batch, another shape, NaN.
+    """
+    if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
+        raise ValueError(f"{node}: {name} is {list(image.shape)}; an IMAGE is [batch, height, width, 3].")
+    if not image.shape[0]:
+        raise ValueError(f"{node}: {name} is a batch of 0; connect at least one image.")
+    if not torch.isfinite(image).all():
+        raise ValueError(f"{node}: {name} holds NaN or infinity; look at the node that made it.")
+    return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
+
+
+def check_masks(node: str, mask: Tensor, image: Tensor) -> list[Tensor]:
+    """A MASK [H, W] or [B, H, W] as one bool [H, W] per image of `image` [B, H, W, C]: above 0.5 is defect.
+
+    Raises:
+        ValueError: another size or batch than the image's, NaN, or an empty mask.
+    """
+    masks = mask[None] if mask.ndim == 2 else mask
+    batch, size = image.shape[0], tuple(image.shape[1:3])
+    if masks.ndim != 3 or tuple(masks.shape[1:]) != size:
+        raise ValueError(
+            f"{node}: mask is {' x '.join(map(str, masks.shape[-2:]))} and image {size[0]} x {size[1]} "
+            "(height x width); connect a mask of the image's size."
+        )
+    if masks.shape[0] not in (1, batch):
+        raise ValueError(f"{node}: {masks.shape[0]} masks for {batch} images; connect one for all, or one for each.")
+    if not torch.isfinite(masks).all():
+        raise ValueError(f"{node}: mask holds NaN or infinity; look at the node that made it.")
+    empty = [index for index, one in enumerate(masks) if not (one > DEFECT_ABOVE).any()]
+    if empty:
+        raise ValueError(
+            f"{node}: mask {empty[0]} of the batch is empty (its largest value is {float(masks[empty[0]].max()):.2g}); "
+            f"values above {DEFECT_ABOVE} are defect. Draw at least one pixel."
+        )
+    return [one.cpu() > DEFECT_ABOVE for one in masks.expand(batch, *size)]
+
+
+def repeated(node: str, image: Tensor, batch: int, name: str) -> Tensor:
+    """An IMAGE of `batch` items from one of 1 or `batch`. Raises ValueError for any other."""
+    if image.shape[0] not in (1, batch):
+        raise ValueError(f"{node}: {name} has {image.shape[0]} images, the batch {batch}; connect 1 or {batch}.")
+    return image.expand(batch, *image.shape[1:])
+
+
+def to_picture(image: Tensor) -> Picture:
+    """An image [H, W, 3] in 0 .. 1 as its file held it: 8 bit where every value is a multiple of 1/255, else 16 bit;
+    grey where the three channels are equal."""
+    values = image.detach().cpu().double().clamp(0, 1)
+    eight = values * 255
+    top = 255 if (eight - eight.round()).abs().max() < 1e-3 else 65535
+    pixels = (values * top).round().numpy().astype(np.uint8 if top == 255 else np.uint16)
+    grey = bool((pixels == pixels[..., :1]).all())
+    return Picture(np.ascontiguousarray(pixels[..., :1] if grey else pixels))
+
+
+def to_image(picture: Picture) -> Tensor:
+    """A picture as [H, W, 3] in 0 .. 1; `to_picture` gives the same pixels back."""
+    return picture.image().permute(1, 2, 0)
+
+
+def lines(node: str, text: str, count: int, name: str) -> list[str]:
+    """One entry per item from a text of one line (for all) or of `count` lines. Raises ValueError for any other."""
+    entries = [line.strip() for line in text.strip().splitlines()] or [""]
+    if len(entries) not in (1, count):
+        raise ValueError(f"{node}: {name} has {len(entries)} lines for {count} images; give one line, or {count}.")
+    return entries * count if len(entries) == 1 else entries
+
+
+def to_batch(images: Sequence[Tensor]) -> Tensor:
+    """[H, W, C] images of one size as one batch on the host's device for intermediate results."""
+    import comfy.model_management
+
+    return torch.stack(list(images)).to(comfy.model_management.intermediate_device())

@@ -1,0 +1,104 @@
+"""Menu "loaders"."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .sockets import CATEGORY
+
+FOLDER = "anomaly_bases"
+BUNDLED = "surfaces (bundled)"
+
+
+class LoadAnomalyLDM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_LoadAnomalyLDM",
+            display_name="Load Anomaly LDM",
+            category=f"{CATEGORY}/loaders",
+            description=(
+                "Loads a compact base as MODEL and VAE: a latent diffusion model that runs on a CPU, reduces by 4 "
+                "instead of 8, and was trained on your surfaces with `anomaly-synthesis train-base`. For SD, SDXL, "
+                "Flux and others use ComfyUI's own loaders; every other node works with both."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "base_name", options=base_names(), default=BUNDLED,
+                    tooltip="A .safetensors in models/anomaly_bases. The bundled base knows four procedural surfaces "
+                    "(brushed metal, cast grain, printed pattern, woven cloth) and is for trying the nodes.",
+                ),
+                io.Boolean.Input(
+                    "aware", default=True, label_on="told mask and background", label_off="unconditional (papers)",
+                    tooltip="On (default): the model is told where the defect goes and what surrounds it. Off: it is "
+                    "the unconditional model of the papers, held by the background alone.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model", display_name="model", tooltip="The denoiser, v-prediction; any sampler."),
+                io.Vae.Output("vae", display_name="vae", tooltip="Its autoencoder, factor 4."),
+                io.Int.Output("resolution", display_name="resolution",
+                              tooltip="Side in pixels that it was trained at; connect it to Crop to Mask."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, base_name):
+        try:
+            base_path(base_name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, base_name, aware):
+        status = base_path(base_name).stat()
+        return status.st_mtime_ns, status.st_size
+
+    @classmethod
+    def execute(cls, base_name: str, aware: bool) -> io.NodeOutput:
+        from ..modules.base_file import load_base
+        from .compact_model import compact_model, compact_vae
+
+        base, _ = load_base(base_path(base_name))
+        return io.NodeOutput(compact_model(base, aware), compact_vae(base), base.config.resolution)
+
+
+def declare_folder() -> None:
+    """Make models/anomaly_bases known to the host, .safetensors only."""
+    import os
+
+    import folder_paths
+
+    folder = os.path.join(folder_paths.models_dir, FOLDER)
+    paths, suffixes = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
+    paths = paths if folder in paths else [*paths, folder]
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, set(suffixes) | {".safetensors"})
+
+
+def base_names() -> list[str]:
+    """What the menu offers: the bundled base, then the files of models/anomaly_bases."""
+    import folder_paths
+
+    return [BUNDLED, *folder_paths.get_filename_list(FOLDER)]
+
+
+def base_path(name: str):
+    """The file of a base. Raises ValueError with the folders searched where there is none."""
+    from pathlib import Path
+
+    import folder_paths
+
+    if name == BUNDLED:
+        return Path(__file__).parent.parent / "weights" / "surfaces.safetensors"
+    path = folder_paths.get_full_path(FOLDER, name)
+    if path is None:
+        searched = ", ".join(folder_paths.get_folder_paths(FOLDER))
+        raise ValueError(
+            f"Load Anomaly LDM: no base {name!r} in {FOLDER} (searched: {searched}); put the .safetensors there, or "
+            f"choose {BUNDLED!r}."
+        )
+    return Path(path)
+
+
+NODES = [LoadAnomalyLDM]

@@ -1,0 +1,130 @@
+"""Menu "masks": look at the defect only, take it to the latent without losing it, put it back."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .sockets import CATEGORY, Crop
+
+
+class CropToMask(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_CropToMask",
+            display_name="Crop to Mask",
+            category=f"{CATEGORY}/masks",
+            description=(
+                "Cuts a square window around every defect of the mask, at native scale, or reduced where the defect "
+                "and its context are larger than the window. A mask of several far pieces gives several crops. The "
+                "model then works on the windows only: a 10-pixel defect on a large image costs little and stays sharp."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="Normal images, any size; one size per batch."),
+                io.Mask.Input("mask", tooltip="Where the defects go: values above 0.5. One per image, or one for all."),
+                io.Int.Input(
+                    "resolution", default=128, min=32, max=4096, step=8,
+                    tooltip="Side of the windows in pixels: the size that the model was trained at, 128 for the "
+                    "bundled base, 512 for SD 1.5, 1024 for SDXL and Flux. Connect Load Anomaly LDM's resolution.",
+                ),
+                io.Float.Input(
+                    "context", default=1.0, min=0.0, max=8.0, step=0.1,
+                    tooltip="Surface shown on each side of a defect, in lengths of its box, at least 16 px. 0 is that "
+                    "minimum; more makes large defects smaller in their window. Default 1.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("crops", display_name="crops", tooltip="The windows, one batch over all images."),
+                io.Mask.Output("crop_masks", display_name="masks", tooltip="The defect in each window, 0 or 1."),
+                Crop.Output("crop", display_name="crop", tooltip="Which window is which: for Defect Latent, Anomaly "
+                            "Conditioning, Compose Pair and Stitch."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
+        from ..datasets.windows import cut_image, cut_mask
+        from ..synthesis.crop import Crop, crop_parts
+        from .images import check_image, check_masks, to_batch
+
+        image = check_image("Crop to Mask", image)
+        masks = check_masks("Crop to Mask", mask, image)
+        parts = tuple(part for i, one in enumerate(masks) for part in crop_parts(i, one, resolution, context))
+        planes = image.permute(0, 3, 1, 2).cpu()
+        crops = [cut_image(planes[part.item], part.window).permute(1, 2, 0) for part in parts]
+        crop_masks = [cut_mask(part.mask, part.window).float() for part in parts]
+        crop = Crop(parts, tuple(image.shape[1:3]), len(masks))
+        return io.NodeOutput(to_batch(crops), to_batch(crop_masks), crop)
+
+
+class Stitch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_Stitch",
+            display_name="Stitch",
+            category=f"{CATEGORY}/masks",
+            description=(
+                "Puts crops back where Crop to Mask took them, whole windows, seams and all. For looking at what the "
+                "model made, and for other nodes between; training pairs come from Compose Pair, which changes nothing "
+                "outside the mask."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="The images that were cropped."),
+                io.Image.Input("crops", tooltip="The windows, changed: as many as Crop to Mask gave."),
+                Crop.Input("crop", tooltip="From the Crop to Mask that made the windows."),
+            ],
+            outputs=[io.Image.Output("stitched", display_name="image", tooltip="The images with the windows in them.")],
+        )
+
+    @classmethod
+    def execute(cls, image, crops, crop) -> io.NodeOutput:
+        from ..synthesis.stitch import stitch
+        from .images import check_image, to_batch
+
+        image = check_image("Stitch", image)
+        crops = check_image("Stitch", crops, "crops")
+        planes = stitch(image.permute(0, 3, 1, 2).cpu(), crops.permute(0, 3, 1, 2).cpu(), crop)
+        return io.NodeOutput(to_batch([one.permute(1, 2, 0) for one in planes]))
+
+
+class DefectLatent(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_DefectLatent",
+            display_name="Defect Latent",
+            category=f"{CATEGORY}/masks",
+            description=(
+                "The normal image's latent with the mask on it. The mask is max-pooled to the latent's size, so that a "
+                "defect of one pixel stays; ComfyUI would resize it bilinearly and lose most small ones. Sizes that "
+                "the VAE cannot take are padded, not cropped, and Compose Pair cuts the padding off again."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="Normal images, or the crops from Crop to Mask."),
+                io.Mask.Input("mask", tooltip="Where the defects go, of the image's size: values above 0.5."),
+                io.Vae.Input("vae", tooltip="The model's VAE: Load Anomaly LDM's, or any other."),
+                Crop.Input(
+                    "crop", optional=True,
+                    tooltip="Connect Crop to Mask's crop with its crops: every piece of a mask then draws noise of its "
+                    "own. Leave open without cropping.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(
+                    "latent", display_name="latent",
+                    tooltip="Latent of the normal image with a noise_mask of latent size, for any sampler.",
+                )
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, image, mask, vae, crop=None) -> io.NodeOutput:
+        from .images import check_image, check_masks
+        from .latents import defect_latent
+
+        image = check_image("Defect Latent", image)
+        return io.NodeOutput(defect_latent(image, check_masks("Defect Latent", mask, image), vae, crop))
+
+
+NODES = [CropToMask, Stitch, DefectLatent]

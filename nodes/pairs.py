@@ -1,0 +1,166 @@
+"""Pairs at the border: composed from decoded batches, and written into a folder of pairs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..datasets.pairs import PairWriter
+from ..datasets.pictures import Picture, write_atomic
+from ..datasets.windows import Window
+from ..modules.base_file import file_digest
+from ..synthesis.crop import Crop, whole_images, windows_of
+from ..synthesis.overlay import overlay
+from ..synthesis.pair import compose_parts
+from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
+from .loaders import base_path
+from .provenance import BASE_INPUTS, SEED_INPUTS, nearest, settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Score:
+    """What Compose Pair knows of a pair; `visible`: visibility is above the node's threshold."""
+
+    visibility: float
+    contrast: float
+    visible: bool
+    windows: tuple[Window, ...]
+
+
+def composed(
+    normal: Tensor, masks: Sequence[Tensor], made: Tensor, roundtrip: Tensor, crop: Crop | None, mode: str,
+    feather: int, visible_above: float,
+) -> tuple[Tensor, list[Score]]:
+    """Images [B, H, W, 3] with their anomalies, every value outside the masks untouched, and their scores.
+
+    Args:
+        normal: [B, H, W, 3]; masks: bool [H, W] each.
+        made, roundtrip: decoded windows with anomaly and without, [P, h, w, 3].
+        crop: which window is where; None where made and roundtrip are whole images.
+
+    Raises:
+        ValueError: counts or sizes that do not fit together, values not finite.
+    """
+    crop = crop or whole_images(masks)
+    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
+        raise ValueError(
+            f"Compose Pair: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
+            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
+        )
+    planes = [windows_of("Compose Pair", t.permute(0, 3, 1, 2).cpu().float(), crop) for t in (made, roundtrip)]
+    images, scores = [], []
+    for item, mask in enumerate(masks):
+        parts = [(part, (planes[0][place], planes[1][place])) for place, part in crop.of(item)]
+        covered = torch.stack([part.mask for part, _ in parts]).any(0)
+        if not torch.equal(covered, mask):
+            raise ValueError("Compose Pair: mask is not the one that Crop to Mask cut by; connect the same to both.")
+        pair = compose_parts(to_picture(normal[item]), parts, mode, feather)
+        image = normal[item].cpu().clone()
+        image[mask] = to_image(pair.picture)[mask].to(image)
+        images.append(image)
+        windows = tuple(part.window for part, _ in parts)
+        scores.append(Score(pair.visibility, pair.contrast, pair.visibility > visible_above, windows))
+    return to_batch(images), scores
+
+
+def save_pairs(
+    folder: str, images: Tensor, masks: Sequence[Tensor], normals: Tensor, objects: Sequence[str],
+    types: Sequence[str], scores: Sequence[Score] | None, seed: int | None, graph,
+) -> ui.SavedImages:
+    """Append the pairs of a batch to a folder in MVTec layout below the host's output.
+
+    Args:
+        seed: of the batch's first item; read off the prompt where None.
+        graph: what the host tells an output node: prompt, unique_id, extra_pnginfo.
+
+    Raises:
+        ValueError: a folder outside the output, a name that is no file name, a folder that holds something else.
+        OSError: the folder cannot be written; the pairs before stay whole.
+    """
+    root = pairs_folder(folder)
+    writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True)
+    prompt, node_id = graph.prompt or {}, graph.unique_id
+    seed = nearest(prompt, node_id, SEED_INPUTS) if seed is None else seed
+    # A node cannot know what the nodes before it took: no seconds.
+    common = {
+        "seconds": None, "base": _base_name(nearest(prompt, node_id, BASE_INPUTS)), "adapter": None,
+        "settings": settings(prompt, node_id),
+    }  # fmt: skip
+    saved = []
+    for item, (image, mask, normal) in enumerate(zip(images, masks, normals, strict=True)):
+        record = {"seed": None if seed is None else seed + item, **_scored(scores, item), **common}
+        object, type, index = objects[item], types[item], writer.done
+        writer.write(
+            index=index, object=object, type=type, stem=f"{index:06d}", picture=_writable(to_picture(image)),
+            mask=mask, normal_source=_writable(to_picture(normal)), record=record,
+        )  # fmt: skip
+        saved.append(ui.SavedResult(f"{index:06d}.png", f"{folder}/{object}/test/{type}", io.FolderType.output))
+    workflow = (graph.extra_pnginfo or {}).get("workflow")
+    if workflow is not None:
+        write_atomic(root / "workflow.json", json.dumps(workflow).encode())
+    return ui.SavedImages(saved)
+
+
+def overlays(normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Tensor:
+    """Every pair of a batch as one picture to check it by, [B, h, w, 3]; see `synthesis.overlay`."""
+    image = check_image("Preview Pair", image)
+    masks = check_masks("Preview Pair", mask, image)
+    normal = repeated("Preview Pair", check_image("Preview Pair", normal, "normal"), len(image), "normal")
+    if normal.shape != image.shape:
+        raise ValueError(f"Preview Pair: normal is {list(normal.shape)}, image {list(image.shape)}; connect one size.")
+    return torch.stack([
+        overlay(normal[item].cpu(), image[item].cpu(), one, _label(scores, item)) for item, one in enumerate(masks)
+    ])  # fmt: skip
+
+
+def _label(scores: Sequence[Score] | None, item: int) -> str:
+    if scores is None:
+        return "normal, result, mask"
+    score = scores[item]
+    flag = "" if score.visible else "  NOT VISIBLE"
+    return f"visibility {score.visibility:.2f}  contrast {score.contrast:+.2f}{flag}"
+
+
+def pairs_folder(folder: str) -> Path:
+    """The folder of that name below the host's output. Raises ValueError for one outside it."""
+    output = Path(folder_paths.get_output_directory()).resolve()
+    root = (output / folder).resolve()
+    if root == output or output not in root.parents:
+        raise ValueError(f"Save Pairs: folder {folder!r} is not below {output}; give a name such as 'pairs'.")
+    return root
+
+
+def _scored(scores: Sequence[Score] | None, item: int) -> dict:
+    if scores is None:
+        return {"visibility": None, "visible": None, "contrast": None, "windows": None}
+    score = scores[item]
+    return {
+        "visibility": round(score.visibility, 4), "visible": score.visible, "contrast": round(score.contrast, 4),
+        "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
+    }  # fmt: skip
+
+
+def _base_name(name: str | None) -> str | None:
+    """The digest of a compact base, as the command line writes it; any other checkpoint's name."""
+    try:
+        return file_digest(base_path(name)) if name else None
+    except ValueError:
+        return name
+
+
+def _writable(picture: Picture) -> Picture:
+    """16-bit colour cannot be written to PNG here: 8 bit, with a notice."""
+    if picture.pixels.dtype.itemsize == 2 and picture.pixels.shape[2] == 3:
+        _log.warning("Save Pairs: colour values between the 256 levels of a PNG are rounded to them.")
+        return picture.with_pixels(((picture.pixels.astype("uint32") + 128) // 257).astype("uint8"))
+    return picture

@@ -1,0 +1,53 @@
+"""Where a pair comes from, read off the prompt that made it: for the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SEED_INPUTS = ("seed", "noise_seed")
+BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
+
+
+def upstream(prompt: Mapping[str, Any], node_id: str) -> Iterator[tuple[str, dict]]:
+    """(id, node) of everything that `node_id` depends on, itself first, then nearest first."""
+    waiting, seen = [node_id], {node_id}
+    while waiting:
+        current = waiting.pop(0)
+        node = prompt.get(current)
+        if node is None:
+            continue
+        yield current, node
+        for value in node["inputs"].values():
+            if _is_link(value) and value[0] not in seen:
+                seen.add(value[0])
+                waiting.append(value[0])
+
+
+def settings(prompt: Mapping[str, Any], node_id: str) -> dict[str, dict]:
+    """Every node that a pair depends on, with its widgets: {id: {"node": class, widget: value, ...}}."""
+    return {
+        id: {"node": node["class_type"], **{k: v for k, v in node["inputs"].items() if not _is_link(v)}}
+        for id, node in upstream(prompt, node_id)
+    }
+
+
+def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...]) -> Any:
+    """The value of the nearest widget among `names`; None where there is none, or where another node computes it."""
+    for _, node in upstream(prompt, node_id):
+        for name in names:
+            if name in node["inputs"]:
+                value = node["inputs"][name]
+                return _primitive(prompt, value) if _is_link(value) else value
+    return None
+
+
+def _primitive(prompt: Mapping[str, Any], link: list) -> Any:
+    """What a link to a node that only holds a value brings."""
+    inputs = prompt.get(link[0], {"inputs": {}})["inputs"]
+    value = inputs.get("value") if len(inputs) == 1 else None
+    return None if _is_link(value) else value
+
+
+def _is_link(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[1], int)

@@ -1,0 +1,48 @@
+"""A pair as the eye should check it: normal, result with the mask's outline, and its scores in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+GAP, LABEL, LONGEST = 4, 22, 512
+OUTLINE = (255, 64, 32)
+
+
+def overlay(normal: Tensor, result: Tensor, mask: Tensor, label: str) -> Tensor:
+    """Normal, result and outlined result side by side with a line of text, [h, w, 3] in 0 .. 1.
+
+    Args:
+        normal, result: [H, W, 3] in 0 .. 1; shown at most 512 px wide or high each, small ones enlarged.
+        mask: bool [H, W]; its outline is drawn around it, so that even a single pixel's defect stays to be seen.
+        label: the text below.
+    """
+    scale = LONGEST / max(normal.shape[:2])
+    scale = max(int(scale), 1) if scale > 1 else scale
+    size = [max(round(n * scale), 1) for n in normal.shape[:2]]
+    tiles = [_tile(image, size) for image in (normal, result, result)]
+    tiles[2][_outline(mask, size)] = OUTLINE
+    width = 3 * size[1] + 2 * GAP
+    sheet = Image.new("RGB", (max(width, 6 * len(label)), size[0] + LABEL), "white")
+    for place, tile in enumerate(tiles):
+        sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
+    ImageDraw.Draw(sheet).text((2, size[0] + 4), label, "black", font=ImageFont.load_default(size=13))
+    return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+
+
+def _tile(image: Tensor, size: list[int]) -> np.ndarray:
+    pixels = (image.clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    kind = Image.Resampling.NEAREST if size[0] >= image.shape[0] else Image.Resampling.BOX
+    return np.array(Image.fromarray(pixels).resize((size[1], size[0]), kind))
+
+
+def _outline(mask: Tensor, size: list[int]) -> np.ndarray:
+    """The ring of shown pixels around the mask, bool [h, w]."""
+    known = mask[None, None].float()
+    shrinks = size[0] < mask.shape[0]
+    shown = F.adaptive_max_pool2d(known, size) if shrinks else F.interpolate(known, size, mode="nearest")
+    near = F.max_pool2d(shown, 3, stride=1, padding=1)
+    return ((F.max_pool2d(near, 3, stride=1, padding=1) > 0) & (near == 0))[0, 0].numpy()
