@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-GAP, LABEL, LONGEST = 4, 22, 512
+GAP, LONGEST = 4, 512
 OUTLINE = (255, 64, 32)
 
 
@@ -26,10 +26,11 @@ def overlay(normal: Tensor, result: Tensor, mask: Tensor, label: str) -> Tensor:
     tiles = [_tile(image, size) for image in (normal, result, result)]
     tiles[2][_outline(mask, size)] = OUTLINE
     width = 3 * size[1] + 2 * GAP
-    sheet = Image.new("RGB", (max(width, 6 * len(label)), size[0] + LABEL), "white")
+    font = ImageFont.load_default(size=max(13, width // 45))  # legible where a node shows the whole at a third
+    sheet = Image.new("RGB", (max(width, int(font.getlength(label)) + 4), size[0] + font.size * 3 // 2), "white")
     for place, tile in enumerate(tiles):
         sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
-    ImageDraw.Draw(sheet).text((2, size[0] + 4), label, "black", font=ImageFont.load_default(size=13))
+    ImageDraw.Draw(sheet).text((2, size[0]), label, "black", font=font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
 
 
