@@ -5,7 +5,7 @@ TORCH ?= torch
 OUT ?= demo
 BIN := .venv/bin
 
-.PHONY: demo test host-test lint base clean
+.PHONY: demo test host-test lint base pictures clean
 
 demo: .venv/ready
 	$(BIN)/anomaly-synthesis demo --out $(OUT)
@@ -19,6 +19,10 @@ host-test: .venv/ready
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+
+# The pictures of the README, of the templates and of the help pages, from a ComfyUI in a browser.
+pictures: .venv/ready
+	$(BIN)/pytest tests/host/make_pictures.py
 
 # The bundled base, from nothing; weights/README.md tells how long this takes.
 base: .venv/ready

@@ -27,7 +27,7 @@ class AIASSampler(comfy.samplers.Sampler):
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
         """The clean latent, in the model's own scale, as ComfyUI's guiders call it."""
-        check_conditioning(model_wrap)
+        check_conditioning(model_wrap, len(noise))
         sampling = model_wrap.inner_model.model_sampling
         alpha = flow_alpha(sampling)
         full = self.max_denoise(model_wrap, sigmas)
@@ -97,10 +97,12 @@ def aias_sigmas(node: str, model, steps: int, kind: str, refine: int, denoise: f
             "quadratic or uniform (preset recommended or paper)."
         )
     table = table.detach().float().cpu()
+    total = int(steps / denoise)
     try:
-        grid = aias_grid(int(steps / denoise), kind, refine, timesteps=len(table), sigmas=table)
+        grid = aias_grid(total, kind, refine, timesteps=len(table), sigmas=table)
     except ValueError as error:
-        raise ValueError(f"{node}: {error}") from error
+        tail = f" {steps} steps at denoise {denoise:g} are the end of a run of {total}." if denoise < 1 else ""
+        raise ValueError(f"{node}: {error}{tail}") from error
     return grid_sigmas(grid[-steps:], table)
 
 
@@ -109,14 +111,20 @@ def flow_alpha(sampling):
     return (lambda sigma: 1 - sigma) if isinstance(sampling, comfy.model_sampling.CONST) else None
 
 
-def check_conditioning(model_wrap) -> None:
-    """Raise ValueError where the guider's conditioning cannot be the model's: none, or another width of tokens."""
+def check_conditioning(model_wrap, batch: int) -> None:
+    """Raise ValueError where the guider's conditioning cannot be the model's or the batch's: none, tokens of another
+    width, or of another number of items."""
     wanted = model_wrap.inner_model.model_config.unet_config.get("context_dim")
     for name, entries in getattr(model_wrap, "conds", {}).items():
         for entry in entries:
             tokens = entry.get("cross_attn")
             if tokens is None:
                 raise ValueError(f"AIAS: the {name} conditioning holds no tokens; connect Anomaly Conditioning.")
+            if tokens.shape[0] not in (1, batch):
+                raise ValueError(
+                    f"AIAS: the {name} conditioning is for {tokens.shape[0]} items, and {batch} are sampled; give "
+                    "Anomaly Conditioning one line, or as many as images, and connect Crop to Mask's crop to it."
+                )
             if isinstance(wanted, int) and tokens.shape[-1] != wanted:
                 raise ValueError(
                     f"AIAS: the {name} conditioning has tokens of {tokens.shape[-1]} channels, and the model reads "

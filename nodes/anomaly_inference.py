@@ -37,7 +37,7 @@ def anomaly_inference(model, latent: dict, strength: float):
         if background.shape[2:] != estimate.shape[2:]:
             raise ValueError(
                 f"Anomaly Inference: its latent is {tuple(background.shape[2:])}, the sampled one "
-                f"{tuple(estimate.shape[2:])} (height, width); connect one Defect Latent to both."
+                f"{tuple(estimate.shape[2:])} (height, width); make both from the same image."
             )
         background, weight = (comfy.utils.repeat_to_batch_size(t, len(estimate)) for t in (background, known))
         return torch.lerp(estimate, background, weight.to(estimate))

@@ -7,8 +7,12 @@ from comfy_api.latest import io, ui
 from .sockets import CATEGORY, Crop, Scores
 
 MENU = f"{CATEGORY}/dataset"
+# As in nodes.defects and synthesis.compose, which are not imported before a node runs; a test holds them together.
+# Hosts that know of it start an index with "increment"; older ones offer the choice and start with "randomize".
+NEXT = getattr(io, "ControlAfterGenerate", None)
+NEXT = NEXT.increment if NEXT else True
 SELECT = ["to synthesize", "normal images", "defect images"]
-MODES = ["difference", "paste"]  # as in synthesis.compose
+MODES = ["difference", "paste"]
 
 
 class LoadDefectDataset(io.ComfyNode):
@@ -35,8 +39,9 @@ class LoadDefectDataset(io.ComfyNode):
                     "mask is empty. defect images: real ones with their masks.",
                 ),
                 io.Int.Input(
-                    "index", default=0, min=0, max=2**31 - 1, control_after_generate=True,
-                    tooltip="The first item. After the last it starts again; 'to synthesize' never ends.",
+                    "index", default=0, min=0, max=2**31 - 1, control_after_generate=NEXT,
+                    tooltip="The first item; 'increment' and count 1 walk through all of them, queue by queue. After "
+                    "the last it starts again; 'to synthesize' never ends.",
                 ),
                 io.Int.Input("count", default=1, min=1, max=4096, tooltip="How many items, from index on."),
                 io.Boolean.Input(
@@ -44,15 +49,19 @@ class LoadDefectDataset(io.ComfyNode):
                     tooltip="Off (default): a list, what follows runs once per item, and sizes may differ. On: one "
                     "batch, quicker, for images of one size.",
                 ),
-                io.String.Input("type", default="", tooltip="Only this defect type; empty (default) is all."),
+                io.String.Input(
+                    "type", default="",
+                    tooltip="Only this defect type; empty (default) is all. Not for the built-in surfaces.",
+                ),
                 io.String.Input(
                     "split", default="",
                     tooltip="split.json of `anomaly-synthesis split`: only its training part is read. Empty: "
-                    "everything, also what you may want to test on later.",
+                    "everything, also what you may want to test on later. Not for the built-in surfaces.",
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=2**63 - 1,
-                    tooltip="For 'to synthesize': decides which normal, which mask and where, for every index.",
+                    "plan_seed", default=0, min=0, max=2**63 - 1,
+                    tooltip="For 'to synthesize' from a folder: decides which normal, which mask and where, for every "
+                    "index. The command line's --seed.",
                 ),
             ],
             outputs=[
@@ -64,7 +73,8 @@ class LoadDefectDataset(io.ComfyNode):
                                  tooltip="The anomaly of each, 'good' for normal images; lines as for object."),
                 io.String.Output("names", display_name="name", is_output_list=True, tooltip="File of each image."),
                 io.Int.Output("seeds", display_name="seed", is_output_list=True,
-                              tooltip="Seed to synthesize each with, as the command line does; 0 for real images."),
+                              tooltip="Seed to synthesize each with, as the command line does; 0 for real images. "
+                              "Of a batch, the first one's."),
             ],
         )  # fmt: skip
 
@@ -87,11 +97,11 @@ class LoadDefectDataset(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, folder: str, select: str, index: int, count: int, as_batch: bool, type: str, split: str, seed: int
+        cls, folder: str, select: str, index: int, count: int, as_batch: bool, type: str, split: str, plan_seed: int
     ) -> io.NodeOutput:
         from .defects import batched, listed, read_items
 
-        items = read_items(folder, select, index, count, type, split, seed)
+        items = read_items(folder, select, index, count, type, split, plan_seed)
         return io.NodeOutput(*(batched(items) if as_batch else listed(items)))
 
 
@@ -174,9 +184,10 @@ class PreviewPair(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, image, mask, scores=None) -> io.NodeOutput:
-        from .pairs import overlays
+        from .pairs import Batch, overlays
 
-        return io.NodeOutput(ui=ui.PreviewImage(overlays(normal, image, mask, scores), cls=cls))
+        batch = Batch.checked("Preview Pair", normal, image, mask, scores)
+        return io.NodeOutput(ui=ui.PreviewImage(overlays(batch), cls=cls))
 
 
 class SavePairs(io.ComfyNode):
@@ -215,14 +226,12 @@ class SavePairs(io.ComfyNode):
     def execute(
         cls, image, mask, normal, object: str, type: str, folder: str, scores=None, seed: int | None = None
     ) -> io.NodeOutput:
-        from .images import check_image, check_masks, lines, repeated
-        from .pairs import save_pairs
+        from .images import lines
+        from .pairs import Batch, save_pairs
 
-        image = check_image("Save Pairs", image)
-        masks = check_masks("Save Pairs", mask, image)
-        normal = repeated("Save Pairs", check_image("Save Pairs", normal, "normal"), len(image), "normal")
-        objects, types = (lines("Save Pairs", text, len(image), n) for text, n in ((object, "object"), (type, "type")))
-        return io.NodeOutput(ui=save_pairs(folder, image, masks, normal, objects, types, scores, seed, cls.hidden))
+        batch = Batch.checked("Save Pairs", normal, image, mask, scores)
+        names = [lines("Save Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
+        return io.NodeOutput(ui=save_pairs(folder, batch, *names, seed, cls.hidden))
 
 
 NODES = [LoadDefectDataset, ComposePair, PreviewPair, SavePairs]

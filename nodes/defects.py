@@ -15,10 +15,12 @@ from ..datasets.mvtec import Sample, read_mvtec, read_sample
 from ..datasets.split import load_split, part_of
 from ..synthesis.demo import SurfaceItems
 from ..synthesis.plan import Plan
+from .errors import named
 from .images import to_image
 
 NODE = "Load Defect Dataset"
 BUILT_IN = "procedural surfaces"
+SELECT = ("to synthesize", "normal images", "defect images")
 
 
 class Item(NamedTuple):
@@ -38,8 +40,12 @@ def read_items(folder: str, select: str, index: int, count: int, type: str, spli
     Raises:
         ValueError: no such folder, one in another layout, no such type, nothing to select from, damaged images.
     """
-    item = _items(folder, select, type, split, seed)
-    return (item(index + offset) for offset in range(count))
+    if select not in SELECT:  # not every host checks a menu's value
+        raise ValueError(f"{NODE}: select is {select!r}; choose one of {', '.join(SELECT)}.")
+    with named(NODE):
+        item = _items(folder, select, type, split, seed)
+        for offset in range(count):
+            yield item(index + offset)
 
 
 def listed(items: Iterator[Item]) -> list[list]:
@@ -65,7 +71,7 @@ def batched(items: Iterator[Item]) -> list[list]:
 
 def dataset_folder(folder: str) -> Path:
     """An absolute path, or one below the host's input folder. Raises ValueError where there is no such folder."""
-    path = Path(folder_paths.get_input_directory()) / folder
+    path = Path(folder_paths.get_input_directory()) / folder.strip()
     if not path.is_dir():
         raise ValueError(
             f"{NODE}: no folder {path}; give the path of a folder in MVTec layout, a folder's name below ComfyUI's "

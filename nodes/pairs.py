@@ -10,6 +10,7 @@ from pathlib import Path
 
 import folder_paths
 import torch
+import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from ..modules.base_file import file_digest
 from ..synthesis.crop import Crop, whole_images, windows_of
 from ..synthesis.overlay import overlay
 from ..synthesis.pair import compose_parts
+from .errors import named
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
 from .loaders import base_path
 from .provenance import BASE_INPUTS, SEED_INPUTS, nearest, settings
@@ -35,6 +37,28 @@ class Score:
     contrast: float
     visible: bool
     windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pairs that belong together: normals and images [B, H, W, 3], masks bool [H, W] each, scores or None."""
+
+    normals: Tensor
+    images: Tensor
+    masks: list[Tensor]
+    scores: Sequence[Score] | None
+
+    @classmethod
+    def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
+        """From a node's sockets. Raises ValueError where counts or sizes differ, for an empty mask, and for NaN."""
+        image = check_image(node, image)
+        normal = repeated(node, check_image(node, normal, "normal"), len(image), "normal")
+        if normal.shape != image.shape:
+            sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
+            raise ValueError(f"{node}: normal is {sizes[0]}, image {sizes[1]} (height x width); connect one size.")
+        if scores is not None and len(scores) != len(image):
+            raise ValueError(f"{node}: {len(scores)} scores for {len(image)} images; connect the same Compose Pair.")
+        return cls(normal, image, check_masks(node, mask, image), scores)
 
 
 def composed(
@@ -74,8 +98,7 @@ def composed(
 
 
 def save_pairs(
-    folder: str, images: Tensor, masks: Sequence[Tensor], normals: Tensor, objects: Sequence[str],
-    types: Sequence[str], scores: Sequence[Score] | None, seed: int | None, graph,
+    folder: str, batch: Batch, objects: Sequence[str], types: Sequence[str], seed: int | None, graph
 ) -> ui.SavedImages:
     """Append the pairs of a batch to a folder in MVTec layout below the host's output.
 
@@ -88,7 +111,8 @@ def save_pairs(
         OSError: the folder cannot be written; the pairs before stay whole.
     """
     root = pairs_folder(folder)
-    writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True)
+    with named("Save Pairs"):
+        writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True)
     prompt, node_id = graph.prompt or {}, graph.unique_id
     seed = nearest(prompt, node_id, SEED_INPUTS) if seed is None else seed
     # A node cannot know what the nodes before it took: no seconds.
@@ -97,13 +121,14 @@ def save_pairs(
         "settings": settings(prompt, node_id),
     }  # fmt: skip
     saved = []
-    for item, (image, mask, normal) in enumerate(zip(images, masks, normals, strict=True)):
-        record = {"seed": None if seed is None else seed + item, **_scored(scores, item), **common}
+    for item, (image, mask, normal) in enumerate(zip(batch.images, batch.masks, batch.normals, strict=True)):
+        record = {"seed": None if seed is None else seed + item, **_scored(batch.scores, item), **common}
         object, type, index = objects[item], types[item], writer.done
-        writer.write(
-            index=index, object=object, type=type, stem=f"{index:06d}", picture=_writable(to_picture(image)),
-            mask=mask, normal_source=_writable(to_picture(normal)), record=record,
-        )  # fmt: skip
+        with named("Save Pairs"):
+            writer.write(
+                index=index, object=object, type=type, stem=f"{index:06d}", picture=_writable(to_picture(image)),
+                mask=mask, normal_source=_writable(to_picture(normal)), record=record,
+            )  # fmt: skip
         saved.append(ui.SavedResult(f"{index:06d}.png", f"{folder}/{object}/test/{type}", io.FolderType.output))
     workflow = (graph.extra_pnginfo or {}).get("workflow")
     if workflow is not None:
@@ -111,16 +136,14 @@ def save_pairs(
     return ui.SavedImages(saved)
 
 
-def overlays(normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Tensor:
-    """Every pair of a batch as one picture to check it by, [B, h, w, 3]; see `synthesis.overlay`."""
-    image = check_image("Preview Pair", image)
-    masks = check_masks("Preview Pair", mask, image)
-    normal = repeated("Preview Pair", check_image("Preview Pair", normal, "normal"), len(image), "normal")
-    if normal.shape != image.shape:
-        raise ValueError(f"Preview Pair: normal is {list(normal.shape)}, image {list(image.shape)}; connect one size.")
-    return torch.stack([
-        overlay(normal[item].cpu(), image[item].cpu(), one, _label(scores, item)) for item, one in enumerate(masks)
-    ])  # fmt: skip
+def overlays(batch: Batch) -> Tensor:
+    """Every pair as one picture to check it by, [B, h, w, 3]; see `synthesis.overlay`."""
+    sheets = [
+        overlay(batch.normals[item].cpu(), batch.images[item].cpu(), mask, _label(batch.scores, item))
+        for item, mask in enumerate(batch.masks)
+    ]
+    width = max(sheet.shape[1] for sheet in sheets)  # a label may be wider than narrow images
+    return torch.stack([F.pad(sheet, (0, 0, 0, width - sheet.shape[1]), value=1.0) for sheet in sheets])
 
 
 def _label(scores: Sequence[Score] | None, item: int) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 SEED_INPUTS = ("seed", "noise_seed")
-NOT_SAMPLING = ("SIAS_LoadDefectDataset",)  # its seed places masks
 BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
 
 
@@ -34,13 +33,10 @@ def settings(prompt: Mapping[str, Any], node_id: str) -> dict[str, dict]:
 
 
 def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...]) -> Any:
-    """The value of the nearest widget among `names`; None where there is none, or where another node computes it.
-
-    Nodes that do not sample are passed over.
-    """
+    """The value of the nearest widget among `names`; None where there is none, or where another node computes it."""
     for _, node in upstream(prompt, node_id):
         for name in names:
-            if name in node["inputs"] and node["class_type"] not in NOT_SAMPLING:
+            if name in node["inputs"]:
                 value = node["inputs"][name]
                 return _primitive(prompt, value) if _is_link(value) else value
     return None

@@ -78,7 +78,7 @@ class KSamplerAIAS(io.ComfyNode):
             category=MENU,
             description=(
                 "Makes the anomaly inside the latent's mask, in 10 to 20 steps, with FAST's sampler. The background "
-                "stays the normal image's at every step. Takes the place of KSampler with any model and ControlNet."
+                "stays the normal image's at every step. Takes the place of KSampler, with any model."
             ),
             inputs=[
                 io.Model.Input("model", tooltip="Any model: eps, v or flow."),
@@ -96,7 +96,7 @@ class KSamplerAIAS(io.ComfyNode):
                 io.Combo.Input(
                     "preset", options=PRESETS, default="recommended",
                     tooltip="recommended: best on trained bases. fast: deterministic, for 6 to 10 steps of a very "
-                    "good eps or v model. paper: FAST as published, wants 50 steps.",
+                    "good eps or v model. paper: FAST's published levels and noise, without FARM; wants 50 steps.",
                 ),
                 io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Conditioning."),
                 io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),
@@ -223,12 +223,14 @@ class AnomalyInference(io.ComfyNode):
             category=MENU,
             description=(
                 "STAGE's anomaly inference for any sampler: at every step the model's estimate is kept inside the mask "
-                "and replaced by the normal image outside it, so that the defect grows into its surroundings. The AIAS "
-                "nodes do so by themselves; this brings it to ComfyUI's own samplers."
+                "and replaced by the normal image outside it, so that the defect grows into its surroundings. Give the "
+                "sampler a latent without mask (VAE Encode): where it has one, ComfyUI's samplers and the AIAS nodes "
+                "replace the background by themselves, and this adds nothing."
             ),
             inputs=[
                 io.Model.Input("model", tooltip="Any model; it is not changed, a patched copy comes out."),
-                io.Latent.Input("latent", tooltip="From Defect Latent: normal image and mask."),
+                io.Latent.Input("latent", tooltip="From Defect Latent: normal image and mask. The sampler gets the "
+                                "same image from VAE Encode."),
                 io.Float.Input(
                     "strength", default=1.0, min=0.0, max=1.0, step=0.01,
                     tooltip="1 (default): wholly the normal image outside the mask. 0: no effect.",

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GAP, LONGEST = 4, 512
-OUTLINE = (255, 64, 32)
+OUTLINE = (0, 255, 170)  # no surface has it
 
 
 def overlay(normal: Tensor, result: Tensor, mask: Tensor, label: str) -> Tensor:

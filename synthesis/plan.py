@@ -45,8 +45,8 @@ class Plan:
         self.types = sorted({(sample.object, sample.type) for sample in shapes})
         if not self.types:
             raise ValueError(
-                f"Synthesize: {sum(map(len, self.normals.values()))} normal images and {len(shapes)} masks for their "
-                "objects; at least one of each is needed. Check the split, and --types."
+                f"{sum(map(len, self.normals.values()))} normal images and {len(shapes)} masks for their "
+                "objects; at least one of each is needed. Check the split and the types."
             )
         self.shapes = {key: [s for s in shapes if (s.object, s.type) == key] for key in self.types}
 

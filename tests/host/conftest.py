@@ -1,4 +1,4 @@
-"""Finds ComfyUI hosts, and runs a script inside one with the pack loaded through core."""
+"""Finds ComfyUI hosts; runs a script inside one, a server of one, and its page in a browser."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from .browser import Page, find_browser
+from .server import Server
+
 REPOSITORY = Path(__file__).parents[2]
 NO_HOST = "HOST TESTS SKIPPED: no ComfyUI found; set COMFYUI_PATH (and COMFYUI_PYTHON) or put one at ~/comfy/ComfyUI"
+NO_BROWSER = "BROWSER TESTS SKIPPED: they need Chromium or Chrome on the PATH, and the package playwright"
+NO_HOSTS = [pytest.param(None, marks=pytest.mark.skip(reason=NO_HOST))]
 
 
 def _hosts() -> list[Path]:
@@ -22,15 +27,23 @@ def _hosts() -> list[Path]:
     return [path for path in [home / "ComfyUI", *sorted(home.glob("ComfyUI-*"))] if (path / "main.py").is_file()]
 
 
-def _python(host: Path) -> str:
+def python_of(host: Path) -> str:
     found = [host / name / "bin" / "python" for name in (".venv", "venv")]
     return os.environ.get("COMFYUI_PYTHON") or str(next((path for path in found if path.exists()), "python3"))
 
 
-def pytest_generate_tests(metafunc):
-    if "host" in metafunc.fixturenames:
-        hosts = _hosts() or [pytest.param(None, marks=pytest.mark.skip(reason=NO_HOST))]
-        metafunc.parametrize("host", hosts, ids=lambda host: host.name if host else "none", scope="session")
+def pytest_collection_modifyitems(items):
+    # Marked here, not skipped in the fixture: so pytest tells it once, not for every test.
+    if not find_browser():
+        for item in items:
+            if "browser" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.skip(reason=NO_BROWSER))
+
+
+@pytest.fixture(scope="session", params=_hosts() or NO_HOSTS, ids=lambda host: host.name if host else "none")
+def host(request) -> Path:
+    """Every ComfyUI found, one after the other."""
+    return request.param
 
 
 @pytest.fixture
@@ -40,10 +53,32 @@ def in_host(host):
 
     def run(script: str) -> dict:
         done = subprocess.run(
-            [_python(host), "-P", str(Path(__file__).parent / script), str(host), str(REPOSITORY)],
+            [python_of(host), "-P", str(Path(__file__).parent / script), str(host), str(REPOSITORY)],
             cwd=host, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return json.loads(done.stdout.strip().splitlines()[-1])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server(host, tmp_path_factory):
+    """A ComfyUI with this pack that all tests share: what one test leaves in its folders, the next one finds."""
+    with Server(host, python_of(host), REPOSITORY, tmp_path_factory.mktemp("comfyui")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=find_browser()) as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def page(server, browser):
+    """A fresh tab with the server's page and an empty graph."""
+    with browser.new_context(viewport={"width": 1600, "height": 1000}) as context:
+        yield Page(context.new_page(), server)

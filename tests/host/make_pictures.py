@@ -1,0 +1,90 @@
+"""Not a test: `make pictures` makes the README's screenshot, the workflows' thumbnails and the help pages' pictures
+again, in the newest host found. Every surface in them is procedural."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from .conftest import REPOSITORY
+from .test_browser import VIEW
+
+PROMPTS, WORKFLOWS = REPOSITORY / "tests" / "prompts", REPOSITORY / "workflows"
+HELP = REPOSITORY / "web" / "docs"
+THUMBNAILS = {"aias-synthesis": (1, 3, 5, 8), "aias-advanced": (0, 6, 9, 10)}  # indices of the procedural items
+THUMBNAIL, TILE = 400, 198
+ZOOM = """([x, y, scale]) => {
+    app.canvas.ds.scale = scale
+    app.canvas.ds.offset = [x, y]
+    app.canvas.setDirty(true, true)
+}"""
+
+
+@pytest.fixture
+def newest(host):
+    if host.name != "ComfyUI":
+        pytest.skip("pictures are made in the newest host")
+
+
+def test_readme_picture(newest, server, page, tmp_path):
+    page.tab.set_viewport_size(VIEW)
+    page.load_workflow(json.loads((WORKFLOWS / "aias-synthesis.json").read_text()), "aias-synthesis")
+    page.run()
+    page.screenshot(tmp_path / "graph.png")
+    _save(Image.open(tmp_path / "graph.png"), REPOSITORY / "docs" / "workflow.jpg", width=1800)
+
+
+@pytest.mark.parametrize("name", THUMBNAILS)
+def test_thumbnail(newest, server, name):
+    sheet = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white")
+    for place, index in enumerate(THUMBNAILS[name]):
+        prompt = json.loads((PROMPTS / f"{name}.json").read_text())
+        prompt["2"]["inputs"]["index"] = index
+        prompt["24"]["inputs"]["folder"] = f"thumbnail-{name}"
+        entry = server.run(prompt)
+        (result,) = [path for path in server.images(entry) if "thumbnail" in str(path)]
+        tile = Image.open(result).resize((TILE, TILE), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (place % 2 * (THUMBNAIL - TILE), place // 2 * (THUMBNAIL - TILE)))
+    sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
+
+
+def test_help_pictures(newest, server, page, tmp_path):
+    page.tab.set_viewport_size({"width": 2000, "height": 1000})
+    made = set()
+    for name in ("aias-synthesis", "aias-advanced", "core-ksampler"):  # a node is shown in the first that has it
+        workflow = WORKFLOWS / f"{name}.json"
+        if workflow.exists():
+            page.load_workflow(json.loads(workflow.read_text()), name)
+        else:
+            page.load_prompt(json.loads((PROMPTS / f"{name}.json").read_text()), name)
+        page.run()
+        page.screenshot(tmp_path / "all.png")  # draws every node once, so that images are loaded
+        for id, kind in page.tab.evaluate("() => app.graph.nodes.map(node => [node.id, node.type])"):
+            if kind.startswith("SIAS_") and kind not in made:
+                made.add(kind)
+                _save(_portrait(page, id, tmp_path / f"{kind}.png"), HELP / f"{kind}.jpg")
+    missing = {id for id in server.object_info() if id.startswith("SIAS_")} - made
+    assert not missing, f"no prompt shows {missing}"
+
+
+def _portrait(page, id, path: Path) -> Image.Image:
+    """The node alone with its surroundings, at a size where its words are easy to read."""
+    x, y, width, height = page.tab.evaluate("id => [...app.graph.getNodeById(id).boundingRect]", id)
+    scale = min(1.5, 900 / height)
+    margin = 24
+    left, top = 300, 60
+    page.tab.evaluate(ZOOM, [left / scale - x, top / scale - y, scale])
+    page.tab.wait_for_timeout(400)
+    page.tab.screenshot(path=path)
+    box = (left - margin, top - margin, left + math.ceil(width * scale) + margin,
+           top + math.ceil(height * scale) + margin)  # fmt: skip
+    return Image.open(path).crop(box)
+
+
+def _save(image: Image.Image, path: Path, width: int = 0) -> None:
+    if width:
+        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.convert("RGB").save(path, quality=88)

@@ -1,0 +1,187 @@
+"""The graph through ComfyUI's own HTTP API: every prompt, the cache, interruption, and the command line's pixels."""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.pairs import read_manifest
+from anomaly_synthesis.datasets.pictures import read_mask, read_picture
+from anomaly_synthesis.datasets.procedural import write_surfaces
+from anomaly_synthesis.datasets.split import make_split, save_split
+
+from .conftest import REPOSITORY, python_of
+from .server import cached
+
+pytestmark = pytest.mark.host
+PROMPTS = sorted((REPOSITORY / "tests" / "prompts").glob("*.json"))
+COUNT = 8
+
+
+def _prompt(name: str, **changes: dict) -> dict:
+    """A stored prompt with widgets changed: class="widget values" of every node of that class."""
+    prompt = json.loads((REPOSITORY / "tests" / "prompts" / f"{name}.json").read_text())
+    for node in prompt.values():
+        node["inputs"] |= changes.get(node["class_type"].removeprefix("SIAS_"), {})
+    return prompt
+
+
+@pytest.mark.parametrize("path", PROMPTS, ids=lambda path: path.stem)
+def test_every_prompt_writes_pairs_that_open_again_and_change_the_mask_only(server, path):
+    folder = f"every/{path.stem}"
+    entry = server.run(_prompt(path.stem, SavePairs={"folder": folder}))
+    assert server.images(entry)
+    records = read_manifest(server.output / folder)
+    assert records
+    for record in records:
+        image, normal = (read_picture(server.output / folder / record[key]).pixels for key in ("image", "normal"))
+        mask = read_mask(server.output / folder / record["mask"]).numpy()
+        changed = (image != normal).any(-1)
+        assert not (changed & ~mask).any() and changed[mask].mean() > 0.3
+        assert record["visible"] and record["visibility"] > 1
+    samples = read_mvtec(server.output / folder)
+    assert {(sample.object, sample.type) for sample in samples if sample.type != "good"} == {
+        (record["object"], record["type"]) for record in records
+    }
+
+
+def test_both_forms_write_the_same_bytes(server):
+    images = []
+    for name in ("aias-synthesis", "aias-advanced"):
+        server.run(_prompt(name, SavePairs={"folder": f"forms/{name}"}))
+        (record,) = read_manifest(server.output / "forms" / name)
+        images.append((server.output / "forms" / name / record["image"]).read_bytes())
+    assert images[0] == images[1]
+
+
+def test_the_manifest_tells_what_made_a_pair(server):
+    server.run(_prompt("aias-synthesis", KSamplerAIAS={"seed": 41}, SavePairs={"folder": "told"}))
+    (record,) = read_manifest(server.output / "told")
+    assert record["seed"] == 41 and len(record["base"]) == 16
+    (sampler,) = [node for node in record["settings"].values() if node["node"] == "SIAS_KSamplerAIAS"]
+    assert sampler == {
+        "node": "SIAS_KSamplerAIAS", "seed": 41, "steps": 20, "cfg": 2.0, "preset": "recommended", "denoise": 1.0
+    }  # fmt: skip
+
+
+def test_the_second_queue_of_a_prompt_is_served_from_the_cache_and_writes_nothing_more(server):
+    prompt = _prompt("aias-synthesis", SavePairs={"folder": "cached"})
+    server.run(prompt)
+    assert set(cached(server.run(prompt))) == set(prompt)
+    assert len(read_manifest(server.output / "cached")) == 1
+    changed = copy.deepcopy(prompt)
+    changed["6"]["inputs"]["seed"] += 1
+    assert {"1", "2", "3", "4", "5", "21"} <= set(cached(server.run(changed)))
+    assert len(read_manifest(server.output / "cached")) == 2
+
+
+def test_an_interrupted_run_leaves_nothing_and_the_next_one_is_as_ever(server):
+    prompt = _prompt("aias-synthesis", SavePairs={"folder": "interrupted"}, KSamplerAIAS={"steps": 1000})
+    server.interrupt(server.queue(prompt), after=1)
+    assert not (server.output / "interrupted").exists()
+    prompt["6"]["inputs"]["steps"] = 20
+    server.run(prompt)
+    server.run(_prompt("aias-synthesis", SavePairs={"folder": "undisturbed"}))
+    pairs = [server.output / name / read_manifest(server.output / name)[0]["image"]
+             for name in ("interrupted", "undisturbed")]  # fmt: skip
+    assert pairs[0].read_bytes() == pairs[1].read_bytes()
+
+
+@pytest.fixture(scope="module")
+def surfaces(server):
+    """A dataset of procedural surfaces with its split, below the server's input."""
+    folder = write_surfaces(server.input / "surfaces", normals=4, defects=3, size=(176, 208), seed=5)
+    samples = read_mvtec(folder)
+    save_split(make_split(samples, {sample.name: sample.name for sample in samples}, seed=0), server.input / "s.json")
+    return folder
+
+
+def test_the_graph_gives_the_command_lines_pixels(server, host, surfaces, tmp_path):
+    (tmp_path / "anomaly_synthesis").symlink_to(REPOSITORY)
+    made = subprocess.run(
+        [python_of(host), "-m", "anomaly_synthesis.cli", "synthesize", "--data", str(surfaces),
+         "--split", str(server.input / "s.json"), "--base", str(REPOSITORY / "weights" / "surfaces.safetensors"),
+         "--foreign-base", "--count", str(COUNT), "--steps", "10", "--negatives", "1", "--seed", "3",
+         "--out", str(tmp_path / "pairs")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}, cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr[-2000:]
+    dataset = {"folder": "surfaces", "split": "s.json", "index": 0, "count": COUNT, "plan_seed": 3}
+    server.run(_prompt("list-with-own-seeds", LoadDefectDataset=dataset, SavePairs={"folder": "same"}))
+    folders = tmp_path / "pairs", server.output / "same"
+    for line, graph in zip(*map(read_manifest, folders), strict=True):
+        assert [line[key] for key in ("object", "type", "seed", "base", "windows")] == [
+            graph[key] for key in ("object", "type", "seed", "base", "windows")
+        ]
+        files = [[folder / record[key] for key in ("image", "mask", "normal")]
+                 for folder, record in zip(folders, (line, graph), strict=True)]  # fmt: skip
+        for ours, theirs in list(zip(*files, strict=True))[1:]:
+            assert np.array_equal(read_picture(ours).pixels, read_picture(theirs).pixels)
+        ours, theirs = (read_picture(paths[0]).pixels.astype(int) for paths in files)
+        # One level: the last bit of the model's answer may depend on how many windows run together.
+        assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "words"),
+    [
+        ("LoadAnomalyLDM", {"base_name": "gone.safetensors"}, "no base 'gone.safetensors' in anomaly_bases (searched:"),
+        ("LoadDefectDataset", {"folder": "no such folder"}, "give the path of a folder in MVTec layout"),
+        ("KSamplerAIAS", {"steps": 0}, "smaller than min of 1"),
+        ("KSamplerAIAS", {"steps": 10_000}, "bigger than max of 1000"),
+        ("CropToMask", {"resolution": 8}, "smaller than min of 32"),
+    ],
+)
+def test_bad_widgets_are_refused_before_anything_runs(server, node, change, words):
+    assert words in "\n".join(server.refused(_prompt("aias-synthesis", **{node: change})).values())
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "words"),
+    [
+        ("SavePairs", {"folder": "../elsewhere"}, "Save Pairs: folder '../elsewhere' is not below"),
+        ("SavePairs", {"folder": "bad", "object": "a/b"}, "object 'a/b'"),
+        ("AnomalyConditioning", {"type": "rust"}, "this base has no tokens for woven_cloth / rust; it knows"),
+        ("AnomalyConditioning", {"type": "stain\npit"}, "Anomaly Conditioning: type has 2 lines for 1 images"),
+        ("LoadDefectDataset", {"select": "defect images"}, "Load Defect Dataset: the procedural surfaces have no"),
+    ],
+)
+def test_bad_values_stop_the_run_with_what_to_do(server, node, change, words):
+    prompt = _prompt("aias-synthesis", SavePairs={"folder": "never"}, **({} if node == "SavePairs" else {node: change}))
+    if node == "SavePairs":
+        prompt["24"]["inputs"] |= change
+    assert words in server.failed(prompt)
+    assert not list((server.output / "never").rglob("*.png")) and not (server.output.parent / "elsewhere").exists()
+
+
+def test_a_base_of_ones_own_appears_in_the_menu_and_a_broken_one_says_so(server):
+    folder = server.models / "anomaly_bases"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(REPOSITORY / "weights" / "surfaces.safetensors", folder / "mine.safetensors")
+    (folder / "cut.safetensors").write_bytes((folder / "mine.safetensors").read_bytes()[:100_000])
+    (folder / "pickled.pt").write_bytes(b"not offered")
+    offered = server.object_info()["SIAS_LoadAnomalyLDM"]["input"]["required"]["base_name"]
+    offered = offered[1]["options"] if offered[0] == "COMBO" else offered[0]
+    assert {"mine.safetensors", "cut.safetensors"} <= set(offered) and "pickled.pt" not in offered
+    server.run(_prompt("aias-synthesis", LoadAnomalyLDM={"base_name": "mine.safetensors"}))
+    assert "no readable safetensors file" in server.failed(
+        _prompt("aias-synthesis", LoadAnomalyLDM={"base_name": "cut.safetensors"})
+    )
+
+
+def test_a_dataset_that_vanished_between_queue_and_run_is_named(server, surfaces):
+    gone = shutil.copytree(surfaces, server.input / "gone")
+    waiting = server.queue(_prompt("aias-synthesis", KSamplerAIAS={"steps": 100, "seed": 99}))
+    prompt = _prompt("list-with-own-seeds", LoadDefectDataset={"folder": "gone"})
+    queued = server.queue(prompt)
+    Path(gone).rename(server.input / "elsewhere")
+    server.wait(waiting)
+    entry = server.wait(queued)
+    (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
+    assert "Load Defect Dataset: no folder" in error["exception_message"] and "gone" in error["exception_message"]
