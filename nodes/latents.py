@@ -22,7 +22,7 @@ class ItemSeeds(int):
 
     items: list[int]
 
-    def __new__(cls, seed: int, items: Sequence[int]) -> ItemSeeds:
+    def __new__(cls, seed: int, items: Sequence[int] = ()) -> ItemSeeds:
         made = super().__new__(cls, seed)
         made.items = list(items)
         return made
