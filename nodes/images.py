@@ -65,10 +65,13 @@ def to_picture(image: Tensor) -> Picture:
     """An image [H, W, 3] in 0 .. 1 as its file held it: 8 bit where every value is a multiple of 1/255, else 16 bit;
     grey where the three channels are equal."""
     values = image.detach().cpu().double().clamp(0, 1)
-    eight = values * 255
-    top = 255 if (eight - eight.round()).abs().max() < 1e-3 else 65535
-    pixels = (values * top).round().numpy().astype(np.uint8 if top == 255 else np.uint16)
-    grey = bool((pixels == pixels[..., :1]).all())
+    scaled = values * 255
+    whole = scaled.round()
+    if scaled.sub_(whole).abs_().max() < 1e-3:
+        pixels = whole.to(torch.uint8).numpy()
+    else:
+        pixels = values.mul_(65535).round_().numpy().astype(np.uint16)
+    grey = all(np.array_equal(pixels[..., 0], pixels[..., channel]) for channel in (1, 2))
     return Picture(np.ascontiguousarray(pixels[..., :1] if grey else pixels))
 
 
