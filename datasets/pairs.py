@@ -26,14 +26,17 @@ class PairWriter:
     """Writes pairs 0, 1, 2, ... of one run; each counts once its manifest line is on the disk.
 
     root: the folder; run: the settings that define the run (JSON-able), kept in run.json; resume: continue a folder of
-    the same settings after its last whole pair. A folder that holds run.json alone counts as empty: the run that left
-    it was stopped before its first pair, and must not block the corrected one.
+    the same settings after its last whole pair; checked: how many of the last pairs are opened to find that one, None
+    is all (a killed run can only leave the last one broken, a lost disk any). A folder that holds run.json alone counts
+    as empty: the run that left it was stopped before its first pair, and must not block the corrected one.
     Raises ValueError if root holds something and resume is not set, if it holds no run or one of other settings, or if
     run is not JSON-able; OSError if the folder cannot be written.
     """
 
-    def __init__(self, root: str | Path, run: Mapping[str, Any], resume: bool = False) -> None:
-        self.root = Path(root)
+    def __init__(
+        self, root: str | Path, run: Mapping[str, Any], resume: bool = False, checked: int | None = None
+    ) -> None:
+        self.root, self._checked = Path(root), checked
         text = _json(run, "the run's settings", indent=2)
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root}: a file, not a folder; choose another folder")
@@ -77,7 +80,7 @@ class PairWriter:
         """
         values = np.asarray(mask.detach().cpu() if isinstance(mask, torch.Tensor) else mask) != 0
         self._check_index(index)
-        _check_names(object=object, type=type, stem=stem)
+        check_names(object=object, type=type, stem=stem)
         _check_mask(values, picture, f"pair {index} ({object}, {type}, {stem})")
         image = f"{object}/test/{type}/{stem}.png"
         truth = f"{object}/ground_truth/{type}/{stem}_mask.png"
@@ -116,11 +119,12 @@ class PairWriter:
         if not path.exists():
             return []
         lines = _complete_lines(path)
+        trusted = 0 if self._checked is None else max(len(lines) - self._checked, 0)
         kept = []
         for raw in lines:
             line = _parse(raw, f"{path}, line {len(kept) + 1}")
             paths = [self.root / line.get(key, "") for key in ("image", "mask", "normal")]
-            if line.get("index") != len(kept) or not all(map(_opens, paths)):
+            if line.get("index") != len(kept) or not (len(kept) < trusted or all(map(_opens, paths))):
                 break
             kept.append(line)
         size = sum(map(len, lines[: len(kept)]))
@@ -215,7 +219,8 @@ def _json(value: Mapping[str, Any], what: str, indent: int | None = None) -> str
         raise ValueError(f"{what}: cannot be stored as JSON ({error}); give plain finite values") from error
 
 
-def _check_names(**names: str) -> None:
+def check_names(**names: str) -> None:
+    """Raise ValueError for an object, type or stem that is no plain file name, and for a type "good"."""
     for what, name in names.items():
         if not name or name.startswith(".") or set(name) & set('/\\\0') or (what == "type" and name == "good"):
             raise ValueError(f"{what} {name!r}: accepted is a file name without slash or leading dot; no type 'good'")

@@ -105,7 +105,15 @@ def _items(folder: str, select: str, type: str, split: str, seed: int) -> Callab
 
 
 def _split_file(split: str) -> list[Path]:
-    return [Path(folder_paths.get_input_directory()) / split.strip()] if split.strip() else []
+    if not split.strip():
+        return []
+    path = Path(folder_paths.get_input_directory()) / split.strip()
+    if not path.is_file():
+        raise ValueError(
+            f"{NODE}: no file {path}; give the path of a split.json, or its name below ComfyUI's input, or leave split "
+            "empty."
+        )
+    return [path]
 
 
 def _planned(plan) -> Callable[[int], Item]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..datasets.pairs import PairWriter
+from ..datasets.pairs import PairWriter, check_names
 from ..datasets.pictures import Picture, write_atomic
 from ..datasets.windows import Window
 from ..modules.base_file import file_digest
@@ -27,6 +27,7 @@ from .loaders import base_path
 from .provenance import BASE_INPUTS, SEED_INPUTS, nearest, settings
 
 _log = logging.getLogger(__name__)
+CHECKED = 16  # pairs at a folder's end that are opened before more are added: a node runs thousands of times
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def save_pairs(
     """
     root = pairs_folder(folder)
     with named("Save Pairs"):
-        writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True)
+        for object, type in zip(objects, types, strict=True):
+            check_names(object=object, type=type)
+        writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, checked=CHECKED)
     prompt, node_id = graph.prompt or {}, graph.unique_id
     seed = nearest(prompt, node_id, SEED_INPUTS) if seed is None else seed
     # A node cannot know what the nodes before it took: no seconds.

@@ -133,7 +133,7 @@ def _check(steps: int, kind: str, refine: int, timesteps: int, sigmas: Tensor | 
     if refine < 0 or steps <= refine:
         raise ValueError(
             f"AIAS grid: {steps} steps with {refine} refinement steps leave no segment; "
-            f"use at least {max(refine, 0) + 1} steps, or fewer refinement steps."
+            f"use {max(refine, 0) + 1} or more, or fewer refinement steps."
         )
     if steps > timesteps:
         raise ValueError(f"AIAS grid: {steps} steps, but the model has {timesteps} levels; use at most {timesteps}.")

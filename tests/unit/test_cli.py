@@ -70,7 +70,7 @@ def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
         (("--count", "1", "--types", "dent"), "dent"),
         (("--count", "1", "--feather", "-2"), "feather is -2"),
         (("--count", "1", "--guidance", "nan"), "guidance is nan"),
-        (("--count", "1", "--preset", "paper", "--steps", "2"), "at least 3 steps"),
+        (("--count", "1", "--preset", "paper", "--steps", "0"), "use 1 or more"),
         (("--count", "1", "--steps", "1001"), "1000 levels"),
         (("--count", "1", "--device", "abacus"), "--device abacus"),
     ],

@@ -32,3 +32,11 @@ def test_a_preset_changed_by_its_user_stays_itself(name):
 def test_unknown_name_is_refused():
     with pytest.raises(ValueError, match="^AIAS preset: unknown name 'best'; choose one of paper"):
         preset("best", 10)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_as_few_steps_as_one_leave_out_refinement(name):
+    for steps, most in ((1, 0), (2, 1), (3, 2)):
+        grid, _ = preset(name, steps)
+        assert grid["refine"] <= most and len(aias_grid(**grid)) == steps
+    assert preset("paper", 2)[0]["refine"] == 1 and preset("paper", 3)[0]["refine"] == 2

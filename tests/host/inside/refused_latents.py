@@ -1,0 +1,153 @@
+"""Latents, conditioning and steps that cannot be used: refused in words, the node's name first."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import torch
+from comfy_extras.nodes_custom_sampler import CFGGuider, SamplerCustomAdvanced
+
+from .other_models import random_tokens, sd15, sd15_latent
+from .scenes import FORMS, advanced, base, ksampler, one, plain_latent, refused, told
+from .start import call, room
+
+
+def _latent(**changes) -> dict:
+    return plain_latent()[0] | changes
+
+
+@refused("KSampler (AIAS): ", "without noise_mask", "Defect Latent")
+def check_a_latent_without_mask_is_refused():
+    ksampler(base()[0], told(), {"samples": _latent()["samples"]})
+
+
+@refused("Anomaly Inference: ", "without noise_mask", "Defect Latent")
+def check_anomaly_inference_without_mask_is_refused():
+    call("AnomalyInference", model=base()[0], latent={"samples": _latent()["samples"]}, strength=1.0)
+
+
+@refused("Anomaly Inference: ", "the latent is empty", "Defect Latent")
+def check_anomaly_inference_of_an_empty_latent_is_refused():
+    call("AnomalyInference", model=base()[0], latent={"samples": torch.zeros(1, 4, 8, 8)}, strength=1.0)
+
+
+@refused("KSampler (AIAS): ", "noise_mask 0 of the batch is empty", "draw at least one pixel")
+def check_an_empty_noise_mask_is_refused():
+    ksampler(base()[0], told(), _latent(noise_mask=torch.zeros(1, 1, 16, 16)))
+
+
+@refused("KSampler (AIAS): ", "smaller than the latent")
+def check_a_noise_mask_smaller_than_the_latent_is_refused():
+    ksampler(base()[0], told(), _latent(noise_mask=torch.ones(1, 1, 8, 8)))
+
+
+def check_a_noise_mask_in_pixels_is_pooled_with_a_notice():
+    image, mask = one((64, 64), pixel=(30, 41))
+    (latent,) = call("DefectLatent", image=image, mask=mask, vae=base()[1])
+    notices = []
+    listener = logging.Handler()
+    listener.emit = lambda record: notices.append(record.getMessage())
+    log = logging.getLogger(room("nodes.latents").__name__)
+    log.addHandler(listener)
+    try:
+        for given in (mask, mask[:, None]):
+            made = ksampler(base()[0], told(), latent | {"noise_mask": given})
+            assert torch.equal(made, ksampler(base()[0], told(), latent))
+    finally:
+        log.removeHandler(listener)
+    assert len(notices) == 2 and notices[0].startswith("KSampler (AIAS): ") and "max-pooled" in notices[0]
+
+
+@refused("Per-Item Noise: ", "noise_mask is 64 x 64", "Defect Latent")
+def check_a_noise_mask_in_pixels_is_refused_where_core_would_resize_it():
+    advanced(base()[0], told(), _latent(noise_mask=one((64, 64))[1]))
+
+
+@refused("AIAS Sampler: ", "latent size", "Defect Latent")
+def check_the_sampler_itself_refuses_a_mask_of_another_size():
+    sampler = room("nodes.aias_sampler").AIASSampler({})
+    guider = SimpleNamespace(conds={}, inner_model=base()[0].model)
+    latent = torch.ones(1, 4, 8, 8)
+    sigmas, mask = torch.tensor([1.0, 0.0]), torch.ones(1, 1, 4, 4)
+    sampler.sample(guider, sigmas, {"model_options": {}}, None, latent, latent, mask)
+
+
+def check_a_nan_latent_is_refused_in_both_forms():
+    samples = _latent()["samples"].clone()
+    samples[0, 1, 2, 3] = float("nan")
+    for form in FORMS:
+        with refused("AIAS: ", "NaN", "check the VAE"):
+            form(base()[0], told(), _latent(samples=samples))
+
+
+@refused("Anomaly Inference: ", "the latent has 16 channels, the model 4", "this model's VAE")
+def check_a_latent_of_another_models_channels_is_refused():
+    latent = {"samples": torch.ones(1, 16, 8, 8), "noise_mask": torch.ones(1, 1, 8, 8)}
+    call("AnomalyInference", model=base()[0], latent=latent, strength=1.0)
+
+
+@refused("AIAS: ", "positive conditioning holds no tokens", "Anomaly Conditioning")
+def check_conditioning_without_tokens_is_refused():
+    ksampler(base()[0], told()._replace(positive=[[None, {}]]), _latent())
+
+
+def check_conditioning_of_another_models_width_is_refused_in_both_forms():
+    latent, _ = sd15_latent()
+    for form in FORMS:
+        with refused("AIAS: ", "tokens of 2048 channels", "reads 768", "with the CLIP of this checkpoint"):
+            form(sd15(), random_tokens(2048), latent, steps=1)
+
+
+@refused("AIAS: ", "for 3 items, and 1 are sampled", "one line")
+def check_conditioning_for_another_number_of_items_is_refused():
+    ksampler(base()[0], told(type="scratch\nstain\nscratch"), _latent())
+
+
+@refused("Anomaly Conditioning: ", "no anomaly tokens", "connect the CLIP")
+def check_a_model_without_tokens_needs_a_clip():
+    told(sd15())
+
+
+@refused("Anomaly Conditioning: ", "no tokens for brushed_metal / rust", "it knows brushed_metal / ")
+def check_an_unknown_type_is_refused_with_the_known_ones():
+    told(type="rust")
+
+
+@refused("Anomaly Conditioning: ", "type has 2 lines for 3 images", "give one line, or 3")
+def check_another_number_of_lines_is_refused():
+    told(object="brushed_metal\n" * 3, type="scratch\nstain")
+
+
+@refused("KSampler (AIAS): ", "1001 steps, but the model has 1000 levels", "use at most 1000")
+def check_more_steps_than_levels_are_refused():
+    ksampler(base()[0], told(), _latent(), steps=1001)
+
+
+@refused("AIAS Sigmas: ", "1200 steps", "600 steps at denoise 0.5")
+def check_more_steps_than_levels_by_denoise_are_refused():
+    call("AIASSigmas", model=base()[0], steps=600, kind="quadratic", refine=2, denoise=0.5)
+
+
+@refused("AIAS Sigmas: ", "steps", "refine")
+def check_more_refinement_than_steps_is_refused():
+    call("AIASSigmas", model=base()[0], steps=2, kind="quadratic", refine=2, denoise=1.0)
+
+
+@refused("AIAS Sampler: ", "set eta to 0")
+def check_correct_needs_eta_0():
+    call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=True)
+
+
+@refused("AIAS Sampler: ", "needs eta 1")
+def check_variance_needs_eta_1():
+    call("AIASSampler", order=1, eta=0.5, variance=0.5, pure_start=False, correct=False)
+
+
+@refused("AIAS: ", "sigmas must descend", "AIAS Sigmas")
+def check_sigmas_that_do_not_end_at_0_are_refused():
+    (sampler,) = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False)
+    (guider,) = call(CFGGuider, model=base()[0], positive=told().positive, negative=told().negative, cfg=1.0)
+    (noise,) = call("PerItemNoise", seed=0)
+    sigmas = torch.tensor([14.6, 3.0, 1.0])
+    call(SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=_latent())

@@ -1,0 +1,48 @@
+"""Run by a host's own Python: every schema of the pack, and the lists that the schemas repeat, as JSON."""
+
+import asyncio
+import inspect
+import json
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
+
+from inside.start import room  # noqa: E402
+
+LIMITS = ("default", "min", "max", "options", "force_input")
+
+
+def described(node) -> dict:
+    schema = node.GET_SCHEMA()
+    parameters = list(inspect.signature(node.execute).parameters)
+    return {
+        "name": schema.display_name, "category": schema.category, "description": schema.description,
+        "inputs": [told(i) for i in schema.inputs], "outputs": [shown(o) for o in schema.outputs],
+        "parameters": parameters,
+    }  # fmt: skip
+
+
+def told(entry) -> dict:
+    limits = {name: value for name in LIMITS if (value := getattr(entry, name, None)) is not None}
+    if entry.id == "base_name":
+        del limits["options"]  # the user's files
+    if getattr(entry, "control_after_generate", None):
+        limits["control_after_generate"] = True  # hosts differ in the values that they know
+    return {"id": entry.id, "type": str(entry.get_io_type()), "optional": entry.optional, **limits,
+            "tooltip": entry.tooltip}  # fmt: skip
+
+
+def shown(entry) -> dict:
+    return {"id": entry.id, "type": str(entry.get_io_type()), "list": entry.is_output_list, "tooltip": entry.tooltip}
+
+
+pack = asyncio.run(room("nodes").AnomalySynthesis().get_node_list())
+print(json.dumps({
+    "schemas": {node.GET_SCHEMA().node_id: described(node) for node in pack},
+    "repeated": {  # what the schema says, and what the engine takes
+        "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
+        "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
+        "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
+    },
+}))  # fmt: skip
