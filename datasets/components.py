@@ -10,10 +10,10 @@ from torch import Tensor
 from .windows import CONTEXT, box_side
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
-Box = tuple[int, int, int, int]  # top, left, bottom, right; the last two are exclusive
+Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; the last two are exclusive
 
 
-def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[Tensor]:
+def boxed_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[tuple[Box, Tensor]]:
     """Divide a mask into parts that a window of `resolution` shows as large as each of their pieces alone.
 
     Two specks at far ends of an image would share one window, reduced until both vanish. Here pieces (8-connected)
@@ -25,7 +25,7 @@ def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[
         context: see `context_side`.
 
     Returns:
-        bool [H, W] masks, disjoint, their union the mask; largest piece first.
+        for every part its box and the part inside the box, bool [bottom - top, right - left]; largest piece first.
     """
     labels, _ = label(mask.numpy(), structure=_EIGHT_NEIGHBOURS)
     areas = np.bincount(labels.ravel())
@@ -42,7 +42,21 @@ def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[
                 break
         else:
             parts.append((box, [piece]))
-    return [torch.from_numpy(np.isin(labels, pieces)) for _, pieces in parts]
+    return [(box, torch.from_numpy(np.isin(labels[_slices(box)], pieces))) for box, pieces in parts]
+
+
+def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[Tensor]:
+    """The same as masks of the whole image, bool [H, W]: disjoint, their union the mask."""
+    parts = []
+    for box, inside in boxed_parts(mask, resolution, context):
+        whole = torch.zeros_like(mask)
+        whole[_slices(box)] = inside
+        parts.append(whole)
+    return parts
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box[0], box[2]), slice(box[1], box[3])
 
 
 def _union(a: Box, b: Box) -> Box:

@@ -26,17 +26,18 @@ class PairWriter:
     """Writes pairs 0, 1, 2, ... of one run; each counts once its manifest line is on the disk.
 
     root: the folder; run: the settings that define the run (JSON-able), kept in run.json; resume: continue a folder of
-    the same settings after its last whole pair; checked: how many of the last pairs are opened to find that one, None
-    is all (a killed run can only leave the last one broken, a lost disk any). A folder that holds run.json alone counts
-    as empty: the run that left it was stopped before its first pair, and must not block the corrected one.
+    the same settings after its last whole pair; growing: take every complete line of the manifest as it stands, for a
+    folder that is added to for long and weeded by hand (pairs whose files were deleted keep their line). A folder that
+    holds run.json alone counts as empty: the run that left it was stopped before its first pair, and must not block
+    the corrected one.
     Raises ValueError if root holds something and resume is not set, if it holds no run or one of other settings, or if
     run is not JSON-able; OSError if the folder cannot be written.
     """
 
     def __init__(
-        self, root: str | Path, run: Mapping[str, Any], resume: bool = False, checked: int | None = None
+        self, root: str | Path, run: Mapping[str, Any], resume: bool = False, growing: bool = False
     ) -> None:
-        self.root, self._checked = Path(root), checked
+        self.root, self._growing = Path(root), growing
         text = _json(run, "the run's settings", indent=2)
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root}: a file, not a folder; choose another folder")
@@ -119,12 +120,11 @@ class PairWriter:
         if not path.exists():
             return []
         lines = _complete_lines(path)
-        trusted = 0 if self._checked is None else max(len(lines) - self._checked, 0)
         kept = []
         for raw in lines:
             line = _parse(raw, f"{path}, line {len(kept) + 1}")
             paths = [self.root / line.get(key, "") for key in ("image", "mask", "normal")]
-            if line.get("index") != len(kept) or not (len(kept) < trusted or all(map(_opens, paths))):
+            if line.get("index") != len(kept) or not (self._growing or all(map(_opens, paths))):
                 break
             kept.append(line)
         size = sum(map(len, lines[: len(kept)]))

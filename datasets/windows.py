@@ -81,6 +81,11 @@ def cut_mask(mask: Tensor, window: Window) -> Tensor:
     inside = mask.new_zeros(window.side, window.side)
     rows, columns = image_part(window, mask.shape)
     inside[rows[1], columns[1]] = mask[rows[0], columns[0]]
+    return shrink_mask(inside, window)
+
+
+def shrink_mask(inside: Tensor, window: Window) -> Tensor:
+    """A mask of the window's own pixels, bool [side, side], as the model sees it, [R, R]: set where any pixel is."""
     if window.side == window.resolution:
         return inside
     return F.adaptive_max_pool2d(inside[None].float(), window.resolution)[0] > 0

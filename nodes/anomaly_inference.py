@@ -6,7 +6,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
-from .latents import pooled_mask
+from .latents import check_channels, pooled_mask
 
 
 def anomaly_inference(model, latent: dict, strength: float):
@@ -23,24 +23,19 @@ def anomaly_inference(model, latent: dict, strength: float):
     mask = pooled_mask("Anomaly Inference", latent)
     if mask is None:
         raise ValueError("Anomaly Inference: the latent is empty; connect Defect Latent, which knows image and mask.")
-    channels = model.get_model_object("latent_format").latent_channels
-    if samples.shape[1] != channels:
-        raise ValueError(
-            f"Anomaly Inference: the latent has {samples.shape[1]} channels, the model {channels}; make the latent "
-            "with this model's VAE."
-        )
+    check_channels("Anomaly Inference", samples, model)
     known = strength * (1 - mask)
+    background = model.model.process_latent_in(samples)
 
     def composite(args: dict) -> Tensor:
         estimate = args["denoised"]
-        background = args["model"].process_latent_in(samples).to(estimate)
-        if background.shape[2:] != estimate.shape[2:]:
+        if background.shape[2:] != estimate.shape[2:] or len(estimate) % len(background):
             raise ValueError(
-                f"Anomaly Inference: its latent is {tuple(background.shape[2:])}, the sampled one "
-                f"{tuple(estimate.shape[2:])} (height, width); make both from the same image."
+                f"Anomaly Inference: its latent is {list(background.shape)}, the sampled one {list(estimate.shape)}; "
+                "make both from the same images, and the same part of the batch."
             )
-        background, weight = (comfy.utils.repeat_to_batch_size(t, len(estimate)) for t in (background, known))
-        return torch.lerp(estimate, background, weight.to(estimate))
+        around, weight = (comfy.utils.repeat_to_batch_size(t, len(estimate)) for t in (background, known))
+        return torch.lerp(estimate, around.to(estimate), weight.to(estimate))
 
     patched = model.clone()
     patched.set_model_sampler_post_cfg_function(composite)  # core keeps the functions that are there

@@ -8,6 +8,7 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
+import comfy.ops
 import comfy.sd
 import comfy.supported_models_base
 import torch
@@ -41,12 +42,14 @@ class CompactFormat(comfy.latent_formats.LatentFormat):
 class CompactUNet(nn.Module):
     """The UNet under the signature that BaseModel calls; x is state, mask and background in one stack."""
 
-    def __init__(self, unet: nn.Module, device=None, operations=None, **config):
+    def __init__(self, unet: nn.Module, context_dim: int, dtype: torch.dtype, device=None, operations=None):
         super().__init__()
-        self.unet = unet
-        self.dtype = torch.float32
+        self.unet = _castable(unet)
+        self.dtype = dtype
 
     def forward(self, x, timesteps, context, control=None, transformer_options=None, **kwargs) -> Tensor:
+        if control is not None:
+            raise ValueError("Load Anomaly LDM: a compact base takes no ControlNet; remove Apply ControlNet.")
         return self.unet.forward_told(x, timesteps, context)
 
 
@@ -57,7 +60,7 @@ class CompactModel(comfy.model_base.BaseModel):
         config = comfy.supported_models_base.BASE({})
         config.unet_config = {"unet": base.unet, "context_dim": base.config.token_channels, "dtype": torch.float32}
         config.latent_format = CompactFormat(base)
-        config.memory_usage_factor = 0.5
+        config.memory_usage_factor = 0.12  # measured: 167 MB at a latent of 192 x 192
         super().__init__(config, comfy.model_base.ModelType.V_PREDICTION, unet_model=CompactUNet)
         self.model_sampling.set_sigmas(ldm_sigmas())  # the table that the command line samples on, to the last bit
         self.aware = aware
@@ -77,7 +80,7 @@ class CompactAutoencoder(nn.Module):
 
     def __init__(self, autoencoder: nn.Module):
         super().__init__()
-        self.autoencoder = autoencoder
+        self.autoencoder = _castable(autoencoder)
 
     def encode(self, pixels: Tensor, **_) -> Tensor:
         return self.autoencoder.encode(pixels)[0]
@@ -104,8 +107,8 @@ def compact_vae(base: CompactLDM) -> comfy.sd.VAE:
     vae.latent_channels = base.config.latent_channels
     vae.process_input = lambda image: 2 * image - 1
     vae.process_output = lambda image: image.div_(2).add_(0.5).clamp_(0, 1)
-    vae.crop_input = True
-    # Bytes of the widest maps, measured in channels at half the image's size.
+    vae.disable_offload = True  # 3 MB: always moved as a whole
+    # 64 floats for every pixel of the image; the measured peak is 32.
     vae.memory_used_encode = lambda shape, dtype: 4 * 64 * shape[2] * shape[3]
     vae.memory_used_decode = lambda shape, dtype: 4 * 64 * shape[2] * shape[3] * RATIO**2
     vae.patcher = comfy.model_patcher.ModelPatcher(
@@ -113,6 +116,15 @@ def compact_vae(base: CompactLDM) -> comfy.sd.VAE:
     )
     vae.size = comfy.model_management.module_size(vae.first_stage_model)
     return vae
+
+
+def _castable(network: nn.Module) -> nn.Module:
+    """Give torch's layers the classes of core's that cast their weights at use: core can then leave some of them in
+    main memory, and run the rest in another precision."""
+    for layer in network.modules():
+        if type(layer).__module__.startswith("torch.nn."):
+            layer.__class__ = getattr(comfy.ops.manual_cast, type(layer).__name__, type(layer))
+    return network
 
 
 def _rgb_factors(base: CompactLDM) -> Tensor:

@@ -54,13 +54,22 @@ def _stacked(conditionings: Sequence[Conditioning]) -> Conditioning:
     """One conditioning whose item i is `conditionings[i]`."""
     if all(one is conditionings[0] for one in conditionings):
         return conditionings[0]
-    tokens = [one[0][0] for one in conditionings]
-    if len({t.shape[1] for t in tokens}) > 1:
+    if any(len(one) != 1 for one in conditionings) or len({one[0][0].shape[1:] for one in conditionings}) > 1:
         raise ValueError(
-            "Anomaly Conditioning: this text encoder gives texts of different lengths, which one batch cannot hold; "
-            "queue the types one by one."
+            "Anomaly Conditioning: this text encoder gives texts of different lengths or several stages, which one "
+            "batch cannot hold; queue the types one by one."
         )
-    extras = dict(conditionings[0][0][1])
-    if extras.get("pooled_output") is not None:
-        extras["pooled_output"] = torch.cat([one[0][1]["pooled_output"] for one in conditionings])
-    return [[torch.cat(tokens), extras]]
+    extras = [one[0][1] for one in conditionings]
+    return [[torch.cat([one[0][0] for one in conditionings]), {key: _joined(extras, key) for key in extras[0]}]]
+
+
+def _joined(extras: Sequence[dict], key: str):
+    """One entry beside the tokens (pooled output, attention mask, ...) for the whole batch."""
+    values = [one.get(key) for one in extras]
+    if all(isinstance(value, torch.Tensor) for value in values) and len({value.shape for value in values}) == 1:
+        return torch.cat(values)
+    if any(isinstance(value, torch.Tensor) for value in values) or any(value != values[0] for value in values):
+        raise ValueError(
+            f"Anomaly Conditioning: one batch cannot hold what this encoder gives as {key}; queue the types one by one."
+        )
+    return values[0]

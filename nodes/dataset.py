@@ -93,7 +93,8 @@ class LoadDefectDataset(io.ComfyNode):
     def fingerprint_inputs(cls, folder, split, **_):
         from .defects import fingerprint
 
-        return fingerprint(folder, split)
+        # None: another node will tell it, and its own changes count.
+        return None if folder is None or split is None else fingerprint(folder, split)
 
     @classmethod
     def execute(
@@ -203,8 +204,8 @@ class SavePairs(io.ComfyNode):
                 "or not at all."
             ),
             inputs=[
-                io.Image.Input("image", tooltip="The images with their anomalies; PNG, 8 bit, grey where they are grey "
-                               "(16 bit where the normal image is 16-bit grey)."),
+                io.Image.Input("image", tooltip="The images with their anomalies: PNG, in the normal image's depth, "
+                               "grey where they are grey."),
                 io.Mask.Input("mask", tooltip="Their masks, of the same size; an empty one is refused."),
                 io.Image.Input("normal", tooltip="Their normal images, saved once as <object>/train/good."),
                 io.String.Input("object", default="object", multiline=True,

@@ -61,13 +61,14 @@ def repeated(node: str, image: Tensor, batch: int, name: str) -> Tensor:
     return image.expand(batch, *image.shape[1:])
 
 
-def to_picture(image: Tensor) -> Picture:
-    """An image [H, W, 3] in 0 .. 1 as its file held it: 8 bit where every value is a multiple of 1/255, else 16 bit;
-    grey where the three channels are equal."""
+def to_picture(image: Tensor, depth: np.dtype | None = None) -> Picture:
+    """An image [H, W, 3] in 0 .. 1 as its file held it: grey where the three channels are equal; of `depth` (uint8 or
+    uint16), else 8 bit where every value is a multiple of 1/255 as far as its float type can tell, else 16 bit."""
+    tolerance = max(1e-3, 255 * torch.finfo(image.dtype).eps)
     values = image.detach().cpu().double().clamp(0, 1)
     scaled = values * 255
     whole = scaled.round()
-    if scaled.sub_(whole).abs_().max() < 1e-3:
+    if depth == np.uint8 or (depth is None and scaled.sub_(whole).abs_().max() < tolerance):
         pixels = whole.to(torch.uint8).numpy()
     else:
         pixels = values.mul_(65535).round_().numpy().astype(np.uint16)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..datasets.masks import latent_mask
 from ..samplers.noise import initial_noise
-from ..synthesis.crop import Crop, part_seed
+from ..synthesis.crop import Crop, check_windows, part_seed
+from .errors import named
 
 _log = logging.getLogger(__name__)
 PARTS = "sias_parts"  # key of a LATENT: (image, piece) of every item, where they come from Crop to Mask
@@ -37,6 +38,7 @@ class PerItemNoise:
     def generate_noise(self, latent: dict) -> Tensor:
         """Noise [B, C, h, w] of latent["samples"]. Called before `seed` is read, which then carries every item's."""
         samples = latent["samples"]
+        check_axes("Per-Item Noise", samples)
         size, mask = tuple(samples.shape[2:]), latent.get("noise_mask")
         if mask is not None and tuple(mask.shape[-2:]) != size:
             raise ValueError(
@@ -44,7 +46,8 @@ class PerItemNoise:
                 f"{size[0]} x {size[1]}; ComfyUI would resize it bilinearly and lose small defects. Make the latent "
                 "with Defect Latent, which pools the mask."
             )
-        self.seed = ItemSeeds(self.seed, item_seeds(latent, self.seed))
+        with named("Per-Item Noise"):
+            self.seed = ItemSeeds(self.seed, item_seeds(latent, self.seed))
         return initial_noise(samples, self.seed.items)
 
 
@@ -54,17 +57,13 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     Raises:
         ValueError: a crop that tells of another number of images, a VAE whose latents have no two dimensions, NaN.
     """
-    if crop is not None and len(crop.parts) != len(image):
-        raise ValueError(
-            f"Defect Latent: {len(image)} images, but the crop tells of {len(crop.parts)}; connect the crops of the "
-            "same Crop to Mask, or leave crop open."
-        )
+    if crop is not None:
+        check_windows("Defect Latent", image.movedim(-1, 1), crop)
     ratio = vae.spacial_compression_encode()
     height, width = image.shape[1:3]
     bottom, right = -height % ratio, -width % ratio
     samples = vae.encode(_reflected(image, bottom, right))
-    if samples.ndim != 4:
-        raise ValueError(f"Defect Latent: the VAE gives latents {list(samples.shape)}; those of images have 4 axes.")
+    check_axes("Defect Latent", samples)
     if not torch.isfinite(samples).all():
         raise ValueError("Defect Latent: the VAE gave NaN or infinity; try it in 32 bit (--fp32-vae).")
     padded = F.pad(torch.stack(list(masks)).float(), (0, right, 0, bottom))
@@ -79,9 +78,17 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
 
     Item i of the original batch has seed + i, whatever part of the batch this is (`batch_index`); piece k of its mask
     has `part_seed` of that.
+
+    Raises:
+        ValueError: a batch_index that is not the batch's.
     """
     batch = latent["samples"].shape[0]
     index = [int(i) for i in latent.get("batch_index") or range(batch)]
+    if len(index) != batch:
+        raise ValueError(
+            f"the latent's batch_index names {len(index)} items, and it holds {batch}; a node between changed one and "
+            "not the other. Make the latent again with Defect Latent."
+        )
     parts = latent.get(PARTS)
     if parts is None:
         return [part_seed(seed + i, 0) for i in index]
@@ -95,13 +102,34 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
     return seeds
 
 
+def check_axes(node: str, samples: Tensor) -> None:
+    """Raise ValueError for latents that are not [B, C, h, w]."""
+    if samples.ndim != 4:
+        raise ValueError(
+            f"{node}: latents of {samples.ndim} axes, as video models and Qwen-Image have them, are not supported; use "
+            "an image model such as SD, SDXL, SD3 or Flux, or a compact base."
+        )
+
+
+def check_channels(node: str, samples: Tensor, model) -> None:
+    """Raise ValueError for the latent of another kind of model."""
+    channels = model.get_model_object("latent_format").latent_channels
+    if samples.shape[1] != channels:
+        raise ValueError(
+            f"{node}: the latent has {samples.shape[1]} channels, the model {channels}; make the latent with this "
+            "model's VAE."
+        )
+
+
 def pooled_mask(node: str, latent: dict) -> Tensor | None:
     """The latent's noise_mask at latent size, [B or 1, 1, h, w]; a mask in pixels is max-pooled, with a notice.
 
     Raises:
-        ValueError: no noise_mask on the latent of a picture, an empty one, one smaller than the latent, or NaN.
+        ValueError: no noise_mask on the latent of a picture, an empty one, one smaller than the latent, NaN, or one
+            mask for a batch that was put together from several latents.
     """
     samples, mask = latent["samples"], latent.get("noise_mask")
+    check_axes(node, samples)
     if mask is None:
         if torch.count_nonzero(samples):
             raise ValueError(
@@ -111,20 +139,42 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
         return None
     size, own = tuple(samples.shape[2:]), tuple(mask.shape[-2:])
     mask = mask.reshape(-1, 1, *own)
-    if mask.shape[0] not in (1, samples.shape[0]):
-        raise ValueError(f"{node}: {mask.shape[0]} noise_masks for {samples.shape[0]} latents; give one, or as many.")
+    _check_count(node, latent, len(mask))
     if own != size:
         if own[0] < size[0] or own[1] < size[1]:
-            raise ValueError(f"{node}: the noise_mask is {own}, smaller than the latent {size} (height, width).")
+            raise ValueError(
+                f"{node}: the noise_mask is {own}, smaller than the latent {size} (height, width); a latent was "
+                "enlarged. Enlarge the image instead, and make its latent with Defect Latent."
+            )
         _log.warning("%s: noise_mask of %s x %s px max-pooled to the latent's %s x %s; Defect Latent does so itself.",
                      node, *own, *size)  # fmt: skip
         mask = latent_mask(mask, size)
     if not torch.isfinite(mask).all():
         raise ValueError(f"{node}: the noise_mask holds NaN or infinity; look at the node that made it.")
-    empty = [index for index, one in enumerate(mask) if not one.any()]
-    if empty:
-        raise ValueError(f"{node}: noise_mask {empty[0]} of the batch is empty; draw at least one pixel of defect.")
+    check_filled(node, mask)
     return mask
+
+
+def check_filled(node: str, mask: Tensor) -> None:
+    """Raise ValueError where a mask [B, 1, h, w] of the batch is empty."""
+    empty = [index for index, one in enumerate(mask) if not (one > 0).any()]
+    if empty:
+        raise ValueError(
+            f"{node}: noise_mask {empty[0]} of the batch is empty; draw at least one pixel of defect, and make the "
+            "latent with Defect Latent, which keeps it."
+        )
+
+
+def _check_count(node: str, latent: dict, masks: int) -> None:
+    batch, index = latent["samples"].shape[0], latent.get("batch_index")
+    if masks not in (1, batch):
+        raise ValueError(f"{node}: {masks} noise_masks for {batch} latents; give one, or as many.")
+    # Core's Latent Batch keeps the first latent's mask alone, and counts both from 0.
+    if masks == 1 and batch > 1 and index and len(set(index)) < batch:
+        raise ValueError(
+            f"{node}: {batch} latents that were joined share the first one's mask and seed; join images and masks "
+            "instead, and make one latent of them with Defect Latent."
+        )
 
 
 def _reflected(image: Tensor, bottom: int, right: int) -> Tensor:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import folder_paths
 from comfy_api.latest import io
 
 from .sockets import CATEGORY
@@ -20,7 +24,8 @@ class LoadAnomalyLDM(io.ComfyNode):
             description=(
                 "Loads a compact base as MODEL and VAE: a latent diffusion model that runs on a CPU, reduces by 4 "
                 "instead of 8, and was trained on your surfaces with `anomaly-synthesis train-base`. For SD, SDXL, "
-                "Flux and others use ComfyUI's own loaders; every other node works with both."
+                "Flux and others use ComfyUI's own loaders; every other node works with both. It takes "
+                "no ControlNet."
             ),
             inputs=[
                 io.Combo.Input(
@@ -45,13 +50,16 @@ class LoadAnomalyLDM(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, base_name):
         try:
-            base_path(base_name)
+            if base_name is not None:  # None: another node will tell it
+                base_path(base_name)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
     def fingerprint_inputs(cls, base_name, aware):
+        if base_name is None:
+            return None
         status = base_path(base_name).stat()
         return status.st_mtime_ns, status.st_size
 
@@ -66,10 +74,6 @@ class LoadAnomalyLDM(io.ComfyNode):
 
 def declare_folder() -> None:
     """Make models/anomaly_bases known to the host, .safetensors only."""
-    import os
-
-    import folder_paths
-
     folder = os.path.join(folder_paths.models_dir, FOLDER)
     paths, suffixes = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
     paths = paths if folder in paths else [*paths, folder]
@@ -78,17 +82,11 @@ def declare_folder() -> None:
 
 def base_names() -> list[str]:
     """What the menu offers: the bundled base, then the files of models/anomaly_bases."""
-    import folder_paths
-
     return [BUNDLED, *folder_paths.get_filename_list(FOLDER)]
 
 
-def base_path(name: str):
+def base_path(name: str) -> Path:
     """The file of a base. Raises ValueError with the folders searched where there is none."""
-    from pathlib import Path
-
-    import folder_paths
-
     if name == BUNDLED:
         return Path(__file__).parent.parent / "weights" / "surfaces.safetensors"
     path = folder_paths.get_full_path(FOLDER, name)

@@ -6,6 +6,8 @@ from comfy_api.latest import io
 
 from .sockets import CATEGORY, Crop
 
+MAX_CROPS = 256
+
 
 class CropToMask(io.ComfyNode):
     @classmethod
@@ -43,16 +45,21 @@ class CropToMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
-        from ..datasets.windows import cut_image, cut_mask
+        from ..datasets.windows import cut_image
         from ..synthesis.crop import Crop, crop_parts
         from .images import check_image, check_masks, to_batch
 
         image = check_image("Crop to Mask", image)
         masks = check_masks("Crop to Mask", mask, image)
         parts = tuple(part for i, one in enumerate(masks) for part in crop_parts(i, one, resolution, context))
+        if len(parts) > MAX_CROPS:
+            raise ValueError(
+                f"Crop to Mask: the masks fall into {len(parts)} far pieces, each a crop; at most {MAX_CROPS} go "
+                "through at once. Remove specks from the mask, queue fewer images, or raise context or resolution."
+            )
         planes = image.permute(0, 3, 1, 2).cpu()
         crops = [cut_image(planes[part.item], part.window).permute(1, 2, 0) for part in parts]
-        crop_masks = [cut_mask(part.mask, part.window).float() for part in parts]
+        crop_masks = [part.shown().float() for part in parts]
         crop = Crop(parts, tuple(image.shape[1:3]), len(masks))
         return io.NodeOutput(to_batch(crops), to_batch(crop_masks), crop)
 

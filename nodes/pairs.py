@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import comfy.model_management
 import folder_paths
 import torch
 import torch.nn.functional as F
@@ -18,16 +19,15 @@ from ..datasets.pairs import PairWriter, check_names
 from ..datasets.pictures import Picture, write_atomic
 from ..datasets.windows import Window
 from ..modules.base_file import file_digest
-from ..synthesis.crop import Crop, whole_images, windows_of
+from ..synthesis.crop import Crop, check_windows, whole_images, window_of
 from ..synthesis.overlay import overlay
 from ..synthesis.pair import compose_parts
 from .errors import named
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
 from .loaders import base_path
-from .provenance import BASE_INPUTS, SEED_INPUTS, nearest, settings
+from .provenance import BASE_INPUTS, nearest, sampling_seed, settings
 
 _log = logging.getLogger(__name__)
-CHECKED = 16  # pairs at a folder's end that are opened before more are added: a node runs thousands of times
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,22 @@ def composed(
             f"Compose Pair: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
             f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
         )
-    planes = [windows_of("Compose Pair", t.permute(0, 3, 1, 2).cpu().float(), crop) for t in (made, roundtrip)]
+    if made.shape != roundtrip.shape:
+        raise ValueError(
+            f"Compose Pair: made is {list(made.shape)} and roundtrip {list(roundtrip.shape)}; both must be decoded "
+            "from latents of one size and batch."
+        )
+    planes = [t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip)]
+    check_windows("Compose Pair", planes[0], crop)
     images, scores = [], []
     for item, mask in enumerate(masks):
-        parts = [(part, (planes[0][place], planes[1][place])) for place, part in crop.of(item)]
-        covered = torch.stack([part.mask for part, _ in parts]).any(0)
-        if not torch.equal(covered, mask):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if not torch.equal(crop.mask(item), mask):
             raise ValueError("Compose Pair: mask is not the one that Crop to Mask cut by; connect the same to both.")
+        parts = [
+            (part, tuple(window_of(plane[place], part.window.resolution) for plane in planes))
+            for place, part in crop.of(item)
+        ]
         pair = compose_parts(to_picture(normal[item]), parts, mode, feather)
         image = normal[item].cpu().clone()
         image[mask] = to_image(pair.picture)[mask].to(image)
@@ -115,9 +124,9 @@ def save_pairs(
     with named("Save Pairs"):
         for object, type in zip(objects, types, strict=True):
             check_names(object=object, type=type)
-        writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, checked=CHECKED)
+        writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True)
     prompt, node_id = graph.prompt or {}, graph.unique_id
-    seed = nearest(prompt, node_id, SEED_INPUTS) if seed is None else seed
+    seed = sampling_seed(prompt, node_id) if seed is None else (lambda item, first=seed: first + item)
     # A node cannot know what the nodes before it took: no seconds.
     common = {
         "seconds": None, "base": _base_name(nearest(prompt, node_id, BASE_INPUTS)), "adapter": None,
@@ -125,12 +134,13 @@ def save_pairs(
     }  # fmt: skip
     saved = []
     for item, (image, mask, normal) in enumerate(zip(batch.images, batch.masks, batch.normals, strict=True)):
-        record = {"seed": None if seed is None else seed + item, **_scored(batch.scores, item), **common}
+        record = {"seed": seed(item), **_scored(batch.scores, item), **common}
         object, type, index = objects[item], types[item], writer.done
+        kept = to_picture(normal)
         with named("Save Pairs"):
             writer.write(
-                index=index, object=object, type=type, stem=f"{index:06d}", picture=_writable(to_picture(image)),
-                mask=mask, normal_source=_writable(to_picture(normal)), record=record,
+                index=index, object=object, type=type, stem=f"{index:06d}", mask=mask,
+                picture=_writable(to_picture(image, kept.pixels.dtype)), normal_source=_writable(kept), record=record,
             )  # fmt: skip
         saved.append(ui.SavedResult(f"{index:06d}.png", f"{folder}/{object}/test/{type}", io.FolderType.output))
     workflow = (graph.extra_pnginfo or {}).get("workflow")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 SEED_INPUTS = ("seed", "noise_seed")
+NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise")
 BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
 
 
@@ -25,9 +26,9 @@ def upstream(prompt: Mapping[str, Any], node_id: str) -> Iterator[tuple[str, dic
 
 
 def settings(prompt: Mapping[str, Any], node_id: str) -> dict[str, dict]:
-    """Every node that a pair depends on, with its widgets: {id: {"node": class, widget: value, ...}}."""
+    """Every node that a pair depends on, with its widgets, secrets left out: {id: {"node": class, widget: value}}."""
     return {
-        id: {"node": node["class_type"], **{k: v for k, v in node["inputs"].items() if not _is_link(v)}}
+        id: {"node": node["class_type"], **{k: v for k, v in node["inputs"].items() if _is_told(k, v)}}
         for id, node in upstream(prompt, node_id)
     }
 
@@ -42,11 +43,33 @@ def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...]) -> 
     return None
 
 
+def sampling_seed(prompt: Mapping[str, Any], node_id: str) -> Callable[[int], int | None]:
+    """seed(item): what an item of the batch was sampled with, read off the nearest sampler or noise node.
+
+    This pack's nodes use seed + item; core's draw one noise for the batch, from the seed alone.
+    """
+    for _, node in upstream(prompt, node_id):
+        own = node["class_type"].startswith("SIAS_")
+        if "latent_image" not in node["inputs"] and node["class_type"] not in NOISE_NODES:
+            continue  # a seed of something else: of a mask, or of a dataset
+        for name in SEED_INPUTS:
+            if name in node["inputs"]:
+                value = node["inputs"][name]
+                seed = _primitive(prompt, value) if _is_link(value) else value
+                return lambda item: None if seed is None else seed + item * own
+    return lambda item: None
+
+
 def _primitive(prompt: Mapping[str, Any], link: list) -> Any:
     """What a link to a node that only holds a value brings."""
     inputs = prompt.get(link[0], {"inputs": {}})["inputs"]
     value = inputs.get("value") if len(inputs) == 1 else None
     return None if _is_link(value) else value
+
+
+def _is_told(name: str, value: Any) -> bool:
+    """A widget's value that may stand in a manifest, which others will read."""
+    return not _is_link(value) and not any(word in name.lower() for word in ("key", "token", "password", "secret"))
 
 
 def _is_link(value: Any) -> bool:

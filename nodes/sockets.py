@@ -7,4 +7,4 @@ from comfy_api.latest import io
 CATEGORY = "anomaly synthesis"
 
 Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which image every crop is
-Scores = io.Custom("SIAS_SCORES")  # list of nodes.dataset.Score, one per pair of a batch
+Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of a batch

@@ -192,7 +192,7 @@ def _check(
 ) -> None:
     steps = [sigma for _, sigma in levels]
     if len(steps) < 2 or steps[-1] != 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
-        raise ValueError("AIAS: sigmas must descend strictly and end at 0; take them from AIAS Sigmas.")
+        raise ValueError("AIAS: sigmas must descend strictly and end at 0; take all that AIAS Sigmas gives.")
     if order not in (1, 2):
         raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
     check_stochasticity(eta, variance)

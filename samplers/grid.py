@@ -51,16 +51,20 @@ def aias_grid(
     """
     _check(steps, kind, refine, timesteps, sigmas)
     segments = steps - refine
+    # The refinement is single steps of the papers' 1000 levels; a longer table has its levels closer together.
+    scale = max(1.0, (timesteps - 1) / (TIMESTEPS - 1)) if 2 * steps < timesteps else 1.0
+    refined = [round(k * scale) for k in range(refine - 1, -1, -1)]
+    floor = refined[0] + 1 if refine else 0
     if kind in ("uniform", "quadratic"):
         power = 1 if kind == "uniform" else 2
         # The papers count t from 1, and their last segment ends at t = refine.
-        t = torch.linspace(timesteps ** (1 / power), refine ** (1 / power), segments + 1, dtype=torch.float64)
+        t = torch.linspace(timesteps ** (1 / power), floor ** (1 / power), segments + 1, dtype=torch.float64)
         wanted = (t[:-1] ** power - 1).tolist()
     else:
         table = (ldm_sigmas(timesteps) if sigmas is None else sigmas.detach().cpu().double()).clamp_min(1e-10)
-        wanted = _log_sigma_levels(table, segments, refine, kind)
-    grid = _distinct([round(t) for t in wanted], floor=refine, ceiling=timesteps - 1)
-    return _hit_windows(grid, windows, refine, timesteps) + list(range(refine - 1, -1, -1))
+        wanted = _log_sigma_levels(table, segments, floor, steps, kind)
+    grid = _distinct([round(t) for t in wanted], floor, ceiling=timesteps - 1)
+    return _hit_windows(grid, windows, floor, timesteps) + refined
 
 
 def grid_sigmas(grid: Sequence[int], sigmas: Tensor) -> Tensor:
@@ -68,14 +72,14 @@ def grid_sigmas(grid: Sequence[int], sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas[list(grid)], sigmas.new_zeros(1)])
 
 
-def _log_sigma_levels(table: Tensor, segments: int, refine: int, kind: str) -> list[float]:
+def _log_sigma_levels(table: Tensor, segments: int, floor: int, steps: int, kind: str) -> list[float]:
     log_sigma = table.log()
     if kind == "half":
-        high, low = float(log_sigma[-1]) - log(2), log(max(float(table[refine]), 0.4 / (segments + refine)))
+        high, low = float(log_sigma[-1]) - log(2), log(max(float(table[floor]), 0.4 / steps))
         targets = torch.cat([log_sigma[-1:], torch.linspace(high, low, segments - 1, dtype=torch.float64)])
     else:
         # With no refinement the last segment starts at the lowest level and ends at zero noise.
-        points, end = (segments + 1, refine - 1) if refine else (segments, 0)
+        points, end = (segments + 1, floor - 1) if floor else (segments, 0)
         targets = torch.linspace(float(log_sigma[-1]), float(log_sigma[end]), points, dtype=torch.float64)[:segments]
     return (log_sigma[None] - targets[:, None]).abs().argmin(dim=1).tolist()
 
@@ -93,30 +97,30 @@ def _distinct(levels: list[int], floor: int, ceiling: int) -> list[int]:
 
 
 def _hit_windows(
-    grid: list[int], windows: Sequence[tuple[float, float]], refine: int, timesteps: int
+    grid: list[int], windows: Sequence[tuple[float, float]], floor: int, timesteps: int
 ) -> list[int]:
     """Move the nearest spare level into every window that has none; the first level stays."""
-    spans = [_span(window, refine, timesteps) for window in windows]
+    spans = [_span(window, floor, timesteps) for window in windows]
     for low, high in spans:
         if any(low <= level <= high for level in grid):
             continue
         spare = [level for level in grid[1:] if not _needed(level, grid, spans)]
         if not spare:
             raise ValueError(
-                f"AIAS grid: {len(grid) + refine} steps cannot reach all of the windows {list(windows)}; add steps."
+                f"AIAS grid: {len(grid)} segments cannot reach all of the windows {list(windows)}; add steps."
             )
         mover = min(spare, key=lambda level: max(low - level, level - high))
         grid = sorted([level for level in grid if level != mover] + [low if mover < low else high], reverse=True)
     return grid
 
 
-def _span(window: tuple[float, float], refine: int, timesteps: int) -> tuple[int, int]:
+def _span(window: tuple[float, float], floor: int, timesteps: int) -> tuple[int, int]:
     high, low = window
     scale = (timesteps - 1) / (TIMESTEPS - 1)
     first, last = -int(-low * scale // 1), int(high * scale)
-    first, last = max(first, refine), min(last, timesteps - 1)
+    first, last = max(first, floor), min(last, timesteps - 1)
     if first > last:
-        raise ValueError(f"AIAS grid: the window {window} holds no level; give (hi, lo) in t of {refine} .. 999.")
+        raise ValueError(f"AIAS grid: the window {window} holds no level; give (hi, lo) in t, above the refinement.")
     return first, last
 
 

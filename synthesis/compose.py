@@ -44,8 +44,19 @@ def compose(
             "give a mask of the image's size."
         )
     rows, columns = image_part(window, normal.size)
-    top = np.iinfo(normal.pixels.dtype).max
-    base = torch.from_numpy(normal.pixels[rows[0], columns[0]].astype(np.float64)).permute(2, 0, 1)
+    pixels = normal.pixels.copy()
+    compose_into(pixels, made, roundtrip, mask[rows[0], columns[0]], window, mode, feather)
+    return normal.with_pixels(pixels)
+
+
+def compose_into(
+    pixels: np.ndarray, made: Tensor, roundtrip: Tensor, part: Tensor, window: Window, mode: str, feather: int
+) -> None:
+    """`compose` in place, on a picture's pixels [H, W, C]; `part`: the mask in the area that the window covers."""
+    rows, columns = image_part(window, pixels.shape[:2])
+    region = pixels[rows[0], columns[0]]
+    top = np.iinfo(pixels.dtype).max
+    base = torch.from_numpy(region.astype(np.float64)).permute(2, 0, 1)
     change = made - roundtrip if mode == "difference" else made
     patch = enlarge(change.double(), window)[:, rows[1], columns[1]]
     if not torch.isfinite(patch).all():
@@ -53,13 +64,9 @@ def compose(
     if base.shape[0] == 1:
         patch = patch.mean(0, keepdim=True)
     target = base + top * patch if mode == "difference" else top * patch
-    part = mask[rows[0], columns[0]]
     blended = torch.lerp(base, target, _weight(part, feather))
-    pixels = normal.pixels.copy()
-    region = pixels[rows[0], columns[0]]
-    changed = blended.round().clamp(0, top).permute(1, 2, 0).numpy().astype(normal.pixels.dtype)
+    changed = blended.round().clamp(0, top).permute(1, 2, 0).numpy().astype(pixels.dtype)
     region[part.numpy()] = changed[part.numpy()]
-    return normal.with_pixels(pixels)
 
 
 def _weight(mask: Tensor, feather: int) -> Tensor:

@@ -5,44 +5,79 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.components import mask_parts
-from ..datasets.windows import CONTEXT, Window, context_window
+from ..datasets.components import Box, boxed_parts
+from ..datasets.windows import CONTEXT, Window, box_side, image_part, place_window, shrink_mask
 
 SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring items apart
+PADDING = 64  # px that Defect Latent may add at the right and the bottom: no VAE reduces by more
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One window's share of the mask of image `item`: its piece `number`, bool [H, W] of the image's size."""
+    """One window's share of the mask of image `item`: its piece `number`, `inside` its box, bool [h, w].
+
+    Only the box is kept: a large image may have hundreds of specks.
+    """
 
     item: int
     number: int
-    mask: Tensor
+    box: Box
+    inside: Tensor
     window: Window
+
+    def shown(self) -> Tensor:
+        """The piece in its window, as the model sees it: bool [R, R]."""
+        return shrink_mask(self._placed((self.window.side,) * 2, self.window.top, self.window.left), self.window)
+
+    def in_area(self, size: tuple[int, int]) -> tuple[tuple[slice, slice], Tensor]:
+        """The area of an image of `size` (H, W) that the window covers, and the piece in it, bool."""
+        (rows, _), (columns, _) = image_part(self.window, size)
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        return (rows, columns), self._placed(shape, rows.start, columns.start)
+
+    def _placed(self, shape: tuple[int, int], top: int, left: int) -> Tensor:
+        canvas = torch.zeros(shape, dtype=torch.bool)
+        canvas[self.box[0] - top:self.box[2] - top, self.box[1] - left:self.box[3] - left] = self.inside
+        return canvas
 
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """The parts of a batch of masks, in the order of their crops; `size`: (H, W) of the images, `items`: how many."""
+    """The parts of a batch of masks, in the order of their crops.
+
+    size: (H, W) of the images; items: how many; whole: the windows are the images themselves, see `whole_images`.
+    """
 
     parts: tuple[Part, ...]
     size: tuple[int, int]
     items: int
+    whole: bool = False
 
     def of(self, item: int) -> list[tuple[int, Part]]:
         """(place among the crops, part) of one image."""
         return [(place, part) for place, part in enumerate(self.parts) if part.item == item]
 
+    def mask(self, item: int) -> Tensor:
+        """The mask of one image, bool [H, W]: the union of its parts."""
+        mask = torch.zeros(self.size, dtype=torch.bool)
+        for _, part in self.of(item):
+            mask[part.box[0]:part.box[2], part.box[1]:part.box[3]] |= part.inside
+        return mask
+
 
 def crop_parts(item: int, mask: Tensor, resolution: int, context: float = CONTEXT) -> list[Part]:
-    """The parts of one mask, bool [H, W], not empty; see `mask_parts` and `context_window`."""
-    return [
-        Part(item, number, piece, context_window(piece, resolution, context))
-        for number, piece in enumerate(mask_parts(mask, resolution, context))
-    ]
+    """The parts of one mask, bool [H, W], not empty, in windows as `context_window` places them."""
+    parts = []
+    for number, (box, inside) in enumerate(boxed_parts(mask, resolution, context)):
+        top, left, bottom, right = box
+        side = box_side(bottom - top, right - left, mask.shape, resolution, context)
+        window = place_window(((top + bottom) / 2, (left + right) / 2), side, mask.shape, resolution)
+        parts.append(Part(item, number, box, inside, window))
+    return parts
 
 
 def whole_images(masks: Sequence[Tensor]) -> Crop:
@@ -52,28 +87,30 @@ def whole_images(masks: Sequence[Tensor]) -> Crop:
     """
     height, width = masks[0].shape
     side = max(height, width)
-    parts = tuple(Part(item, 0, mask, Window(0, 0, side, side)) for item, mask in enumerate(masks))
-    return Crop(parts, (height, width), len(masks))
+    box, window = (0, 0, height, width), Window(0, 0, side, side)
+    parts = tuple(Part(item, 0, box, mask, window) for item, mask in enumerate(masks))
+    return Crop(parts, (height, width), len(masks), whole=True)
 
 
-def windows_of(node: str, images: Tensor, crop: Crop) -> Tensor:
-    """`images` [P, C, h, w] as the windows of `crop`, [P, C, R, R]: what the VAE had to be given beyond them is cut off
-    at the right and the bottom, where Defect Latent pads.
-
-    Raises:
-        ValueError: another number of images, or images smaller than the windows (or than what they show of the image).
-    """
+def check_windows(node: str, images: Tensor, crop: Crop) -> None:
+    """Raise ValueError where images [P, C, h, w] cannot be what `crop` tells of, with some padding."""
     if len(images) != len(crop.parts):
         raise ValueError(f"{node}: {len(images)} images, but the crop tells of {len(crop.parts)}; connect all of them.")
     resolution = crop.parts[0].window.resolution
-    shown = [min(resolution, length) for length in crop.size]
-    if images.shape[2] < shown[0] or images.shape[3] < shown[1]:
+    wanted = crop.size if crop.whole else (resolution, resolution)
+    if not all(w <= got < w + PADDING for w, got in zip(wanted, images.shape[2:], strict=True)):
         raise ValueError(
-            f"{node}: the images are {images.shape[2]} x {images.shape[3]}, smaller than the {shown[0]} x {shown[1]} "
-            "(height x width) they stand for; connect the decoded latent of the same images."
-        )
-    cut = images[:, :, :resolution, :resolution]
-    return F.pad(cut, (0, resolution - cut.shape[3], 0, resolution - cut.shape[2]))
+            f"{node}: images of {images.shape[2]} x {images.shape[3]} came where {wanted[0]} x {wanted[1]} (height x "
+            f"width) belong; " + ("connect the decoded latent of these images, or the crop." if crop.whole else
+                                  "connect what Crop to Mask's crops became, or leave crop open.")
+        )  # fmt: skip
+
+
+def window_of(image: Tensor, resolution: int) -> Tensor:
+    """[C, h, w] as a window [C, R, R]: what was padded at the right and the bottom is cut off, what lies outside a
+    whole image is 0."""
+    cut = image[:, :resolution, :resolution]
+    return F.pad(cut, (0, resolution - cut.shape[2], 0, resolution - cut.shape[1]))
 
 
 def part_seed(seed: int, number: int) -> int:

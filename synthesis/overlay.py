@@ -35,7 +35,7 @@ def overlay(normal: Tensor, result: Tensor, mask: Tensor, label: str) -> Tensor:
 
 
 def _tile(image: Tensor, size: list[int]) -> np.ndarray:
-    pixels = (image.clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    pixels = (image.float().clamp(0, 1).cpu().numpy() * 255).round().astype(np.uint8)
     kind = Image.Resampling.NEAREST if size[0] >= image.shape[0] else Image.Resampling.BOX
     return np.array(Image.fromarray(pixels).resize((size[1], size[0]), kind))
 

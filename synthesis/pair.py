@@ -12,14 +12,14 @@ from torch import Tensor
 
 from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
-from ..datasets.windows import CONTEXT, Window, cut_mask, cut_picture, enlarge, image_part
+from ..datasets.windows import CONTEXT, Window, cut_picture, enlarge, image_part
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..samplers.aias import sample_aias
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas
-from .compose import check_mode, compose
+from .compose import check_mode, compose_into
 from .crop import Part, crop_parts, part_seed
 from .visibility import signed_contrast, visibility
 
@@ -66,7 +66,7 @@ class Job:
 class Pair:
     """A made pair.
 
-    windows: where its parts were made (see `mask_parts`); visibility, contrast: see `synthesis.visibility`, means over
+    windows: where its parts were made (see `boxed_parts`); visibility, contrast: see `synthesis.visibility`, means over
     the parts by area; seconds: its share of the batch's time.
     """
 
@@ -129,9 +129,11 @@ def compose_parts(
             0 .. 1.
         mode, feather: see `compose`.
     """
-    result = normal
+    check_mode(mode, feather)
+    pixels = normal.pixels.copy()
     for part, (anomalous, roundtrip) in made:
-        result = compose(result, anomalous, roundtrip, part.mask, part.window, mode, feather)
+        compose_into(pixels, anomalous, roundtrip, part.in_area(normal.size)[1], part.window, mode, feather)
+    result = normal.with_pixels(pixels)
     scores = [_scores(result, roundtrip, normal, part) for part, (_, roundtrip) in made]
     return Composed(result, *_mean(scores))
 
@@ -142,7 +144,7 @@ def _decoded(
     """For every part: the window with its anomaly, and the normal window encoded and decoded, [3, R, R] on the CPU."""
     device = base.latent_mean.device
     crops = torch.stack([cut_picture(jobs[part.item].picture, part.window) for part in parts]).to(device)
-    masks = torch.stack([cut_mask(part.mask, part.window) for part in parts]).to(device)
+    masks = torch.stack([part.shown() for part in parts]).to(device)
     background = base.encode(crops)
     labels = [base.label(jobs[part.item].object, jobs[part.item].type) for part in parts]
     seeds = [part_seed(jobs[part.item].seed, part.number) for part in parts]
@@ -172,9 +174,8 @@ def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
 def _scores(result: Picture, roundtrip: Tensor, normal: Picture, part: Part) -> tuple[float, float, float]:
     """Visibility, signed contrast and area of a part, read on its window."""
     rows, columns = image_part(part.window, normal.size)
-    area = (rows[0], columns[0])
+    area, mask = part.in_area(normal.size)
     seen, surface = (Picture(picture.pixels[area]).image() for picture in (result, normal))
-    mask = part.mask[area]
     known = enlarge(roundtrip, part.window)[:, rows[1], columns[1]]
     return visibility(seen, known, surface, mask), signed_contrast(seen, mask, surface), float(mask.sum())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..datasets.windows import enlarge, image_part
-from .crop import Crop, Part, windows_of
+from .crop import Crop, Part, check_windows, window_of
 
 
 def stitch(images: Tensor, crops: Tensor, crop: Crop) -> Tensor:
@@ -22,7 +22,7 @@ def stitch(images: Tensor, crops: Tensor, crop: Crop) -> Tensor:
             f"Stitch: {len(images)} images of {images.shape[2]} x {images.shape[3]}, but Crop to Mask saw {crop.items} "
             f"of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
         )
-    crops = windows_of("Stitch", crops, crop)
+    check_windows("Stitch", crops, crop)
     stitched = images.clone()
     for whole in (True, False):
         for part, patch in zip(crop.parts, crops, strict=True):
@@ -33,7 +33,6 @@ def stitch(images: Tensor, crops: Tensor, crop: Crop) -> Tensor:
 def _lay(image: Tensor, patch: Tensor, part: Part, whole: bool) -> None:
     """Write a window into `image` [C, H, W]: all of it, or its mask's pixels."""
     rows, columns = image_part(part.window, image.shape[1:])
-    enlarged = enlarge(patch, part.window)[:, rows[1], columns[1]]
-    area = image[:, rows[0], columns[0]]
-    inside = part.mask[rows[0], columns[0]]
-    area[:, inside | whole] = enlarged[:, inside | whole].to(image)
+    enlarged = enlarge(window_of(patch, part.window.resolution), part.window)[:, rows[1], columns[1]]
+    inside = part.in_area(image.shape[1:])[1] | whole
+    image[:, rows[0], columns[0]][:, inside] = enlarged[:, inside].to(image)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.masks import mask_box
@@ -20,13 +19,23 @@ def ring(mask: Tensor) -> Tensor:
 
     Where the mask leaves nothing around it, every pixel outside it; all pixels where it covers the image.
     """
-    _, _, height, width = mask_box(mask)
+    top, left, height, width = mask_box(mask)
     radius = max(MIN_RING, max(height, width) // 2)
-    grown = mask[None, None].float()
-    grown = F.max_pool2d(grown, (2 * radius + 1, 1), stride=1, padding=(radius, 0))
-    grown = F.max_pool2d(grown, (1, 2 * radius + 1), stride=1, padding=(0, radius))
-    around = (grown[0, 0] > 0) & ~mask
+    rows = slice(max(top - radius, 0), top + height + radius)
+    columns = slice(max(left - radius, 0), left + width + radius)
+    around = torch.zeros_like(mask)
+    around[rows, columns] = _grown(_grown(mask[rows, columns], radius, 0), radius, 1)
+    around &= ~mask
     return around if around.any() else torch.ones_like(mask)
+
+
+def _grown(mask: Tensor, radius: int, axis: int) -> Tensor:
+    """Set within `radius` along an axis of what is set; by running sums, so that a large radius costs no more."""
+    length = mask.shape[axis]
+    counts = torch.cat([torch.zeros_like(mask.narrow(axis, 0, 1), dtype=torch.long), mask.long().cumsum(axis)], axis)
+    places = torch.arange(length)
+    upper = counts.index_select(axis, (places + radius + 1).clamp_max(length))
+    return upper > counts.index_select(axis, (places - radius).clamp_min(0))
 
 
 def visibility(result: Tensor, roundtrip: Tensor, normal: Tensor, mask: Tensor) -> float:

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from anomaly_synthesis.datasets.windows import Window, cut_image, image_part
-from anomaly_synthesis.synthesis.crop import Crop, crop_parts, part_seed, whole_images, windows_of
+from anomaly_synthesis.datasets.windows import Window, context_window, cut_image, cut_mask, image_part
+from anomaly_synthesis.synthesis.crop import Crop, check_windows, crop_parts, part_seed, whole_images, window_of
 
 SIZES = [(377, 251), (251, 377), (64, 64), (1, 9)]
 
@@ -21,10 +21,14 @@ def test_parts_are_numbered_and_each_lies_in_its_window():
     parts = crop_parts(3, mask, 64)
     assert len(parts) > 5 and [part.number for part in parts] == list(range(len(parts)))
     assert {part.item for part in parts} == {3}
-    assert torch.equal(torch.stack([part.mask for part in parts]).sum(0), mask.long())
+    assert sum(int(part.inside.sum()) for part in parts) == mask.sum()
+    assert torch.equal(Crop(tuple(parts), tuple(mask.shape), 4).mask(3), mask)
     for part in parts:
-        rows, columns = image_part(part.window, mask.shape)
-        assert part.mask[rows[0], columns[0]].sum() == part.mask.sum() > 0 and part.window.resolution == 64
+        alone = Crop((part,), tuple(mask.shape), 4).mask(3)
+        assert part.window == context_window(alone, 64)
+        area, inside = part.in_area(mask.shape)
+        assert torch.equal(inside, alone[area]) and inside.sum() == alone.sum() > 0
+        assert torch.equal(part.shown(), cut_mask(alone, part.window))
 
 
 def test_of_gives_the_places_of_one_images_crops():
@@ -42,19 +46,20 @@ def test_a_whole_image_comes_back_from_its_window(size):
     crop = whole_images(masks)
     assert (crop.size, crop.items, len(crop.parts)) == (size, 2, 2)
     batch = images(2, *size)
-    for part, window, image in zip(crop.parts, windows_of("Node", batch, crop), batch, strict=True):
+    check_windows("Node", batch, crop)
+    for part, image in zip(crop.parts, batch, strict=True):
         assert part.window.factor == 1 and part.number == 0
         rows, columns = image_part(part.window, size)
-        assert torch.equal(window[:, rows[1], columns[1]], image)
+        assert torch.equal(window_of(image, max(size))[:, rows[1], columns[1]], image)
 
 
-@pytest.mark.parametrize("bottom, right", [(0, 0), (7, 5), (200, 200)])
+@pytest.mark.parametrize("bottom, right", [(0, 0), (7, 5), (63, 63)])
 def test_what_the_vae_was_given_beyond_the_image_is_cut_off(bottom, right):
     size = (377, 251)
     crop = whole_images([torch.ones(size, dtype=torch.bool)])
     image = images(1, size[0] + bottom, size[1] + right)
-    (window,) = windows_of("Node", image, crop)
-    assert torch.equal(window[:, :377, :251], image[0, :, :377, :251])
+    check_windows("Node", image, crop)
+    assert torch.equal(window_of(image[0], 377)[:, :377, :251], image[0, :, :377, :251])
 
 
 def test_crops_are_windows_already():
@@ -62,29 +67,42 @@ def test_crops_are_windows_already():
     crop = Crop(tuple(crop_parts(0, mask, 64)), (300, 400), 1)
     image = images(1, 300, 400)[0]
     cut = torch.stack([cut_image(image, part.window) for part in crop.parts])
-    assert torch.equal(windows_of("Node", cut, crop), cut)
+    check_windows("Node", cut, crop)
+    assert torch.equal(window_of(cut[0], 64), cut[0])
 
 
 @pytest.mark.parametrize(
     "shape, words",
     [
         ((2, 377, 251), "2 images, but the crop tells of 1"),
-        ((1, 376, 251), "the images are 376 x 251, smaller than the 377 x 251"),
-        ((1, 377, 250), "the images are 377 x 250, smaller than the 377 x 251"),
+        ((1, 376, 251), "images of 376 x 251 came where 377 x 251"),
+        ((1, 377, 250), "images of 377 x 250 came where 377 x 251"),
+        ((1, 441, 251), "images of 441 x 251 came where 377 x 251"),
     ],
 )
 def test_images_that_are_not_the_crops_are_refused(shape, words):
     crop = whole_images([torch.ones(377, 251, dtype=torch.bool)])
     with pytest.raises(ValueError, match=f"^Compose Pair: {words}"):
-        windows_of("Compose Pair", images(*shape), crop)
+        check_windows("Compose Pair", images(*shape), crop)
 
 
-def test_a_small_image_in_a_large_window_needs_only_what_it_shows():
+@pytest.mark.parametrize("shape", [(1, 40, 30), (1, 300, 400), (1, 128, 128)])
+def test_a_whole_image_is_no_crop(shape):
     mask = torch.zeros(40, 30, dtype=torch.bool)
     mask[20, 10] = True
     crop = Crop(tuple(crop_parts(0, mask, 64)), (40, 30), 1)
     assert crop.parts[0].window == Window(-12, -17, 64, 64)
-    assert windows_of("Node", images(1, 64, 64), crop).shape == (1, 3, 64, 64)
+    check_windows("Node", images(1, 64, 64), crop)
+    with pytest.raises(ValueError, match="connect what Crop to Mask's crops became"):
+        check_windows("Node", images(*shape), crop)
+
+
+def test_hundreds_of_specks_on_a_large_image_take_little_memory():
+    mask = torch.zeros(2048, 2048, dtype=torch.bool)
+    places = torch.arange(60, 2048, 140)
+    mask[places[:, None], places[None]] = True
+    parts = crop_parts(0, mask, 128)
+    assert len(parts) == len(places) ** 2 and sum(part.inside.numel() for part in parts) == len(parts)
 
 
 @pytest.mark.parametrize("seed", [0, 5, 2**63 - 1, 2**64 - 1])

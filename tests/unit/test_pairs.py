@@ -211,3 +211,14 @@ def test_damaged_or_missing_manifest(tmp_path, normals):
     with pytest.raises(ValueError, match="line 1: not JSON"):
         read_manifest(tmp_path / "out")
     assert json.loads((tmp_path / "out" / "run.json").read_text())["size"] == [8, 8]
+
+
+def test_a_growing_folder_that_was_weeded_by_hand_keeps_its_other_pairs(tmp_path, normals):
+    root = tmp_path / "pairs"
+    unbroken(root, normals, 4)
+    (root / read_manifest(root)[1]["image"]).unlink()
+    writer = PairWriter(root, RUN, resume=True, growing=True)
+    assert writer.done == 4
+    writer.write(**pair(4, normals))
+    assert [record["index"] for record in read_manifest(root)] == [0, 1, 2, 3, 4]
+    assert PairWriter(root, RUN, resume=True).done == 1

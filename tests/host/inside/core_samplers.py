@@ -6,7 +6,7 @@ import torch
 
 import nodes
 
-from .scenes import CFG, SEED, STEPS, apart, base, one, plain_latent, refused, told
+from .scenes import CFG, SEED, STEPS, apart, base, ksampler, one, plain_latent, refused, told
 from .start import call
 
 SAMPLERS = ("euler", "dpmpp_2m")
@@ -35,6 +35,32 @@ def check_the_model_sees_mask_and_background_in_core_samplers_too():
     unaware, _, _ = call("LoadAnomalyLDM", base_name="surfaces (bundled)", aware=False)
     made = [_core(model, "euler", latent) for model in (base()[0], unaware)]
     assert (made[0] - made[1])[inside].abs().mean() > 0.05
+
+
+def check_core_can_offload_and_recast_every_layer():
+    model, vae, _ = call("LoadAnomalyLDM", base_name="surfaces (bundled)", aware=True)
+    for network in (model.model.diffusion_model, vae.first_stage_model):
+        held = [layer for layer in network.modules() if list(layer.parameters(recurse=False))]
+        assert len(held) > 20 and all(hasattr(layer, "comfy_cast_weights") for layer in held)
+    latent, inside = plain_latent()
+    made = _core(model, "euler", latent)
+    model.set_model_compute_dtype(torch.bfloat16)
+    rough = _core(model, "euler", latent)
+    assert 0 < apart(rough, made) < 0.2
+
+
+@refused("Load Anomaly LDM: ", "takes no ControlNet", "remove Apply ControlNet")
+def check_a_controlnet_is_refused_and_not_ignored():
+    model = base()[0].model
+    x, mask = torch.zeros(1, 4, 8, 8), torch.zeros(1, 5, 8, 8)
+    model.apply_model(x, torch.ones(1), c_concat=mask, c_crossattn=told().positive[0][0], control={"output": []})
+
+
+def check_an_empty_latent_gets_the_size_that_it_was_made_for():
+    (latent,) = call(nodes.EmptyLatentImage, width=64, height=48, batch_size=1)
+    made = ksampler(base()[0], told(), latent, steps=3)
+    told_size = "downscale_ratio_spacial" in latent  # newer hosts say what an empty latent was made for
+    assert made.shape == ((1, 4, 12, 16) if told_size else (1, 4, 6, 8))
 
 
 def check_strength_0_equals_the_unpatched_model():

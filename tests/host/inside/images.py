@@ -69,7 +69,7 @@ def _saved(folder: str, image, mask, normal, **inputs) -> list[dict]:
     """The manifest after Save Pairs, which is told a prompt as the host tells it."""
     prompt = {
         "1": {"class_type": "SIAS_LoadAnomalyLDM", "inputs": {"base_name": "surfaces (bundled)", "aware": True}},
-        "2": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"model": ["1", 0], "seed": 40, "steps": 4}},
+        "2": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"latent_image": ["1", 0], "seed": 40, "steps": 4}},
         "3": {"class_type": "SIAS_SavePairs", "inputs": {"image": ["2", 0], "folder": folder}},
     }
     hidden = SimpleNamespace(prompt=prompt, unique_id="3", extra_pnginfo={"workflow": {"nodes": [1]}})

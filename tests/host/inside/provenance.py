@@ -9,52 +9,64 @@ def _node(kind: str, **inputs) -> dict:
     return {"class_type": kind, "inputs": inputs}
 
 
-def _names():
-    module = room("nodes.provenance")
-    return module.nearest, module.SEED_INPUTS, module.BASE_INPUTS
+def _sampler(kind: str = "SIAS_KSamplerAIAS", **inputs) -> dict:
+    return _node(kind, latent_image=["latent", 0], **inputs)
 
 
-def check_the_nearest_seed_counts():
-    nearest, seeds, _ = _names()
+def _seed(prompt: dict, id: str = "save", item: int = 0):
+    return room("nodes.provenance").sampling_seed(prompt, id)(item)
+
+
+def check_the_nearest_samplers_seed_counts():
     prompt = {
-        "far": _node("KSampler", seed=1), "near": _node("KSampler", seed=2, latent=["far", 0]),
+        "far": _sampler(seed=1), "near": _sampler(seed=2, latent=["far", 0]),
         "vae": _node("VAEDecode", samples=["near", 0]), "save": _node("SIAS_SavePairs", image=["vae", 0]),
     }  # fmt: skip
-    assert nearest(prompt, "save", seeds) == 2 and nearest(prompt, "far", seeds) == 1
+    assert _seed(prompt) == 2 and _seed(prompt, "far") == 1
 
 
-def check_noise_seed_counts_as_a_seed_and_a_datasets_plan_seed_does_not():
-    nearest, seeds, _ = _names()
+def check_seeds_of_masks_and_datasets_do_not_count():
     prompt = {
-        "data": _node("SIAS_LoadDefectDataset", plan_seed=9), "noise": _node("RandomNoise", noise_seed=3),
-        "sample": _node("SamplerCustomAdvanced", noise=["noise", 0], latent=["data", 0]),
-        "save": _node("SIAS_SavePairs", mask=["data", 1], image=["sample", 0]),
+        "mask": _node("RandomMask", seed=9), "noise": _node("RandomNoise", noise_seed=3),
+        "sample": _node("SamplerCustomAdvanced", noise=["noise", 0], latent_image=["data", 0]),
+        "save": _node("SIAS_SavePairs", mask=["mask", 0], image=["sample", 0]),
     }  # fmt: skip
-    assert nearest(prompt, "save", seeds) == 3
-    assert nearest({key: prompt[key] for key in ("data", "save")}, "save", seeds) is None
+    assert _seed(prompt) == 3
+    assert _seed({key: prompt[key] for key in ("mask", "save")}) is None
+
+
+def check_items_count_on_from_the_seed_where_they_have_seeds_of_their_own():
+    for kind, expected in (("SIAS_KSamplerAIAS", 45), ("KSampler", 40)):
+        assert _seed({"save": _node("S", x=["k", 0]), "k": _sampler(kind, seed=40)}, item=5) == expected
+    noise = {"save": _node("S", x=["n", 0]), "n": _node("SIAS_PerItemNoise", seed=40)}
+    assert _seed(noise, item=5) == 45
 
 
 def check_a_seed_of_0_is_a_seed():
-    nearest, seeds, _ = _names()
-    prompt = {"far": _node("K", seed=5), "near": _node("K", seed=0, x=["far", 0]), "save": _node("S", x=["near", 0])}
-    assert nearest(prompt, "save", seeds) == 0
+    prompt = {"far": _sampler(seed=5), "near": _sampler(seed=0, x=["far", 0]), "save": _node("S", x=["near", 0])}
+    assert _seed(prompt) == 0
 
 
 def check_a_seed_from_a_primitive_is_found_and_a_computed_one_is_not_guessed():
-    nearest, seeds, _ = _names()
     prompt = {
         "value": _node("PrimitiveInt", value=11), "sum": _node("Add", a=["value", 0], b=1),
-        "one": _node("KSampler", seed=["value", 0]), "two": _node("KSampler", seed=["sum", 0]),
-        "three": _node("KSampler", seed=["gone", 0]),
+        "one": _sampler(seed=["value", 0]), "two": _sampler(seed=["sum", 0]), "three": _sampler(seed=["gone", 0]),
     }  # fmt: skip
-    assert [nearest(prompt, id, seeds) for id in ("one", "two", "three")] == [11, None, None]
+    assert [_seed(prompt, id) for id in ("one", "two", "three")] == [11, None, None]
+
+
+def check_secrets_stay_out_of_the_manifest():
+    prompt = {"save": _node("S", folder="f", api_key="x", auth_token="y", x=["k", 0]), "k": _node("K", password="z")}
+    assert room("nodes.provenance").settings(prompt, "save") == {
+        "save": {"node": "S", "folder": "f"}, "k": {"node": "K"}
+    }  # fmt: skip
 
 
 def check_the_base_is_found_by_any_loaders_widget():
-    nearest, _, bases = _names()
+    module = room("nodes.provenance")
     for widget in ("base_name", "ckpt_name", "unet_name"):
         prompt = {"load": _node("Loader", **{widget: "a"}), "save": _node("S", model=["load", 0])}
-        assert nearest(prompt, "save", bases) == "a"
+        assert module.nearest(prompt, "save", module.BASE_INPUTS) == "a"
 
 
 def check_settings_hold_every_widget_upstream_and_nothing_else():

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 
 import torch
-from comfy_extras.nodes_custom_sampler import CFGGuider, SamplerCustomAdvanced
+from comfy_extras.nodes_custom_sampler import CFGGuider, RandomNoise, SamplerCustomAdvanced
 
 from .other_models import random_tokens, sd15, sd15_latent
 from .scenes import FORMS, advanced, base, ksampler, one, plain_latent, refused, told
 from .start import call, room
+
+NODES = ("KSampler (AIAS)", "AIAS Sampler")  # in the order of FORMS
 
 
 def _latent(**changes) -> dict:
@@ -64,20 +65,21 @@ def check_a_noise_mask_in_pixels_is_refused_where_core_would_resize_it():
     advanced(base()[0], told(), _latent(noise_mask=one((64, 64))[1]))
 
 
-@refused("AIAS Sampler: ", "latent size", "Defect Latent")
-def check_the_sampler_itself_refuses_a_mask_of_another_size():
-    sampler = room("nodes.aias_sampler").AIASSampler({})
-    guider = SimpleNamespace(conds={}, inner_model=base()[0].model)
-    latent = torch.ones(1, 4, 8, 8)
-    sigmas, mask = torch.tensor([1.0, 0.0]), torch.ones(1, 1, 4, 4)
-    sampler.sample(guider, sigmas, {"model_options": {}}, None, latent, latent, mask)
+@refused("AIAS Sampler: ", "noise_mask 0 of the batch is empty", "Defect Latent")
+def check_a_mask_that_core_resized_to_nothing_is_refused():
+    latent = _latent(noise_mask=one((64, 64), pixel=(32, 32))[1])  # bilinear sizing by 4 reads rows 1 and 2 of each 4
+    (sampler,) = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False)
+    (sigmas,) = call("AIASSigmas", model=base()[0], steps=4, kind="quadratic", refine=2, denoise=1.0)
+    (guider,) = call(CFGGuider, model=base()[0], positive=told().positive, negative=told().negative, cfg=1.0)
+    (noise,) = call(RandomNoise, noise_seed=0)
+    call(SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=latent)
 
 
 def check_a_nan_latent_is_refused_in_both_forms():
     samples = _latent()["samples"].clone()
     samples[0, 1, 2, 3] = float("nan")
-    for form in FORMS:
-        with refused("AIAS: ", "NaN", "check the VAE"):
+    for node, form in zip(NODES, FORMS, strict=True):
+        with refused(f"{node}: ", "NaN", "check the VAE"):
             form(base()[0], told(), _latent(samples=samples))
 
 
@@ -87,19 +89,19 @@ def check_a_latent_of_another_models_channels_is_refused():
     call("AnomalyInference", model=base()[0], latent=latent, strength=1.0)
 
 
-@refused("AIAS: ", "positive conditioning holds no tokens", "Anomaly Conditioning")
+@refused("KSampler (AIAS): ", "positive conditioning holds no tokens", "Anomaly Conditioning")
 def check_conditioning_without_tokens_is_refused():
     ksampler(base()[0], told()._replace(positive=[[None, {}]]), _latent())
 
 
 def check_conditioning_of_another_models_width_is_refused_in_both_forms():
     latent, _ = sd15_latent()
-    for form in FORMS:
-        with refused("AIAS: ", "tokens of 2048 channels", "reads 768", "with the CLIP of this checkpoint"):
+    for node, form in zip(NODES, FORMS, strict=True):
+        with refused(f"{node}: ", "tokens of 2048 channels", "reads 768", "with the CLIP of this checkpoint"):
             form(sd15(), random_tokens(2048), latent, steps=1)
 
 
-@refused("AIAS: ", "for 3 items, and 1 are sampled", "one line")
+@refused("KSampler (AIAS): ", "for 3 items, and 1 are sampled", "one line")
 def check_conditioning_for_another_number_of_items_is_refused():
     ksampler(base()[0], told(type="scratch\nstain\nscratch"), _latent())
 
@@ -119,12 +121,12 @@ def check_another_number_of_lines_is_refused():
     told(object="brushed_metal\n" * 3, type="scratch\nstain")
 
 
-@refused("KSampler (AIAS): ", "1001 steps, but the model has 1000 levels", "use at most 1000")
+@refused("KSampler (AIAS): ", "the model has 1000 levels", "use at most 1000 steps")
 def check_more_steps_than_levels_are_refused():
     ksampler(base()[0], told(), _latent(), steps=1001)
 
 
-@refused("AIAS Sigmas: ", "1200 steps", "600 steps at denoise 0.5")
+@refused("AIAS Sigmas: ", "600 steps at denoise 0.5 are the end of a run of 1200", "use at most 500 steps")
 def check_more_steps_than_levels_by_denoise_are_refused():
     call("AIASSigmas", model=base()[0], steps=600, kind="quadratic", refine=2, denoise=0.5)
 
@@ -144,7 +146,7 @@ def check_variance_needs_eta_1():
     call("AIASSampler", order=1, eta=0.5, variance=0.5, pure_start=False, correct=False)
 
 
-@refused("AIAS: ", "sigmas must descend", "AIAS Sigmas")
+@refused("AIAS Sampler: ", "sigmas must descend", "AIAS Sigmas")
 def check_sigmas_that_do_not_end_at_0_are_refused():
     (sampler,) = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False)
     (guider,) = call(CFGGuider, model=base()[0], positive=told().positive, negative=told().negative, cfg=1.0)
