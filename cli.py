@@ -131,6 +131,28 @@ def _synthesize(options: argparse.Namespace) -> None:
         )
 
 
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation.report import report
+    from .evaluation.segment import Training
+    from .evaluation.study import Study, run_study
+    from .synthesis.pair import Settings
+
+    training = Training(max_steps=options.steps, patience=0, device=_device(options))
+    study = Study(
+        options.data, options.split, tuple(options.methods), tuple(options.networks), options.seeds, options.count,
+        options.base, tuple(options.types) if options.types else None, options.textures, Settings(), training,
+    )  # fmt: skip
+    cells = run_study(study, options.out, _study_line)
+    text = report(cells)
+    path = Path(options.out) / "report.md"
+    path.write_text(text, encoding="utf-8")
+    print(f"\n{text}\n{path}")
+
+
+def _study_line(what: str, done: int, of: int) -> None:
+    print(f"{what}: {done}/{of}  ", end="\n" if done == of or not sys.stdout.isatty() else "\r", flush=True)
+
+
 def _by_type(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
     found: dict[tuple[str, str], list[dict]] = {}
     for record in records:
@@ -239,6 +261,25 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
     _device_option(make)
+
+    study = _command(
+        commands, "evaluate", _evaluate,
+        "train segmentation networks with and without synthetic pairs, test them on the held-back part, and report",
+    )  # fmt: skip
+    _data(study)
+    study.add_argument("--split", required=True, help="split.json: the training part trains, the held-back part tests")
+    study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
+    study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
+                       help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware")  # fmt: skip
+    study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
+                       help="small_unet (default), segformer")  # fmt: skip
+    study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
+    study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
+    study.add_argument("--steps", type=int, default=1200,
+                       help="training steps of every network (1200); the best on validation are kept")  # fmt: skip
+    study.add_argument("--base", help="compact base trained under this split, for the aias methods")
+    study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
+    _device_option(study)
     return parser
 
 

@@ -59,6 +59,10 @@ class PairWriter:
         """Pairs written so far, and so the index of the next."""
         return len(self._lines)
 
+    def mean(self, key: str) -> float:
+        """Mean of a number in the manifest's lines; 0 for an empty folder."""
+        return sum(line[key] for line in self._lines) / max(len(self._lines), 1)
+
     def write(
         self,
         *,

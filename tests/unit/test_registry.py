@@ -36,7 +36,7 @@ def shipped() -> set[str]:
 
 def test_only_runtime_files_ship(shipped):
     assert shipped >= {"__init__.py", "LICENSE", "pyproject.toml", "nodes/__init__.py", "weights/surfaces.safetensors"}
-    assert {path.split("/")[0] for path in shipped} <= ROOMS | DATA | FILES
+    assert {path.split("/")[0] for path in shipped} <= {room.split(".")[0] for room in ROOMS} | DATA | FILES
 
 
 def test_shipped_code_starts_no_process_opens_no_connection_and_evaluates_no_text(shipped):
@@ -68,4 +68,6 @@ def test_installing_leaves_comfyuis_own_packages_alone():
 
 
 def test_every_room_is_packaged():
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == ROOMS
+    found = [*ROOT.glob("*/__init__.py"), *ROOT.glob("*/*/__init__.py")]
+    folders = [path.parent.relative_to(ROOT).parts for path in found]
+    assert {".".join(parts) for parts in folders if parts[0] != "tests" and not parts[0].startswith(".")} == ROOMS

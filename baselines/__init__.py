@@ -1,0 +1,1 @@
+"""Simple ways to make defects, to compare with: one method per file."""

@@ -1,0 +1,70 @@
+"""What pixel metrics need to know of predictions, small enough for a thousand megapixel images, and addable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.ndimage import label
+
+BINS = 16384  # over logit -16 .. 16: two scores share a bin where they differ by less than .002 in logit
+_RANGE = 16.0
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
+
+
+def _zeros() -> np.ndarray:
+    return np.zeros(BINS)
+
+
+@dataclass
+class Tally:
+    """Histograms over score bins, ascending, of one image or of many.
+
+    anomalous, normal: pixels; regions: per connected piece of anomaly (8-connected) the share of its pixels in each
+    bin, summed; region_count: how many pieces.
+    """
+
+    anomalous: np.ndarray = field(default_factory=_zeros)
+    normal: np.ndarray = field(default_factory=_zeros)
+    regions: np.ndarray = field(default_factory=_zeros)
+    region_count: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.anomalous + other.anomalous, self.normal + other.normal, self.regions + other.regions,
+            self.region_count + other.region_count,
+        )  # fmt: skip
+
+
+def tally(scores: np.ndarray, mask: np.ndarray) -> Tally:
+    """Of one image.
+
+    Args:
+        scores: [H, W], probability of anomaly in 0 .. 1.
+        mask: bool [H, W], the truth; empty for a good image.
+
+    Raises:
+        ValueError: shapes that differ, scores that are not finite or outside 0 .. 1.
+    """
+    if scores.shape != mask.shape or scores.ndim != 2:
+        raise ValueError(f"Evaluate: scores are {scores.shape} and the mask {mask.shape}; both must be one [H, W].")
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError("Evaluate: the scores hold NaN or values outside 0 .. 1; the network has diverged.")
+    bins = score_bins(scores)
+    pieces, count = label(mask, structure=_EIGHT_NEIGHBOURS)
+    areas = np.bincount(pieces.ravel(), minlength=count + 1)
+    inside = bins[mask]
+    return Tally(
+        anomalous=np.bincount(inside, minlength=BINS).astype(float),
+        normal=np.bincount(bins[~mask], minlength=BINS).astype(float),
+        regions=np.bincount(inside, weights=1 / areas[pieces[mask]], minlength=BINS),
+        region_count=count,
+    )
+
+
+def score_bins(scores: np.ndarray) -> np.ndarray:
+    """The bin of every probability: uniform in logit, since networks put most pixels very near to 0."""
+    scores = scores.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        logits = np.log(scores) - np.log1p(-scores)
+    return np.clip((logits + _RANGE) / (2 * _RANGE) * BINS, 0, BINS - 1).astype(np.int64)
