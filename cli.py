@@ -137,9 +137,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.study import Study, run_study
     from .synthesis.pair import Settings
 
-    training = Training(max_steps=options.steps, patience=0, device=_device(options))
+    seeds, count, steps = (1, 60, 600) if options.quick else (options.seeds, options.count, options.steps)
+    training = Training(max_steps=steps, patience=0, device=_device(options))
     study = Study(
-        options.data, options.split, tuple(options.methods), tuple(options.networks), options.seeds, options.count,
+        options.data, options.split, tuple(options.methods), tuple(options.networks), seeds, count,
         options.base, tuple(options.types) if options.types else None, options.textures, Settings(), training,
     )  # fmt: skip
     cells = run_study(study, options.out, _study_line)
@@ -277,6 +278,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
     study.add_argument("--steps", type=int, default=1200,
                        help="training steps of every network (1200); the best on validation are kept")  # fmt: skip
+    study.add_argument("--quick", action="store_true",
+                       help="1 seed, 60 pairs per type, 600 steps: better or much worse? tells no small difference")
     study.add_argument("--base", help="compact base trained under this split, for the aias methods")
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
