@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .windows import CONTEXT, box_side
 
-_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
+EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; the last two are exclusive
 
 
@@ -27,7 +27,7 @@ def boxed_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list
     Returns:
         for every part its box and the part inside the box, bool [bottom - top, right - left]; largest piece first.
     """
-    labels, _ = label(mask.numpy(), structure=_EIGHT_NEIGHBOURS)
+    labels, _ = label(mask.numpy(), structure=EIGHT_NEIGHBOURS)
     areas = np.bincount(labels.ravel())
     boxes = [(rows.start, columns.start, rows.stop, columns.stop) for rows, columns in find_objects(labels)]
     # Only boxes are compared: a mask may have thousands of pieces.
@@ -42,21 +42,9 @@ def boxed_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list
                 break
         else:
             parts.append((box, [piece]))
-    return [(box, torch.from_numpy(np.isin(labels[_slices(box)], pieces))) for box, pieces in parts]
-
-
-def mask_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[Tensor]:
-    """The same as masks of the whole image, bool [H, W]: disjoint, their union the mask."""
-    parts = []
-    for box, inside in boxed_parts(mask, resolution, context):
-        whole = torch.zeros_like(mask)
-        whole[_slices(box)] = inside
-        parts.append(whole)
-    return parts
-
-
-def _slices(box: Box) -> tuple[slice, slice]:
-    return slice(box[0], box[2]), slice(box[1], box[3])
+    return [
+        (box, torch.from_numpy(np.isin(labels[box[0]:box[2], box[1]:box[3]], pieces))) for box, pieces in parts
+    ]
 
 
 def _union(a: Box, b: Box) -> Box:

@@ -50,9 +50,16 @@ def box_side(height: int, width: int, size: tuple[int, int], resolution: int, co
 
 def context_window(mask: Tensor, resolution: int, context: float = CONTEXT) -> Window:
     """The window that synthesis uses for `mask`, bool [H, W]: centred on its box, of `context_side` pixels."""
-    top, left, height, width = mask_box(mask)
-    centre = (top + height / 2, left + width / 2)
-    return place_window(centre, context_side(mask, resolution, context), mask.shape, resolution)
+    return box_window(mask_box(mask), mask.shape, resolution, context)
+
+
+def box_window(
+    box: tuple[int, int, int, int], size: tuple[int, int], resolution: int, context: float = CONTEXT
+) -> Window:
+    """`context_window` from the mask's box (top, left, height, width) and the image's `size` (H, W)."""
+    top, left, height, width = box
+    side = box_side(height, width, size, resolution, context)
+    return place_window((top + height / 2, left + width / 2), side, size, resolution)
 
 
 def place_window(centre: tuple[float, float], side: int, size: tuple[int, int], resolution: int) -> Window:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from ..baselines.draem import Textures
@@ -15,15 +16,14 @@ from ..datasets.split import Split, load_split, part_of
 from ..modules.base_file import load_base
 from ..synthesis.pair import Settings
 from ..synthesis.plan import Plan
-from .arms import make_arm
+from .arms import Report, make_arm
 from .methods import NEEDS_BASE, REAL_ONLY, Tools, check_methods
 from .metrics import at_threshold, metrics
 from .networks import NETWORKS
-from .pair_statistics import measure_samples, summary
+from .pair_statistics import Defect, measure_samples, summary
 from .segment import Training, test, train_segmenter
 
 _log = logging.getLogger(__name__)
-Report = Callable[[str, int, int], None]  # what, done, of
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class _Data:
     held_back: list[Sample]
     tools: Tools
     count: int
+
+    @cached_property
+    def defects(self) -> dict[str, dict[tuple[str, str], list[Defect]]]:
+        """The real defects by part and (object, type), measured once for all cells."""
+        return {"train": _measured(self.train), "held_back": _measured(self.held_back)}
 
 
 def _prepared(study: Study) -> _Data:
@@ -147,14 +152,17 @@ def _cell(study: Study, data: _Data, out: Path, method: str, network: str, seed:
 
 def _statistics(data: _Data, synthetic: Sequence[Sample]) -> dict[str, dict]:
     """Per type: the pairs against the real training defects ("train") and against the held-back ones."""
-    found = {}
-    for kind in sorted({(sample.object, sample.type) for sample in synthetic}):
-        made, train, held_back = (
-            measure_samples(sample for sample in samples if (sample.object, sample.type) == kind)
-            for samples in (synthetic, data.train, data.held_back)
-        )
-        found["/".join(kind)] = {"train": summary(made, train), "held_back": summary(made, held_back)}
-    return found
+    return {
+        "/".join(kind): {part: summary(made, real.get(kind, [])) for part, real in data.defects.items()}
+        for kind, made in _measured(synthetic).items()
+    }
+
+
+def _measured(samples: Sequence[Sample]) -> dict[tuple[str, str], list[Defect]]:
+    kinds = sorted({(sample.object, sample.type) for sample in samples if sample.mask is not None})
+    return {
+        kind: measure_samples(sample for sample in samples if (sample.object, sample.type) == kind) for kind in kinds
+    }
 
 
 def _synthetic(
@@ -166,4 +174,3 @@ def _synthetic(
     described = {"split": data.split.digest, "base": study.base, "settings": asdict(study.settings)}
     seconds = make_arm(method, Plan(data.train, data.train, seed), data.count, data.tools, folder, described, report)
     return [sample for sample in read_mvtec(folder) if sample.type != "good"], seconds
-

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import label
 
+from ..datasets.components import EIGHT_NEIGHBOURS
+
 BINS = 16384  # over logit -16 .. 16: two scores share a bin where they differ by less than .002 in logit
 _RANGE = 16.0
-_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
 
 
 def _zeros() -> np.ndarray:
@@ -51,7 +52,7 @@ def tally(scores: np.ndarray, mask: np.ndarray) -> Tally:
     if not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError("Evaluate: the scores hold NaN or values outside 0 .. 1; the network has diverged.")
     bins = score_bins(scores)
-    pieces, count = label(mask, structure=_EIGHT_NEIGHBOURS)
+    pieces, count = label(mask, structure=EIGHT_NEIGHBOURS)
     areas = np.bincount(pieces.ravel(), minlength=count + 1)
     inside = bins[mask]
     return Tally(

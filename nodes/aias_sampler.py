@@ -46,7 +46,7 @@ class AIASSampler(comfy.samplers.Sampler):
                     callback(state["i"], state["denoised"], state["x"], len(sigmas) - 1)
 
             return sample_aias(
-                model, _start(model_wrap, sigmas, noise, latent_image, mask, full), sigmas, extra_args, report,
+                model, _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full), sigmas, extra_args, report,
                 mask=mask, background=None if mask is None else latent_image, alpha=alpha,
                 seeds=getattr(extra_args.get("seed"), "items", None), **options,
             )  # fmt: skip
@@ -68,13 +68,14 @@ class AIASSampler(comfy.samplers.Sampler):
         return model_wrap, mask
 
 
-def _start(model_wrap, sigmas: Tensor, noise: Tensor, latent_image: Tensor, mask: Tensor | None, full: bool) -> Tensor:
+def _start(
+    model_wrap, alpha, sigmas: Tensor, noise: Tensor, latent_image: Tensor, mask: Tensor | None, full: bool
+) -> Tensor:
     """The state at the first level: inside the mask pure noise, or what the image shows there where the run starts in
     the middle; without a mask as ComfyUI's own samplers begin."""
-    sampling, sigma = model_wrap.inner_model.model_sampling, float(sigmas[0])
     if mask is None:
-        return sampling.noise_scaling(sigmas[0], noise.clone(), latent_image, full)
-    alpha = flow_alpha(sampling)
+        return model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise.clone(), latent_image, full)
+    sigma = float(sigmas[0])
     known = latent_image * (1 - mask) if full else latent_image
     return (alpha(sigma) if alpha else 1.0) * known + sigma * noise
 

@@ -3,7 +3,6 @@ treat it like any other model."""
 
 from __future__ import annotations
 
-import comfy.conds
 import comfy.latent_formats
 import comfy.model_base
 import comfy.model_management

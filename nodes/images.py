@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import comfy.model_management
 import numpy as np
 import torch
 from torch import Tensor
@@ -91,6 +92,4 @@ def lines(node: str, text: str, count: int, name: str) -> list[str]:
 
 def to_batch(images: Sequence[Tensor]) -> Tensor:
     """[H, W, C] images of one size as one batch on the host's device for intermediate results."""
-    import comfy.model_management
-
     return torch.stack(list(images)).to(comfy.model_management.intermediate_device())

@@ -38,8 +38,7 @@ def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...]) -> 
     for _, node in upstream(prompt, node_id):
         for name in names:
             if name in node["inputs"]:
-                value = node["inputs"][name]
-                return _primitive(prompt, value) if _is_link(value) else value
+                return _value(prompt, node["inputs"][name])
     return None
 
 
@@ -54,15 +53,16 @@ def sampling_seed(prompt: Mapping[str, Any], node_id: str) -> Callable[[int], in
             continue  # a seed of something else: of a mask, or of a dataset
         for name in SEED_INPUTS:
             if name in node["inputs"]:
-                value = node["inputs"][name]
-                seed = _primitive(prompt, value) if _is_link(value) else value
+                seed = _value(prompt, node["inputs"][name])
                 return lambda item: None if seed is None else seed + item * own
     return lambda item: None
 
 
-def _primitive(prompt: Mapping[str, Any], link: list) -> Any:
-    """What a link to a node that only holds a value brings."""
-    inputs = prompt.get(link[0], {"inputs": {}})["inputs"]
+def _value(prompt: Mapping[str, Any], given: Any) -> Any:
+    """A widget's value, or what a link to a node that only holds a value brings; None for any other link."""
+    if not _is_link(given):
+        return given
+    inputs = prompt.get(given[0], {"inputs": {}})["inputs"]
     value = inputs.get("value") if len(inputs) == 1 else None
     return None if _is_link(value) else value
 

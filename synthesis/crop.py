@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.components import Box, boxed_parts
-from ..datasets.windows import CONTEXT, Window, box_side, image_part, place_window, shrink_mask
+from ..datasets.windows import CONTEXT, Window, box_window, image_part, shrink_mask
 
 SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring items apart
 PADDING = 64  # px that Defect Latent may add at the right and the bottom: no VAE reduces by more
@@ -74,8 +74,7 @@ def crop_parts(item: int, mask: Tensor, resolution: int, context: float = CONTEX
     parts = []
     for number, (box, inside) in enumerate(boxed_parts(mask, resolution, context)):
         top, left, bottom, right = box
-        side = box_side(bottom - top, right - left, mask.shape, resolution, context)
-        window = place_window(((top + bottom) / 2, (left + right) / 2), side, mask.shape, resolution)
+        window = box_window((top, left, bottom - top, right - left), mask.shape, resolution, context)
         parts.append(Part(item, number, box, inside, window))
     return parts
 

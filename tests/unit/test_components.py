@@ -1,7 +1,7 @@
 """Parts of a mask: disjoint, whole, together only where that costs no scale."""
 
 import torch
-from anomaly_synthesis.datasets.components import mask_parts
+from anomaly_synthesis.datasets.components import boxed_parts
 
 
 def _mask(*boxes, size=(400, 600)):
@@ -9,6 +9,15 @@ def _mask(*boxes, size=(400, 600)):
     for top, left, height, width in boxes:
         mask[top:top + height, left:left + width] = True
     return mask
+
+
+def mask_parts(mask, resolution):
+    """The parts as masks of the whole image."""
+    parts = []
+    for (top, left, bottom, right), inside in boxed_parts(mask, resolution):
+        parts.append(torch.zeros_like(mask))
+        parts[-1][top:bottom, left:right] = inside
+    return parts
 
 
 def test_parts_are_disjoint_and_make_up_the_mask():
