@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 from ..datasets.mvtec import SUFFIXES
 from ..datasets.pictures import Picture, read_picture
 from ..datasets.procedural import MATERIALS, surface
-from .blend import jittered, like, replaced, to_float
+from .blend import like, replaced, to_float
+from .texture_augment import augmented
 
 _REDRAWS = 20
 
@@ -41,22 +42,20 @@ class Textures:
             return to_float(picture)[:size[0], :size[1]]
         values = to_float(read_picture(self.files[int(generator.integers(len(self.files)))]))
         planes = torch.from_numpy(values).permute(2, 0, 1)[None]
-        return interpolate(planes, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+        stretched = interpolate(planes, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+        return stretched.clamp(0, 1).numpy()  # rounding may lead beyond by a hair
 
 
 def draem(normal: Picture, mask: torch.Tensor, seed: int, textures: Textures) -> Picture:
     """I_a = (1 - M) I + M ((1 - beta) I + beta A), beta uniform in 0.1 .. 1 (Eq. 1), A an augmented texture.
 
+    A keeps its own colours while it is augmented; where the normal picture is grey, they are averaged after that.
+
     The mask is given instead of drawn from Perlin noise, so that all methods fill the same masks.
     """
     generator = np.random.default_rng(seed)
     values = to_float(normal)
-    texture = like(textures.draw(normal.size, generator), values.shape[2])
-    texture = jittered(texture, generator, 0.3)
-    if generator.random() < 0.3:
-        texture = np.where(texture > generator.uniform(0.3, 0.9), 1 - texture, texture)  # solarised
-    if generator.random() < 0.3:
-        texture = np.rot90(texture, 2)
+    texture = like(augmented(textures.draw(normal.size, generator), generator), values.shape[2])
     beta = generator.uniform(0.1, 1.0)
     return replaced(normal, (1 - beta) * values + beta * texture, mask.numpy())
 

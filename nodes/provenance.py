@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 SEED_INPUTS = ("seed", "noise_seed")
-NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise")
+NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise", "SIAS_CutPaste", "SIAS_DRAEM")
 BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
 
 

@@ -44,5 +44,6 @@ print(json.dumps({
         "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
         "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
         "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
+        "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
     },
 }))  # fmt: skip

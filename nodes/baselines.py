@@ -1,0 +1,175 @@
+"""Menu "evaluation": simple ways to make defects, to compare the model's with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from comfy_api.latest import io
+
+from .sampling import MAX_SEED, SEED
+from .sockets import CATEGORY
+
+MENU = f"{CATEGORY}/evaluation"
+# As in baselines.cutpaste, which is not imported before a node runs; a test holds them together.
+VARIANTS = ["patch", "scar"]
+NORMAL = "The normal images, any size; one size per batch."
+MASK = "Where the defects go, of the images' size: values above 0.5. One per image, or one for all."
+MADE = "The images with their defects; outside the mask every value is the normal image's own."
+
+
+class CutPaste(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_CutPaste",
+            display_name="CutPaste (baseline)",
+            category=MENU,
+            description=(
+                "Fills the mask with surface from another place of the same image, its colours shifted a little "
+                "(CutPaste, CVPR 2021). Needs no model: something to compare with."
+            ),
+            inputs=[
+                io.Image.Input("normal", tooltip=NORMAL),
+                io.Mask.Input("mask", tooltip=MASK),
+                io.Combo.Input(
+                    "variant", options=VARIANTS, default="patch",
+                    tooltip="patch (default): content as large as the mask. scar: a strip 2 to 16 px thin, stretched "
+                    "over the mask.",
+                ),
+                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
+            ],
+            outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, normal, mask, variant: str, seed: int) -> io.NodeOutput:
+        from ..baselines.cutpaste import cutpaste
+
+        return _made("CutPaste (baseline)", normal, mask, lambda p, m, item: cutpaste(p, m, seed + item, variant))
+
+
+class DRAEM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_DRAEM",
+            display_name="DRAEM (baseline)",
+            category=MENU,
+            description=(
+                "Blends a foreign texture into the mask, changed by three random operations (DRAEM, ICCV 2021). Needs "
+                "no model: something to compare with."
+            ),
+            inputs=[
+                io.Image.Input("normal", tooltip=NORMAL),
+                io.Mask.Input("mask", tooltip=MASK),
+                io.String.Input(
+                    "textures", default="",
+                    tooltip="Folder of texture pictures, searched with its subfolders (the paper takes DTD): its path, "
+                    "or its name below ComfyUI's input. Empty (default): procedural surfaces.",
+                ),
+                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
+            ],
+            outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, textures):
+        try:
+            if textures is not None:  # None: another node will tell it
+                _textures(textures)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, textures, **_):
+        import hashlib
+
+        if textures is None:
+            return None
+        # Other files in the folder are other textures.
+        states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in _textures(textures).files]
+        return hashlib.sha256(repr(states).encode()).hexdigest()
+
+    @classmethod
+    def execute(cls, normal, mask, textures: str, seed: int) -> io.NodeOutput:
+        from ..baselines.draem import draem
+
+        source = _textures(textures)
+        return _made("DRAEM (baseline)", normal, mask, lambda p, m, item: draem(p, m, seed + item, source))
+
+
+class CopyPaste(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_CopyPaste",
+            display_name="Copy-Paste (baseline)",
+            category=MENU,
+            description=(
+                "Copies a real defect into the mask, stretched from its own box to the mask's, with Poisson blending. "
+                "Nothing is drawn at random. Needs no model: something to compare with."
+            ),
+            inputs=[
+                io.Image.Input("normal", tooltip=NORMAL),
+                io.Mask.Input("mask", tooltip=MASK),
+                io.Image.Input(
+                    "source",
+                    tooltip="Images of real defects, best of the same object and type; any size. One per normal image, "
+                    "or one for all. Not those that you test on.",
+                ),
+                io.Mask.Input("source_mask", tooltip="Where the defects are in the sources, of the sources' size."),
+            ],
+            outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, normal, mask, source, source_mask) -> io.NodeOutput:
+        from ..baselines.copy_paste import copy_paste
+        from .images import check_image, check_masks, repeated, to_picture
+
+        node = "Copy-Paste (baseline)"
+        sources = repeated(node, check_image(node, source, "source"), len(normal), "source")
+        masks = check_masks(f"{node}, source", source_mask, sources)
+        return _made(node, normal, mask, lambda p, m, item: copy_paste(p, m, to_picture(sources[item]), masks[item]))
+
+
+def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
+    """Images [B, H, W, 3]: in every mask what `make(picture, mask, item)` puts there, outside the normal's own values.
+
+    Raises ValueError under the node's name.
+    """
+    import comfy.model_management
+
+    from .errors import named
+    from .images import check_image, check_masks, to_batch, to_image, to_picture
+
+    normal, images = check_image(node, normal, "normal"), []
+    for item, inside in enumerate(check_masks(node, mask, normal)):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        image = normal[item].cpu().clone()
+        with named(node):
+            made = make(to_picture(image), inside, item)
+        image[inside] = to_image(made)[inside].to(image)
+        images.append(image)
+    return io.NodeOutput(to_batch(images))
+
+
+def _textures(folder: str):
+    """DRAEM's textures in a folder, absolute or below the host's input. Raises ValueError for one without pictures."""
+    from pathlib import Path
+
+    import folder_paths
+
+    from ..baselines.draem import Textures
+
+    name = folder.strip()
+    try:
+        return Textures(Path(folder_paths.get_input_directory()) / name if name else None)
+    except ValueError as error:
+        raise ValueError(
+            f"DRAEM (baseline): {str(error).removeprefix('DRAEM: ')} It is a path, or a name below ComfyUI's input."
+        ) from error
+
+
+NODES = [CutPaste, DRAEM, CopyPaste]
