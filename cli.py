@@ -11,6 +11,7 @@ from pathlib import Path
 _PRESETS = ("recommended", "fast", "paper")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
+_QUICK = (3, 60, 400)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 _LAYOUT = """data folders are in MVTec layout:
   <object>/train/good/0001.png
@@ -132,22 +133,24 @@ def _synthesize(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluation.report import report
-    from .evaluation.segment import Training
+    from .evaluation.report import write_report
+    from .evaluation.segmenter.training import Training
     from .evaluation.study import Study, run_study
     from .synthesis.pair import Settings
 
-    seeds, count, steps = (1, 60, 600) if options.quick else (options.seeds, options.count, options.steps)
-    training = Training(max_steps=steps, patience=0, device=_device(options))
+    seeds, count, steps = _QUICK if options.quick else (options.seeds, options.count, options.steps)
+    training = Training(steps=steps, device=_device(options))
     study = Study(
         options.data, options.split, tuple(options.methods), tuple(options.networks), seeds, count,
         options.base, tuple(options.types) if options.types else None, options.textures, Settings(), training,
     )  # fmt: skip
-    cells = run_study(study, options.out, _study_line)
-    text = report(cells)
-    path = Path(options.out) / "report.md"
-    path.write_text(text, encoding="utf-8")
-    print(f"\n{text}\n{path}")
+    cells = []
+    try:
+        for cell in run_study(study, options.out, _study_line):
+            cells.append(cell)
+    finally:  # what is done is told, also where Ctrl-C ends the sitting
+        if cells:
+            print(f"\n{write_report(cells, Path(options.out))}\n{Path(options.out) / 'report.html'}")
 
 
 def _study_line(what: str, done: int, of: int) -> None:
@@ -277,9 +280,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
     study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
     study.add_argument("--steps", type=int, default=1200,
-                       help="training steps of every network (1200); the best on validation are kept")  # fmt: skip
+                       help="training steps of every network (1200); the best weights on validation are kept")
     study.add_argument("--quick", action="store_true",
-                       help="1 seed, 60 pairs per type, 600 steps: better or much worse? tells no small difference")
+                       help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
+                       .format(*_QUICK))
     study.add_argument("--base", help="compact base trained under this split, for the aias methods")
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..datasets.pairs import PairWriter
-from ..synthesis.pair import BATCH
-from ..synthesis.plan import Plan, Planned
+from ..synthesis.plan import Plan
+from ..synthesis.run import blocks, write_pair
 from .methods import METHODS, Tools
 
 Report = Callable[[str, int, int], None]  # what, done, of
@@ -29,27 +29,16 @@ def make_arm(
         ValueError: a method that lacks what it needs, or a folder of another run.
     """
     writer = PairWriter(out, described | {"method": method, "count": count, "plan_seed": plan.seed}, resume=True)
-    # Whole blocks, as the command line makes them: a block's size may move the last bit.
-    for start in range(writer.done - writer.done % BATCH, count, BATCH):
-        items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
+    for start, items in blocks(plan, writer.done, count):
         started = time.perf_counter()
         pictures = METHODS[method](items, tools)
-        seconds = (time.perf_counter() - started) / len(items)
+        record = {
+            "visibility": None, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
+            "seconds": round((time.perf_counter() - started) / len(items), 4),
+        }  # fmt: skip
         for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
             if index >= writer.done:
-                _write(writer, index, item, picture, method, seconds)
+                write_pair(writer, index, item, picture, record)
         if report:
             report(method, writer.done, count)
     return writer.mean("seconds")
-
-
-def _write(writer: PairWriter, index: int, item: Planned, picture, method: str, seconds: float) -> None:
-    record = {
-        "seed": item.job.seed, "visibility": None, "visible": None, "seconds": round(seconds, 4), "base": None,
-        "adapter": None, "settings": {"method": method}, "normal_source": item.normal_name,
-        "mask_source": item.mask_name,
-    }  # fmt: skip
-    writer.write(
-        index=index, object=item.job.object, type=item.job.type, stem=f"{index:06d}", picture=picture,
-        mask=item.job.mask, normal_source=item.normal, record=record,
-    )  # fmt: skip

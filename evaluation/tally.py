@@ -50,7 +50,10 @@ def tally(scores: np.ndarray, mask: np.ndarray) -> Tally:
     if scores.shape != mask.shape or scores.ndim != 2:
         raise ValueError(f"Evaluate: scores are {scores.shape} and the mask {mask.shape}; both must be one [H, W].")
     if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError("Evaluate: the scores hold NaN or values outside 0 .. 1; the network has diverged.")
+        raise ValueError(
+            "Evaluate: the scores hold NaN or values outside 0 .. 1, so the network has diverged; try a lower learning "
+            "rate or another seed."
+        )
     bins = score_bins(scores)
     pieces, count = label(mask, structure=EIGHT_NEIGHBOURS)
     areas = np.bincount(pieces.ravel(), minlength=count + 1)

@@ -63,6 +63,24 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     return base.eval().requires_grad_(False), record
 
 
+def load_base_of(path: str | Path, split_digest: str, otherwise: str = "") -> CompactLDM:
+    """As `load_base`, for work whose figures count: the base must have been trained under the split.
+
+    Args:
+        otherwise: what else the user may do, for the error's end.
+
+    Raises:
+        ValueError: as `load_base`, and for a base of another split.
+    """
+    base, record = load_base(path)
+    if record.get("split") != split_digest:
+        raise ValueError(
+            f"Load Anomaly LDM: {path} was not trained under this split; what the split holds back may be known to "
+            f"it. Train a base with this split{otherwise}."
+        )
+    return base
+
+
 def file_digest(path: str | Path) -> str:
     """First 16 hex digits of a file's SHA-256: names the base in manifests and adapters."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pairs import PairWriter, read_manifest
-from ..datasets.split import load_split, part_of
-from ..modules.base_file import file_digest, load_base
+from ..datasets.split import Split, load_split, part_of
+from ..modules.base_file import file_digest, load_base, load_base_of
+from ..modules.compact_ldm import CompactLDM
 from .pair import Settings
 from .plan import Plan
 from .run import NEGATIVES, run
@@ -65,13 +66,8 @@ def synthesize(
         raise ValueError(
             f"Synthesize: count is {count}, redraw {redraw}, negatives {negatives}; at least 1, 0 and 1 are needed."
         )
-    base, record = load_base(source.base)
     samples, split = read_mvtec(source.data, source.types), load_split(source.split)
-    if record.get("split") != split.digest and not source.foreign_base:
-        raise ValueError(
-            f"Synthesize: {source.base} was not trained under {source.split}; what that split holds back may be known "
-            "to it. Train a base with this split, or pass --foreign-base where no figure depends on it."
-        )
+    base = _base(source, split)
     train = part_of(split, samples, "train")
     normals = train if source.normals == "train" else part_of(split, samples, source.normals)
     plan = Plan(normals, train, seed)
@@ -90,3 +86,9 @@ def synthesize(
     records = read_manifest(out)
     save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
     return records, threshold
+
+
+def _base(source: Source, split: Split) -> CompactLDM:
+    if source.foreign_base:
+        return load_base(source.base)[0]
+    return load_base_of(source.base, split.digest, ", or pass --foreign-base where no figure depends on it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,15 +22,29 @@ def overlay(normal: Tensor, result: Tensor, mask: Tensor, label: str) -> Tensor:
         mask: bool [H, W]; its outline is drawn around it, so that even a single pixel's defect stays to be seen.
         label: the text below.
     """
-    scale = LONGEST / max(normal.shape[:2])
+    return labelled_row([(normal, None), (result, None), (result, mask)], label)
+
+
+def labelled_row(tiles: Sequence[tuple[Tensor, Tensor | None]], label: str, longest: int = LONGEST) -> Tensor:
+    """Images of one size [H, W, 3], each with the outline of its mask (bool [H, W] or None), and a text below.
+
+    Args:
+        longest: pixels that an image's longer side is shown at, at most.
+
+    Returns:
+        [h, w, 3] in 0 .. 1.
+    """
+    image = tiles[0][0]
+    scale = longest / max(image.shape[:2])
     scale = max(int(scale), 1) if scale > 1 else scale
-    size = [max(round(n * scale), 1) for n in normal.shape[:2]]
-    tiles = [_tile(image, size) for image in (normal, result, result)]
-    tiles[2][_outline(mask, size)] = OUTLINE
-    width = 3 * size[1] + 2 * GAP
+    size = [max(round(n * scale), 1) for n in image.shape[:2]]
+    width = len(tiles) * (size[1] + GAP) - GAP
     font = ImageFont.load_default(size=max(13, width // 45))  # legible where a node shows the whole at a third
     sheet = Image.new("RGB", (max(width, int(font.getlength(label)) + 4), size[0] + font.size * 3 // 2), "white")
-    for place, tile in enumerate(tiles):
+    for place, (image, mask) in enumerate(tiles):
+        tile = _tile(image, size)
+        if mask is not None:
+            tile[_outline(mask, size)] = OUTLINE
         sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
     ImageDraw.Draw(sheet).text((2, size[0]), label, "black", font=font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)

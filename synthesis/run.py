@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..datasets.pairs import PairWriter
+from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from .pair import BATCH, Pair, Settings, make_pairs, normal_visibility
 from .plan import Planned
@@ -49,9 +50,7 @@ def run(
     _log.info("%d of %d pairs are there; %d normal re-samples for the visibility threshold first",
               writer.done, count, negatives)  # fmt: skip
     threshold = visibility_threshold(base, plan, settings, negatives)
-    # Whole blocks are made even where a resumed run needs only their rest: a batch's size may move the last bit.
-    for start in range(writer.done - writer.done % BATCH, count, BATCH):
-        items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
+    for start, items in blocks(plan, writer.done, count):
         pairs = make_pairs(base, [item.job for item in items], settings)
         for index, (item, pair) in enumerate(zip(items, pairs, strict=True), start):
             if index < writer.done:
@@ -61,10 +60,30 @@ def run(
                     break
                 pair = _again(base, plan.item(index, attempt), settings, pair.seconds)
             visible = pair.visibility > threshold
-            _write(writer, index, item, pair, visible, base_name, settings)
+            write_pair(writer, index, item, pair.picture, _record(pair, visible, base_name, settings))
             if report:
                 report(index, item, pair, visible)
     return threshold
+
+
+def blocks(plan: Items, done: int, count: int) -> Iterator[tuple[int, list[Planned]]]:
+    """(first index, items) of every block of BATCH that holds an item not done.
+
+    Whole blocks even where a resumed run needs only their rest: a batch's size may move the last bit.
+    """
+    for start in range(done - done % BATCH, count, BATCH):
+        yield start, [plan.item(index) for index in range(start, min(start + BATCH, count))]
+
+
+def write_pair(
+    writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]
+) -> None:
+    """Write a planned item's picture; `record` is what the manifest tells of it beside its seed and sources."""
+    sources = {"seed": item.job.seed, "normal_source": item.normal_name, "mask_source": item.mask_name}
+    writer.write(
+        index=index, object=item.job.object, type=item.job.type, stem=f"{index:06d}", picture=picture,
+        mask=item.job.mask, normal_source=item.normal, record=sources | record,
+    )  # fmt: skip
 
 
 def visibility_threshold(base: CompactLDM, plan: Items, settings: Settings, count: int = NEGATIVES) -> float:
@@ -81,24 +100,15 @@ def _again(base: CompactLDM, item: Planned, settings: Settings, spent: float) ->
     return replace(pair, seconds=pair.seconds + spent)
 
 
-def _write(
-    writer: PairWriter, index: int, item: Planned, pair: Pair, visible: bool, base_name: str, settings: Settings
-) -> None:
-    record = {
-        "seed": pair.job.seed,
+def _record(pair: Pair, visible: bool, base_name: str, settings: Settings) -> dict[str, Any]:
+    return {
+        "seed": pair.job.seed,  # of the redraw that was kept
         "visibility": round(pair.visibility, 4),
         "visible": visible,
         "contrast": round(pair.contrast, 4),
         "seconds": round(pair.seconds, 4),
         "base": base_name,
         "adapter": None,
-        "normal_source": item.normal_name,
-        "mask_source": item.mask_name,
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in pair.windows],
         "settings": asdict(settings),
     }
-    writer.write(
-        index=index, object=pair.job.object, type=pair.job.type, stem=f"{index:06d}", picture=pair.picture,
-        mask=pair.job.mask, normal_source=item.normal, record=record,
-    )  # fmt: skip
-

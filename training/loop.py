@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..modules.tensor_file import write_tensors
 
-WARMUP = 100
+WARMUP = 100  # steps, or a tenth of a short run
 Report = Callable[[str, int, int, float, float], None]  # phase, step, steps, mean loss, steps per second
 
 
@@ -26,28 +26,33 @@ def train(
     steps: int,
     learning_rate: float,
     seed: int,
-    state: Path,
-    run: str,
+    state: Path | None = None,
+    run: str = "",
     average: float = 0.999,
     save_every: float = 60.0,
     report: Report | None = None,
     check_interrupt: Callable[[], None] | None = None,
+    watch: Callable[[int, Mapping[str, Tensor]], None] | None = None,
+    kept: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Train `module` in place and leave it with its averaged weights.
 
-    Step i draws from a generator that depends on (seed, phase, i) alone, and `state` holds weights, averages and
-    optimiser: a run that is killed at any moment and started again ends with the same weights as an unbroken one (on a
-    GPU as far as its kernels repeat themselves).
+    Step i draws from a generator that depends on (seed, phase, i) alone, and `state` holds weights, averages, buffers
+    and optimiser: a run that is killed at any moment and started again ends with the same weights as an unbroken one
+    (on a GPU as far as its kernels repeat themselves).
 
     Args:
         phase: names the state and the random stream.
         loss: loss(step, generator) -> scalar.
         steps: optimiser steps in all; the learning rate warms up, then falls to zero by a cosine.
-        state: file that is written every `save_every` seconds and at the end, and resumed from where it exists.
+        state: file that is written every `save_every` seconds and at the end, and resumed from where it exists; None
+            keeps nothing.
         run: text that identifies data and settings; a state of another run is refused.
         average: decay of the weight average.
         report: called about once a second.
         check_interrupt: called every step; may raise to stop.
+        watch: called after every step with the steps taken and the averaged weights by name.
+        kept: tensors by name that `watch` writes to; they are part of the state.
 
     Raises:
         ValueError: `state` is damaged or belongs to another run, or the loss is no longer finite.
@@ -56,9 +61,10 @@ def train(
     weights = dict(module.named_parameters())
     averages = {name: weight.detach().clone() for name, weight in weights.items()}
     optimiser = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))
-    first = _restore(state, run, weights, averages, optimiser) if state.exists() else 0
-    # A folder that cannot be written is better known now than after the first minute.
-    _save(state, run, first, weights, averages, optimiser)
+    file = None if state is None else _State(state, run, module, averages, optimiser, kept or {})
+    first = file.restore() if file and state.exists() else 0
+    if file:  # a folder that cannot be written is better known now than after the first minute
+        file.save(first)
     progress, saved = _Progress(phase, first, steps, report), time.monotonic()
     for step in range(first, steps):
         if check_interrupt:
@@ -74,9 +80,11 @@ def train(
         with torch.no_grad():
             torch._foreach_lerp_(list(averages.values()), list(weights.values()), 1 - decay)
         progress.add(step, value)
-        if time.monotonic() - saved > save_every or step + 1 == steps:
+        if watch:
+            watch(step + 1, averages)
+        if file and (time.monotonic() - saved > save_every or step + 1 == steps):
             _check_finite(phase, step, value.item())
-            _save(state, run, step + 1, weights, averages, optimiser)
+            file.save(step + 1)
             saved = time.monotonic()
     with torch.no_grad():
         for name, weight in weights.items():
@@ -105,7 +113,8 @@ class _Progress:
 def _check_finite(phase: str, step: int, loss: float) -> None:
     if not isfinite(loss):
         raise ValueError(
-            f"Training ({phase}): the loss is {loss} at step {step}; try precision fp32, more images or another seed."
+            f"Training ({phase}): the loss is {loss} at step {step}; try a lower learning rate, precision fp32, more "
+            "images or another seed."
         )
 
 
@@ -117,42 +126,59 @@ def _generator(seed: int, phase: str, step: int) -> torch.Generator:
 
 def _rate(step: int, steps: int) -> float:
     fall = 0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * step / steps)).item()
-    return min(1.0, (step + 1) / WARMUP) * fall
+    return min(1.0, (step + 1) / min(WARMUP, max(1, steps // 10))) * fall
 
 
-def _save(path: Path, run: str, step: int, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> None:
-    tensors = {}
-    for name, weight in weights.items():
-        moments = optimiser.state[weight]  # empty before the first step
-        tensors |= {
-            f"weight.{name}": weight, f"average.{name}": averages[name],
-            f"first.{name}": moments.get("exp_avg", torch.zeros_like(weight)),
-            f"second.{name}": moments.get("exp_avg_sq", torch.zeros_like(weight)),
-        }  # fmt: skip
-    metadata = {"run": run, "step": json.dumps(step)}
-    write_tensors(path, tensors, metadata)
+class _State:
+    """The state file of a run: everything that the next step depends on."""
 
+    def __init__(
+        self,
+        path: Path,
+        run: str,
+        module: nn.Module,
+        averages: Mapping[str, Tensor],
+        optimiser: torch.optim.Optimizer,
+        kept: Mapping[str, Tensor],
+    ):
+        self.path, self.run, self.averages, self.optimiser = path, run, averages, optimiser
+        self.weights = dict(module.named_parameters())
+        self.others = {f"buffer.{name}": buffer for name, buffer in module.named_buffers()}
+        self.others |= {f"kept.{name}": tensor for name, tensor in kept.items()}
 
-def _restore(path: Path, run: str, weights: dict, averages: dict, optimiser: torch.optim.Optimizer) -> int:
-    """Load weights, averages and moments; the number of steps that were taken."""
-    try:
-        file = safe_open(path, framework="pt")
-    except SafetensorError as error:
-        raise ValueError(f"Training: {path} is damaged ({error}); delete it to start over.") from error
-    metadata = file.metadata() or {}
-    if metadata.get("run") != run:
-        raise ValueError(
-            f"Training: {path} belongs to another run (other data, split or settings); finish that one with its own "
-            "settings, choose another output, or delete the state file."
-        )
-    step = json.loads(metadata["step"])
-    with torch.no_grad():
-        for name, weight in weights.items():
+    def save(self, step: int) -> None:
+        tensors = dict(self.others)
+        for name, weight in self.weights.items():
+            moments = self.optimiser.state[weight]  # empty before the first step
+            tensors |= {
+                f"weight.{name}": weight, f"average.{name}": self.averages[name],
+                f"first.{name}": moments.get("exp_avg", torch.zeros_like(weight)),
+                f"second.{name}": moments.get("exp_avg_sq", torch.zeros_like(weight)),
+            }  # fmt: skip
+        write_tensors(self.path, tensors, {"run": self.run, "step": json.dumps(step)})
+
+    @torch.no_grad()
+    def restore(self) -> int:
+        """Load everything; the number of steps that were taken."""
+        try:
+            file = safe_open(self.path, framework="pt")
+        except SafetensorError as error:
+            raise ValueError(f"Training: {self.path} is damaged ({error}); delete it to start over.") from error
+        metadata = file.metadata() or {}
+        if metadata.get("run") != self.run:
+            raise ValueError(
+                f"Training: {self.path} belongs to another run (other data, split or settings); finish that one with "
+                "its own settings, choose another output, or delete the state file."
+            )
+        step = json.loads(metadata["step"])
+        for name, tensor in self.others.items():
+            tensor.copy_(file.get_tensor(name))
+        for name, weight in self.weights.items():
             weight.copy_(file.get_tensor(f"weight.{name}"))
-            averages[name].copy_(file.get_tensor(f"average.{name}"))
-            optimiser.state[weight] = {
+            self.averages[name].copy_(file.get_tensor(f"average.{name}"))
+            self.optimiser.state[weight] = {
                 "step": torch.tensor(float(step)),
                 "exp_avg": file.get_tensor(f"first.{name}").to(weight),
                 "exp_avg_sq": file.get_tensor(f"second.{name}").to(weight),
             }
-    return step
+        return step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .small_unet import pad_to_multiple
+from .small_unet import FIRST_LOGIT, pad_to_multiple
 
 _STRIDE = 32  # the coarsest of the four stages
 
@@ -28,6 +28,7 @@ class SegFormer(nn.Module):
             ) from error
         # The configuration's own defaults are B0.
         self.body = SegformerForSemanticSegmentation(SegformerConfig(num_labels=1))
+        nn.init.constant_(self.body.decode_head.classifier.bias, FIRST_LOGIT)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

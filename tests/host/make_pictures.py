@@ -53,7 +53,8 @@ def test_thumbnail(newest, server, name):
 def test_help_pictures(newest, server, page, tmp_path):
     page.tab.set_viewport_size({"width": 2000, "height": 1000})
     made = set()
-    for name in ("aias-synthesis", "aias-advanced", "core-ksampler", "evaluate", "baselines"):  # a node is shown in the first that has it
+    # A node is shown in the first that has it.
+    for name in ("aias-synthesis", "aias-advanced", "core-ksampler", "evaluate", "baselines"):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)

@@ -5,15 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.mvtec import Sample, read_mvtec
 from anomaly_synthesis.datasets.pictures import Picture, write_mask, write_picture
-from anomaly_synthesis.evaluation import segment
+from anomaly_synthesis.evaluation.metrics import metrics
 from anomaly_synthesis.evaluation.networks.small_unet import SmallUNet
-from anomaly_synthesis.evaluation.segment import Crops, Training, hold_out, predict, train_segmenter
+from anomaly_synthesis.evaluation.segmenter import training, validation
+from anomaly_synthesis.evaluation.segmenter.crops import Crops
+from anomaly_synthesis.evaluation.segmenter.prediction import predict
+from anomaly_synthesis.evaluation.segmenter.testing import test as tested_on
+from anomaly_synthesis.evaluation.segmenter.training import Training, loss, train_segmenter
+from anomaly_synthesis.evaluation.segmenter.validation import hold_out
 from anomaly_synthesis.training.crops import PictureCache
+from anomaly_synthesis.training.loop import train
 
 pytest.importorskip("sklearn")
-QUICK = Training(crop=32, batch=2, max_steps=4, evaluate_every=2, seed=3)
+QUICK = Training(crop=32, batch=2, steps=4, evaluate_every=2, seed=3)
 
 
 def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
@@ -37,7 +43,8 @@ def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
 
 def _split(samples):
     """All of them train, each in its own group."""
-    return SimpleNamespace(train=[s.name for s in samples], groups={s.name: f"group {s.name}" for s in samples})
+    groups = {sample.name: f"group {sample.name}" for sample in samples}
+    return SimpleNamespace(train=list(groups), groups=groups, digest="")
 
 
 @pytest.fixture
@@ -83,7 +90,7 @@ def test_a_seed_decides_the_weights_and_leaves_torch_alone(real, synthetic):
 
 def test_real_crops_are_the_same_with_and_without_synthetic_ones(real, synthetic, monkeypatch):
     networks = []
-    monkeypatch.setitem(segment.NETWORKS, "constant", lambda: networks.append(_Constant()) or networks[-1])
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda: networks.append(_Constant()) or networks[-1])
     _, alone = train_segmenter("constant", real, [], _split(real), QUICK)
     _, both = train_segmenter("constant", real, synthetic, _split(real), QUICK)
     assert alone.real == both.real == 8 and (alone.synthetic, both.synthetic) == (0, 8)
@@ -100,8 +107,8 @@ def test_held_out_groups_never_train(real, monkeypatch):
             trained.extend(samples)
             super().__init__(samples, *rest)
 
-    monkeypatch.setattr(segment, "Crops", Spy)
-    monkeypatch.setitem(segment.NETWORKS, "constant", _Constant)
+    monkeypatch.setattr(training, "Crops", Spy)
+    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
     split = _split(real)
     split.groups = {s.name: f"group {index // 2}" for index, s in enumerate(sorted(real, key=lambda s: s.image.stem))}
     _, record = train_segmenter("constant", real, [], split, QUICK)
@@ -116,7 +123,7 @@ def _samples(kinds):
         for index in range(count):
             name = f"{type_name} {group} {index}"
             mask = None if type_name == "good" else "a mask"
-            found.append(segment.Sample("part", type_name, "test", name, "root", mask))
+            found.append(Sample("part", type_name, "test", name, "root", mask))
             groups[name] = group
     return found, groups
 
@@ -148,56 +155,89 @@ def test_without_validation_every_step_is_taken(real):
     assert all(weight.isfinite().all() for weight in network.parameters())
 
 
-def test_a_plateau_stops_and_the_best_weights_are_kept(real, monkeypatch):
-    monkeypatch.setitem(segment.NETWORKS, "constant", _Constant)
-    precisions = iter([0.1, 0.5, 0.4, 0.3, 0.9])
-    monkeypatch.setattr(segment, "metrics", lambda tally: {"ap": next(precisions)})
-    levels = []
-    settings = Training(crop=32, batch=1, max_steps=9, evaluate_every=1, patience=2, average=0.5)
+def test_the_best_weights_are_kept(real, monkeypatch):
+    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    precisions, levels = iter([0.1, 0.5, 0.4, 0.5]), []
 
-    def watch(network, *rest):
-        levels.append(float(network.level))
-        return segment.Tally()
+    def look(self):
+        levels.append(float(self.copy.level))
+        return next(precisions)
 
-    monkeypatch.setattr(segment, "_tally", watch)
+    monkeypatch.setattr(validation.Validation, "_precision", look)
+    settings = Training(crop=32, batch=1, steps=4, evaluate_every=1, average=0.5)
     network, record = train_segmenter("constant", real, [], _split(real), settings)
-    assert (record.steps, record.best_step) == (4, 2)
-    images = len(levels) // 4
-    assert float(network.level) == levels[images] != levels[-1]
+    assert record.best_step == 2 and record.curve == ((1, 0.1), (2, 0.5), (3, 0.4), (4, 0.5))
+    assert float(network.level) == levels[1] != levels[3]
 
 
-def test_crops_show_every_other_time_a_defect_and_padding_has_no_weight(real):
+def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
+    looked = validation.Validation(_Constant(), real, PictureCache(), 1, 1)
+    looked.look(1, {})
+    pixels = {kind: sum((40 + int(s.image.stem)) * (52 - int(s.image.stem)) for s in real if s.type == kind)
+              for kind in ("good", "pit", "dent")}  # fmt: skip
+    defects = {kind: 30 * sum(s.type == kind for s in real) for kind in ("pit", "dent")}
+    expected = [defects[kind] / (pixels[kind] + pixels["good"]) for kind in defects]  # of a constant: the prevalence
+    assert looked.points == [(1, pytest.approx(sum(expected) / 2))]
+
+
+@pytest.mark.parametrize("network_name", ["small_unet", "segformer"])
+def test_a_killed_training_ends_with_the_same_weights_and_curve(network_name, real, synthetic, tmp_path, monkeypatch):
+    """In one process: what the state holds is everything, dropout and batch statistics included."""
+    monkeypatch.setattr(training, "train", lambda *args, **more: train(*args, **more, save_every=0))
+    split, settings = _split(real), Training(crop=32, batch=2, steps=7, evaluate_every=2)
+    whole, record = train_segmenter(network_name, real, synthetic, split, settings)
+    steps = []
+
+    def stop():
+        steps.append(1)
+        if len(steps) == 9:  # steps and validation images
+            raise KeyboardInterrupt
+
+    state = tmp_path / "state"
+    with pytest.raises(KeyboardInterrupt):
+        train_segmenter(network_name, real, synthetic, split, settings, state=state, check_interrupt=stop)
+    again, second = train_segmenter(network_name, real, synthetic, split, settings, state=state)
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+    assert second.curve == record.curve and [step for step, _ in record.curve] == [2, 4, 6, 7]
+    with pytest.raises(ValueError, match="another run"):
+        train_segmenter(network_name, real, [], split, settings, state=state)
+
+
+def test_every_third_crop_shows_a_defect_and_padding_has_no_weight(real):
     small = [s for s in real if s.mask is None or s.type == "pit"]
     crops = Crops(small, 64, PictureCache())
     image, mask, weight = crops.draw(0, 8, torch.Generator().manual_seed(0))
     assert image.shape == (8, 3, 64, 64) and mask.shape == weight.shape == (8, 1, 64, 64)
-    assert mask[::2].flatten(1).any(1).all()
+    assert mask[::3].flatten(1).any(1).all()
     assert (image >= 0).all() and (image <= 1).all()
     assert weight.unique().tolist() == [0, 1] and not (mask * (1 - weight)).any()
     areas = {(40 + index) * (52 - index) for index in range(10)}
     assert {int(one.sum()) for one in weight} <= areas
     assert (image[:, 0] == image[:, 1]).all()  # grey on three channels
-    bright = (image[:, :1] > 0.7) & (weight > 0)
-    assert torch.equal(bright, mask > 0)  # turned and flipped as one, mirrored defects not labelled
-    assert ((image[:, :1] > 0.7) & (weight == 0)).any()
+    bright = image[:, :1] - image[:, :1].flatten(1).median(1).values[:, None, None, None] > 0.2
+    assert torch.equal(bright & (weight > 0), mask > 0)  # mirrored as one, and mirrored defects not labelled
+    assert (bright & (weight == 0)).any()
 
 
 def test_loss_ignores_padding_and_survives_empty_masks():
     logits, mask = torch.zeros(2, 1, 8, 8, requires_grad=True), torch.zeros(2, 1, 8, 8)
     weight = torch.ones_like(mask)
     weight[..., 4:] = 0
-    segment.loss(logits, mask, weight).backward()
+    loss(logits, mask, weight).backward()
     assert logits.grad.isfinite().all() and not logits.grad[..., 4:].any() and logits.grad[..., :4].all()
-    assert segment.loss(logits, mask, 0 * weight).isfinite()
+    assert loss(logits, mask, 0 * weight).isfinite()
     sure = torch.where(torch.rand(2, 1, 8, 8) > 0.5, 40.0, -40.0)
-    assert segment.loss(sure, (sure > 0).float(), torch.ones_like(mask)) < 1e-4
+    assert loss(sure, (sure > 0).float(), torch.ones_like(mask)) < 1e-4
 
 
 def test_a_loss_of_nan_is_refused(real, monkeypatch):
     monkeypatch.setattr(_Constant, "value", float("nan"))
-    monkeypatch.setitem(segment.NETWORKS, "constant", _Constant)
-    with pytest.raises(ValueError, match="nan at step 1; try a lower learning rate"):
+    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    with pytest.raises(ValueError, match="diverged; try a lower learning rate"):  # at the first look
         train_segmenter("constant", real, [], _split(real), QUICK)
+    alone = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
+    with pytest.raises(ValueError, match="loss is nan at step 3; try a lower learning rate"):  # without any
+        train_segmenter("constant", alone, [], _split(alone), QUICK)
 
 
 def test_an_interrupt_passes_through(real):
@@ -243,7 +283,7 @@ def test_tiles_of_a_small_unet_agree_with_the_whole_away_from_seams():
 
 def test_tests_keep_groups_and_types_apart(real):
     groups = {s.name: f"group {index // 2}" for index, s in enumerate(sorted(real, key=lambda s: s.image.stem))}
-    tested = segment.test(_Constant(), real, groups)
+    tested = tested_on(_Constant(), real, groups)
     pits = [s for s in real if s.type == "pit"]
     assert set(tested.groups(("part", "pit"))) == {groups[s.name] for s in pits}
     assert tested.total(("part", "pit")).region_count == len(pits)
@@ -253,12 +293,12 @@ def test_tests_keep_groups_and_types_apart(real):
     assert set(tested.groups()) == set(groups.values())
     assert tested.total(("part", "good")).anomalous.sum() == 0
     with pytest.raises(ValueError, match="no group"):
-        segment.test(_Constant(), real, {})
+        tested_on(_Constant(), real, {})
 
 
 def test_a_training_finds_what_it_was_shown(real):
-    settings = Training(crop=40, batch=4, max_steps=60, evaluate_every=20, learning_rate=3e-3, average=0.9)
+    settings = Training(crop=40, batch=4, steps=60, evaluate_every=20, learning_rate=3e-3, average=0.9)
     network, record = train_segmenter("small_unet", real, [], _split(real), settings)
     assert record.curve[-1][1] > 0.9
-    total = segment.test(network, real, _split(real).groups).total()
-    assert segment.metrics(total)["iou"] > 0.7
+    total = tested_on(network, real, _split(real).groups).total()
+    assert metrics(total)["iou"] > 0.7

@@ -1,17 +1,27 @@
 """The study: cells are made once, fail alone, and take the same normals and masks in every arm."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
+from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.split import make_split, save_split
-from anomaly_synthesis.evaluation import study as module
-from anomaly_synthesis.evaluation.report import report
-from anomaly_synthesis.evaluation.segment import Training
-from anomaly_synthesis.evaluation.study import Study, run_study
+from anomaly_synthesis.evaluation import cell as module
+from anomaly_synthesis.evaluation.cases import chosen
+from anomaly_synthesis.evaluation.segmenter.testing import Seen, Tested
+from anomaly_synthesis.evaluation.segmenter.training import Training
+from anomaly_synthesis.evaluation.study import Study
+from anomaly_synthesis.evaluation.study import run_study as started_study
+from anomaly_synthesis.modules.base_file import save_base
 
 pytest.importorskip("sklearn")
-QUICK = Training(crop=64, batch=2, max_steps=2, evaluate_every=2, patience=0)
+QUICK = Training(crop=64, batch=2, steps=2, evaluate_every=2)
+
+
+def run_study(study, out):
+    return list(started_study(study, out))
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +47,12 @@ def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, mon
                                       "cast_grain/pit", "cast_grain/crack", "cast_grain/stain"}  # fmt: skip
     assert cells[0]["training"]["real"] == cells[1]["training"]["real"] == 4
     assert cells[0]["training"]["synthetic"] == 0 and cells[1]["training"]["synthetic"] == 4
-    text = report(cells)
-    assert "| cutpaste | 1 |" in text and "IoU against" in text
+    for cell in cells:
+        assert sum(image["anomalous"] for image in cell["images"]) > 0 and cell["mean"]["auroc"] > 0
+        assert (tmp_path / "out" / "cells" / cell["method"] / "small_unet" / "0.png").is_file()
+    assert not list((tmp_path / "out").rglob("*.state"))
+    assert cells[0]["pairs"] == 0 and cells[1]["pairs"] == 6 and not cells[0]["contrasts"]["pairs"]
+    assert set(cells[1]["contrasts"]["pairs"]) == set(cells[1]["contrasts"]["train"]) == set(cells[1]["types"])
     monkeypatch.setattr(module, "train_segmenter", None)  # nothing is trained again
     assert run_study(study("cutpaste", "real-only"), tmp_path / "out") == cells[::-1]
 
@@ -71,7 +85,6 @@ def test_a_cell_that_fails_holds_its_error_and_is_tried_again(study, tmp_path, m
     monkeypatch.setattr(module, "train_segmenter", fail_on_pairs)
     cells = run_study(study("draem", "real-only"), tmp_path / "out")
     assert cells[0]["error"] == "the loss is nan" and "overall" in cells[1]
-    assert "draem, small_unet, seed 0: the loss is nan" in report(cells)
     monkeypatch.setattr(module, "train_segmenter", real)
     assert "overall" in run_study(study("draem", "real-only"), tmp_path / "out")[0]
 
@@ -100,8 +113,49 @@ def test_another_study_does_not_mix_its_cells_in(study, tmp_path):
 
 
 def test_a_base_of_another_split_is_refused(study, tmp_path, tiny_base):
-    from anomaly_synthesis.modules.base_file import save_base
-
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": "other"})
-    with pytest.raises(ValueError, match="another split"):
+    with pytest.raises(ValueError, match="not trained under this split"):
         run_study(study("aias", base=str(tmp_path / "base.safetensors")), tmp_path / "out")
+
+
+@pytest.fixture
+def few(surfaces, tmp_path):
+    """The surfaces with a single crack, and their split, which cannot hold a crack back: the changes to a study."""
+    shutil.copytree(surfaces, tmp_path / "few")
+    for path in (tmp_path / "few" / "cast_grain").rglob("crack/00[12]*.png"):
+        path.unlink()
+    samples = read_mvtec(tmp_path / "few")
+    split = make_split(samples, {sample.name: sample.name for sample in samples}, share=0.5)
+    save_split(split, tmp_path / "few.json")
+    return {"data": str(tmp_path / "few"), "split": str(tmp_path / "few.json")}, split.digest
+
+
+def test_a_base_may_join_a_study_and_a_type_of_one_image_goes_through(few, tmp_path, tiny_base, study):
+    """The lonely type trains; held back there is none of it, so it has no line."""
+    changes, digest = few[0] | {"types": ("pit", "crack")}, few[1]
+    save_base(tmp_path / "base.safetensors", tiny_base, {"split": digest})
+    run_study(replace(study("copy-paste"), **changes), tmp_path / "out")
+    both = replace(study("copy-paste", "aias", base=str(tmp_path / "base.safetensors")), **changes)
+    cells = run_study(both, tmp_path / "out")
+    assert [cell["method"] for cell in cells] == ["copy-paste", "aias"] and "error" not in cells[1]
+    assert set(cells[1]["types"]) == {"brushed_metal/pit", "cast_grain/pit"}
+    crack = cells[1]["statistics"]["cast_grain/crack"]
+    assert crack["train"]["diversity"] is None and crack["held_back"]["nearest"] is None
+    assert crack["train"]["visible"] is not None
+
+
+def test_without_a_held_back_defect_nothing_is_trained(few, study, tmp_path):
+    with pytest.raises(ValueError, match="none of the . held-back images has a defect"):
+        run_study(replace(study("real-only", types=("crack",)), **few[0]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_cases_show_best_and_worst_of_every_type_and_no_group_twice():
+    def seen(name, group, type, hits, false, anomalous=100):
+        return Seen(name, group, "o", type, hits, false, anomalous)
+
+    images = [seen(f"c{i}", f"g{i // 2}", "crack", 10 * i, 0) for i in range(10)]
+    images += [seen("p", "h", "pit", 5, 5), seen("quiet", "i", "good", 0, 0, 0), seen("loud", "j", "good", 0, 9, 0)]
+    tested = Tested({("o", "crack"): {}, ("o", "pit"): {}, ("o", "good"): {}}, tuple(images))
+    assert [one.name for one, _ in chosen(tested)] == ["c9", "c7", "c2", "c0", "p", "loud"]
+    assert chosen(tested)[0][1] == "crack, IoU 90, 100 px"

@@ -1,0 +1,135 @@
+"""One cell of a study: a method's pairs, a network trained with them under one seed, its test, and what to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..datasets.mvtec import Sample, read_mvtec
+from ..datasets.split import Split
+from ..synthesis.plan import Plan
+from .arms import make_arm
+from .cases import save_cases
+from .methods import NEEDS_BASE, REAL_ONLY, Tools
+from .metrics import NAMES, metrics
+from .pair_statistics import Defect, measure_samples, summary
+from .segmenter.testing import Kind, Tested, test
+from .segmenter.training import Training, train_segmenter
+
+Report = Callable[[str, int, int], None]  # what, done, of
+
+
+@dataclass(frozen=True)
+class Data:
+    """What all cells of a study share.
+
+    train, held_back: the split's samples; tools: what methods may use; count: pairs per method and seed; base_name:
+    digest of the base's file, for the methods that use it.
+    """
+
+    split: Split
+    train: Sequence[Sample]
+    held_back: Sequence[Sample]
+    tools: Tools
+    count: int
+    base_name: str | None
+
+    @cached_property
+    def defects(self) -> dict[str, dict[Kind, list[Defect]]]:
+        """The real defects by part and (object, type), measured once for all cells."""
+        return {"train": _measured(self.train), "held_back": _measured(self.held_back)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Which cell, and below `out` its files."""
+
+    method: str
+    network: str
+    seed: int
+    out: Path
+
+    @property
+    def path(self) -> Path:
+        return self.out / "cells" / self.method / self.network / f"{self.seed}.json"
+
+    @property
+    def pairs(self) -> Path:
+        return self.out / "pairs" / self.method / str(self.seed)
+
+    @property
+    def named(self) -> dict:
+        return {"method": self.method, "network": self.network, "seed": self.seed}
+
+
+def fill(cell: Cell, data: Data, training: Training, report: Report | None = None) -> dict:
+    """Make, train, test, measure; beside the cell's file a picture of its best and worst cases.
+
+    A training that was stopped goes on where it was, as does a folder of pairs.
+
+    Returns:
+        what the report needs, JSON-able: see `evaluation.report`.
+
+    Raises:
+        ValueError, OSError, RuntimeError: whatever the method, the training or the test cannot do.
+    """
+    synthetic, seconds = _synthetic(cell, data, report)
+    state = cell.path.with_suffix(".state")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    what = f"{cell.method}, {cell.network}, seed {cell.seed}"
+    network, record = train_segmenter(
+        cell.network, data.train, synthetic, data.split, replace(training, seed=cell.seed), state=state,
+        report=report and (lambda _, step, steps, *__: report(what, step, steps)),
+    )  # fmt: skip
+    tested = test(network, data.held_back, data.split.groups)
+    save_cases(cell.path.with_suffix(".png"), network, tested, data.held_back)
+    made = _measured(synthetic)
+    state.unlink()
+    return cell.named | tested_values(tested) | {
+        "statistics": {"/".join(kind): {part: summary(found, real.get(kind, [])) for part, real in data.defects.items()}
+                       for kind, found in made.items()},
+        "contrasts": {part: _contrasts(found) for part, found in (data.defects | {"pairs": made}).items()},
+        "pairs": len(synthetic),
+        "seconds_per_pair": seconds,
+        "training": asdict(record),
+    }  # fmt: skip
+
+
+def tested_values(tested: Tested) -> dict:
+    """{"overall", "mean", "types": metrics; "images": pixels per image}; the mean is over types that define it."""
+    types = {"/".join(kind): metrics(tested.total(kind)) for kind in tested.defects}
+    return {
+        "overall": metrics(tested.total()),
+        "mean": {name: _mean([values[name] for values in types.values()]) for name in NAMES},
+        "types": types,
+        "images": [asdict(seen) for seen in tested.images],
+    }
+
+
+def _synthetic(cell: Cell, data: Data, report: Report | None) -> tuple[Sequence[Sample], float]:
+    if cell.method == REAL_ONLY:
+        return [], 0.0
+    plan = Plan(data.train, data.train, cell.seed)
+    described = {"split": data.split.digest, "base": data.base_name if cell.method in NEEDS_BASE else None}
+    seconds = make_arm(cell.method, plan, data.count, data.tools, cell.pairs, described, report)
+    return [sample for sample in read_mvtec(cell.pairs) if sample.type != "good"], seconds
+
+
+def _measured(samples: Sequence[Sample]) -> dict[Kind, list[Defect]]:
+    kinds = sorted({(sample.object, sample.type) for sample in samples if sample.mask is not None})
+    return {
+        kind: measure_samples(sample for sample in samples if (sample.object, sample.type) == kind) for kind in kinds
+    }
+
+
+def _contrasts(defects: Mapping[Kind, Sequence[Defect]]) -> dict[str, list[float]]:
+    return {"/".join(kind): [round(one.contrast, 3) for one in found] for kind, found in defects.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

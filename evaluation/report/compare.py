@@ -1,0 +1,244 @@
+"""What a study's cells say, in numbers alone: differences with their intervals, their noise, and what it would take.
+
+Unless said otherwise `cells` are finished cells of one network, IoU is in 0 .. 1, and "the IoU" is the mean over types
+of the type's pooled IoU over its own images, as the papers have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from ..methods import REAL_ONLY
+
+DRAWS = 2000
+WIDTH = 1.96  # standard deviations to either side: 95 % of a normal distribution
+BINS = 4
+LATE, RISE = 0.1, 0.02  # a training still learns: best in this last share of the steps, and by this much (0 .. 1)
+OURS = ("aias",)  # how the methods' names begin that are compared with the baselines
+_SIGNS = np.array([1.0, -1.0])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds, or the difference of two, and its 95 % interval over `seeds` and `groups` drawn together."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What blurs a difference: seed: standard deviation from seed to seed, None with one seed; group: standard
+    deviation of its mean over seeds when the groups are drawn again."""
+
+    seed: float | None
+    group: float
+    seeds: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class Halves:
+    """One arm against itself: mean IoU of its first `seeds` minus that of its last; the truth is 0."""
+
+    mean: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Areas:
+    """IoU by defect size. bounds: smallest and largest mask area of every bin in px, ascending; images: how many are in
+    each; iou: {method: [seeds, bins]}."""
+
+    bounds: list[tuple[int, int]]
+    images: list[int]
+    iou: dict[str, np.ndarray]
+
+
+def methods(cells: Sequence[dict]) -> list[str]:
+    return list(dict.fromkeys(cell["method"] for cell in cells))
+
+
+def of(cells: Sequence[dict], method: str) -> list[dict]:
+    return [cell for cell in cells if cell["method"] == method]
+
+
+def is_baseline(method: str) -> bool:
+    return not method.startswith(OURS)
+
+
+def best_baseline(cells: Sequence[dict]) -> str:
+    """The baseline with the highest mean IoU; "real-only" where there is none."""
+    scores = {method: ious(of(cells, method)) for method in methods(cells) if is_baseline(method)}
+    return max((name for name in scores if scores[name]), key=lambda name: np.mean(scores[name]), default=REAL_ONLY)
+
+
+def ious(cells: Sequence[dict]) -> list[float]:
+    """The IoU of every cell that defines it, by seed."""
+    ordered = sorted(cells, key=lambda cell: cell["seed"])
+    return [cell["mean"]["iou"] for cell in ordered if cell["mean"]["iou"] is not None]
+
+
+def score(cells: Sequence[dict], method: str, draws: int = DRAWS) -> Interval | None:
+    """The method's IoU; None with fewer than two groups, or where no type has an anomalous pixel."""
+    return _interval(_counts([(cell,) for cell in of(cells, method)]), draws)
+
+
+def difference(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS) -> Interval | None:
+    """IoU of `method` minus that of `other`, paired by seed, the same groups drawn on both sides.
+
+    A type that vanishes from a draw is left out of that draw's mean. With one seed only the groups are drawn.
+    None where they share no seed, with fewer than two groups, or where no type has an anomalous pixel.
+    """
+    return _interval(_counts(_shared(cells, method, other)), draws)
+
+
+def noise(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS) -> Noise | None:
+    """The noise of that difference; None where there is no difference."""
+    counts = _counts(_shared(cells, method, other))
+    if counts is None:
+        return None
+    gaps = _mean_iou(counts.sum(3)) @ _SIGNS
+    drawn = _drawn(counts, draws, np.random.default_rng(0)).mean(1)
+    seeds, groups = counts.shape[0], counts.shape[3]
+    return Noise(float(gaps.std(ddof=1)) if seeds > 1 else None, float(np.nanstd(drawn, ddof=1)), seeds, groups)
+
+
+def needed(
+    points: float, s_seed: float | None, s_group: float, seeds: int, groups: int
+) -> tuple[int | None, int | None]:
+    """(seeds, groups) that would make the 95 % interval +- `points`: seeds with these groups, groups with these seeds.
+
+    points, s_seed and s_group are in one unit. The first solves 1.96 sqrt(s_seed^2 / n + s_group^2) <= points; the
+    second lets s_group^2 fall as 1 / groups. None where the other noise alone is too wide, or s_seed is not known.
+    """
+    if s_seed is None:
+        return None, None
+    allowed = (points / WIDTH) ** 2
+    return _count(s_seed**2, allowed - s_group**2), _count(s_group**2 * groups, allowed - s_seed**2 / seeds)
+
+
+def halves(cells: Sequence[dict], method: str, network: str) -> Halves | None:
+    """The same arm twice, in cells of any networks: what the yardstick shows where there is nothing to see.
+
+    Of an odd number of seeds the middle one is left out; None with fewer than four.
+    """
+    values = ious([cell for cell in of(cells, method) if cell["network"] == network])
+    count = len(values) // 2
+    return Halves(float(np.mean(values[:count]) - np.mean(values[-count:])), count) if count > 1 else None
+
+
+def by_area(cells: Sequence[dict]) -> Areas | None:
+    """Pooled IoU of the images in each quarter of the mask areas, all types together; None without anomalous pixels.
+
+    Images of one area stay in one bin, so there may be fewer than four, of unequal size.
+    """
+    areas = {_key(image): image["anomalous"] for cell in cells for image in cell["images"] if image["anomalous"]}
+    if not areas:
+        return None
+    values = np.array(list(areas.values()))
+    edges = np.quantile(values, np.arange(1, BINS) / BINS)
+    found, place = np.unique(np.searchsorted(edges, values), return_inverse=True)
+    bins = dict(zip(areas, place, strict=True))
+    held = [values[place == index] for index in range(len(found))]
+    iou = {name: np.stack([_by_bin(cell, bins, len(found)) for cell in of(cells, name)]) for name in methods(cells)}
+    return Areas([(int(one.min()), int(one.max())) for one in held], [len(one) for one in held], iou)
+
+
+def still_learning(training: dict) -> bool | None:
+    """Had this training reached no plateau: is its best validation AP in the last tenth of the steps, and more than
+    0.02 over the best before the last third of the looks? None with fewer than three looks."""
+    precisions = [precision for _, precision in training["curve"]]
+    before = len(precisions) - ceil(len(precisions) / 3)
+    if len(precisions) < 3:
+        return None
+    late = training["best_step"] > (1 - LATE) * training["steps"]
+    return late and max(precisions) - max(precisions[:before]) > RISE
+
+
+def defect_images(cells: Sequence[dict]) -> list[dict]:
+    """Every tested image with a defect, once, whichever cells tested it."""
+    return list({_key(image): image for cell in cells for image in cell["images"] if image["type"] != "good"}.values())
+
+
+def _key(image: dict) -> tuple[str, str, str]:
+    return image["object"], image["type"], image["name"]
+
+
+def _shared(cells: Sequence[dict], method: str, other: str) -> list[tuple[dict, dict]]:
+    sides = [{cell["seed"]: cell for cell in of(cells, name)} for name in (method, other)]
+    return [(sides[0][seed], sides[1][seed]) for seed in sorted(sides[0].keys() & sides[1].keys())]
+
+
+def _counts(rows: Sequence[tuple[dict, ...]]) -> np.ndarray | None:
+    """Pixels [seed, side, type, group, (hits, false, anomalous)] of the images with defects.
+
+    rows: the cells of every seed, one per side. None without rows, anomalous pixels or a second group.
+    """
+    images = defect_images([cell for row in rows for cell in row])
+    types = {kind: index for index, kind in enumerate(sorted({(i["object"], i["type"]) for i in images}))}
+    groups = {group: index for index, group in enumerate(sorted({image["group"] for image in images}))}
+    if len(groups) < 2 or not any(image["anomalous"] for image in images):
+        return None
+    counts = np.zeros((len(rows), len(rows[0]), len(types), len(groups), 3))
+    for seed, row in enumerate(rows):
+        for side, cell in enumerate(row):
+            for image in defect_images([cell]):
+                at = seed, side, types[image["object"], image["type"]], groups[image["group"]]
+                counts[at] += image["hits"], image["false"], image["anomalous"]
+    return counts
+
+
+def _interval(counts: np.ndarray | None, draws: int) -> Interval | None:
+    if counts is None:
+        return None
+    seeds, sides, groups = counts.shape[0], counts.shape[1], counts.shape[3]
+    generator = np.random.default_rng(0)
+    drawn = _drawn(counts, draws, generator)
+    weights = _draws(generator, seeds, draws) / seeds
+    low, high = np.nanquantile((drawn * weights).sum(1), (0.025, 0.975))
+    mean = (_mean_iou(counts.sum(3)) @ _SIGNS[:sides]).mean()
+    return Interval(float(mean), float(low), float(high), seeds, groups)
+
+
+def _drawn(counts: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
+    """IoU, or its difference, [draws, seeds], over groups drawn with replacement; NaN where a draw holds no defect."""
+    weights = _draws(generator, counts.shape[3], draws).astype(float)
+    return _mean_iou(np.tensordot(weights, counts, (1, 3))) @ _SIGNS[: counts.shape[1]]
+
+
+def _draws(generator: np.random.Generator, count: int, draws: int) -> np.ndarray:
+    """How often each of `count` is drawn, [draws, count]."""
+    return generator.multinomial(count, np.full(count, 1 / count), draws)
+
+
+def _mean_iou(sums: np.ndarray) -> np.ndarray:
+    """[..., type, 3] to [...]: mean over the types that have anomalous pixels, NaN where none has."""
+    hits, false, anomalous = np.moveaxis(sums, -1, 0)
+    known = anomalous > 0
+    iou = np.where(known, hits / np.maximum(anomalous + false, 1), 0).sum(-1)
+    return np.divide(iou, known.sum(-1), out=np.full_like(iou, np.nan), where=known.any(-1))
+
+
+def _count(needs: float, allowed: float) -> int | None:
+    """The smallest whole number n >= 1 with needs / n <= allowed."""
+    if not needs and allowed >= 0:
+        return 1
+    return max(ceil(needs / allowed - 1e-9), 1) if allowed > 0 else None
+
+
+def _by_bin(cell: dict, bins: dict, count: int) -> np.ndarray:
+    """IoU [count] of one cell's images; NaN where it has none of a bin."""
+    sums = np.zeros((count, 3))
+    for image in cell["images"]:
+        if image["anomalous"]:
+            sums[bins[_key(image)]] += image["hits"], image["false"], image["anomalous"]
+    union = sums[:, 1] + sums[:, 2]
+    return np.divide(sums[:, 0], union, out=np.full(count, np.nan), where=union > 0)

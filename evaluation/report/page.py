@@ -1,0 +1,177 @@
+"""The report as files: report.md with figures beside it, and report.html, which needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ...datasets.pictures import write_atomic
+from . import compare, figures, tables
+
+TITLE = "Does it train better segmentation?"
+_INSTALL = "`pip install 'anomaly-synthesis[eval]'`"
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """path: below the report's folder, with "/"."""
+
+    caption: str
+    path: str
+
+    @property
+    def link(self) -> str:
+        """The path as a URL; `as_uri` quotes everything that Markdown or HTML could stumble over but brackets."""
+        quoted = PurePosixPath("/", self.path).as_uri().removeprefix("file:///")
+        return quoted.replace("(", "%28").replace(")", "%29")
+
+    @property
+    def markdown(self) -> str:
+        return f"![{tables.escape(self.caption)}]({self.link})\n\n*{tables.escape(self.caption)}*\n"
+
+
+def write_report(cells: Sequence[dict], out: Path) -> str:
+    """Write out/report.md, out/figures/*.png and out/report.html, which holds its pictures itself.
+
+    Without matplotlib there are no figures, without the package markdown no report.html; the report says so.
+
+    Args:
+        cells: as `evaluation.cell.fill` makes them, or with "method", "network", "seed" and "error"; may be none.
+        out: the study's folder, which holds the cells' pictures; made where it is missing.
+
+    Returns:
+        the text of report.md.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    page = _Page(cells, out)
+    text = page.text()
+    rendered = _rendered(text)
+    if rendered is None:
+        (out / "report.html").unlink(missing_ok=True)  # an earlier one would tell of earlier cells
+        text += f"\nThere is no report.html: {_INSTALL} brings the package markdown, which makes it.\n"
+    else:
+        write_atomic(out / "report.html", _inlined(rendered, page.pictures, out).encode())
+    write_atomic(out / "report.md", text.encode())
+    return text
+
+
+class _Page:
+    """The Markdown, and the pictures that it shows."""
+
+    def __init__(self, cells: Sequence[dict], out: Path) -> None:
+        self.cells, self.out, self.pictures = cells, out, []
+        self.good = [cell for cell in cells if "error" not in cell]
+        self.methods = compare.methods(self.good)
+
+    def text(self) -> str:
+        parts = [f"# {TITLE}\n", tables.HOW if self.good else "No cell is finished.\n"]
+        for network in dict.fromkeys(cell["network"] for cell in self.good):
+            parts += self._network(network)
+        parts += self._pairs()
+        parts.append(tables.failed(self.cells))
+        return "\n".join(part for part in parts if part)
+
+    def _network(self, network: str) -> list[str]:
+        own = [cell for cell in self.good if cell["network"] == network]
+        try:
+            drawn = figures.network_figures(own, self.methods)
+        except ImportError:
+            drawn = {}
+        return [
+            f"## {tables.escape(network)}\n", tables.setup(own), tables.headline(own), tables.telling(own),
+            self._figure(drawn.get("validation"), f"validation-{network}", _VALIDATION), tables.per_type(own),
+            tables.by_size(own), self._figure(drawn.get("area"), f"area-{network}", _AREA), self._cases(own),
+        ]  # fmt: skip
+
+    def _pairs(self) -> list[str]:
+        missing = ""
+        try:
+            drawn = figures.contrast_figure(self.good, self.methods)
+        except ImportError:
+            drawn, missing = None, f"There are no figures: {_INSTALL} brings matplotlib, which draws them.\n"
+        return [tables.statistics(self.good), self._figure(drawn, "contrasts", _CONTRASTS), missing]
+
+    def _figure(self, drawn: bytes | None, name: str, caption: str) -> str:
+        if drawn is None:
+            return ""
+        path = f"figures/{re.sub(r'[^A-Za-z0-9_.-]', '-', name)}.png"
+        (self.out / path).parent.mkdir(exist_ok=True)
+        write_atomic(self.out / path, drawn)
+        return self._shown(_Picture(caption, path))
+
+    def _cases(self, cells: Sequence[dict]) -> str:
+        """The pictures of each method's first seed; "" where none is there."""
+        shown = []
+        for method in compare.methods(cells):
+            first = min(compare.of(cells, method), key=lambda cell: cell["seed"])
+            path = f"cells/{method}/{first['network']}/{first['seed']}.png"
+            if (self.out / path).is_file():
+                shown.append(self._shown(_Picture(f"{method}, seed {first['seed']}", path)))
+        return "\n".join(["### Best and worst cases\n", *shown]) if shown else ""
+
+    def _shown(self, picture: _Picture) -> str:
+        self.pictures.append(picture)
+        return picture.markdown
+
+
+_VALIDATION = "Average precision on the validation groups: thin lines are trainings, dots the weights kept."
+_AREA = "IoU by defect size: mean over seeds, bars from the lowest seed to the highest."
+_CONTRASTS = f"Signed contrasts: median, quartiles, 5 and 95 %; a dot is a defect, at most {figures.DOTS} a row."
+
+
+def _rendered(text: str) -> str | None:
+    """The Markdown as HTML; None without the package that does it."""
+    try:
+        from markdown import markdown
+    except ImportError:
+        return None
+    return markdown(text, extensions=["tables"])
+
+
+def _inlined(body: str, pictures: Sequence[_Picture], out: Path) -> str:
+    """The whole page, every picture inside it."""
+    for picture in pictures:
+        data = base64.b64encode((out / picture.path).read_bytes()).decode()
+        body = body.replace(f'src="{picture.link}"', f'src="data:image/png;base64,{data}"')
+    return _PAGE.replace("TITLE", TITLE).replace("BODY", body)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>TITLE</title>
+<style>
+:root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --soft: #5d646c; --line: #dfe2e6; --band: #f5f6f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e6e9; --paper: #16181b; --soft: #a0a7af; --line: #33383e; --band: #1f2226; }
+}
+body { max-width: 70rem; margin: 0 auto; padding: 1.5rem; color: var(--ink); background: var(--paper);
+       font: 16px/1.55 system-ui, sans-serif; }
+h1, h2, h3 { line-height: 1.25; margin: 2.2em 0 0.6em; }
+h1 { margin-top: 0.5em; }
+h2 { padding-bottom: 0.3em; border-bottom: 1px solid var(--line); }
+p, li { max-width: 48rem; }
+p:has(> img) { max-width: none; }
+table { display: block; width: max-content; max-width: 100%; overflow-x: auto; border-collapse: collapse;
+        margin: 1em 0 1.5em; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.35em 0.6em; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { text-align: left; color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
+tbody tr:nth-child(even) { background: var(--band); }
+img { display: block; max-width: 100%; height: auto; border-radius: 6px; background: #fff; }
+em { color: var(--soft); font-size: 0.9rem; }
+</style>
+</head>
+<body>
+BODY
+</body>
+</html>
+"""

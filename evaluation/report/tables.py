@@ -1,0 +1,275 @@
+"""The report's tables and sentences, in Markdown. What comes from data is escaped; undefined is "-", never 0."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from ..metrics import spread
+from . import compare
+
+POINTS = 3  # the difference in percentage points that the report reckons with
+_HEADS = {"recall": "recall", "f1": "best F1", "ap": "AP", "auroc": "AUROC", "aupro": "AU-PRO"}
+_SPECIAL = re.compile(r"([\\`*\[\]|])")
+_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")  # inside a word it is only an underscore
+
+HOW = """All values are in percent; `-` is not defined.
+
+- IoU is the mean over types of the type's pooled IoU over its own images; recall to AU-PRO are such means, too. "Pooled
+  IoU" is over every pixel of every test image, the good ones included. IoU and recall are of the anomaly class at
+  probability 0.5.
+- In brackets: the 95 % interval over seeds and groups of pictures drawn together (bootstrap); for a difference the same
+  ones on both sides. With one seed only the groups are drawn, and nothing is known of the scatter of trainings; with
+  two or three the brackets are rather too narrow.
+- After ±: half the 95 % interval of the mean over seeds alone (Student's t).
+"""
+
+
+def escape(text: object) -> str:
+    """Text from data as Markdown that shows just it, on one line: neither markup nor a table's bar."""
+    plain = html.escape(" ".join(str(text).split()), quote=False).replace("~", "&#126;")
+    return _UNDERSCORE.sub(r"\\_", _SPECIAL.sub(r"\\\1", plain))
+
+
+def setup(cells: Sequence[dict]) -> str:
+    """What was trained and tested in these cells of one network."""
+    images = {(image["object"], image["type"], image["name"]) for cell in cells for image in cell["images"]}
+    defects = compare.defect_images(cells)
+    types, groups = {(image["object"], image["type"]) for image in defects}, {image["group"] for image in defects}
+    parameters = max(cell["training"]["parameters"] for cell in cells)
+    steps = _span(cell["training"]["steps"] for cell in cells)
+    pairs = _span(cell["pairs"] for cell in cells if cell["pairs"])
+    return (
+        f"{parameters / 1e6:.2f} million parameters, {steps} steps a training, {pairs} synthetic pairs in an arm that "
+        f"has any. Tested on {_many(len(defects), 'picture')} with defects ({_many(len(types), 'type')}, "
+        f"{_many(len(groups), 'group')}) and {len(images) - len(defects)} without.\n"
+    )
+
+
+def headline(cells: Sequence[dict]) -> str:
+    """One line per method: every metric, and the IoU against the best baseline."""
+    best = compare.best_baseline(cells)
+    head = ["method", "seeds", "IoU", "pooled IoU", *_HEADS.values(), f"IoU against {escape(best)}", "s per pair",
+            "training s"]  # fmt: skip
+    rows = []
+    for method in compare.methods(cells):
+        own = compare.of(cells, method)
+        against = "" if method == best else _signed(compare.difference(cells, method, best))
+        making = [cell["seconds_per_pair"] for cell in own if cell["pairs"]]
+        rows.append([
+            escape(method), str(len(own)), _score(cells, method), mean([cell["overall"]["iou"] for cell in own]),
+            *(mean([cell["mean"][name] for cell in own]) for name in _HEADS), against,
+            f"{np.mean(making):.2f}" if making else "-",
+            f"{np.mean([cell['training']['seconds'] for cell in own]):.0f}",
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def telling(cells: Sequence[dict]) -> str:
+    """What the table can tell: every difference in words, its noise, what would narrow it, and the trainings' state."""
+    best = compare.best_baseline(cells)
+    others = [method for method in compare.methods(cells) if method != best]
+    parts = ["### What this table can tell\n"]
+    if not others or best not in compare.methods(cells):
+        parts.append("There is nothing to compare: it takes a baseline and another method.\n")
+    else:
+        parts.append("\n".join(f"- {_verdict(cells, method, best)}" for method in others) + "\n")
+        parts.append(_noises(cells, others, best))
+    return "\n".join([*parts, _halves(cells), _plateau(cells)])
+
+
+def per_type(cells: Sequence[dict]) -> str:
+    """IoU and recall of every type; a type that defines none, or was trained but not tested, is told in words."""
+    types = sorted({type for cell in cells for type in (*cell["types"], *cell["contrasts"]["train"])})
+    known = [type for type in types if any(value is not None for value in _of_type(cells, type, "iou"))]
+    parts = [
+        f"{escape(type)}: no anomalous pixel in the test part, so its metrics are not defined and no mean holds it.\n"
+        for type in types
+        if type not in known
+    ]
+    for words, name in (("IoU", "iou"), ("Recall", "recall")) if known else ():
+        parts.append(f"{words}\n\n{_types_table(cells, known, name)}")
+    return "\n".join(["### Per type\n", *parts])
+
+
+def by_size(cells: Sequence[dict]) -> str:
+    """IoU by the area of the defect's mask."""
+    areas = compare.by_area(cells)
+    if areas is None:
+        return ""
+    names = list(areas.iou)
+    rows = []
+    for index, (low, high) in enumerate(areas.bounds):
+        values = [mean(list(areas.iou[name][:, index])) for name in names]
+        rows.append([f"{low} to {high}", str(areas.images[index]), *values])
+    return _SIZE + table(["mask area, px", "images", *map(escape, names)], rows)
+
+
+_SIZE = """### IoU by defect size
+
+Images in bins of a quarter each by the area of their mask, all types together; pooled within a bin.
+
+"""
+
+
+def statistics(cells: Sequence[dict]) -> str:
+    """The pairs themselves, mean over seeds; the networks do not matter. "" without pairs."""
+    rows = []
+    for method in compare.methods(cells):
+        by_seed = {cell["seed"]: cell["statistics"] for cell in compare.of(cells, method)}
+        for type in sorted({type for found in by_seed.values() for type in found}):
+            own = [found[type] for found in by_seed.values() if type in found]
+            contrast = " ".join(_plain(own, "train", f"contrast{part}") for part in ("_low", "", "_high"))
+            rest = [_plain(own, side, name) for name in ("diversity", "nearest") for side in ("train", "held_back")]
+            rows.append([escape(method), escape(type), _plain(own, "train", "visible"), contrast,
+                         _plain(own, "train", "seam"), *rest])  # fmt: skip
+    if not rows:
+        return ""
+    head = ["method", "type", "visible", "contrast", "seam", "diversity (train)", "(held back)", "nearest (train)",
+            "(held back)"]  # fmt: skip
+    return "## The pairs themselves\n\n" + _STATISTICS + "\n" + table(head, rows, words=2)
+
+
+_STATISTICS = """Visible: share with a signed contrast over 0.5 or under -0.5; contrast: 10 %, median, 90 %. Seam: the
+gradient across the mask's edge over the surface's. Diversity: 1 is as varied as real defects. Nearest: distance to the
+nearest real defect, 1 is theirs to each other. Diversity and nearest are against the real defects of the training part
+and against the held-back ones.
+"""
+
+
+def failed(cells: Sequence[dict]) -> str:
+    """The cells with an error; "" where there are none."""
+    lines = [
+        f"- {escape(cell['method'])}, {escape(cell['network'])}, seed {cell['seed']}: {escape(cell['error'])}"
+        for cell in cells
+        if "error" in cell
+    ]
+    return "## Cells that failed\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table, the first `words` columns to the left, the others to the right."""
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def mean(values: Sequence[float | None]) -> str:
+    """Percent, with half the interval over seeds where there are two; None and NaN are undefined."""
+    known = [value for value in values if value is not None and value == value]
+    if not known:
+        return "-"
+    middle, half = spread(known)
+    return f"{100 * middle:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+
+
+def _score(cells: Sequence[dict], method: str) -> str:
+    """The IoU with its interval; without one, its mean over seeds."""
+    found = compare.score(cells, method)
+    if found is None:
+        return mean(compare.ious(compare.of(cells, method)))
+    return f"{100 * found.mean:.1f} [{100 * found.low:.1f} {100 * found.high:.1f}]"
+
+
+def _signed(found: compare.Interval | None) -> str:
+    if found is None:
+        return "-"
+    return "{:+.1f} [{:+.1f} {:+.1f}]".format(*(100 * value for value in (found.mean, found.low, found.high)))
+
+
+def _verdict(cells: Sequence[dict], method: str, best: str) -> str:
+    found = compare.difference(cells, method, best)
+    if found is None:
+        return f"{escape(method)} and {escape(best)} share no seed, or there are fewer than two groups: no comparison."
+    over = f"over {_many(found.seeds, 'seed')} and {found.groups} groups"
+    if found.low > 0 or found.high < 0:
+        side = "above" if found.low > 0 else "below"
+        return f"{escape(method)} is {side} {escape(best)}: {_signed(found)} points {over}."
+    return f"{escape(method)} and {escape(best)} are not told apart: {_signed(found)} points {over}."
+
+
+def _noises(cells: Sequence[dict], others: Sequence[str], best: str) -> str:
+    """The noise of every difference, and how much more data would make it POINTS wide."""
+    rows = []
+    for method in others:
+        found = compare.noise(cells, method, best)
+        if found is not None:
+            seeds, groups = compare.needed(POINTS / 100, found.seed, found.group, found.seeds, found.groups)
+            none = "-" if found.seed is None else "none"
+            scatter = "-" if found.seed is None else f"{100 * found.seed:.1f}"
+            rows.append([escape(method), scatter, f"{100 * found.group:.1f}", str(seeds or none), str(groups or none)])
+    if not rows:
+        return ""
+    head = ["method", "SD over seeds", "SD over groups", f"seeds for ±{POINTS}", f"groups for ±{POINTS}"]
+    return _NOISE.format(best=escape(best)) + "\n" + table(head, rows)
+
+
+_NOISE = f"""The best baseline is the one that did best on these very images, which favours it; and of many comparisons
+some leave 0 by chance.
+
+The noise of the difference to {{best}} in points, and what would make its interval ±{POINTS}: so many seeds with these
+groups, or so many test groups with these seeds. "none": the other noise alone is too wide; `-`: one seed does not tell.
+The SD of a few seeds is itself rough, and with such an interval a true difference of {POINTS} points is still
+overlooked every second time.
+"""
+
+
+def _halves(cells: Sequence[dict]) -> str:
+    """Every arm against itself, where there are the seeds for it."""
+    network = cells[0]["network"]
+    found = {method: compare.halves(cells, method, network) for method in compare.methods(cells)}
+    known = {escape(method): one for method, one in found.items() if one}
+    if not known:
+        return "No arm has the four seeds it takes to compare it with itself.\n"
+    words = "; ".join(f"{name} {100 * one.mean:+.1f} ({one.seeds} and {one.seeds})" for name, one in known.items())
+    size = np.sqrt(np.mean([one.mean**2 for one in known.values()]))
+    return (
+        f"The same arm twice, its first seeds minus its last, where the truth is 0: {words}. Their typical size (root "
+        f"mean square), {100 * size:.1f} points, is what so few seeds show where there is nothing, without pairing.\n"
+    )
+
+
+def _plateau(cells: Sequence[dict]) -> str:
+    known = [late for late in (compare.still_learning(cell["training"]) for cell in cells) if late is not None]
+    blind = len(cells) - len(known)
+    unknown = f" {_many(blind, 'training')} had under three looks at the validation, too few to tell." if blind else ""
+    if not known:
+        return unknown.strip() + "\n"
+    if not any(known):
+        return f"The trainings had reached their plateau on the validation groups.{unknown}\n"
+    return (
+        f"{sum(known)} of {_many(len(known), 'training')} ({np.mean(known):.0%}) had reached no plateau: the best "
+        f"validation AP lies in the last tenth of the steps and rose by more than {100 * compare.RISE:.0f} points over "
+        f"the last third of the looks. More steps may change the order.{unknown}\n"
+    )
+
+
+def _types_table(cells: Sequence[dict], types: Sequence[str], name: str) -> str:
+    images = compare.defect_images(cells)
+    rows = []
+    for type in types:
+        own = [image for image in images if f"{image['object']}/{image['type']}" == type]
+        values = [mean(_of_type(compare.of(cells, method), type, name)) for method in compare.methods(cells)]
+        rows.append([escape(type), str(len(own)), str(len({image["group"] for image in own})), *values])
+    return table(["type", "images", "groups", *map(escape, compare.methods(cells))], rows)
+
+
+def _of_type(cells: Sequence[dict], type: str, name: str) -> list[float | None]:
+    return [cell["types"].get(type, {}).get(name) for cell in cells]
+
+
+def _plain(found: Sequence[dict], side: str, name: str) -> str:
+    known = [one[side][name] for one in found if one[side][name] is not None]
+    return f"{np.mean(known):.2f}" if known else "-"
+
+
+def _span(values: Iterable[int]) -> str:
+    """The values' range; "no" without any."""
+    known = sorted(set(values))
+    return "no" if not known else f"{known[0]}" + f" to {known[-1]}" * (len(known) > 1)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" + "s" * (count != 1)

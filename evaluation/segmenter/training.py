@@ -1,0 +1,192 @@
+"""Train a segmentation network on crops of real defects and, beside them, of synthetic ones."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...datasets.mvtec import Sample
+from ...datasets.split import Split
+from ...training.crops import PictureCache
+from ...training.loop import Report, train
+from ..networks import NETWORKS
+from .crops import Crops
+from .validation import Validation, hold_out
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained; the same for every arm of a comparison.
+
+    crop: side in pixels, at native scale; batch: real crops per step, and as many synthetic ones where there are any;
+    steps: of the optimiser, its rate falling to zero by a cosine; evaluate_every: steps between two looks at the
+    validation part; average: decay of the weight average that is validated and kept; seed: of the weights and of every
+    draw.
+
+    Raises ValueError for a setting out of its range.
+    """
+
+    crop: int = 128
+    batch: int = 8
+    steps: int = 1200
+    evaluate_every: int = 100
+    learning_rate: float = 1e-3
+    average: float = 0.99
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        least = {"crop": 32, "batch": 1, "steps": 1, "evaluate_every": 1, "seed": 0}
+        for name, limit in least.items():
+            if getattr(self, name) < limit:
+                raise ValueError(f"Evaluate: {name} {getattr(self, name)}; accepted is {limit} or more.")
+        if not self.learning_rate > 0 or not 0 <= self.average < 1:
+            raise ValueError(
+                f"Evaluate: learning rate {self.learning_rate}, average {self.average}; accepted is a learning rate "
+                "above 0 and an average of at least 0 and below 1."
+            )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a training did.
+
+    best_step: whose averaged weights were kept; curve: (step, validation average precision, mean over types);
+    validation: names of the groups that were held out; real, synthetic: crops seen; seconds: all sittings together.
+    """
+
+    steps: int
+    best_step: int
+    seconds: float
+    curve: tuple[tuple[int, float], ...]
+    validation: tuple[str, ...]
+    real: int
+    synthetic: int
+    parameters: int
+
+
+def train_segmenter(
+    network_name: str,
+    real: Sequence[Sample],
+    synthetic: Sequence[Sample],
+    split: Split,
+    settings: Training,
+    *,
+    state: Path | None = None,
+    report: Report | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> tuple[nn.Module, Record]:
+    """Train a network of NETWORKS.
+
+    A step draws `settings.batch` real crops whatever the arm, and which ones depends on (seed, step) alone; synthetic
+    crops come on top. About a fifth of the real groups is held out, and of the averaged weights those are kept that
+    were best there. Where too few groups have a defect to spare one, the last weights are.
+
+    Args:
+        network_name: in NETWORKS.
+        real: of the split's training part, normal and defective.
+        synthetic: pairs as read_mvtec lists them; may be empty.
+        split: whose groups `real` belongs to.
+        state: file from which a killed training goes on; see `training.loop.train`.
+        report: called about once a second.
+        check_interrupt: called every step and every validation image; may raise to stop.
+
+    Returns:
+        The network, in evaluation mode, and what happened.
+
+    Raises:
+        ValueError: an unknown network, no real defect, an image without a group or held back by the split, a picture
+            that cannot be read, a loss that is no longer finite, a state of another training.
+    """
+    _check(network_name, real, split)
+    clock, pictures = _Clock(), PictureCache()
+    fitting, held_out = hold_out(real, split.groups, settings.seed)
+    sources = [Crops(samples, settings.crop, pictures) for samples in (fitting, synthetic) if samples]
+    with _own_randomness("cpu", settings.seed):
+        network = NETWORKS[network_name]().to(settings.device)
+    validation = Validation(network, held_out, pictures, settings.evaluate_every, settings.steps, check_interrupt)
+    described = [network_name, asdict(settings), split.digest, *(sorted(s.name for s in part) for part in
+                                                                 (real, synthetic))]  # fmt: skip
+
+    def watch(step: int, averages: Mapping[str, Tensor]) -> None:
+        validation.look(step, averages)
+        clock.tick()
+
+    train(
+        "segmentation", network.train(), _step_loss(network, sources, settings), steps=settings.steps,
+        learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average, state=state,
+        run=json.dumps(described), report=report, check_interrupt=check_interrupt, watch=watch,
+        kept=validation.kept | {"seconds": clock.seconds},
+    )  # fmt: skip
+    if validation.best:
+        network.load_state_dict(validation.best_weights())
+    record = Record(
+        steps=settings.steps, best_step=validation.best[0] if validation.best else settings.steps,
+        seconds=clock.seconds.item(), curve=tuple(validation.points),
+        validation=tuple(sorted({split.groups[sample.name] for sample in held_out})),
+        real=settings.steps * settings.batch, synthetic=settings.steps * settings.batch * bool(synthetic),
+        parameters=sum(weight.numel() for weight in network.parameters()),
+    )  # fmt: skip
+    return network.eval().requires_grad_(False), record
+
+
+class _Clock:
+    """seconds: spent so far, a tensor that a state file keeps."""
+
+    def __init__(self) -> None:
+        self.seconds, self.last = torch.zeros((), dtype=torch.float64), time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - self.last
+        self.last = now
+
+
+def _step_loss(network: nn.Module, sources: Sequence[Crops], settings: Training):
+    def step_loss(step: int, generator: torch.Generator) -> Tensor:
+        own = int(torch.randint(2**62, (), generator=generator))
+        # Real crops are drawn first: they are the same ones with and without synthetic ones after them.
+        drawn = [source.draw(step, settings.batch, generator) for source in sources]
+        image, mask, weight = (torch.cat(part).to(settings.device) for part in zip(*drawn, strict=True))
+        with _own_randomness(settings.device, own):
+            return loss(network(image).float(), mask, weight)
+
+    return step_loss
+
+
+def loss(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross-entropy plus soft Dice over the batch, all [B, 1, H, W]; finite for empty masks and weights too."""
+    entropy = F.binary_cross_entropy_with_logits(logits, mask, weight, reduction="sum") / weight.sum().clamp_min(1)
+    found = logits.sigmoid() * weight
+    truth = mask * weight
+    dice = (2 * (found * truth).sum() + 1) / (found.sum() + truth.sum() + 1)
+    return entropy + 1 - dice
+
+
+def _check(network_name: str, real: Sequence[Sample], split: Split) -> None:
+    if network_name not in NETWORKS:
+        raise ValueError(f"Evaluate: network {network_name!r}; accepted is {', '.join(NETWORKS)}.")
+    training = set(split.train)
+    strange = [sample.name for sample in real if sample.name not in training]
+    if strange:
+        raise ValueError(
+            f"Evaluate: {len(strange)} of {len(real)} real training images are not in the split's training part "
+            f"(first {strange[0]}); train on that part alone."
+        )
+
+
+@contextmanager
+def _own_randomness(device: str, seed: int) -> Iterator[None]:
+    """Initial weights and dropout draw from `seed` alone, and nothing outside is disturbed."""
+    cuda = torch.device(device).type == "cuda"
+    with torch.random.fork_rng(devices=[torch.device(device)] if cuda else []):
+        torch.manual_seed(seed)
+        yield
