@@ -16,7 +16,7 @@ from .metrics import THRESHOLD
 from .segmenter.prediction import predict
 from .segmenter.testing import Seen, Tested
 
-LONGEST, GAP = 300, 8  # px
+LONGEST, FONT, GAP = 300, 14, 8  # px
 OF_A_KIND = 2  # best, and as many worst, of every type; good images with the most false alarms
 
 
@@ -28,20 +28,21 @@ def save_cases(path: Path, network: nn.Module, tested: Tested, samples: Sequence
         write_picture(path, Picture(sheet.numpy()))
 
 
-def case_sheet(network: nn.Module, tested: Tested, samples: Sequence[Sample]) -> Tensor | None:
-    """One row per case: the image, the truth's outline, the found region's outline.
+def case_sheet(network: nn.Module, tested: Tested, samples: Sequence[Sample], columns: int = 2) -> Tensor | None:
+    """A tile per case: the image, the truth's outline, the found region's outline.
 
     Args:
         network: the one that was tested.
         tested: its test.
         samples: the tested ones, to read the pictures from.
+        columns: tiles side by side.
 
     Returns:
         [h, w, 3] uint8; None where no image has a defect and none a false alarm.
     """
     named = {sample.name: sample for sample in samples}
     rows = [_row(network, named[seen.name], words) for seen, words in chosen(tested)]
-    return _sheet(rows) if rows else None
+    return _sheet(rows, columns) if rows else None
 
 
 def chosen(tested: Tested) -> list[tuple[Seen, str]]:
@@ -67,7 +68,10 @@ def _iou(seen: Seen) -> float:
 
 def _apart(images: Sequence[Seen], count: int) -> list[Seen]:
     """The first images of different groups: pictures of one part say the same thing twice."""
-    return list({seen.group: seen for seen in reversed(images)}.values())[::-1][:count]
+    first: dict[str, Seen] = {}
+    for seen in images:
+        first.setdefault(seen.group, seen)
+    return list(first.values())[:count]
 
 
 def _row(network: nn.Module, sample: Sample, words: str) -> Tensor:
@@ -76,10 +80,10 @@ def _row(network: nn.Module, sample: Sample, words: str) -> Tensor:
     found = predict(network, image) >= THRESHOLD
     truth = torch.zeros_like(found) if mask is None else mask
     shown = image.permute(1, 2, 0)
-    return labelled_row([(shown, None), (shown, truth), (shown, found)], f"{words}: image, truth, found", LONGEST)
+    return labelled_row([(shown, None), (shown, truth), (shown, found)], words, LONGEST, FONT)
 
 
-def _sheet(rows: Sequence[Tensor], columns: int = 2) -> Tensor:
+def _sheet(rows: Sequence[Tensor], columns: int) -> Tensor:
     """Rows [h, w, 3] in 0 .. 1 of any sizes in `columns` columns on white, uint8."""
     lines = [rows[start:start + columns] for start in range(0, len(rows), columns)]
     width = max(row.shape[1] for row in rows) + GAP

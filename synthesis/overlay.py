@@ -25,11 +25,14 @@ def overlay(normal: Tensor, result: Tensor, mask: Tensor, label: str) -> Tensor:
     return labelled_row([(normal, None), (result, None), (result, mask)], label)
 
 
-def labelled_row(tiles: Sequence[tuple[Tensor, Tensor | None]], label: str, longest: int = LONGEST) -> Tensor:
+def labelled_row(
+    tiles: Sequence[tuple[Tensor, Tensor | None]], label: str, longest: int = LONGEST, font_size: int | None = None
+) -> Tensor:
     """Images of one size [H, W, 3], each with the outline of its mask (bool [H, W] or None), and a text below.
 
     Args:
         longest: pixels that an image's longer side is shown at, at most.
+        font_size: of the text in px; None is legible where a node shows the whole at a third.
 
     Returns:
         [h, w, 3] in 0 .. 1.
@@ -39,7 +42,7 @@ def labelled_row(tiles: Sequence[tuple[Tensor, Tensor | None]], label: str, long
     scale = max(int(scale), 1) if scale > 1 else scale
     size = [max(round(n * scale), 1) for n in image.shape[:2]]
     width = len(tiles) * (size[1] + GAP) - GAP
-    font = ImageFont.load_default(size=max(13, width // 45))  # legible where a node shows the whole at a third
+    font = ImageFont.load_default(size=font_size or max(13, width // 45))
     sheet = Image.new("RGB", (max(width, int(font.getlength(label)) + 4), size[0] + font.size * 3 // 2), "white")
     for place, (image, mask) in enumerate(tiles):
         tile = _tile(image, size)

@@ -153,14 +153,14 @@ def by_area(cells: Sequence[dict]) -> Areas | None:
 
 
 def still_learning(training: dict) -> bool | None:
-    """Had this training reached no plateau: is its best validation AP in the last tenth of the steps, and more than
+    """Had this training reached no plateau: is its best validation IoU in the last tenth of the steps, and more than
     0.02 over the best before the last third of the looks? None with fewer than three looks."""
-    precisions = [precision for _, precision in training["curve"]]
-    before = len(precisions) - ceil(len(precisions) / 3)
-    if len(precisions) < 3:
+    values = [value for _, value in training["curve"]]
+    before = len(values) - ceil(len(values) / 3)
+    if len(values) < 3:
         return None
     late = training["best_step"] > (1 - LATE) * training["steps"]
-    return late and max(precisions) - max(precisions[:before]) > RISE
+    return late and max(values) - max(values[:before]) > RISE
 
 
 def defect_images(cells: Sequence[dict]) -> list[dict]:

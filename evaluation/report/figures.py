@@ -151,7 +151,7 @@ def _validation(figure: Figure, trainings: dict[str, list[dict]], methods: Seque
     for axes in panels.flat[len(trainings) :]:
         axes.set_visible(False)
     figure.supxlabel(f"training step (grey: {_shown(next(iter(trainings)))})", fontsize=11)
-    figure.supylabel("validation AP, %", fontsize=11)
+    figure.supylabel("validation IoU, %", fontsize=11)
 
 
 def _points(training: dict) -> np.ndarray:

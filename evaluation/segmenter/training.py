@@ -59,7 +59,7 @@ class Training:
 class Record:
     """What a training did.
 
-    best_step: whose averaged weights were kept; curve: (step, validation average precision, mean over types);
+    best_step: whose averaged weights were kept; curve: (step, validation IoU, mean over types);
     validation: names of the groups that were held out; real, synthetic: crops seen; seconds: all sittings together.
     """
 

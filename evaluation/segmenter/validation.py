@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...datasets.mvtec import Sample
 from ...training.crops import PictureCache
-from ..metrics import metrics
+from ..metrics import iou
 from ..tally import Tally
 from .testing import Kind, tally_of
 
@@ -52,7 +52,10 @@ def _deal(order: Sequence[str], wanted: int, members: Mapping[Kind, set[str]], h
 
 
 class Validation:
-    """Looks at the averaged weights now and then: average precision, mean over types, and the best weights by it.
+    """Looks at the averaged weights now and then: IoU at probability 0.5, mean over types, and the best weights by it.
+
+    Not average precision: it may be best long before the network has learnt what probability means, and IoU is what
+    the test asks for. Good images count in every type, since false alarms must.
 
     kept: what a training must save to go on as if it had never stopped.
     """
@@ -80,28 +83,28 @@ class Validation:
             return
         weights = self.network.state_dict() | dict(averages)  # buffers are not averaged
         self.copy.load_state_dict(weights)
-        precision, best = self._precision(), self.best
-        self.curve[ceil(step / self.every) - 1] = precision
-        if best is None or precision > best[1]:
-            for name, value in weights.items():
-                self.kept[f"best.{name}"].copy_(value)
+        value, best = self._iou(), self.best
+        self.curve[ceil(step / self.every) - 1] = value
+        if best is None or value > best[1]:
+            for name, weight in weights.items():
+                self.kept[f"best.{name}"].copy_(weight)
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """(step, average precision) of every look."""
-        precisions = self.curve.tolist()
-        steps = [min((index + 1) * self.every, self.steps) for index in range(len(precisions))]
-        return [point for point in zip(steps, precisions, strict=True) if point[1] == point[1]]
+        """(step, IoU) of every look."""
+        values = self.curve.tolist()
+        steps = [min((index + 1) * self.every, self.steps) for index in range(len(values))]
+        return [point for point in zip(steps, values, strict=True) if point[1] == point[1]]
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """The first look with the highest average precision; None before the first."""
+        """The first look with the highest IoU; None before the first."""
         return max(self.points, key=lambda point: point[1], default=None)
 
     def best_weights(self) -> dict[str, Tensor]:
         return {name[len("best."):]: value for name, value in self.kept.items() if name.startswith("best.")}
 
-    def _precision(self) -> float:
+    def _iou(self) -> float:
         kinds: dict[Kind, Tally] = defaultdict(Tally)
         for sample in self.samples:
             if self.check_interrupt:
@@ -110,7 +113,7 @@ class Validation:
             kind = (sample.object, sample.type)
             kinds[kind] = kinds[kind] + tally_of(self.copy, image / 255, mask)
         good = sum((kinds[kind] for kind in kinds if kind[1] == "good"), Tally())
-        return float(np.mean([metrics(kinds[kind] + good)["ap"] for kind in kinds if kind[1] != "good"]))
+        return float(np.mean([iou(kinds[kind] + good) for kind in kinds if kind[1] != "good"]))
 
 
 def _looked_at(samples: Sequence[Sample]) -> list[Sample]:

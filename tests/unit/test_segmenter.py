@@ -157,13 +157,13 @@ def test_without_validation_every_step_is_taken(real):
 
 def test_the_best_weights_are_kept(real, monkeypatch):
     monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
-    precisions, levels = iter([0.1, 0.5, 0.4, 0.5]), []
+    values, levels = iter([0.1, 0.5, 0.4, 0.5]), []
 
     def look(self):
         levels.append(float(self.copy.level))
-        return next(precisions)
+        return next(values)
 
-    monkeypatch.setattr(validation.Validation, "_precision", look)
+    monkeypatch.setattr(validation.Validation, "_iou", look)
     settings = Training(crop=32, batch=1, steps=4, evaluate_every=1, average=0.5)
     network, record = train_segmenter("constant", real, [], _split(real), settings)
     assert record.best_step == 2 and record.curve == ((1, 0.1), (2, 0.5), (3, 0.4), (4, 0.5))
@@ -171,12 +171,12 @@ def test_the_best_weights_are_kept(real, monkeypatch):
 
 
 def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
-    looked = validation.Validation(_Constant(), real, PictureCache(), 1, 1)
+    looked = validation.Validation(_Constant(), real, PictureCache(), 1, 1)  # calls everything anomalous
     looked.look(1, {})
     pixels = {kind: sum((40 + int(s.image.stem)) * (52 - int(s.image.stem)) for s in real if s.type == kind)
               for kind in ("good", "pit", "dent")}  # fmt: skip
     defects = {kind: 30 * sum(s.type == kind for s in real) for kind in ("pit", "dent")}
-    expected = [defects[kind] / (pixels[kind] + pixels["good"]) for kind in defects]  # of a constant: the prevalence
+    expected = [defects[kind] / (pixels[kind] + pixels["good"]) for kind in defects]
     assert looked.points == [(1, pytest.approx(sum(expected) / 2))]
 
 
@@ -299,6 +299,6 @@ def test_tests_keep_groups_and_types_apart(real):
 def test_a_training_finds_what_it_was_shown(real):
     settings = Training(crop=40, batch=4, steps=60, evaluate_every=20, learning_rate=3e-3, average=0.9)
     network, record = train_segmenter("small_unet", real, [], _split(real), settings)
-    assert record.curve[-1][1] > 0.9
+    assert record.curve[-1][1] > 0.6
     total = tested_on(network, real, _split(real).groups).total()
     assert metrics(total)["iou"] > 0.7
