@@ -1,0 +1,123 @@
+"""The file of an adapter: one .safetensors, what it fits and how it was trained in the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .tensor_file import write_tensors
+
+FORMAT, VERSION = "anomaly_synthesis.adapter", 1
+METHODS = ("fast", "stage")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an adapter needs of a base, and what a base has.
+
+    kind: family of the base ("CompactLDM", or ComfyUI's name of the model's configuration); digest: of its file, ""
+    where it is not known; latent_channels: C; token_channels: length of a conditioning vector; prediction: "eps", "v"
+    or "flow".
+    """
+
+    kind: str
+    digest: str
+    latent_channels: int
+    token_channels: int
+    prediction: str
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What was trained on a frozen base.
+
+    method: "fast" or "stage"; base: what it was trained on; types: (object, type), in the order of the token rows;
+    split: digest of the split that chose its training images; shapes: keywords that rebuild its modules; training:
+    settings and figures; tensors: weights by name.
+    """
+
+    method: str
+    base: Fit
+    types: tuple[tuple[str, str], ...]
+    split: str
+    shapes: dict
+    training: dict
+    tensors: Mapping[str, Tensor]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one module, without its name."""
+        return {key[len(name) + 1:]: value for key, value in self.tensors.items() if key.startswith(f"{name}.")}
+
+
+def save_adapter(path: str | Path, adapter: Adapter) -> None:
+    """Write an adapter, whole or not at all; equal adapters give equal files. Raises OSError that names `path`."""
+    told = {name: json.dumps(getattr(adapter, name)) for name in ("method", "types", "split", "shapes", "training")}
+    metadata = {"format": FORMAT, "version": str(VERSION), "base": json.dumps(asdict(adapter.base))} | told
+    write_tensors(Path(path), adapter.tensors, metadata)
+
+
+def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
+    """Read an adapter.
+
+    Args:
+        base: the base it shall work on; None asks for nothing.
+
+    Raises:
+        ValueError: no such file, not a safetensors file (pickles are never opened), not an adapter, a newer version,
+            not whole, or one for another base; the message tells what does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"Load Adapter: no file {path}; give one written by `anomaly-synthesis train`.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            _check_format(path, metadata)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"Load Adapter: {path.name} is no readable safetensors file ({error}); pickles are never opened."
+        ) from error
+    adapter = _adapter(path, metadata, tensors)
+    if base is not None:
+        _check_fit(path, adapter.base, base)
+    return adapter
+
+
+def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"Load Adapter: {path.name} is not an adapter of this pack (its format is {metadata.get('format')!r}, "
+            f"wanted {FORMAT!r}); LoRAs and checkpoints go through ComfyUI's own loaders."
+        )
+    if int(metadata["version"]) > VERSION:
+        raise ValueError(f"Load Adapter: {path.name} is version {metadata['version']}; update the pack.")
+
+
+def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter:
+    try:
+        told = {name: json.loads(metadata[name]) for name in ("method", "types", "split", "shapes", "training")}
+        told["types"] = tuple((object, type) for object, type in told["types"])
+        if told["method"] not in METHODS:
+            raise ValueError(f"unknown method {told['method']!r}")
+        return Adapter(base=Fit(**json.loads(metadata["base"])), tensors=tensors, **told)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"Load Adapter: {path.name} is not whole ({error}); train or fetch it again.") from error
+
+
+def _check_fit(path: Path, wanted: Fit, base: Fit) -> None:
+    """A digest is compared only where both sides know theirs; everything else must be the same."""
+    pairs = {field.name: (getattr(wanted, field.name), getattr(base, field.name)) for field in fields(Fit)}
+    if "" in pairs["digest"]:
+        del pairs["digest"]
+    wrong = [f"{name} {mine}, the base has {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
+    if wrong:
+        raise ValueError(
+            f"Load Adapter: {path.name} was trained for another base ({'; '.join(wrong)}); load that base, or train an "
+            "adapter on this one."
+        )
