@@ -42,31 +42,31 @@ class PictureCache:
         return entry
 
 
-class Crops:
-    """Random crops of the training part: half of them normal, half defective, types in equal shares."""
+class DefectCrops:
+    """Random crops around the defects of the training part, types in equal shares."""
 
     def __init__(
         self, samples: Sequence[Sample], labels: Sequence[tuple[str, str]], resolution: int, pictures: PictureCache
     ):
-        """`samples`: training part only. `labels`: (object, type) rows, as in the base's configuration.
+        """`samples`: training part only. `labels`: (object, type) rows, which `Batch.label` counts.
 
         Raises:
-            ValueError: no normal image, or no defect image.
+            ValueError: no defect image of these labels.
         """
         self.labels, self.resolution, self.pictures = list(labels), resolution, pictures
         self.by_label = {label: [s for s in samples if (s.object, s.type) == label] for label in self.labels}
-        self.normal = [label for label in self.labels if label[1] == "good" and self.by_label[label]]
         self.defective = [label for label in self.labels if label[1] != "good" and self.by_label[label]]
-        if not self.normal or not self.defective:
+        if not self.defective:
             raise ValueError(
-                f"Training crops: {len(self.normal)} objects with normal images and {len(self.defective)} defect "
-                "types with images in the training part; at least one of each is needed. Check the split."
+                f"Training crops: none of the {len(samples)} images shows a defect; at least one defect type with "
+                "images in the training part is needed. Check the split."
             )
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """`count` crops; what they are depends on the generator alone."""
-        crops = [self._defective(generator) if _chance(generator) < 0.5 else self._normal(generator)
-                 for _ in range(count)]  # fmt: skip
+        return self._batch([self._defective(generator) for _ in range(count)])
+
+    def _batch(self, crops: Sequence[tuple[Tensor, Tensor, int]]) -> Batch:
         image, mask, label = zip(*crops, strict=True)
         label = torch.tensor(label)
         defect = torch.tensor([self.labels[row][1] != "good" for row in label])
@@ -78,17 +78,6 @@ class Crops:
         image, mask = self.pictures.read(sample)
         crop, crop_mask = self._cut(image, mask, generator)
         return *_augmented(crop, crop_mask, generator), self.labels.index(label)
-
-    def _normal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
-        label = _pick(self.normal, generator)
-        image, _ = self.pictures.read(_pick(self.by_label[label], generator))
-        own = [other for other in self.defective if other[0] == label[0]] or self.defective
-        _, shape = self.pictures.read(_pick(self.by_label[_pick(own, generator)], generator))
-        window = self._window(shape, generator)
-        side = min(window.side, max(self.resolution, *image.shape[1:]))
-        centre = tuple(_chance(generator) * n for n in image.shape[1:])
-        crop = cut_image(image, place_window(centre, side, image.shape[1:], self.resolution)) / 255
-        return *_augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
 
     def _cut(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         window = self._window(mask, generator)
@@ -105,6 +94,43 @@ class Crops:
         jitter = [(_chance(generator) - 0.5) * side / 2 for _ in range(2)]
         centre = tuple(p + j for p, j in zip(pixel, jitter, strict=True))
         return place_window(centre, side, mask.shape, self.resolution)
+
+
+class Crops(DefectCrops):
+    """Random crops of the training part: half of them normal, half defective, types in equal shares."""
+
+    def __init__(
+        self, samples: Sequence[Sample], labels: Sequence[tuple[str, str]], resolution: int, pictures: PictureCache
+    ):
+        """As `DefectCrops`; labels of the type "good" are an object's normal images.
+
+        Raises:
+            ValueError: no normal image, or no defect image.
+        """
+        super().__init__(samples, labels, resolution, pictures)
+        self.normal = [label for label in self.labels if label[1] == "good" and self.by_label[label]]
+        if not self.normal:
+            raise ValueError(
+                "Training crops: the training part has no normal images; at least one object with normal images and "
+                "one defect type are needed. Check the split."
+            )
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """`count` crops; what they are depends on the generator alone."""
+        return self._batch([
+            self._defective(generator) if _chance(generator) < 0.5 else self._normal(generator) for _ in range(count)
+        ])  # fmt: skip
+
+    def _normal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
+        label = _pick(self.normal, generator)
+        image, _ = self.pictures.read(_pick(self.by_label[label], generator))
+        own = [other for other in self.defective if other[0] == label[0]] or self.defective
+        _, shape = self.pictures.read(_pick(self.by_label[_pick(own, generator)], generator))
+        window = self._window(shape, generator)
+        side = min(window.side, max(self.resolution, *image.shape[1:]))
+        centre = tuple(_chance(generator) * n for n in image.shape[1:])
+        crop = cut_image(image, place_window(centre, side, image.shape[1:], self.resolution)) / 255
+        return *_augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
 
 
 def _augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ def train(
     save_every: float = 60.0,
     report: Report | None = None,
     check_interrupt: Callable[[], None] | None = None,
-    watch: Callable[[int, Mapping[str, Tensor]], None] | None = None,
+    watch: Callable[[int, Mapping[str, Tensor]], bool | None] | None = None,
     kept: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Train `module` in place and leave it with its averaged weights.
@@ -51,7 +51,7 @@ def train(
         average: decay of the weight average.
         report: called about once a second.
         check_interrupt: called every step; may raise to stop.
-        watch: called after every step with the steps taken and the averaged weights by name.
+        watch: called after every step with the steps taken and the averaged weights by name; True ends the run.
         kept: tensors by name that `watch` writes to; they are part of the state.
 
     Raises:
@@ -80,12 +80,13 @@ def train(
         with torch.no_grad():
             torch._foreach_lerp_(list(averages.values()), list(weights.values()), 1 - decay)
         progress.add(step, value)
-        if watch:
-            watch(step + 1, averages)
-        if file and (time.monotonic() - saved > save_every or step + 1 == steps):
+        over = bool(watch and watch(step + 1, averages)) or step + 1 == steps
+        if file and (time.monotonic() - saved > save_every or over):
             _check_finite(phase, step, value.item())
             file.save(step + 1)
             saved = time.monotonic()
+        if over:
+            break
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(averages[name])

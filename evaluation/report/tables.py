@@ -241,8 +241,8 @@ def _plateau(cells: Sequence[dict]) -> str:
         return f"The trainings had reached their plateau on the validation groups.{unknown}\n"
     return (
         f"{sum(known)} of {_many(len(known), 'training')} ({np.mean(known):.0%}) had reached no plateau: the best "
-        f"validation IoU lies in the last tenth of the steps and rose by more than {100 * compare.RISE:.0f} points over "
-        f"the last third of the looks. More steps may change the order.{unknown}\n"
+        f"validation IoU lies in the last tenth of the steps and rose by more than {100 * compare.RISE:.0f} points "
+        f"over the last third of the looks. More steps may change the order.{unknown}\n"
     )
 
 

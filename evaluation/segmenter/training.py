@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...datasets.hold_out import hold_out
 from ...datasets.mvtec import Sample
 from ...datasets.split import Split
 from ...training.crops import PictureCache
 from ...training.loop import Report, train
 from ..networks import NETWORKS
 from .crops import Crops
-from .validation import Validation, hold_out
+from .validation import Validation
 
 
 @dataclass(frozen=True)

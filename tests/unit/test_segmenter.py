@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from anomaly_synthesis.datasets.hold_out import hold_out
 from anomaly_synthesis.datasets.mvtec import Sample, read_mvtec
 from anomaly_synthesis.datasets.pictures import Picture, write_mask, write_picture
 from anomaly_synthesis.evaluation.metrics import metrics
@@ -14,7 +15,6 @@ from anomaly_synthesis.evaluation.segmenter.crops import Crops
 from anomaly_synthesis.evaluation.segmenter.prediction import predict
 from anomaly_synthesis.evaluation.segmenter.testing import test as tested_on
 from anomaly_synthesis.evaluation.segmenter.training import Training, loss, train_segmenter
-from anomaly_synthesis.evaluation.segmenter.validation import hold_out
 from anomaly_synthesis.training.crops import PictureCache
 from anomaly_synthesis.training.loop import train
 
