@@ -102,17 +102,35 @@ def _train_base(options: argparse.Namespace) -> None:
             print(f"    {label}: {kept:.2f} over {quality['counts'][label]}{flag}")
 
 
+def _train(options: argparse.Namespace) -> None:
+    from .training.fast import FastTraining
+    from .training.fast_run import train_fast_file
+
+    settings = FastTraining(
+        steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, tokens=options.tokens,
+        patience=options.patience, seed=options.seed,
+    )  # fmt: skip
+    notes = train_fast_file(
+        options.data, options.split, options.base, options.out, settings, types=options.types,
+        aware=not options.unaware, resume=options.resume, device=_device(options), report=_training_line,
+    )  # fmt: skip
+    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
+    for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
+        print(f"  {type}: FARM's error on groups held out: {error:.2f} (an answer of 0 would have 1)")
+
+
 def _synthesize(options: argparse.Namespace) -> None:
     from .synthesis.folder import Source, synthesize
     from .synthesis.pair import Settings
 
     settings = Settings(
         preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
-        context=options.context, mode=options.compose, feather=options.feather,
+        context=options.context, mode=options.compose, feather=options.feather, farm=options.farm,
+        farm_until=options.farm_until,
     )  # fmt: skip
     source = Source(
         options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
-        options.foreign_base,
+        options.foreign_base, options.adapter,
     )  # fmt: skip
     started = time.perf_counter()
     records, threshold = synthesize(
@@ -241,9 +259,29 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(train)
 
+    adapter = _command(commands, "train", _train, "train an adapter on a compact base: one for all defect types")
+    _data(adapter)
+    adapter.add_argument("--method", choices=("fast",), default="fast", help="fast: anomaly tokens and FARM (FAST)")
+    adapter.add_argument("--split", required=True, help="split.json; only its training part is read")
+    adapter.add_argument("--base", required=True, help="a compact base trained under this split, .safetensors")
+    adapter.add_argument("--out", required=True, help="the adapter to write, .safetensors")
+    adapter.add_argument("--steps", type=int, default=2000, help="optimiser steps (2000)")
+    adapter.add_argument("--batch", type=int, default=4, help="crops per step (4)")
+    adapter.add_argument("--learning-rate", type=float, default=1.5e-4, help="peak learning rate (1.5e-4)")
+    adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
+    adapter.add_argument("--patience", type=int, default=0,
+                         help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
+    adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
+    adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
+    adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
+    _device_option(adapter)
+
     make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
     _data(make)
     make.add_argument("--base", required=True, help="a compact base, .safetensors")
+    make.add_argument("--adapter", help="an adapter of `train`, .safetensors")
+    make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
+    make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (the preset's, or 100)")
     make.add_argument("--split", required=True, help="split.json; masks come from its training part")
     make.add_argument("--normals", choices=("train", "held-back"), default="train",
                       help="part that the normal images come from (train); held-back is for studies")  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from .adapter_file import Fit
 from .compact_ldm import CompactLDM, CompactLDMConfig
 from .tensor_file import write_tensors
 
@@ -79,6 +80,11 @@ def load_base_of(path: str | Path, split_digest: str, otherwise: str = "") -> Co
             f"it. Train a base with this split{otherwise}."
         )
     return base
+
+
+def base_fit(base: CompactLDM, digest: str) -> Fit:
+    """What an adapter of this base must fit; digest: of its file, see `file_digest`."""
+    return Fit("CompactLDM", digest, base.config.latent_channels, base.config.token_channels, "v")
 
 
 def file_digest(path: str | Path) -> str:

@@ -79,6 +79,7 @@ class CompactLDM(nn.Module):
         mask: Tensor | None = None,
         background: Tensor | None = None,
         guidance: float = 1.0,
+        tokens: Tensor | None = None,
     ) -> Callable[..., Tensor]:
         """model(x, sigma, **_) -> x0 estimate for a batch, as k-diffusion and ComfyUI call it (VE state).
 
@@ -87,9 +88,11 @@ class CompactLDM(nn.Module):
             mask: [B, 1, h, w]; None runs the unconditional LDM of the papers.
             background: clean latent [B, C, h, w], read outside the mask only.
             guidance: 1 is the conditional model alone; w gives uncond + w (cond - uncond).
+            tokens: anomaly tokens [B, k, d] of an adapter, appended to the labels' own.
         """
         told = None if mask is None or background is None else background * (1 - mask)
         cond = self.tokens[list(labels)]
+        cond = cond if tokens is None else torch.cat([cond, tokens.to(cond)], dim=1)
         uncond = self.tokens[[self.unconditional] * len(labels)]
 
         def model(x: Tensor, sigma: Tensor, **_) -> Tensor:

@@ -9,8 +9,11 @@ from pathlib import Path
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.split import Split, load_split, part_of
-from ..modules.base_file import file_digest, load_base, load_base_of
+from ..modules.adapter_file import Fit
+from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
+from ..modules.fast import FastModules, load_fast
+from ..modules.tokens import Type
 from .pair import Settings
 from .plan import Plan
 from .run import NEGATIVES, run
@@ -25,7 +28,7 @@ class Source:
 
     data: folder in MVTec layout; split: its split.json; base: compact base; types: defect types (None is all);
     normals: part that the normal images come from, "train" or, for studies, "held_back"; foreign_base: accept a base
-    that was trained under another split, or on other data.
+    that was trained under another split, or on other data; adapter: of FAST, trained on the base.
     """
 
     data: str
@@ -34,6 +37,7 @@ class Source:
     types: Sequence[str] | None = None
     normals: str = "train"
     foreign_base: bool = False
+    adapter: str | None = None
 
 
 def synthesize(
@@ -75,14 +79,17 @@ def synthesize(
         base.label(object, type)
     check_samples(plan.samples)
     base_name = file_digest(source.base)
+    adapter, adapter_name = _adapter(source, base_fit(base, base_name), split, plan.types)
     described = {
-        "base": base_name, "split": split.digest, "normals": source.normals, "types": [list(key) for key in plan.types],
-        "seed": seed, "redraw": redraw, "negatives": negatives, "settings": asdict(settings),
+        "base": base_name, "adapter": adapter_name, "split": split.digest, "normals": source.normals,
+        "types": [list(key) for key in plan.types], "seed": seed, "redraw": redraw, "negatives": negatives,
+        "settings": asdict(settings),
     }  # fmt: skip
     writer = PairWriter(out, described, resume=resume)
     threshold = run(
-        base.to(device), base_name, plan, count, settings, writer, redraw=redraw, negatives=negatives, report=report
-    )
+        base.to(device), base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
+        adapter_name=adapter_name, redraw=redraw, negatives=negatives, report=report,
+    )  # fmt: skip
     records = read_manifest(out)
     save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
     return records, threshold
@@ -92,3 +99,10 @@ def _base(source: Source, split: Split) -> CompactLDM:
     if source.foreign_base:
         return load_base(source.base)[0]
     return load_base_of(source.base, split.digest, ", or pass --foreign-base where no figure depends on it")
+
+
+def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> tuple[FastModules | None, str | None]:
+    if source.adapter is None:
+        return None, None
+    digest = None if source.foreign_base else split.digest
+    return load_fast(source.adapter, base, digest, types), file_digest(source.adapter)

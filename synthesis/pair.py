@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -14,11 +14,12 @@ from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
 from ..datasets.windows import CONTEXT, Window, cut_picture, enlarge, image_part
 from ..modules.compact_ldm import NORMAL, CompactLDM
+from ..modules.fast import FastModules
 from ..samplers.aias import sample_aias
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
-from ..samplers.schedule import ldm_sigmas
+from ..samplers.schedule import ldm_sigmas, nearest_timestep
 from .compose import check_mode, compose_into
 from .crop import Part, crop_parts, part_seed
 from .visibility import signed_contrast, visibility
@@ -32,7 +33,9 @@ class Settings:
 
     preset, steps: sampler (see `samplers.presets`); guidance: 1 is off, any other runs the model twice per step; aware:
     the model is told mask and background (False is the papers' unconditional LDM, held by the background alone);
-    context: see `context_side`; mode, feather: see `compose`. Raises ValueError for values out of range.
+    context: see `context_side`; mode, feather: see `compose`; farm, farm_until: for an adapter of FAST, FARM's share
+    of the estimate in the mask (0 .. 1, 0 leaves it out) and t in 0 .. 999 below which it rests (None is the preset's).
+    Raises ValueError for values out of range.
     """
 
     preset: str = "recommended"
@@ -42,6 +45,8 @@ class Settings:
     context: float = CONTEXT
     mode: str = "difference"
     feather: int = 0
+    farm: float = 1.0
+    farm_until: float | None = None
 
     def __post_init__(self):
         aias_grid(**preset(self.preset, self.steps)[0])
@@ -49,6 +54,11 @@ class Settings:
         for name in ("guidance", "context"):
             if not 0 <= getattr(self, name) < inf:
                 raise ValueError(f"Synthesize: {name} is {getattr(self, name)}; it must be 0 or more, and finite.")
+        if not 0 <= self.farm <= 1 or not 0 <= (self.farm_until or 0) < 1000:
+            raise ValueError(
+                f"Synthesize: farm is {self.farm} and farm_until {self.farm_until}; accepted is 0 to 1, and a t of 0 "
+                "to 999 or none."
+            )
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,13 @@ class Composed:
     contrast: float
 
 
-def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[Pair]:
+def make_pairs(
+    base: CompactLDM, jobs: Sequence[Job], settings: Settings, adapter: FastModules | None = None
+) -> list[Pair]:
     """Make a batch of pairs. Every job is cropped to the base's resolution, so images may differ in size.
+
+    Args:
+        adapter: of FAST, trained on this base; its tokens join the type's own, FARM as the settings say.
 
     Raises:
         ValueError: an empty mask, mask and image of different sizes, an unknown type or preset, steps out of range.
@@ -104,7 +119,7 @@ def make_pairs(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> lis
     ]
     batches = [parts[first:first + BATCH] for first in range(0, len(parts), BATCH)]
     with torch.inference_mode():
-        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings)]
+        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings, adapter)]
     made = list(zip(parts, decoded, strict=True))
     composed = [
         compose_parts(job.picture, [m for m in made if m[0].item == index], settings.mode, settings.feather)
@@ -139,21 +154,27 @@ def compose_parts(
 
 
 def _decoded(
-    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[Part], settings: Settings
+    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[Part], settings: Settings, adapter: FastModules | None
 ) -> list[tuple[Tensor, Tensor]]:
     """For every part: the window with its anomaly, and the normal window encoded and decoded, [3, R, R] on the CPU."""
     device = base.latent_mean.device
     crops = torch.stack([cut_picture(jobs[part.item].picture, part.window) for part in parts]).to(device)
     masks = torch.stack([part.shown() for part in parts]).to(device)
     background = base.encode(crops)
-    labels = [base.label(jobs[part.item].object, jobs[part.item].type) for part in parts]
+    types = [(jobs[part.item].object, jobs[part.item].type) for part in parts]
     seeds = [part_seed(jobs[part.item].seed, part.number) for part in parts]
-    latent = _sampled(base, background, masks, labels, seeds, settings)
+    latent = _sampled(base, background, masks, types, seeds, settings, adapter)
     return list(zip(base.decode(latent).cpu(), base.decode(background).cpu(), strict=True))
 
 
 def _sampled(
-    base: CompactLDM, background: Tensor, masks: Tensor, labels: Sequence[int], seeds: Sequence[int], settings: Settings
+    base: CompactLDM,
+    background: Tensor,
+    masks: Tensor,
+    types: Sequence[tuple[str, str]],
+    seeds: Sequence[int],
+    settings: Settings,
+    adapter: FastModules | None,
 ) -> Tensor:
     """Clean latents [B, C, h, w] with the parts' anomalies inside `masks` (bool [B, R, R])."""
     mask = latent_mask(masks, background.shape[2:])
@@ -161,8 +182,21 @@ def _sampled(
     sigmas = grid_sigmas(aias_grid(**grid_options), ldm_sigmas()).to(background)
     start = background * (1 - mask) + sigmas[0] * initial_noise(background, seeds)
     told = (mask, background) if settings.aware else (None, None)
-    model = base.denoiser(labels, *told, guidance=settings.guidance)
+    labels, tokens = [base.label(*type) for type in types], None
+    if adapter is not None:
+        rows = torch.tensor([adapter.tokens.row(*type) for type in types], device=background.device)
+        tokens = adapter.tokens(rows)
+        sampler_options |= _farm(adapter.foreground(mask, background, rows, nearest_timestep), settings)
+    model = base.denoiser(labels, *told, guidance=settings.guidance, tokens=tokens)
     return sample_aias(model, start, sigmas, mask=mask, background=background, seeds=seeds, **sampler_options)
+
+
+def _farm(foreground: Callable[[Tensor, Tensor], Tensor], settings: Settings) -> dict:
+    """What FARM adds to the sampler's keywords."""
+    if not settings.farm:
+        return {}
+    until = {} if settings.farm_until is None else {"foreground_until": settings.farm_until}
+    return {"foreground": foreground, "foreground_strength": settings.farm} | until
 
 
 def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..datasets.pairs import PairWriter
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
+from ..modules.fast import FastModules
 from .pair import BATCH, Pair, Settings, make_pairs, normal_visibility
 from .plan import Planned
 from .visibility import visible_above
@@ -32,6 +33,8 @@ def run(
     settings: Settings,
     writer: PairWriter,
     *,
+    adapter: FastModules | None = None,
+    adapter_name: str | None = None,
     redraw: int = 0,
     negatives: int = NEGATIVES,
     report: Callable[[int, Planned, Pair, bool], None] | None = None,
@@ -39,7 +42,8 @@ def run(
     """Make items 0 .. count - 1 that `writer` does not have yet, and write them with their record.
 
     Args:
-        base_name: goes into the manifest; see `file_digest`.
+        base_name, adapter_name: go into the manifest; see `file_digest`.
+        adapter: see `make_pairs`.
         redraw: times that a pair which is not visible is made again with a new seed; afterwards it is kept, flagged.
         negatives: normal re-samples that the threshold of visibility is read from.
         report: called with index, item, pair and visible after each write.
@@ -51,16 +55,16 @@ def run(
               writer.done, count, negatives)  # fmt: skip
     threshold = visibility_threshold(base, plan, settings, negatives)
     for start, items in blocks(plan, writer.done, count):
-        pairs = make_pairs(base, [item.job for item in items], settings)
+        pairs = make_pairs(base, [item.job for item in items], settings, adapter)
         for index, (item, pair) in enumerate(zip(items, pairs, strict=True), start):
             if index < writer.done:
                 continue
             for attempt in range(1, redraw + 1):
                 if pair.visibility > threshold:
                     break
-                pair = _again(base, plan.item(index, attempt), settings, pair.seconds)
+                pair = _again(base, plan.item(index, attempt), settings, adapter, pair.seconds)
             visible = pair.visibility > threshold
-            write_pair(writer, index, item, pair.picture, _record(pair, visible, base_name, settings))
+            write_pair(writer, index, item, pair.picture, _record(pair, visible, base_name, adapter_name, settings))
             if report:
                 report(index, item, pair, visible)
     return threshold
@@ -95,12 +99,16 @@ def visibility_threshold(base: CompactLDM, plan: Items, settings: Settings, coun
     return visible_above(scores)
 
 
-def _again(base: CompactLDM, item: Planned, settings: Settings, spent: float) -> Pair:
-    pair = make_pairs(base, [item.job], settings)[0]
+def _again(
+    base: CompactLDM, item: Planned, settings: Settings, adapter: FastModules | None, spent: float
+) -> Pair:
+    pair = make_pairs(base, [item.job], settings, adapter)[0]
     return replace(pair, seconds=pair.seconds + spent)
 
 
-def _record(pair: Pair, visible: bool, base_name: str, settings: Settings) -> dict[str, Any]:
+def _record(
+    pair: Pair, visible: bool, base_name: str, adapter_name: str | None, settings: Settings
+) -> dict[str, Any]:
     return {
         "seed": pair.job.seed,  # of the redraw that was kept
         "visibility": round(pair.visibility, 4),
@@ -108,7 +116,7 @@ def _record(pair: Pair, visible: bool, base_name: str, settings: Settings) -> di
         "contrast": round(pair.contrast, 4),
         "seconds": round(pair.seconds, 4),
         "base": base_name,
-        "adapter": None,
+        "adapter": adapter_name,
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in pair.windows],
         "settings": asdict(settings),
     }

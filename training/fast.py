@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..modules.farm import FARM, NORMS
-from ..modules.tokens import AnomalyTokens
+from ..modules.farm import NORMS
+from ..modules.fast import FastModules
 from .loop import Report, train
 
 DENOISER, FOREGROUND = 2.0, 5.0  # weights of the two losses (FAST, Sec. 3.4)
@@ -99,24 +99,6 @@ class Latents:
         return Latents(self.x0.to(device), self.mask.to(device), self.row.to(device))
 
 
-class FastModules(nn.ModuleDict):
-    """What is trained: "tokens" and "farm"."""
-
-    def __init__(self, base: Frozen, types: Sequence[tuple[str, str]], settings: FastTraining):
-        spread = float(base.context(torch.arange(len(types))).std())
-        super().__init__({
-            "tokens": AnomalyTokens(types, base.token_channels, settings.tokens, spread),
-            "farm": FARM(
-                base.latent_channels, token_channels=base.token_channels, told_background=settings.told_background,
-                norm=settings.norm,
-            ),
-        })  # fmt: skip
-
-    def foreground(self, x_vp: Tensor, t: Tensor, latents: Latents) -> Tensor:
-        """FARM's estimate of the anomaly's clean latent, told type and background as it was made to be."""
-        return self["farm"](x_vp, t, latents.mask, latents.x0, self["tokens"](latents.row))
-
-
 def train_fast(
     base: Frozen,
     types: Sequence[tuple[str, str]],
@@ -150,7 +132,7 @@ def train_fast(
     _check(latents, types)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        modules = FastModules(base, types, settings)
+        modules = _new(base, types, settings)
     modules.to(device)
     curve = _Curve(modules, held_out, base, settings)
     train(
@@ -173,14 +155,22 @@ def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, n
     a, s = base.level(t)
     mask = latents.mask
     x_t = a * latents.x0 + s * noise
-    foreground = modules.foreground(x_t, t, latents)
+    foreground = modules.reconstruct(x_t, t, mask, latents.x0, latents.row)
     mended = mask * (a * foreground + s * noise) + (1 - mask) * x_t
-    context = modules["tokens"].appended(base.context(latents.row), latents.row)
+    context = modules.tokens.appended(base.context(latents.row), latents.row)
     denoised = (mended, t, context, mask, latents.x0)
     found = checkpoint(base.noise, *denoised, use_reentrant=False) if settings.checkpointing else base.noise(*denoised)
     denoiser, rebuilt = (found - noise) ** 2, (foreground - mask * latents.x0) ** 2
     mean = _balanced if settings.balanced else lambda error, mask: error.mean()
     return DENOISER * mean(denoiser, mask) + FOREGROUND * mean(rebuilt, mask)
+
+
+def _new(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTraining) -> FastModules:
+    """Tokens as long as the base's own conditioning, so that they are heard and do not drown it."""
+    return FastModules(
+        types, base.latent_channels, base.token_channels, count=settings.tokens, norm=settings.norm,
+        told_background=settings.told_background, spread=float(base.context(torch.arange(len(types))).std()),
+    )  # fmt: skip
 
 
 def _step_loss(base: Frozen, modules: FastModules, latents: Latents, settings: FastTraining, device):
@@ -216,7 +206,7 @@ class _Curve:
 
     def __init__(self, modules: FastModules, held_out: Latents, base: Frozen, settings: FastTraining):
         self.modules, self.held_out, self.base, self.settings = modules, held_out, base, settings
-        self.types = modules["tokens"].types
+        self.types = modules.tokens.types
         self.copy = copy.deepcopy(modules).eval().requires_grad_(False)
         looks = ceil(settings.steps / settings.evaluate_every) if len(held_out) else 0
         self.values = torch.full((looks, len(self.types)), torch.nan, dtype=torch.float64)
@@ -262,13 +252,13 @@ class _Curve:
         for start in range(0, len(self.held_out), _LOOKED_AT):
             some = self.held_out.take(torch.arange(start, min(start + _LOOKED_AT, len(self.held_out))))
             noise = torch.randn(some.x0.shape, generator=generator)
-            device = self.copy["tokens"].rows.device
+            device = self.copy.tokens.rows.device
             some, noise = some.to(device), noise.to(device)
             squared = some.mask * some.x0**2
             for level in _LEVELS:
                 t = torch.full((len(some),), level, device=device)
                 a, s = self.base.level(t)
-                made = self.copy.foreground(a * some.x0 + s * noise, t, some)
+                made = self.copy.reconstruct(a * some.x0 + s * noise, t, some.mask, some.x0, some.row)
                 wrong = some.mask * (made - some.x0) ** 2
                 error.index_add_(0, some.row.cpu(), wrong.sum((1, 2, 3)).double().cpu())
                 power.index_add_(0, some.row.cpu(), squared.sum((1, 2, 3)).double().cpu())

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample
-from ..modules.adapter_file import Fit
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .crops import DefectCrops, PictureCache
 from .fast import Latents
@@ -26,10 +25,6 @@ class FrozenCompact:
         self.base, self.aware = base, aware
         self.rows = torch.tensor([base.label(object, type) for object, type in types], device=base.tokens.device)
         self.latent_channels, self.token_channels = base.config.latent_channels, base.config.token_channels
-
-    def fit(self, digest: str) -> Fit:
-        """What an adapter of this base notes, the base's file being named by `digest`."""
-        return Fit("CompactLDM", digest, self.latent_channels, self.token_channels, "v")
 
     def level(self, t: Tensor) -> tuple[Tensor, Tensor]:
         abar = self.base.abar[t.long()][:, None, None, None]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from anomaly_synthesis.modules.fast import FastModules
 from anomaly_synthesis.training import fast
-from anomaly_synthesis.training.fast import FastModules, FastTraining, Latents, fast_loss, train_fast
+from anomaly_synthesis.training.fast import FastTraining, Latents, fast_loss, train_fast
 from anomaly_synthesis.training.frozen_compact import FrozenCompact, defect_latents, types_of
 
 TYPES = [("tile", "bright"), ("tile", "dark")]
@@ -47,12 +48,12 @@ def test_the_loss_is_the_paper_s():
     """Written out: the same noise in both states, F noised in the mask, 2 and 5, plain means."""
     torch.manual_seed(0)
     base, settings, some = Guess(), replace(QUICK, balanced=False), latents(2)
-    modules = FastModules(base, TYPES, settings)
+    modules = fast._new(base, TYPES, settings)
     t, noise = torch.tensor([100, 800]), torch.randn(2, 2, 8, 8)
     a, s = base.level(t)
     x_t = a * some.x0 + s * noise
-    tokens = modules["tokens"].rows[some.row]
-    made = modules["farm"](x_t, t, some.mask, some.x0, tokens)
+    tokens = modules.tokens.rows[some.row]
+    made = modules.farm(x_t, t, some.mask, some.x0, tokens)
     mended = torch.where(some.mask > 0, a * made + s * noise, x_t)
     context = torch.cat([base.context(some.row), tokens], 1)
     found = base.noise(mended, t, context, some.mask, some.x0)
@@ -70,13 +71,13 @@ def test_a_small_mask_weighs_as_much_as_its_map():
 
 def test_tokens_and_farm_learn_through_the_frozen_base():
     base, settings = Guess(), replace(QUICK, steps=200, batch=4)
-    before = FastModules(base, TYPES, settings)
+    before = fast._new(base, TYPES, settings)
     torch.manual_seed(5)
     modules, curve = train_fast(base, TYPES, latents(), latents(4), settings)
     assert base.gain == 1 and not any(p.requires_grad for p in modules.parameters())
-    assert modules["tokens"].rows.shape == before["tokens"].rows.shape == (2, 3, 6)
+    assert modules.tokens.rows.shape == before.tokens.rows.shape == (2, 3, 6)
     # The base wants a context whose mean is about 0: the tokens must draw 1.25 down.
-    assert modules["tokens"].appended(base.context(torch.tensor([0])), [0]).mean() < 1.0
+    assert modules.tokens.appended(base.context(torch.tensor([0])), [0]).mean() < 1.0
     assert curve[-1][0] == 200 and set(curve[0][1]) == {"tile/bright", "tile/dark"}
     assert min(sum(errors.values()) for _, errors in curve) < 0.5 * sum(curve[0][1].values())
 
@@ -108,19 +109,19 @@ def test_it_ends_early_and_keeps_the_best_weights(monkeypatch):
     errors, seen = iter([3.0, 1.0, 2.0, 2.0, 0.5]), []
 
     def look(self):
-        seen.append(self.copy["tokens"].rows.clone())
+        seen.append(self.copy.tokens.rows.clone())
         return torch.tensor([next(errors), torch.nan], dtype=torch.float64)
 
     monkeypatch.setattr(fast._Curve, "_errors", look)
     settings = replace(QUICK, steps=10, evaluate_every=1, patience=2)
     modules, curve = train_fast(Guess(), TYPES, latents(), latents(2), settings)
     assert curve == [(step, {"tile/bright": error}) for step, error in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.0))]
-    assert torch.equal(modules["tokens"].rows, seen[1]) and not torch.equal(seen[1], seen[3])
+    assert torch.equal(modules.tokens.rows, seen[1]) and not torch.equal(seen[1], seen[3])
 
 
 def test_an_answer_of_zero_has_an_error_of_one(monkeypatch):
-    monkeypatch.setattr(FastModules, "foreground", lambda self, x_vp, t, latents: torch.zeros_like(x_vp))
-    modules = FastModules(Guess(), TYPES, QUICK)
+    monkeypatch.setattr(FastModules, "reconstruct", lambda self, x_vp, *_: torch.zeros_like(x_vp))
+    modules = fast._new(Guess(), TYPES, QUICK)
     found = fast._Curve(modules, latents(3), Guess(), QUICK)._errors()
     assert found.tolist() == [1.0, 1.0]
 
@@ -143,7 +144,7 @@ def test_bad_input_is_told():
 
 def test_without_held_out_latents_the_last_weights_are_kept():
     modules, curve = train_fast(Guess(), TYPES, latents(), _nothing(), QUICK)
-    assert curve == [] and modules["tokens"].rows.isfinite().all()
+    assert curve == [] and modules.tokens.rows.isfinite().all()
 
 
 @pytest.mark.parametrize("aware", [True, False])

@@ -1,0 +1,105 @@
+"""FAST's trained part: anomaly tokens and FARM together, from and to an adapter's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from .adapter_file import Adapter, Fit, load_adapter
+from .farm import FARM
+from .tokens import COUNT, AnomalyTokens, Type
+
+
+class FastModules(nn.Module):
+    """tokens: `AnomalyTokens`; farm: `FARM`, told each item's type by the same tokens."""
+
+    def __init__(
+        self,
+        types: Sequence[Type],
+        latent_channels: int,
+        token_channels: int,
+        *,
+        count: int = COUNT,
+        told_background: bool = True,
+        norm: str = "group",
+        spread: float = 1.0,
+    ):
+        """Arguments as for `AnomalyTokens` and `FARM`."""
+        super().__init__()
+        self.tokens = AnomalyTokens(types, token_channels, count, spread)
+        self.farm = FARM(latent_channels, token_channels=token_channels, told_background=told_background, norm=norm)
+
+    def reconstruct(self, x_vp: Tensor, t: Tensor, mask: Tensor, background: Tensor, rows: Tensor) -> Tensor:
+        """FARM's estimate of the anomaly's clean latent, [B, C, h, w]; see `FARM.forward`.
+
+        Args:
+            rows: the type per item, [B].
+        """
+        return self.farm(x_vp, t, mask, background, self.tokens(rows))
+
+    def foreground(
+        self, mask: Tensor, background: Tensor, rows: Tensor, timestep: Callable[[float], float],
+        alpha: Callable[[float], float] = lambda sigma: 1.0,
+    ) -> Callable[[Tensor, Tensor], Tensor]:  # fmt: skip
+        """The `foreground` of `sample_aias` for one batch: foreground(x, sigma [B]) -> clean estimate.
+
+        Args:
+            timestep, alpha: of a sigma, as the sampler has them.
+        """
+        def foreground(x: Tensor, sigma: Tensor) -> Tensor:
+            level = float(sigma[0])
+            x_vp = x / (alpha(level) ** 2 + level**2) ** 0.5
+            t = x.new_full((len(x),), timestep(level))
+            return self.reconstruct(x_vp, t, mask, background, rows)
+
+        return foreground
+
+
+def to_adapter(modules: FastModules, base: Fit, split: str, training: dict) -> Adapter:
+    """The adapter to write: everything that `from_adapter` needs, and notes on the training."""
+    shapes = {"count": modules.tokens.rows.shape[1], "told_background": modules.farm.told_background,
+              "norm": modules.farm.norm}  # fmt: skip
+    return Adapter("fast", base, modules.tokens.types, split, shapes, training, modules.state_dict())
+
+
+def from_adapter(adapter: Adapter) -> FastModules:
+    """The modules, frozen and in evaluation mode.
+
+    Raises:
+        ValueError: an adapter of another method, or one whose weights do not fit its own description.
+    """
+    if adapter.method != "fast":
+        raise ValueError(f"Load Adapter: this adapter is {adapter.method}'s, not FAST's; load it where it belongs.")
+    try:
+        base = adapter.base
+        modules = FastModules(adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
+        modules.load_state_dict(dict(adapter.tensors))
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"Load Adapter: the adapter is not whole ({error}); train or fetch it again.") from error
+    return modules.eval().requires_grad_(False)
+
+
+def load_fast(
+    path: str | Path, base: Fit, split_digest: str | None = None, types: Sequence[Type] = ()
+) -> FastModules:
+    """The modules of an adapter's file, for work on `base`.
+
+    Args:
+        split_digest: of the split whose figures count; None asks for none.
+        types: what will be made, each of which the adapter must know.
+
+    Raises:
+        ValueError: as `load_adapter` and `from_adapter`, an adapter trained under another split, a type it lacks.
+    """
+    adapter = load_adapter(path, base)
+    if split_digest is not None and adapter.split != split_digest:
+        raise ValueError(
+            f"Load Adapter: {path} was not trained under this split; what the split holds back may be known to it. "
+            "Train an adapter with this split."
+        )
+    modules = from_adapter(adapter)
+    for type in types:
+        modules.tokens.row(*type)
+    return modules
