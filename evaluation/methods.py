@@ -15,6 +15,7 @@ from ..baselines.draem import Textures, draem
 from ..datasets.mvtec import Sample, read_sample
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
+from ..modules.fast import FastModules
 from ..synthesis.pair import Settings, make_pairs
 from ..synthesis.plan import Planned
 
@@ -25,12 +26,13 @@ REAL_ONLY = "real-only"
 class Tools:
     """What methods may use: the training part alone.
 
-    train: its samples; base: a compact base trained under the same split, for the methods that need one; settings: how
-    it samples; textures: DRAEM's.
+    train: its samples; base: a compact base trained under the same split, for the methods that need one; adapter: of
+    FAST, on that base; settings: how they sample; textures: DRAEM's.
     """
 
     train: Sequence[Sample]
     base: CompactLDM | None = None
+    adapter: FastModules | None = None
     settings: Settings = field(default_factory=Settings)
     textures: Textures = field(default_factory=Textures)
 
@@ -69,6 +71,13 @@ def _aias(items: Sequence[Planned], tools: Tools, aware: bool) -> list[Picture]:
     return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings)]
 
 
+def _fast(items: Sequence[Planned], tools: Tools, farm: float) -> list[Picture]:
+    if tools.base is None or tools.adapter is None:
+        raise ValueError("Evaluate: the FAST methods need a base and its adapter; give --base and --adapter.")
+    settings = replace(tools.settings, farm=farm)
+    return [pair.picture for pair in make_pairs(tools.base, [i.job for i in items], settings, tools.adapter)]
+
+
 METHODS: dict[str, Method] = {
     "cutpaste": partial(_cutpaste, variant="patch"),
     "cutpaste-scar": partial(_cutpaste, variant="scar"),
@@ -76,8 +85,11 @@ METHODS: dict[str, Method] = {
     "copy-paste": _copy_paste,
     "aias": partial(_aias, aware=True),
     "aias-unaware": partial(_aias, aware=False),
+    "fast": partial(_fast, farm=1.0),
+    "fast-no-farm": partial(_fast, farm=0.0),
 }
-NEEDS_BASE = ("aias", "aias-unaware")
+NEEDS_ADAPTER = ("fast", "fast-no-farm")
+NEEDS_BASE = ("aias", "aias-unaware", *NEEDS_ADAPTER)
 
 
 def check_methods(names: Sequence[str]) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..baselines.draem import Textures
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pictures import write_atomic
-from ..datasets.split import Split, load_split, part_of
-from ..modules.base_file import file_digest, load_base_of
+from ..datasets.split import Kind, Split, load_split, part_of
+from ..modules.base_file import base_fit, file_digest, load_base_of
 from ..modules.compact_ldm import CompactLDM
+from ..modules.fast import FastModules, load_fast
 from ..synthesis.pair import Settings
 from ..synthesis.plan import Plan
 from .cell import Cell, Data, Report, fill
-from .methods import NEEDS_BASE, Tools, check_methods
+from .methods import NEEDS_ADAPTER, NEEDS_BASE, Tools, check_methods
 from .networks import NETWORKS
 from .segmenter.training import Training
 
@@ -28,9 +29,9 @@ _log = logging.getLogger(__name__)
 class Study:
     """What is compared on what.
 
-    data: folder in MVTec layout; split: its split.json; base: a compact base trained under that split, for the AIAS
-    methods; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1; types: None is all; textures: folder of
-    DRAEM's textures, None the procedural surfaces.
+    data: folder in MVTec layout; split: its split.json; base: a compact base trained under that split, for the methods
+    that need one; adapter: of FAST, on that base; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1;
+    types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces.
     """
 
     data: str
@@ -40,6 +41,7 @@ class Study:
     seeds: int = 3
     per_type: int = 200
     base: str | None = None
+    adapter: str | None = None
     types: tuple[str, ...] | None = None
     textures: str | None = None
     settings: Settings = field(default_factory=Settings)
@@ -82,9 +84,14 @@ def _prepared(study: Study) -> Data:
             f"Evaluate: none of the {len(held_back)} held-back images has a defect, so nothing could be measured; "
             "choose other types, or split with a smaller --share."
         )
-    tools = Tools(train, _base(study, split), study.settings, Textures(study.textures))
-    base_name = file_digest(study.base) if tools.base else None
-    return Data(split, train, held_back, tools, study.per_type * len(Plan(train, train, 0).types), base_name)
+    types = Plan(train, train, 0).types
+    base = _base(study, split)
+    adapter = _adapter(study, base, split, types)
+    tools = Tools(train, base, adapter, study.settings, Textures(study.textures))
+    made_with = {
+        "base": file_digest(study.base) if base else None, "adapter": file_digest(study.adapter) if adapter else None,
+    }  # fmt: skip
+    return Data(split, train, held_back, tools, study.per_type * len(types), made_with)
 
 
 def _base(study: Study, split: Split) -> CompactLDM | None:
@@ -95,10 +102,18 @@ def _base(study: Study, split: Split) -> CompactLDM | None:
     return load_base_of(study.base, split.digest)
 
 
+def _adapter(study: Study, base: CompactLDM | None, split: Split, types: Sequence[Kind]) -> FastModules | None:
+    if not set(study.methods) & set(NEEDS_ADAPTER):
+        return None
+    if study.adapter is None:
+        raise ValueError(f"Evaluate: {', '.join(NEEDS_ADAPTER)} need an adapter of the base; give --adapter.")
+    return load_fast(study.adapter, base_fit(base, file_digest(study.base)), split.digest, types)
+
+
 def _claim(out: Path, study: Study, split: Split) -> None:
-    """Write study.json, or check that the one there is of this study: methods, networks, seeds and a base for the
-    methods that need one may be added (pairs know their base themselves)."""
-    growing = ("methods", "networks", "seeds", "base")
+    """Write study.json, or check that the one there is of this study: methods, networks, seeds, and a base or adapter
+    for the methods that need them may be added (pairs know theirs themselves)."""
+    growing = ("methods", "networks", "seeds", "base", "adapter")
     fixed = {key: value for key, value in asdict(study).items() if key not in growing}
     text = json.dumps(fixed | {"split_digest": split.digest}, sort_keys=True, indent=2)
     path = out / "study.json"

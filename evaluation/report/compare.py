@@ -18,7 +18,7 @@ DRAWS = 2000
 WIDTH = 1.96  # standard deviations to either side: 95 % of a normal distribution
 BINS = 4
 LATE, RISE = 0.1, 0.02  # a training still learns: best in this last share of the steps, and by this much (0 .. 1)
-OURS = ("aias",)  # how the methods' names begin that are compared with the baselines
+OURS = ("aias", "fast")  # how the methods' names begin that are compared with the baselines
 _SIGNS = np.array([1.0, -1.0])
 
 

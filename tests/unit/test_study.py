@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
+from anomaly_synthesis.datasets.pictures import read_picture
 from anomaly_synthesis.datasets.split import make_split, save_split
 from anomaly_synthesis.evaluation import cell as module
 from anomaly_synthesis.evaluation.cases import chosen
@@ -14,7 +15,10 @@ from anomaly_synthesis.evaluation.segmenter.testing import Seen, Tested
 from anomaly_synthesis.evaluation.segmenter.training import Training
 from anomaly_synthesis.evaluation.study import Study
 from anomaly_synthesis.evaluation.study import run_study as started_study
-from anomaly_synthesis.modules.base_file import save_base
+from anomaly_synthesis.modules.adapter_file import save_adapter
+from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
+from anomaly_synthesis.modules.fast import FastModules, to_adapter
+from anomaly_synthesis.synthesis.pair import Settings
 
 pytest.importorskip("sklearn")
 QUICK = Training(crop=64, batch=2, steps=2, evaluate_every=2)
@@ -142,6 +146,22 @@ def test_a_base_may_join_a_study_and_a_type_of_one_image_goes_through(few, tmp_p
     crack = cells[1]["statistics"]["cast_grain/crack"]
     assert crack["train"]["diversity"] is None and crack["held_back"]["nearest"] is None
     assert crack["train"]["visible"] is not None
+
+
+def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, study):
+    changes, digest = few[0] | {"types": ("pit",)}, few[1]
+    base, adapter = tmp_path / "base.safetensors", tmp_path / "adapter.safetensors"
+    save_base(base, tiny_base, {"split": digest})
+    modules = FastModules([("brushed_metal", "pit"), ("cast_grain", "pit")], 4, tiny_base.config.token_channels)
+    save_adapter(adapter, to_adapter(modules, base_fit(tiny_base, file_digest(base)), digest, {}))
+    arms = study("fast", "fast-no-farm", base=str(base), settings=Settings(steps=2))
+    with pytest.raises(ValueError, match="give --adapter"):
+        run_study(replace(arms, **changes), tmp_path / "out")
+    cells = run_study(replace(arms, adapter=str(adapter), **changes), tmp_path / "out")
+    assert [cell.get("error") for cell in cells] == [None, None]
+    images = [read_picture(tmp_path / "out" / "pairs" / name / "0" / "cast_grain/test/pit/000001.png").pixels
+              for name in ("fast", "fast-no-farm")]  # fmt: skip
+    assert (images[0] != images[1]).any()
 
 
 def test_without_a_held_back_defect_nothing_is_trained(few, study, tmp_path):
