@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import baselines, dataset, loaders, masks, sampling
+from . import baselines, dataset, evaluation, loaders, masks, sampling
 
 
 class AnomalySynthesis(ComfyExtension):
@@ -13,4 +13,5 @@ class AnomalySynthesis(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every menu's nodes."""
         loaders.declare_folder()
-        return [*loaders.NODES, *masks.NODES, *sampling.NODES, *dataset.NODES, *baselines.NODES]
+        menus = loaders, masks, sampling, dataset, baselines, evaluation
+        return [node for menu in menus for node in menu.NODES]

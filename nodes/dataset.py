@@ -218,7 +218,9 @@ class SavePairs(io.ComfyNode):
                 io.Int.Input("seed", optional=True, force_input=True,
                              tooltip="Seed of the first image, where another node computes it; else it is found."),
             ],
-            outputs=[],
+            outputs=[io.String.Output("pairs_folder", display_name="folder",
+                                      tooltip="The folder, for Train Segmenter and Pair Statistics: they then wait "
+                                      "until the pairs are saved.")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )  # fmt: skip
@@ -232,7 +234,7 @@ class SavePairs(io.ComfyNode):
 
         batch = Batch.checked("Save Pairs", normal, image, mask, scores)
         names = [lines("Save Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
-        return io.NodeOutput(ui=save_pairs(folder, batch, *names, seed, cls.hidden))
+        return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, cls.hidden))
 
 
 NODES = [LoadDefectDataset, ComposePair, PreviewPair, SavePairs]

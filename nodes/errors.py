@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_ENGINE = re.compile(r"AIAS( grid| preset)?: ")
+# How the rooms below begin their errors, and other nodes' glue that a node reuses.
+_OTHERS = re.compile(r"(AIAS( grid| preset)?|Evaluate|split|Training( \([a-z]+\))?|Load Defect Dataset|Save Pairs): ")
 
 
 @contextmanager
 def named(node: str) -> Iterator[None]:
-    """Put the node's display name before a ValueError, in place of the engine's own."""
+    """Put the node's display name before a ValueError, in place of whatever room or node it names."""
     try:
         yield
     except ValueError as error:
         if str(error).startswith(node):
             raise
-        raise ValueError(f"{node}: {_ENGINE.sub('', str(error), count=1)}") from error
+        raise ValueError(f"{node}: {_OTHERS.sub('', str(error), count=1)}") from error

@@ -8,3 +8,5 @@ CATEGORY = "anomaly synthesis"
 
 Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which image every crop is
 Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of a batch
+Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that train, images held back, and their split
+Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained segmentation network and its record

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from PIL import Image
 
-from .conftest import REPOSITORY
+from .conftest import REPOSITORY, skip_without_metrics
 from .server import PACK
 
 pytestmark = pytest.mark.host
@@ -27,7 +27,8 @@ def _without_titles(prompt: dict) -> dict:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_opens_is_its_prompt_runs_and_shows_its_pair(server, page, path, tmp_path):
+def test_a_workflow_opens_is_its_prompt_runs_and_shows_its_pair(host, server, page, path, tmp_path):
+    skip_without_metrics(host, path.read_text())
     page.tab.set_viewport_size(VIEW)
     page.load_workflow(json.loads(path.read_text()), path.stem)
     twin = json.loads((REPOSITORY / "tests" / "prompts" / path.name).read_text())

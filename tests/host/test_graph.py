@@ -15,7 +15,7 @@ from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.procedural import write_surfaces
 from anomaly_synthesis.datasets.split import make_split, save_split
 
-from .conftest import REPOSITORY, python_of
+from .conftest import REPOSITORY, python_of, skip_without_metrics
 from .server import cached
 
 pytestmark = pytest.mark.host
@@ -32,7 +32,8 @@ def _prompt(name: str, **changes: dict) -> dict:
 
 
 @pytest.mark.parametrize("path", PROMPTS, ids=lambda path: path.stem)
-def test_every_prompt_writes_pairs_that_open_again_and_change_the_mask_only(server, path):
+def test_every_prompt_writes_pairs_that_open_again_and_change_the_mask_only(host, server, path):
+    skip_without_metrics(host, path.read_text())
     folder = f"every/{path.stem}"
     entry = server.run(_prompt(path.stem, SavePairs={"folder": folder}))
     assert server.images(entry)

@@ -1,0 +1,70 @@
+"""Pairs beside the real defects of a dataset, in numbers that need no training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import comfy.model_management
+
+from ..datasets.mvtec import Sample
+from ..evaluation.pair_statistics import Defect, measure_samples, summary
+from .errors import named
+from .split_dataset import Dataset
+from .tables import Table
+
+NODE = "Pair Statistics"
+HEAD = [
+    "object / type", "count", "visible %", "contrast 10 %", "median", "90 %", "seam", "diversity / train",
+    "/ held back", "nearest / train", "/ held back",
+]  # fmt: skip
+NOTES = [
+    "Contrast: (defect - surroundings) in spreads of the surroundings, negative is darker; visible: above 0.5 either "
+    "way. Seam: step at the mask's edge over the surface's own; 1 is none.",
+    "Diversity: spread among the pairs over that of the real defects; 1 is as varied. Nearest: distance to the nearest "
+    "real defect over their own; 1 is as near as they are to each other.",
+]
+UNDEFINED = "- is not defined: fewer than two defects to compare with, or the same ones."
+PARTS = {"train": "real, train", "held_back": "real, held back"}
+
+
+def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
+    """A row per type for the pairs, one for the real defects that train, and one for those held back.
+
+    Raises:
+        ValueError: no pairs, a picture that cannot be read.
+    """
+    if not pairs:
+        raise ValueError(f"{NODE}: pairs is empty; connect Save Pairs' folder, or give its name.")
+    with named(NODE):
+        made, train, held_back = (_measured(samples) for samples in (pairs, dataset.train, dataset.held_back))
+    rows = []
+    for kind in sorted(made):
+        real = {"train": train.get(kind, []), "held_back": held_back.get(kind, [])}
+        rows.append(_row(f"{' / '.join(kind)}: pairs", made[kind], real))
+        for part, words in PARTS.items():
+            if real[part]:  # compared with the other part alone
+                rows.append(_row(f"{' / '.join(kind)}: {words}", real[part], real | {part: []}))
+    return Table(HEAD, rows, [*NOTES, UNDEFINED] if any("-" in row for row in rows) else NOTES)
+
+
+def _measured(samples: Sequence[Sample]) -> dict[tuple[str, str], list[Defect]]:
+    found: dict[tuple[str, str], list[Defect]] = {}
+    for sample in samples:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if sample.mask is not None:
+            found.setdefault((sample.object, sample.type), []).extend(measure_samples([sample]))
+    return found
+
+
+def _row(words: str, defects: Sequence[Defect], real: Mapping[str, Sequence[Defect]]) -> list[str]:
+    against = [summary(defects, real[part]) for part in PARTS]
+    own = against[0]
+    return [
+        words, str(len(defects)), f"{100 * own['visible']:.0f}",
+        *(f"{own[name]:+.2f}" for name in ("contrast_low", "contrast", "contrast_high")), f"{own['seam']:.2f}",
+        *(_ratio(found[name]) for name in ("diversity", "nearest") for found in against),
+    ]  # fmt: skip
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

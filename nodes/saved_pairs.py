@@ -1,0 +1,54 @@
+"""The folder of Save Pairs, read again: the pairs, and whether they belong to a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..datasets.mvtec import Sample, read_mvtec
+from .errors import named
+from .pairs import pairs_folder
+from .split_dataset import Dataset
+
+
+def saved_pairs(node: str, names: Sequence[str], dataset: Dataset) -> list[Sample]:
+    """The pairs of the one folder that `names` tell of, perhaps many times; none where they are empty.
+
+    Raises:
+        ValueError: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.
+    """
+    root = pairs_root(node, names)
+    if root is None:
+        return []
+    with named(node):
+        pairs = [sample for sample in read_mvtec(root) if sample.type != "good"] if any(root.iterdir()) else []
+    if not pairs:
+        raise ValueError(f"{node}: {root} holds no pairs; save some with Save Pairs first.")
+    known = {(sample.object, sample.type) for sample in (*dataset.train, *dataset.held_back)}
+    strange = {(sample.object, sample.type) for sample in pairs} - known
+    if strange:
+        raise ValueError(
+            f"{node}: {root} holds pairs of {_listed(strange)}, of which the dataset has none (it has "
+            f"{_listed(kind for kind in known if kind[1] != 'good')}); give Save Pairs the dataset's names for object "
+            "and type."
+        )
+    return pairs
+
+
+def pairs_root(node: str, names: Sequence[str]) -> Path | None:
+    """The one folder below the host's output; None where all names are empty. Raises ValueError as `saved_pairs`."""
+    with named(node):
+        roots = sorted({pairs_folder(name.strip()) for name in names if name.strip()})
+    if len(roots) > 1:
+        raise ValueError(
+            f"{node}: pairs names {len(roots)} folders ({roots[0].name}, {roots[1].name}, ...), but this node runs "
+            "once; connect one Save Pairs, and give it one folder."
+        )
+    if roots and not roots[0].is_dir():
+        raise ValueError(f"{node}: no folder {roots[0]}; connect Save Pairs' folder, so that the pairs are made first.")
+    return roots[0] if roots else None
+
+
+def _listed(kinds: Iterable[tuple[str, str]]) -> str:
+    names = [" / ".join(kind) for kind in sorted(kinds)]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

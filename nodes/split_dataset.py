@@ -1,0 +1,159 @@
+"""What Split Defect Dataset hands on: images that train and images that are held back, of a folder or built in."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import folder_paths
+
+from ..datasets import split as splits
+from ..datasets.groups import find_groups
+from ..datasets.mvtec import Sample, check_samples, read_mvtec
+from ..datasets.procedural import write_surfaces
+from ..datasets.split import Split, load_split, make_split, part_of, save_split
+from .defects import BUILT_IN, dataset_folder, fingerprint
+from .errors import named
+from .tables import Table, markdown
+
+NODE = "Split Defect Dataset"
+# Small enough to train on while one waits. The bundled base was trained on surfaces of seed 0, and those that Load
+# Defect Dataset shows are of seed 1: these are seen for the first time here.
+SURFACES = {"normals": 12, "defects": 8, "size": 160, "seed": 2}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """train, held_back: the split's samples, by name; file: its split.json."""
+
+    train: tuple[Sample, ...]
+    held_back: tuple[Sample, ...]
+    split: Split
+    file: Path
+
+
+def split_dataset(folder: str, split: str, share: float, types: str, seed: int) -> tuple[Dataset, str]:
+    """The dataset, and in words how it was dealt.
+
+    Args:
+        folder: as Load Defect Dataset takes it.
+        split: path of a split.json, absolute or below the host's input; empty deals here, by `share` and `seed`.
+        types: by commas or lines; empty is all.
+
+    Raises:
+        ValueError: no such folder, file or type, another layout, a damaged image, a split of other data, or one that
+            holds back no defect.
+    """
+    with named(NODE), _warnings() as warnings:
+        built_in = folder.strip() == BUILT_IN
+        root = _surfaces() if built_in else dataset_folder(folder)
+        samples = read_mvtec(root, [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None)
+        if split.strip():
+            file, source = _split_file(split), split.strip()
+            dealt = load_split(file)
+        else:
+            groups, source = _each(samples) if built_in else find_groups(samples, root)
+            dealt = make_split(samples, groups, seed, share)
+            file = _kept(dealt)
+        train, held_back = (part_of(dealt, samples, part) for part in ("train", "held_back"))
+        check_samples([*train, *held_back])
+        _check_testable(held_back)
+    return Dataset(tuple(train), tuple(held_back), dealt, file), _told(samples, dealt, source, warnings)
+
+
+def state(folder: str, split: str) -> str:
+    """Changes where a file of the dataset, its split or its groups change. Raises ValueError for a missing one."""
+    with named(NODE):
+        seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "")
+        if folder.strip() == BUILT_IN:
+            return seen
+        root = dataset_folder(folder)
+        manifests = [path / "manifest.csv" for path in (root, root.resolve().parent)]
+        return seen + "".join(f" {path.stat().st_mtime_ns}" for path in manifests if path.is_file())
+
+
+def check_folder(folder: str, split: str) -> None:
+    """Raise ValueError where there is no such folder or no such file."""
+    with named(NODE):
+        if folder.strip() != BUILT_IN:
+            dataset_folder(folder)
+        if split.strip():
+            _split_file(split)
+
+
+def _surfaces() -> Path:
+    """The built-in data, written once per start of the host: its folder for temporary files is emptied then."""
+    folder = _temporary() / "surfaces"
+    if not folder.exists():
+        unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
+        try:
+            write_surfaces(unfinished, **SURFACES).rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _kept(split: Split) -> Path:
+    """The file of a split that was dealt here, for the nodes that read one."""
+    file = _temporary() / f"split-{split.digest[:16]}-{split.seed}-{split.share}.json"
+    save_split(split, file)
+    return file
+
+
+def _temporary() -> Path:
+    folder = Path(folder_paths.get_temp_directory()) / "anomaly_synthesis"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _split_file(split: str) -> Path:
+    path = Path(folder_paths.get_input_directory()) / split.strip()
+    if not path.is_file():
+        raise ValueError(
+            f"{NODE}: no file {path}; give the path of a split.json, or its name below ComfyUI's input, or leave split "
+            "empty to split here."
+        )
+    return path
+
+
+def _each(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
+    return {sample.name: sample.name for sample in samples}, "every image by itself"
+
+
+def _check_testable(held_back: Sequence[Sample]) -> None:
+    if not any(sample.mask for sample in held_back):
+        raise ValueError(
+            f"{NODE}: none of the {len(held_back)} held-back images has a defect, so nothing could be tested; choose "
+            "a smaller share or other types, or add images of other parts."
+        )
+
+
+def _told(samples: Sequence[Sample], split: Split, source: str, warnings: Sequence[str]) -> str:
+    sides = [set(side) for side in (split.train, split.held_back, split.dropped)]
+    rows = []
+    for kind in sorted({(sample.object, sample.type) for sample in samples}):
+        names = {sample.name for sample in samples if (sample.object, sample.type) == kind}
+        rows.append([" / ".join(kind), *(str(len(names & side)) for side in sides)])
+    groups = len({split.groups[sample.name] for sample in samples})
+    notes = [f"{len(samples)} images in {groups} groups, from {source}.", *(f"Warning: {one}." for one in warnings)]
+    return markdown(Table(["object / type", "train", "held back", "dropped"], rows, notes))
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """What the datasets' room warns of inside."""
+    heard: list[str] = []
+    room = logging.getLogger(splits.__name__.rpartition(".")[0])
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: heard.append(record.getMessage().removeprefix("split: "))
+    room.addHandler(listener)
+    try:
+        yield heard
+    finally:
+        room.removeHandler(listener)
