@@ -11,7 +11,7 @@ from pathlib import Path
 _PRESETS = ("recommended", "fast", "paper")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
-_QUICK = (3, 60, 400)  # seeds, pairs per type, training steps
+_QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 _LAYOUT = """data folders are in MVTec layout:
   <object>/train/good/0001.png
@@ -319,8 +319,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="small_unet (default), segformer")  # fmt: skip
     study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
     study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
-    study.add_argument("--steps", type=int, default=1200,
-                       help="training steps of every network (1200); the best weights on validation are kept")
+    study.add_argument("--steps", type=int, default=600,
+                       help="training steps of every network (600); the best weights on validation are kept")
     study.add_argument("--quick", action="store_true",
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))

@@ -37,8 +37,8 @@ class Training:
 
     crop: int = 128
     batch: int = 8
-    steps: int = 1200
-    evaluate_every: int = 100
+    steps: int = 600
+    evaluate_every: int = 50
     learning_rate: float = 1e-3
     average: float = 0.99
     seed: int = 0
@@ -166,8 +166,7 @@ def _step_loss(network: nn.Module, sources: Sequence[Crops], settings: Training)
 def loss(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy plus soft Dice over the batch, all [B, 1, H, W]; finite for empty masks and weights too."""
     entropy = F.binary_cross_entropy_with_logits(logits, mask, weight, reduction="sum") / weight.sum().clamp_min(1)
-    found = logits.sigmoid() * weight
-    truth = mask * weight
+    found, truth = logits.sigmoid() * weight, mask * weight
     dice = (2 * (found * truth).sum() + 1) / (found.sum() + truth.sum() + 1)
     return entropy + 1 - dice
 
