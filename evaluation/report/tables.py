@@ -184,6 +184,8 @@ def _verdict(cells: Sequence[dict], method: str, best: str) -> str:
     if found is None:
         return f"{escape(method)} and {escape(best)} share no seed, or there are fewer than two groups: no comparison."
     over = f"over {_many(found.seeds, 'seed')} and {found.groups} groups"
+    if found.seeds == 1:
+        return f"{escape(method)} - {escape(best)}: {_signed(found)} points {over}; one training each tells little."
     if found.low > 0 or found.high < 0:
         side = "above" if found.low > 0 else "below"
         return f"{escape(method)} is {side} {escape(best)}: {_signed(found)} points {over}."

@@ -29,7 +29,7 @@ class Guess(torch.nn.Module):
     def context(self, rows):
         return torch.ones(len(rows), 2, 6) + torch.arange(6) / 10
 
-    def noise(self, x_vp, t, context, mask, background):
+    def noise(self, x_vp, t, context, mask, background, rows):
         return self.gain * (x_vp + context.mean((1, 2))[:, None, None, None])
 
 
@@ -56,7 +56,7 @@ def test_the_loss_is_the_paper_s():
     made = modules.farm(x_t, t, some.mask, some.x0, tokens)
     mended = torch.where(some.mask > 0, a * made + s * noise, x_t)
     context = torch.cat([base.context(some.row), tokens], 1)
-    found = base.noise(mended, t, context, some.mask, some.x0)
+    found = base.noise(mended, t, context, some.mask, some.x0, some.row)
     expected = 2 * ((noise - found) ** 2).mean() + 5 * ((made - some.mask * some.x0) ** 2).mean()
     assert fast_loss(base, modules, some, t, noise, settings).item() == pytest.approx(expected.item(), rel=1e-5)
     with_checkpoint = fast_loss(base, modules, some, t, noise, replace(settings, checkpointing=True))

@@ -133,3 +133,13 @@ def test_the_spread_over_seeds_is_students():
     mean, half = spread([1.0, 2.0, 3.0])
     assert mean == 2 and half == pytest.approx(4.303 / 3**0.5, abs=1e-3)
     assert spread([4.0]) == (4.0, None)
+
+
+def test_what_is_kept_of_a_test_does_not_grow_with_its_images():
+    """A thousand megapixel images must fit: a tally is as large after them as after one."""
+    generator = np.random.default_rng(0)
+    one = tally(generator.random((400, 300)), generator.random((400, 300)) > 0.9)
+    many = sum([one] * 20, Tally())
+    held = [sum(array.nbytes for array in (t.anomalous, t.normal, t.regions)) for t in (one, many)]
+    assert held[0] == held[1] < 2**20
+    assert many.anomalous.sum() == 20 * one.anomalous.sum() and many.region_count == 20 * one.region_count

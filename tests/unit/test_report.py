@@ -177,9 +177,12 @@ def test_the_best_baseline_is_none_of_ours():
 
 def test_a_difference_is_worded_by_its_interval():
     better = [image(f"g{index}", 70 + index, 0, 100) for index in range(4)]
-    text = tables.telling([cell("real-only", 0), cell("cutpaste", 0, iou=0.4), cell("aias", 0, better)])
-    assert "aias is above real-only: +20.0 [+20.0 +20.0] points over 1 seed and 4 groups." in text
+    arms = [(cell("real-only", seed), cell("cutpaste", seed, iou=0.4), cell("aias", seed, better)) for seed in (0, 1)]
+    text = tables.telling([*arms[0], *arms[1]])
+    assert "aias is above real-only: +20.0 [+20.0 +20.0] points over 2 seeds and 4 groups." in text
     assert "cutpaste and real-only are not told apart: +0.0 [+0.0 +0.0]" in text
+    text = tables.telling(arms[0])
+    assert "aias - real-only: +20.0 [+20.0 +20.0] points over 1 seed and 4 groups; one training each tells" in text
     assert row(text, "aias") == ["aias", "-", "0.0", "-", "-"]  # one seed does not tell what it takes
 
 
