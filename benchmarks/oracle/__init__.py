@@ -1,0 +1,1 @@
+"""Samplers against an exact model: Gaussian-mixture worlds, peers, measures, report; run by benchmarks/oracle.py."""
