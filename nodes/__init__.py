@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import baselines, dataset, evaluation, loaders, masks, sampling
+from . import baselines, dataset, evaluation, loaders, masks, sampling, training
 
 
 class AnomalySynthesis(ComfyExtension):
@@ -12,6 +12,6 @@ class AnomalySynthesis(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every menu's nodes."""
-        loaders.declare_folder()
-        menus = loaders, masks, sampling, dataset, baselines, evaluation
+        loaders.declare_folders()
+        menus = loaders, masks, sampling, training, dataset, baselines, evaluation
         return [node for menu in menus for node in menu.NODES]

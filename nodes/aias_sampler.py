@@ -17,6 +17,7 @@ from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
 from .errors import named
+from .fast_sampling import foreground_options
 from .latents import ItemSeeds, check_axes, check_channels, check_filled, item_seeds, pooled_mask
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class AIASSampler(comfy.samplers.Sampler):
             full = self.max_denoise(model_wrap, sigmas)
             options = self.options | {"pure_start": self.options.get("pure_start", False) and full and alpha is None}
             model, mask = self._masked(model_wrap, sigmas, extra_args, latent_image, denoise_mask)
+            options |= foreground_options(model_wrap.inner_model.current_patcher, mask, latent_image, alpha)
 
             def report(state: dict) -> None:
                 comfy.model_management.throw_exception_if_processing_interrupted()

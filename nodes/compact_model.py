@@ -55,14 +55,14 @@ class CompactUNet(nn.Module):
 class CompactModel(comfy.model_base.BaseModel):
     """Tells the UNet mask and background wherever the sampled latent has a noise_mask, whichever sampler runs."""
 
-    def __init__(self, base: CompactLDM, aware: bool):
+    def __init__(self, base: CompactLDM, aware: bool, digest: str):
         config = comfy.supported_models_base.BASE({})
         config.unet_config = {"unet": base.unet, "context_dim": base.config.token_channels, "dtype": torch.float32}
         config.latent_format = CompactFormat(base)
         config.memory_usage_factor = 0.12  # measured: 167 MB at a latent of 192 x 192
         super().__init__(config, comfy.model_base.ModelType.V_PREDICTION, unet_model=CompactUNet)
         self.model_sampling.set_sigmas(ldm_sigmas())  # the table that the command line samples on, to the last bit
-        self.aware = aware
+        self.aware, self.anomaly_digest = aware, digest
         self.anomaly_labels, self.anomaly_tokens = base.config.labels, base.tokens.detach().clone()
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
@@ -88,10 +88,11 @@ class CompactAutoencoder(nn.Module):
         return self.autoencoder.decode(latent)
 
 
-def compact_model(base: CompactLDM, aware: bool = True) -> comfy.model_patcher.ModelPatcher:
-    """The base as a MODEL. `aware`: tell it mask and background; False is the papers' unconditional LDM."""
+def compact_model(base: CompactLDM, aware: bool = True, digest: str = "") -> comfy.model_patcher.ModelPatcher:
+    """The base as a MODEL. `aware`: tell it mask and background; False is the papers' unconditional LDM; `digest`: of
+    its file, which adapters name their base by."""
     return comfy.model_patcher.ModelPatcher(
-        CompactModel(base, aware),
+        CompactModel(base, aware, digest),
         load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )

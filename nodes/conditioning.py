@@ -39,15 +39,23 @@ def text_conditioning(clip, objects: Sequence[str], types: Sequence[str]) -> tup
     return _stacked([encoded[text] for text in texts]), encoded[""]
 
 
-def per_crop(object: str, type: str, crop: Crop | None) -> tuple[list[str], list[str]]:
+def per_crop(
+    object: str, type: str, crop: Crop | None, node: str = "Anomaly Conditioning"
+) -> tuple[list[str], list[str]]:
     """Object and type of every item of the batch: lines as they stand, or per image spread over its crops."""
     if crop is not None:
-        objects, types = (
-            lines("Anomaly Conditioning", text, crop.items, name) for text, name in ((object, "object"), (type, "type"))
-        )
+        objects, types = (lines(node, text, crop.items, name) for text, name in ((object, "object"), (type, "type")))
         return [objects[part.item] for part in crop.parts], [types[part.item] for part in crop.parts]
     count = max(len(text.strip().splitlines()) for text in (object, type)) or 1
-    return lines("Anomaly Conditioning", object, count, "object"), lines("Anomaly Conditioning", type, count, "type")
+    return lines(node, object, count, "object"), lines(node, type, count, "type")
+
+
+def lengthened(extras: dict, tokens: int) -> dict:
+    """What CONDITIONING holds beside its tokens, for `tokens` more of them: an attention mask shows them too."""
+    mask = extras.get("attention_mask")
+    if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+        return extras
+    return extras | {"attention_mask": torch.cat([mask, mask.new_ones(len(mask), tokens)], dim=1)}
 
 
 def _stacked(conditionings: Sequence[Conditioning]) -> Conditioning:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # How the rooms below begin their errors, and other nodes' glue that a node reuses.
-_OTHERS = re.compile(r"(AIAS( grid| preset)?|Evaluate|split|Training( \([a-z]+\))?|Load Defect Dataset|Save Pairs): ")
+_OTHERS = re.compile(
+    r"(AIAS( grid| preset)?|Evaluate|split|Training( \([a-z]+\)| crops)?|Load (Defect Dataset|Adapter)|Save Pairs|FARM|"
+    r"Anomaly (Tokens|Conditioning)|Train FAST Adapter): "
+)
 
 
 @contextmanager

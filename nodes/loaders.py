@@ -8,9 +8,9 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from .sockets import CATEGORY
+from .sockets import CATEGORY, Adapter
 
-FOLDER = "anomaly_bases"
+FOLDER, ADAPTERS = "anomaly_bases", "anomaly_adapters"
 BUNDLED = "surfaces (bundled)"
 
 
@@ -65,19 +65,64 @@ class LoadAnomalyLDM(io.ComfyNode):
 
     @classmethod
     def execute(cls, base_name: str, aware: bool) -> io.NodeOutput:
-        from ..modules.base_file import load_base
+        from ..modules.base_file import file_digest, load_base
         from .compact_model import compact_model, compact_vae
 
-        base, _ = load_base(base_path(base_name))
-        return io.NodeOutput(compact_model(base, aware), compact_vae(base), base.config.resolution)
+        path = base_path(base_name)
+        base, _ = load_base(path)
+        return io.NodeOutput(compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution)
 
 
-def declare_folder() -> None:
-    """Make models/anomaly_bases known to the host, .safetensors only."""
-    folder = os.path.join(folder_paths.models_dir, FOLDER)
-    paths, suffixes = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
-    paths = paths if folder in paths else [*paths, folder]
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, set(suffixes) | {".safetensors"})
+class LoadFASTAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_LoadFASTAdapter",
+            display_name="Load FAST Adapter",
+            category=f"{CATEGORY}/loaders",
+            description=(
+                "Loads what Train FAST Adapter, or `anomaly-synthesis train --method fast`, made of your defects: "
+                "anomaly tokens and FARM, for the one model that it was trained on."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "adapter_name", options=adapter_names(),
+                    tooltip="A .safetensors in models/anomaly_adapters; Save FAST Adapter writes there.",
+                ),
+            ],
+            outputs=[Adapter.Output("adapter", display_name="adapter", tooltip="For Apply FARM and Anomaly Tokens.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, adapter_name):
+        try:
+            if adapter_name is not None:  # None: another node will tell it
+                adapter_path(adapter_name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter_name):
+        if adapter_name is None:
+            return None
+        status = adapter_path(adapter_name).stat()
+        return status.st_mtime_ns, status.st_size
+
+    @classmethod
+    def execute(cls, adapter_name: str) -> io.NodeOutput:
+        from .fast_adapter import load
+
+        return io.NodeOutput(load(adapter_name))
+
+
+def declare_folders() -> None:
+    """Make models/anomaly_bases and models/anomaly_adapters known to the host, .safetensors only."""
+    for name in (FOLDER, ADAPTERS):
+        folder = os.path.join(folder_paths.models_dir, name)
+        paths, suffixes = folder_paths.folder_names_and_paths.get(name, ([], set()))
+        paths = paths if folder in paths else [*paths, folder]
+        folder_paths.folder_names_and_paths[name] = (paths, set(suffixes) | {".safetensors"})
 
 
 def base_names() -> list[str]:
@@ -99,4 +144,21 @@ def base_path(name: str) -> Path:
     return Path(path)
 
 
-NODES = [LoadAnomalyLDM]
+def adapter_names() -> list[str]:
+    """What the menu offers: the files of models/anomaly_adapters."""
+    return list(folder_paths.get_filename_list(ADAPTERS))
+
+
+def adapter_path(name: str) -> Path:
+    """The file of an adapter. Raises ValueError with the folders searched where there is none."""
+    path = folder_paths.get_full_path(ADAPTERS, name)
+    if path is None:
+        searched = ", ".join(folder_paths.get_folder_paths(ADAPTERS))
+        raise ValueError(
+            f"Load FAST Adapter: no adapter {name!r} in {ADAPTERS} (searched: {searched}); put the .safetensors there, "
+            "or train one with Train FAST Adapter and save it."
+        )
+    return Path(path)
+
+
+NODES = [LoadAnomalyLDM, LoadFASTAdapter]

@@ -96,7 +96,7 @@ class KSamplerAIAS(io.ComfyNode):
                 io.Combo.Input(
                     "preset", options=PRESETS, default="recommended",
                     tooltip="recommended: best on trained bases. fast: deterministic, for 6 to 10 steps of a very "
-                    "good eps or v model. paper: FAST's published levels and noise, without FARM; wants 50 steps.",
+                    "good eps or v model. paper: FAST's published levels and noise; wants 50 steps.",
                 ),
                 io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Conditioning."),
                 io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),

@@ -40,8 +40,14 @@ class Frozen(Protocol):
         """The base's own conditioning of a type per item, [B, n, d]."""
         ...
 
-    def noise(self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor) -> Tensor:
-        """The noise that the base finds in the state, [B, C, h, w]; gradients reach `x_vp` and `context`."""
+    def noise(
+        self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor
+    ) -> Tensor:
+        """The noise that the base finds in the state, [B, C, h, w]; gradients reach `x_vp` and `context`.
+
+        Args:
+            rows: the type per item, for what a base is told of it beside the context (pooled text).
+        """
         ...
 
 
@@ -158,7 +164,7 @@ def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, n
     foreground = modules.reconstruct(x_t, t, mask, latents.x0, latents.row)
     mended = mask * (a * foreground + s * noise) + (1 - mask) * x_t
     context = modules.tokens.appended(base.context(latents.row), latents.row)
-    denoised = (mended, t, context, mask, latents.x0)
+    denoised = (mended, t, context, mask, latents.x0, latents.row)
     found = checkpoint(base.noise, *denoised, use_reentrant=False) if settings.checkpointing else base.noise(*denoised)
     denoiser, rebuilt = (found - noise) ** 2, (foreground - mask * latents.x0) ** 2
     mean = _balanced if settings.balanced else lambda error, mask: error.mean()

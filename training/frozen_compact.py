@@ -33,15 +33,34 @@ class FrozenCompact:
     def context(self, rows: Tensor) -> Tensor:
         return self.base.tokens[self.rows[rows.to(self.rows.device)]]
 
-    def noise(self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor) -> Tensor:
+    def noise(
+        self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor | None = None
+    ) -> Tensor:
         a, s = self.level(t)
         told = (mask, background * (1 - mask)) if self.aware else ()
         return a * self.base.unet(x_vp, t, context, *told) + s * x_vp  # v = a e - s x0
 
 
-@torch.no_grad()
 def defect_latents(
     base: CompactLDM,
+    samples: Sequence[Sample],
+    types: Sequence[tuple[str, str]],
+    count: int,
+    seed: int,
+    check_interrupt: Callable[[], None] | None = None,
+) -> Latents:
+    """`encoded_defects` by a compact base's own autoencoder, at its own resolution."""
+    device = base.tokens.device
+    return encoded_defects(
+        lambda image: base.encode(image.to(device)), base.config.resolution, samples, types, count, seed,
+        check_interrupt,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def encoded_defects(
+    encode: Callable[[Tensor], Tensor],
+    resolution: int,
     samples: Sequence[Sample],
     types: Sequence[tuple[str, str]],
     count: int,
@@ -52,18 +71,22 @@ def defect_latents(
 
     Crops are drawn as those that trained the base: any place and scale that synthesis uses, mirrored and relit.
     Empty where `samples` has no defect of these types.
+
+    Args:
+        encode: images [B, 3, R, R] in 0 .. 1 to latents in the denoiser's own scale.
+        resolution: R, side of the crops in pixels.
     """
     kept = [sample for sample in samples if (sample.object, sample.type) in types]
     if not kept:
         return Latents(*(torch.zeros(0, *shape) for shape in ((1, 1, 1), (1, 1, 1))), torch.zeros(0, dtype=torch.long))
-    crops = DefectCrops(kept, types, base.config.resolution, PictureCache())
+    crops = DefectCrops(kept, types, resolution, PictureCache())
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for start in range(0, count, 16):
         if check_interrupt:
             check_interrupt()
         batch = crops.draw(min(16, count - start), generator)
-        x0 = base.encode(batch.image.to(base.tokens.device)).float().cpu()
+        x0 = encode(batch.image).float().cpu()
         drawn.append((x0, latent_mask(batch.mask, x0.shape[2:]), batch.label))
     return Latents(*(torch.cat(part) for part in zip(*drawn, strict=True)))
 

@@ -135,7 +135,7 @@ def test_bad_input_is_told():
         train_fast(Guess(), TYPES, some, _nothing(), QUICK)
     with pytest.raises(ValueError, match="for 1 types"):
         train_fast(Guess(), TYPES[:1], latents(2), _nothing(), QUICK)
-    with pytest.raises(ValueError, match="loss is nan at step 3"):
+    with pytest.raises(ValueError, match="loss is nan at step"):
         train_fast(Guess(float("nan")), TYPES, latents(), _nothing(), QUICK)
     for change in ({"steps": 0}, {"learning_rate": 0.0}, {"norm": "layer"}):
         with pytest.raises(ValueError, match="Train FAST Adapter"):

@@ -1,0 +1,118 @@
+"""A FAST adapter inside the host: its files, what it fits, and its modules as the host loads and offloads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import folder_paths
+
+from ..modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
+from ..modules.fast import FastModules, from_adapter
+from .errors import named
+from .loaders import ADAPTERS, adapter_path
+
+KEY = "sias_fast"  # of the attachment, and of the additional models
+
+
+@dataclass(frozen=True, eq=False)
+class FastAdapter:
+    """name: of its file, or what errors call it; adapter: as its file holds it; patcher: ModelPatcher of its
+    `FastModules`."""
+
+    name: str
+    adapter: Adapter
+    patcher: comfy.model_patcher.ModelPatcher
+
+    @property
+    def modules(self) -> FastModules:
+        return self.patcher.model
+
+
+def fast_adapter(node: str, name: str, adapter: Adapter) -> FastAdapter:
+    """Raises ValueError for an adapter of another method, or one that is not whole."""
+    with named(node):
+        modules = from_adapter(adapter)
+    patcher = comfy.model_patcher.ModelPatcher(
+        modules, load_device=comfy.model_management.get_torch_device(),
+        offload_device=comfy.model_management.unet_offload_device(),
+    )  # fmt: skip
+    return FastAdapter(name, adapter, patcher)
+
+
+def load(name: str) -> FastAdapter:
+    """The adapter of a file of models/anomaly_adapters. Raises ValueError for anything else."""
+    node = "Load FAST Adapter"
+    with named(node):
+        adapter = load_adapter(adapter_path(name))
+    return fast_adapter(node, name, adapter)
+
+
+def save(adapter: FastAdapter, name: str) -> str:
+    """Write to models/anomaly_adapters under the first free name: name.safetensors, name_00002.safetensors, ...
+
+    Returns:
+        the file's name, as Load FAST Adapter lists it.
+
+    Raises:
+        ValueError: a name outside of that folder, or a folder that cannot be written.
+    """
+    node, root = "Save FAST Adapter", Path(folder_paths.get_folder_paths(ADAPTERS)[0])
+    wanted = name.strip().removesuffix(".safetensors")
+    path = (root / wanted).resolve()
+    if not Path(wanted).name or not path.is_relative_to(root.resolve()) or path == root.resolve():
+        raise ValueError(f"{node}: name {name!r} is not below {root}; give a file's name, with folders if you like.")
+    numbered = (wanted if number == 1 else f"{wanted}_{number:05d}" for number in count(1))
+    free = next(file for one in numbered if not (file := root / f"{one}.safetensors").exists())
+    try:
+        free.parent.mkdir(parents=True, exist_ok=True)
+        save_adapter(free, adapter.adapter)
+    except OSError as error:
+        raise ValueError(
+            f"{node}: cannot write {free} ({error.strerror}); give ComfyUI the right to write there, or add another "
+            f"folder for {ADAPTERS} in extra_model_paths.yaml."
+        ) from error
+    return str(free.relative_to(root))
+
+
+def fit_of(model, token_channels: int = 0) -> Fit:
+    """What an adapter of a MODEL must fit.
+
+    Args:
+        token_channels: of its conditioning, where the model does not tell; 0 is unknown.
+    """
+    inner, sampling = model.model, model.get_model_object("model_sampling")
+    told = inner.model_config.unet_config.get("context_dim")
+    flow, v = (isinstance(sampling, kind) for kind in (comfy.model_sampling.CONST, comfy.model_sampling.V_PREDICTION))
+    return Fit(
+        kind="CompactLDM" if hasattr(inner, "anomaly_tokens") else type(inner.model_config).__name__,
+        digest=getattr(inner, "anomaly_digest", ""),
+        latent_channels=model.get_model_object("latent_format").latent_channels,
+        token_channels=told if isinstance(told, int) and told > 1 else token_channels,
+        prediction="flow" if flow else "v" if v else "eps",
+    )
+
+
+def check_fit(node: str, adapter: FastAdapter, model) -> None:
+    """Raise ValueError for an adapter of another model, with what differs; what one side does not know is not asked."""
+    wanted, found = asdict(adapter.adapter.base), asdict(fit_of(model))
+    wrong = [
+        f"{name} {wanted[name]}, this model has {found[name]}"
+        for name in wanted if wanted[name] != found[name] and wanted[name] and found[name]
+    ]  # fmt: skip
+    if wrong:
+        raise ValueError(
+            f"{node}: the adapter {adapter.name} was trained for another model ({'; '.join(wrong)}); load that one, or "
+            "train an adapter on this one with Train FAST Adapter."
+        )
+
+
+def token_rows(node: str, adapter: FastAdapter, objects: Sequence[str], types: Sequence[str]) -> list[int]:
+    """The adapter's row for every item. Raises ValueError for a type that it was not trained on."""
+    with named(node):
+        return [adapter.modules.tokens.row(object, type) for object, type in zip(objects, types, strict=True)]

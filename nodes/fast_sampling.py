@@ -1,0 +1,108 @@
+"""FARM on a MODEL for the AIAS samplers, and anomaly tokens on a CONDITIONING for any sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..synthesis.crop import Crop
+from .conditioning import Conditioning, lengthened, per_crop
+from .fast_adapter import KEY, FastAdapter, check_fit, token_rows
+from .noise_levels import level_table, timestep_of
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What Apply FARM leaves on a MODEL beside the module itself: rows of the types, one or one per item; share of
+    the estimate in the mask; t in 0 .. 999 below which FARM rests; the model's sigma table."""
+
+    rows: tuple[int, ...]
+    strength: float
+    until: float
+    table: Tensor
+
+
+def apply_farm(
+    model, adapter: FastAdapter, object: str, type: str, strength: float, until: float, crop: Crop | None
+):  # fmt: skip
+    """A clone of the MODEL that the AIAS samplers run with FARM; at strength 0 one that they run without.
+
+    Raises:
+        ValueError: an adapter of another model, a type that it was not trained on, lines that are not one per image.
+    """
+    node = "Apply FARM"
+    check_fit(node, adapter, model)
+    rows = token_rows(node, adapter, *per_crop(object, type, crop, node))
+    table, clone = level_table(node, model), model.clone()
+    clone.remove_attachments(KEY)
+    clone.remove_additional_models(KEY)
+    if strength > 0:
+        clone.set_attachments(KEY, Attached(tuple(rows), strength, until, table))
+        clone.set_additional_models(KEY, [adapter.patcher.clone()])
+    return clone
+
+
+def foreground_options(patcher, mask: Tensor | None, background: Tensor | None, alpha) -> dict:
+    """The keywords that FARM adds to `sample_aias`; none where Apply FARM left nothing on the running model.
+
+    Args:
+        patcher: the running MODEL; mask [B, 1, h, w], background [B, C, h, w]: as the sampler gets them.
+        alpha: signal scale of a sigma; None is 1.
+
+    Raises:
+        ValueError: no mask to fill, or types for another number of items.
+    """
+    attached = patcher and patcher.get_attachment(KEY)
+    if not attached:
+        return {}
+    if mask is None:
+        raise ValueError(
+            "the model has FARM, which fills a mask, and the latent has none; make it with Defect Latent, or sample "
+            "with the model from before Apply FARM."
+        )
+    again, left = divmod(len(background), len(attached.rows))
+    if left:
+        raise ValueError(
+            f"Apply FARM has types for {len(attached.rows)} items, and {len(background)} are sampled; give it one "
+            "line, or as many as images, and connect Crop to Mask's crop to it."
+        )
+    (module,) = patcher.get_additional_models_with_key(KEY)
+    rows, timestep = torch.tensor(attached.rows * again, device=mask.device), timestep_of(attached.table)
+    return {
+        "foreground": module.model.foreground(mask, background, rows, timestep, alpha or (lambda sigma: 1.0)),
+        "foreground_strength": attached.strength, "foreground_until": attached.until, "timestep": timestep,
+    }  # fmt: skip
+
+
+def with_tokens(
+    conditioning: Conditioning, adapter: FastAdapter, object: str, type: str, crop: Crop | None
+) -> Conditioning:
+    """The conditioning with the tokens of each item's type behind its own.
+
+    Raises:
+        ValueError: tokens of another width, a type that the adapter was not trained on, other numbers of items.
+    """
+    node = "Anomaly Tokens"
+    rows = token_rows(node, adapter, *per_crop(object, type, crop, node))
+    return [[_appended(node, tokens, adapter, rows), lengthened(extras, adapter.modules.tokens.rows.shape[1])]
+            for tokens, extras in conditioning]  # fmt: skip
+
+
+def _appended(node: str, tokens: Tensor, adapter: FastAdapter, rows: Sequence[int]) -> Tensor:
+    wanted = adapter.adapter.base.token_channels
+    if tokens.ndim != 3 or tokens.shape[-1] != wanted:
+        raise ValueError(
+            f"{node}: conditioning has tokens of {tokens.shape[-1]} channels and the adapter {adapter.name} of "
+            f"{wanted}: it was trained for another model. Make both with the same model."
+        )
+    if 1 not in (len(tokens), len(rows)) and len(tokens) != len(rows):
+        raise ValueError(
+            f"{node}: conditioning is for {len(tokens)} items and object and type for {len(rows)}; give both one line, "
+            "or the same lines and the same crop."
+        )
+    count = max(len(tokens), len(rows))
+    own = adapter.modules.tokens(rows).to(tokens).expand(count, -1, -1)
+    return torch.cat([tokens.expand(count, -1, -1), own], dim=1)

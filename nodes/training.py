@@ -1,0 +1,224 @@
+"""Menu "training": adapters for one's own defects, and what uses them."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from .sockets import CATEGORY, Adapter, Crop, Dataset
+
+MENU = f"{CATEGORY}/training"
+MAX_SEED = 2**63 - 1
+
+
+class TrainFASTAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_TrainFASTAdapter",
+            display_name="Train FAST Adapter",
+            category=MENU,
+            description=(
+                "Teaches a model your defects (FAST): a few anomaly tokens per type, and FARM, which rebuilds the "
+                "anomaly from noise. The model itself stays as it is. A training that was cancelled goes on where it "
+                "was, as long as ComfyUI is not restarted."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="What will make the anomalies: eps, v or flow; a compact base or a "
+                               "checkpoint. It must fit the device's memory as a whole."),
+                io.Vae.Input("vae", tooltip="The model's own VAE."),
+                Dataset.Input("dataset", tooltip="From Split Defect Dataset; only the defects of its training part are "
+                              "read, and about a fifth of their groups is held out to choose the best weights."),
+                io.Int.Input(
+                    "steps", default=2000, min=1, max=1_000_000,
+                    tooltip="Steps of the training. Default 2000; a few hundred are for trying.",
+                ),
+                io.Int.Input(
+                    "batch", default=4, min=1, max=256,
+                    tooltip="Crops per step. Default 4 (paper); fewer need less memory.",
+                ),
+                io.Float.Input(
+                    "learning_rate", default=1.5e-4, min=1e-7, max=1.0, step=1e-6, round=False,
+                    tooltip="Of AdamW, at its highest. Default 0.00015 (paper).",
+                ),
+                io.Int.Input(
+                    "tokens", default=8, min=1, max=64,
+                    tooltip="Learned tokens per type, added to the conditioning. Default 8 (paper).",
+                ),
+                io.Int.Input(
+                    "resolution", default=128, min=32, max=2048, step=8,
+                    tooltip="Side of the training crops in pixels. For a compact base connect Load Anomaly LDM's "
+                    "resolution (128, the default); 512 for SD 1.5, 1024 for SDXL and Flux. Crop to Mask wants the "
+                    "same.",
+                ),
+                io.Int.Input(
+                    "patience", default=0, min=0, max=1000,
+                    tooltip="End after so many looks (one per 100 steps) without a lower error on held-out defects. "
+                    "0 (default): never.",
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
+                    tooltip="Decides the weights to begin with and every draw. Default 0.",
+                ),
+                io.Conditioning.Input(
+                    "conditioning", optional=True,
+                    tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or "
+                    "one per type in sorted order of object and type. A compact base brings its own.",
+                ),
+            ],
+            outputs=[
+                Adapter.Output("adapter", display_name="adapter", tooltip="For Save FAST Adapter, Apply FARM and "
+                               "Anomaly Tokens."),
+                io.String.Output("record", display_name="record", tooltip="Types, steps, images, seconds, and the "
+                                 "error on held-out defects, in words."),
+                io.Image.Output("curve", display_name="curve", tooltip="The error per type over the training, as a "
+                                "table."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, vae, dataset, steps: int, batch: int, learning_rate: float, tokens: int, resolution: int,
+        patience: int, seed: int, conditioning=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        from ..training.fast import FastTraining
+        from .fast_training import curve_picture, told, train
+
+        settings = FastTraining(
+            steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed
+        )
+        adapter = train(model, vae, dataset, settings, resolution, conditioning)
+        return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
+
+
+class SaveFASTAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_SaveFASTAdapter",
+            display_name="Save FAST Adapter",
+            category=MENU,
+            description=(
+                "Writes an adapter to models/anomaly_adapters, for Load FAST Adapter and for `anomaly-synthesis "
+                "synthesize --adapter`. A file that is there stays: the new one gets a number."
+            ),
+            inputs=[
+                Adapter.Input("adapter", tooltip="From Train FAST Adapter."),
+                io.String.Input(
+                    "name", default="fast",
+                    tooltip="Name of the file, without .safetensors, with folders if you like. Default 'fast'; where "
+                    "it is taken, fast_00002 and so on.",
+                ),
+            ],
+            outputs=[
+                io.String.Output("file", display_name="file", tooltip="The name that was written, as Load FAST Adapter "
+                                 "lists it after a refresh (R)."),
+            ],
+            is_output_node=True,
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, adapter, name: str) -> io.NodeOutput:
+        from .fast_adapter import save
+
+        file = save(adapter, name)
+        return io.NodeOutput(file, ui=ui.PreviewText(file))
+
+
+class ApplyFARM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_ApplyFARM",
+            display_name="Apply FARM",
+            category=MENU,
+            description=(
+                "Lets FARM rebuild the anomaly inside the mask while the AIAS nodes sample. It only attaches: "
+                "ComfyUI's own samplers do as before. Use it together with Anomaly Tokens."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the adapter was trained on; it is not changed, a copy "
+                               "with FARM comes out."),
+                Adapter.Input("adapter", tooltip="From Train FAST Adapter or Load FAST Adapter."),
+                io.String.Input(
+                    "object", default="brushed_metal", multiline=True,
+                    tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
+                    "line per image of the batch.",
+                ),
+                io.String.Input(
+                    "type", default="scratch", multiline=True,
+                    tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
+                ),
+                io.Float.Input(
+                    "strength", default=1.0, min=0.0, max=1.0, step=0.01,
+                    tooltip="FARM's share of the estimate in the mask: 1 (default) FARM alone, which skips the model "
+                    "at these steps; 0 no FARM. The preset 'paper' knows only 0 and 1.",
+                ),
+                io.Float.Input(
+                    "until", default=100.0, min=0.0, max=999.0, step=1.0,
+                    tooltip="FARM works from pure noise (t = 999) down to this t; below it the model alone draws the "
+                    "texture. Default 100; the paper has 2.",
+                ),
+                Crop.Input(
+                    "crop", optional=True,
+                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
+                    "lines of its image.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("patched", display_name="model", tooltip="The model with FARM, for the AIAS nodes."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, adapter, object: str, type: str, strength: float, until: float, crop=None
+    ) -> io.NodeOutput:
+        from .fast_sampling import apply_farm
+
+        return io.NodeOutput(apply_farm(model, adapter, object, type, strength, until, crop))
+
+
+class AnomalyTokensNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_AnomalyTokens",
+            display_name="Anomaly Tokens",
+            category=MENU,
+            description=(
+                "Puts the tokens that an adapter learned for a type behind the conditioning's own. For every sampler, "
+                "ComfyUI's own as well; the negative conditioning stays without."
+            ),
+            inputs=[
+                io.Conditioning.Input("conditioning", tooltip="Anomaly Conditioning's positive, made with the same "
+                                      "model, and for checkpoints with the text that the adapter was trained with."),
+                Adapter.Input("adapter", tooltip="From Train FAST Adapter or Load FAST Adapter."),
+                io.String.Input(
+                    "object", default="brushed_metal", multiline=True,
+                    tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
+                    "line per image of the batch.",
+                ),
+                io.String.Input(
+                    "type", default="scratch", multiline=True,
+                    tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
+                ),
+                Crop.Input(
+                    "crop", optional=True,
+                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
+                    "lines of its image.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output("positive", display_name="positive", tooltip="The conditioning with the "
+                                       "anomaly's tokens, for a sampler's positive."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, conditioning, adapter, object: str, type: str, crop=None) -> io.NodeOutput:
+        from .fast_sampling import with_tokens
+
+        return io.NodeOutput(with_tokens(conditioning, adapter, object, type, crop))
+
+
+NODES = [TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, AnomalyTokensNode]
