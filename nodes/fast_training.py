@@ -8,11 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import nan
-from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
-import folder_paths
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +25,7 @@ from .errors import named
 from .fast_adapter import FastAdapter, fast_adapter, fit_of
 from .frozen_model import NODE, base_tokens, frozen_model
 from .latents import check_axes, check_channels
-from .split_dataset import Dataset
+from .split_dataset import Dataset, temporary
 from .tables import Table, picture
 
 ROWS = 20  # of the curve's table
@@ -106,7 +104,7 @@ def _trained(model, types, latents: Latents, held_out: Latents, settings: FastTr
     _check_width(tokens, fit.token_channels)
     with frozen_model(model, tokens, extras, shape) as frozen:
         run = _identity(settings, types, fit, latents, tokens, frozen.inner.diffusion_model)
-        state = _states() / f"fast-{run[:24]}.state"
+        state = temporary() / f"fast-{run[:24]}.state"
         modules, curve = train_fast(
             frozen, types, latents, held_out, settings, state=state, run=run, device=device, check_interrupt=stop,
             report=lambda _, step, *__: bar.update_absolute(step),
@@ -167,10 +165,3 @@ def _identity(settings: FastTraining, types, fit, latents: Latents, tokens: Tens
     for tensor in (latents.x0, latents.mask, latents.row, tokens, weights):
         digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _states() -> Path:
-    """The host empties its folder for temporary files when it starts."""
-    folder = Path(folder_paths.get_temp_directory()) / "anomaly_synthesis"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

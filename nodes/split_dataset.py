@@ -89,7 +89,7 @@ def check_folder(folder: str, split: str) -> None:
 
 def _surfaces() -> Path:
     """The built-in data, written once per start of the host: its folder for temporary files is emptied then."""
-    folder = _temporary() / "surfaces"
+    folder = temporary() / "surfaces"
     if not folder.exists():
         unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
         try:
@@ -101,12 +101,13 @@ def _surfaces() -> Path:
 
 def _kept(split: Split) -> Path:
     """The file of a split that was dealt here, for the nodes that read one."""
-    file = _temporary() / f"split-{split.digest[:16]}-{split.seed}-{split.share}.json"
+    file = temporary() / f"split-{split.digest[:16]}-{split.seed}-{split.share}.json"
     save_split(split, file)
     return file
 
 
-def _temporary() -> Path:
+def temporary() -> Path:
+    """The pack's part of the host's folder for temporary files, which is emptied when the host starts."""
     folder = Path(folder_paths.get_temp_directory()) / "anomaly_synthesis"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

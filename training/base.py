@@ -16,6 +16,7 @@ from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample, check_samples
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
+from .balanced import balanced
 from .crops import Batch, Crops, PictureCache
 from .loop import Report, train
 
@@ -148,8 +149,8 @@ def _autoencoder_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, de
         # The mean over 4 x 4 blocks is a defect's contrast, which a pixelwise loss trades away for sharp texture.
         coarse = F.avg_pool2d(difference, 4)
         return (
-            _balanced(difference.abs(), mask)
-            + _balanced(coarse.abs(), F.max_pool2d(mask, 4))
+            balanced(difference.abs(), mask)
+            + balanced(coarse.abs(), F.max_pool2d(mask, 4))
             + KL_WEIGHT * kl_divergence(mean.float(), log_variance.float())
         )
 
@@ -183,16 +184,9 @@ def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: s
         told = torch.cat([x_t, told_mask, told_background], dim=1)
         with _precision(settings, device):
             predicted = base.unet.forward_told(told, t.to(device), base.tokens[rows.to(device)])
-        return _balanced((predicted.float() - v) ** 2, mask)
+        return balanced((predicted.float() - v) ** 2, mask)
 
     return loss
-
-
-def _balanced(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean over everything plus mean over the masks, so that a 10-pixel defect weighs as much as its crop."""
-    error = error.mean(1, keepdim=True)
-    inside = (error * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1)
-    return error.mean() + inside.mean()
 
 
 def _defect_mask(batch: Batch, device: str) -> Tensor:

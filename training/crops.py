@@ -73,8 +73,8 @@ class DefectCrops:
         return Batch(torch.stack(image), torch.stack(mask)[:, None].float(), label, defect)
 
     def _defective(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
-        label = _pick(self.defective, generator)
-        sample = _pick(self.by_label[label], generator)
+        label = pick(self.defective, generator)
+        sample = pick(self.by_label[label], generator)
         image, mask = self.pictures.read(sample)
         crop, crop_mask = self._cut(image, mask, generator)
         return *_augmented(crop, crop_mask, generator), self.labels.index(label)
@@ -87,11 +87,11 @@ class DefectCrops:
         """Centred near a random mask pixel, between native scale and the scale at which the whole defect is seen."""
         widest = context_side(mask, self.resolution)
         # Synthesis always uses the widest; half of the crops do, the rest show the texture of larger scales.
-        share = 1.0 if _chance(generator) < 0.5 else _chance(generator)
+        share = 1.0 if chance(generator) < 0.5 else chance(generator)
         side = round(self.resolution * (widest / self.resolution) ** share)
         pixels = mask.nonzero()
-        pixel = pixels[int(_chance(generator) * len(pixels))].tolist()
-        jitter = [(_chance(generator) - 0.5) * side / 2 for _ in range(2)]
+        pixel = pixels[int(chance(generator) * len(pixels))].tolist()
+        jitter = [(chance(generator) - 0.5) * side / 2 for _ in range(2)]
         centre = tuple(p + j for p, j in zip(pixel, jitter, strict=True))
         return place_window(centre, side, mask.shape, self.resolution)
 
@@ -118,17 +118,17 @@ class Crops(DefectCrops):
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """`count` crops; what they are depends on the generator alone."""
         return self._batch([
-            self._defective(generator) if _chance(generator) < 0.5 else self._normal(generator) for _ in range(count)
+            self._defective(generator) if chance(generator) < 0.5 else self._normal(generator) for _ in range(count)
         ])  # fmt: skip
 
     def _normal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
-        label = _pick(self.normal, generator)
-        image, _ = self.pictures.read(_pick(self.by_label[label], generator))
+        label = pick(self.normal, generator)
+        image, _ = self.pictures.read(pick(self.by_label[label], generator))
         own = [other for other in self.defective if other[0] == label[0]] or self.defective
-        _, shape = self.pictures.read(_pick(self.by_label[_pick(own, generator)], generator))
+        _, shape = self.pictures.read(pick(self.by_label[pick(own, generator)], generator))
         window = self._window(shape, generator)
         side = min(window.side, max(self.resolution, *image.shape[1:]))
-        centre = tuple(_chance(generator) * n for n in image.shape[1:])
+        centre = tuple(chance(generator) * n for n in image.shape[1:])
         crop = cut_image(image, place_window(centre, side, image.shape[1:], self.resolution)) / 255
         return *_augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
 
@@ -136,15 +136,17 @@ class Crops(DefectCrops):
 def _augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flips, and a mild change of exposure: gain .9 .. 1.1 and offset -.03 .. .03."""
     for axis in (-1, -2):
-        if _chance(generator) < 0.5:
+        if chance(generator) < 0.5:
             image, mask = image.flip(axis), mask.flip(axis)
-    gain, offset = 0.9 + 0.2 * _chance(generator), 0.06 * _chance(generator) - 0.03
+    gain, offset = 0.9 + 0.2 * chance(generator), 0.06 * chance(generator) - 0.03
     return (image * gain + offset).clamp(0, 1), mask
 
 
-def _pick(items: Sequence, generator: torch.Generator):
-    return items[int(_chance(generator) * len(items))]
+def pick(items: Sequence | Tensor, generator: torch.Generator):
+    """One of the items, each as likely."""
+    return items[int(chance(generator) * len(items))]
 
 
-def _chance(generator: torch.Generator) -> float:
+def chance(generator: torch.Generator) -> float:
+    """Uniform in 0 .. 1."""
     return torch.rand((), generator=generator).item()

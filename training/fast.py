@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..modules.farm import NORMS
 from ..modules.fast import FastModules
+from .balanced import balanced
 from .loop import Report, train
 
 DENOISER, FOREGROUND = 2.0, 5.0  # weights of the two losses (FAST, Sec. 3.4)
@@ -167,7 +168,7 @@ def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, n
     denoised = (mended, t, context, mask, latents.x0, latents.row)
     found = checkpoint(base.noise, *denoised, use_reentrant=False) if settings.checkpointing else base.noise(*denoised)
     denoiser, rebuilt = (found - noise) ** 2, (foreground - mask * latents.x0) ** 2
-    mean = _balanced if settings.balanced else lambda error, mask: error.mean()
+    mean = balanced if settings.balanced else lambda error, mask: error.mean()
     return DENOISER * mean(denoiser, mask) + FOREGROUND * mean(rebuilt, mask)
 
 
@@ -195,13 +196,6 @@ def _balanced_draw(rows: Tensor, count: int, generator: torch.Generator) -> Tens
     wanted = known[torch.randint(0, len(known), (count,), generator=generator)]
     places = [torch.nonzero(rows == row)[:, 0] for row in wanted]
     return torch.stack([own[torch.randint(0, len(own), (), generator=generator)] for own in places])
-
-
-def _balanced(error: Tensor, mask: Tensor) -> Tensor:
-    """Mean over everything plus mean over the masks."""
-    error = error.mean(1, keepdim=True)
-    inside = (error * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1)
-    return error.mean() + inside.mean()
 
 
 class _Curve:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...datasets.mvtec import Sample
 from ...datasets.windows import cut_image, cut_mask, image_part, place_window
-from ...training.crops import PictureCache
+from ...training.crops import PictureCache, chance, pick
 
 Drawn = tuple[Tensor, Tensor, Tensor]
 
@@ -42,15 +42,15 @@ class Crops:
         return image, mask[:, None].float(), weight[:, None]
 
     def _draw(self, around: bool, generator: torch.Generator) -> Drawn:
-        anywhere = not around and self.normals and _chance(generator) < 0.5
-        sample = _pick(self.normals if anywhere else _pick(self.kinds, generator), generator)
+        anywhere = not around and self.normals and chance(generator) < 0.5
+        sample = pick(self.normals if anywhere else pick(self.kinds, generator), generator)
         image, mask = self.pictures.read(sample)
         size = image.shape[1:]
         mask = torch.zeros(size, dtype=torch.bool) if mask is None else mask
-        centre = [_chance(generator) * length for length in size]
+        centre = [chance(generator) * length for length in size]
         if around:
-            pixel = _pick(mask.nonzero(), generator).tolist()
-            centre = [p + (_chance(generator) - 0.5) * self.crop * 0.75 for p in pixel]
+            pixel = pick(mask.nonzero(), generator).tolist()
+            centre = [p + (chance(generator) - 0.5) * self.crop * 0.75 for p in pixel]
         window = place_window(centre, self.crop, size, self.crop)
         weight = torch.zeros(self.crop, self.crop)
         weight[tuple(inside for _, inside in image_part(window, size))] = 1
@@ -63,16 +63,8 @@ def _augmented(image: Tensor, mask: Tensor, weight: Tensor, generator: torch.Gen
     Not turned: parts lie as the camera sees them, and what is normal at a side edge need not be so at the top.
     """
     for axis in (-1, -2):
-        if _chance(generator) < 0.5:
+        if chance(generator) < 0.5:
             image, mask, weight = (part.flip(axis) for part in (image, mask, weight))
-    gain, offset = 0.7 + 0.6 * _chance(generator), 0.3 * _chance(generator) - 0.15
+    gain, offset = 0.7 + 0.6 * chance(generator), 0.3 * chance(generator) - 0.15
     middle = image.mean()
     return ((image - middle) * gain + middle + offset).clamp(0, 1), mask, weight
-
-
-def _pick(items: Sequence | Tensor, generator: torch.Generator):
-    return items[int(_chance(generator) * len(items))]
-
-
-def _chance(generator: torch.Generator) -> float:
-    return torch.rand((), generator=generator).item()

@@ -66,7 +66,7 @@ def test_the_loss_is_the_paper_s():
 def test_a_small_mask_weighs_as_much_as_its_map():
     error, mask = torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)
     mask[..., 3, 3], error[..., 3, 3] = 1, 4
-    assert fast._balanced(error, mask).item() == pytest.approx(4 + 4 / 64)
+    assert fast.balanced(error, mask).item() == pytest.approx(4 + 4 / 64)
 
 
 def test_tokens_and_farm_learn_through_the_frozen_base():
