@@ -160,8 +160,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     training = Training(steps=steps, device=_device(options))
     study = Study(
         options.data, options.split, tuple(options.methods), tuple(options.networks), seeds, count,
-        options.base, options.adapter, tuple(options.types) if options.types else None, options.textures, Settings(),
-        training,
+        options.base, tuple(options.adapter), tuple(options.types) if options.types else None, options.textures,
+        Settings(), training,
     )  # fmt: skip
     cells = []
     try:
@@ -314,7 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
     study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
                        help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
-                       "fast-no-farm")  # fmt: skip
+                       "fast-no-farm; sampled otherwise: aias@steps=10, fast@preset=paper,steps=50,farm=0")  # fmt: skip
     study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
                        help="small_unet (default), segformer")  # fmt: skip
     study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
@@ -325,7 +325,9 @@ def _parser() -> argparse.ArgumentParser:
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))
     study.add_argument("--base", help="compact base trained under this split, for the aias and fast methods")
-    study.add_argument("--adapter", help="an adapter of `train --method fast` on that base, for the fast methods")
+    study.add_argument("--adapter", nargs="+", default=[], metavar="FILE",
+                       help="adapter of `train --method fast` on that base, for the fast methods; with --unaware "
+                       "another one for aware=false")  # fmt: skip
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
     return parser

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..datasets.pairs import PairWriter
 from ..synthesis.plan import Plan
 from ..synthesis.run import blocks, write_pair
-from .methods import METHODS, Tools
+from .methods import Tools
+from .methods import method as method_of
 
 Report = Callable[[str, int, int], None]  # what, done, of
 
@@ -28,10 +29,11 @@ def make_arm(
     Raises:
         ValueError: a method that lacks what it needs, or a folder of another run.
     """
+    make = method_of(method)
     writer = PairWriter(out, described | {"method": method, "count": count, "plan_seed": plan.seed}, resume=True)
     for start, items in blocks(plan, writer.done, count):
         started = time.perf_counter()
-        pictures = METHODS[method](items, tools)
+        pictures = make(items, tools)
         record = {
             "visibility": None, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
             "seconds": round((time.perf_counter() - started) / len(items), 4),

@@ -14,7 +14,7 @@ from ..datasets.split import Split
 from ..synthesis.plan import Plan
 from .arms import make_arm
 from .cases import save_cases
-from .methods import NEEDS_ADAPTER, NEEDS_BASE, REAL_ONLY, Tools
+from .methods import REAL_ONLY, Tools, made_with
 from .metrics import NAMES, metrics
 from .pair_statistics import Defect, measure_samples, summary
 from .segmenter.testing import Kind, Tested, test
@@ -27,8 +27,7 @@ Report = Callable[[str, int, int], None]  # what, done, of
 class Data:
     """What all cells of a study share.
 
-    train, held_back: the split's samples; tools: what methods may use; count: pairs per method and seed; made_with:
-    digests of the files of "base" and "adapter", for the methods that use them.
+    train, held_back: the split's samples; tools: what methods may use; count: pairs per method and seed.
     """
 
     split: Split
@@ -36,7 +35,6 @@ class Data:
     held_back: Sequence[Sample]
     tools: Tools
     count: int
-    made_with: Mapping[str, str | None]
 
     @cached_property
     def defects(self) -> dict[str, dict[Kind, list[Defect]]]:
@@ -114,9 +112,7 @@ def _synthetic(cell: Cell, data: Data, report: Report | None) -> tuple[Sequence[
     if cell.method == REAL_ONLY:
         return [], 0.0
     plan = Plan(data.train, data.train, cell.seed)
-    needed = {"base": NEEDS_BASE, "adapter": NEEDS_ADAPTER}
-    described = {"split": data.split.digest}
-    described |= {name: data.made_with[name] for name, methods in needed.items() if cell.method in methods}
+    described = {"split": data.split.digest} | made_with(cell.method, data.tools)
     seconds = make_arm(cell.method, plan, data.count, data.tools, cell.pairs, described, report)
     return [sample for sample in read_mvtec(cell.pairs) if sample.type != "good"], seconds
 

@@ -1,12 +1,13 @@
 """The methods that are compared: from the same normals, masks, types and seeds to pictures with defects.
 
-A method is one entry here; "real-only" adds no pairs and needs none.
+A method is one entry here; "real-only" adds no pairs and needs none. A method that samples can be asked for with other
+settings behind an @: "fast@preset=paper,steps=50".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
 from ..baselines.copy_paste import copy_paste
@@ -26,15 +27,17 @@ REAL_ONLY = "real-only"
 class Tools:
     """What methods may use: the training part alone.
 
-    train: its samples; base: a compact base trained under the same split, for the methods that need one; adapter: of
-    FAST, on that base; settings: how they sample; textures: DRAEM's.
+    train: its samples; base: a compact base trained under the same split, for the methods that need one; adapters: of
+    FAST on that base, by whether they were trained with the base told mask and background; settings: how they sample;
+    textures: DRAEM's; digests: of the files of "base" and of the adapters, by the same key.
     """
 
     train: Sequence[Sample]
     base: CompactLDM | None = None
-    adapter: FastModules | None = None
+    adapters: Mapping[bool, FastModules] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     textures: Textures = field(default_factory=Textures)
+    digests: Mapping[str | bool, str] = field(default_factory=dict)
 
     def source(self, name: str) -> Sample:
         """The training sample of that name. Raises ValueError where there is none."""
@@ -64,18 +67,15 @@ def _copy_paste(items: Sequence[Planned], tools: Tools) -> list[Picture]:
     return made
 
 
-def _aias(items: Sequence[Planned], tools: Tools, aware: bool) -> list[Picture]:
-    if tools.base is None:
-        raise ValueError("Evaluate: the AIAS methods need a base trained under this split; give --base.")
-    settings = replace(tools.settings, aware=aware)
+def _aias(items: Sequence[Planned], tools: Tools, **changes) -> list[Picture]:
+    settings = replace(tools.settings, **changes)
     return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings)]
 
 
-def _fast(items: Sequence[Planned], tools: Tools, farm: float) -> list[Picture]:
-    if tools.base is None or tools.adapter is None:
-        raise ValueError("Evaluate: the FAST methods need a base and its adapter; give --base and --adapter.")
-    settings = replace(tools.settings, farm=farm)
-    return [pair.picture for pair in make_pairs(tools.base, [i.job for i in items], settings, tools.adapter)]
+def _fast(items: Sequence[Planned], tools: Tools, **changes) -> list[Picture]:
+    settings = replace(tools.settings, **changes)
+    adapter = tools.adapters[settings.aware]
+    return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings, adapter)]
 
 
 METHODS: dict[str, Method] = {
@@ -83,19 +83,85 @@ METHODS: dict[str, Method] = {
     "cutpaste-scar": partial(_cutpaste, variant="scar"),
     "draem": _draem,
     "copy-paste": _copy_paste,
-    "aias": partial(_aias, aware=True),
-    "aias-unaware": partial(_aias, aware=False),
-    "fast": partial(_fast, farm=1.0),
-    "fast-no-farm": partial(_fast, farm=0.0),
+    "aias": _aias,
+    "fast": _fast,
 }
-NEEDS_ADAPTER = ("fast", "fast-no-farm")
-NEEDS_BASE = ("aias", "aias-unaware", *NEEDS_ADAPTER)
+SHORT = {"aias-unaware": "aias@aware=false", "fast-no-farm": "fast@farm=0"}
+NEEDS_ADAPTER = ("fast",)
+NEEDS_BASE = ("aias", *NEEDS_ADAPTER)
+
+
+def needs(name: str, methods: Sequence[str]) -> bool:
+    """Whether a method, whatever its settings, is one of `methods` (NEEDS_BASE, NEEDS_ADAPTER)."""
+    return _parted(name)[0] in methods
+
+
+def method(name: str) -> Method:
+    """The method of a name: one of METHODS or SHORT, or one that samples with "@option=value,..." behind it, options
+    being those of `synthesis.pair.Settings`.
+
+    Raises:
+        ValueError: an unknown name or option, a value that the option cannot take, options for a method that does not
+            sample.
+    """
+    base, options = _parted(name)
+    if base not in METHODS:
+        known = ", ".join([REAL_ONLY, *METHODS, *SHORT])
+        raise ValueError(f"Evaluate: unknown method {name!r}; choose from {known}.")
+    if not options:
+        return METHODS[base]
+    if base not in NEEDS_BASE:
+        raise ValueError(f"Evaluate: {base} does not sample, so {name!r} means nothing; leave out what follows the @.")
+    changes = _changes(name)
+    replace(Settings(), **changes)  # a value out of range is better known before the first cell
+    return partial(METHODS[base], **changes)
+
+
+def made_with(name: str, tools: Tools) -> dict[str, str | None]:
+    """Digests of the files that a method's pairs depend on."""
+    keys: dict[str, str | bool] = {"base": "base"} if needs(name, NEEDS_BASE) else {}
+    if needs(name, NEEDS_ADAPTER):
+        keys["adapter"] = replace(tools.settings, **_changes(name)).aware
+    return {part: tools.digests.get(key) for part, key in keys.items()}
+
+
+def check_adapter(name: str, settings: Settings, adapters: Container[bool]) -> None:
+    """Raise ValueError where a method of NEEDS_ADAPTER finds none that was trained as it samples."""
+    aware = replace(settings, **_changes(name)).aware
+    if aware not in adapters:
+        how = "told mask and background" if aware else "not told them (train --unaware)"
+        raise ValueError(f"Evaluate: {name} needs an adapter trained with the base {how}; give --adapter.")
 
 
 def check_methods(names: Sequence[str]) -> None:
-    """Raise ValueError for a name that is neither a method nor "real-only"."""
-    unknown = [name for name in names if name not in METHODS and name != REAL_ONLY]
-    if unknown:
-        raise ValueError(
-            f"Evaluate: unknown method {', '.join(map(repr, unknown))}; choose from {', '.join([REAL_ONLY, *METHODS])}."
-        )
+    """Raise ValueError for a name that is neither "real-only" nor a `method`."""
+    for name in names:
+        if name != REAL_ONLY:
+            method(name)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    base, _, options = SHORT.get(name, name).partition("@")
+    return base, options
+
+
+def _changes(name: str) -> dict[str, str | int | float | bool]:
+    """The settings that a method's name asks for."""
+    options = _parted(name)[1]
+    return dict(_setting(name, option) for option in options.split(",")) if options else {}
+
+
+def _setting(name: str, option: str) -> tuple[str, str | int | float | bool]:
+    key, _, value = option.partition("=")
+    kinds = {field.name: field.type.split(" | ")[0] for field in fields(Settings)}
+    if key not in kinds:
+        raise ValueError(f"Evaluate: {name!r} sets {key!r}; options are {', '.join(kinds)}.")
+    try:
+        return key, _READ[kinds[key]](value)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"Evaluate: {name!r} sets {key} to {value!r}, which is no {kinds[key]}.") from error
+
+
+_READ: dict[str, Callable[[str], str | int | float | bool]] = {
+    "str": str, "int": int, "float": float, "bool": {"true": True, "false": False}.__getitem__,
+}  # fmt: skip

@@ -12,13 +12,14 @@ from ..baselines.draem import Textures
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pictures import write_atomic
 from ..datasets.split import Kind, Split, load_split, part_of
+from ..modules.adapter_file import load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules, load_fast
 from ..synthesis.pair import Settings
 from ..synthesis.plan import Plan
 from .cell import Cell, Data, Report, fill
-from .methods import NEEDS_ADAPTER, NEEDS_BASE, Tools, check_methods
+from .methods import NEEDS_ADAPTER, NEEDS_BASE, Tools, check_adapter, check_methods, needs
 from .networks import NETWORKS
 from .segmenter.training import Training
 
@@ -30,7 +31,8 @@ class Study:
     """What is compared on what.
 
     data: folder in MVTec layout; split: its split.json; base: a compact base trained under that split, for the methods
-    that need one; adapter: of FAST, on that base; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1;
+    that need one; adapters: of FAST, on that base, at most one trained with the base told mask and background and one
+    trained without; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1;
     types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces.
     """
 
@@ -41,7 +43,7 @@ class Study:
     seeds: int = 3
     per_type: int = 200
     base: str | None = None
-    adapter: str | None = None
+    adapters: tuple[str, ...] = ()
     types: tuple[str, ...] | None = None
     textures: str | None = None
     settings: Settings = field(default_factory=Settings)
@@ -86,34 +88,45 @@ def _prepared(study: Study) -> Data:
         )
     types = Plan(train, train, 0).types
     base = _base(study, split)
-    adapter = _adapter(study, base, split, types)
-    tools = Tools(train, base, adapter, study.settings, Textures(study.textures))
-    made_with = {
-        "base": file_digest(study.base) if base else None, "adapter": file_digest(study.adapter) if adapter else None,
-    }  # fmt: skip
-    return Data(split, train, held_back, tools, study.per_type * len(types), made_with)
+    adapters = _adapters(study, base, split, types)
+    digests = {key: file_digest(path) for key, (path, _) in adapters.items()}
+    digests |= {"base": file_digest(study.base)} if base else {}
+    modules = {aware: found for aware, (_, found) in adapters.items()}
+    tools = Tools(train, base, modules, study.settings, Textures(study.textures), digests)
+    return Data(split, train, held_back, tools, study.per_type * len(types))
 
 
 def _base(study: Study, split: Split) -> CompactLDM | None:
-    if not set(study.methods) & set(NEEDS_BASE):
+    if not any(needs(name, NEEDS_BASE) for name in study.methods):
         return None
     if study.base is None:
         raise ValueError(f"Evaluate: {', '.join(NEEDS_BASE)} need a base trained under this split; give --base.")
     return load_base_of(study.base, split.digest)
 
 
-def _adapter(study: Study, base: CompactLDM | None, split: Split, types: Sequence[Kind]) -> FastModules | None:
-    if not set(study.methods) & set(NEEDS_ADAPTER):
-        return None
-    if study.adapter is None:
-        raise ValueError(f"Evaluate: {', '.join(NEEDS_ADAPTER)} need an adapter of the base; give --adapter.")
-    return load_fast(study.adapter, base_fit(base, file_digest(study.base)), split.digest, types)
+def _adapters(
+    study: Study, base: CompactLDM | None, split: Split, types: Sequence[Kind]
+) -> dict[bool, tuple[str, FastModules]]:
+    """{whether it was trained with the base told mask and background: (file, modules)}."""
+    wanted = [name for name in study.methods if needs(name, NEEDS_ADAPTER)]
+    found: dict[bool, tuple[str, FastModules]] = {}
+    for path in study.adapters if wanted else ():
+        modules = load_fast(path, base_fit(base, file_digest(study.base)), split.digest, types)
+        aware = bool(load_adapter(path).training.get("aware", True))
+        if aware in found:
+            raise ValueError(
+                f"Evaluate: {found[aware][0]} and {path} were trained alike (aware: {aware}); give one of them."
+            )
+        found[aware] = path, modules
+    for name in wanted:
+        check_adapter(name, study.settings, found)
+    return found
 
 
 def _claim(out: Path, study: Study, split: Split) -> None:
-    """Write study.json, or check that the one there is of this study: methods, networks, seeds, and a base or adapter
+    """Write study.json, or check that the one there is of this study: methods, networks, seeds, and a base or adapters
     for the methods that need them may be added (pairs know theirs themselves)."""
-    growing = ("methods", "networks", "seeds", "base", "adapter")
+    growing = ("methods", "networks", "seeds", "base", "adapters")
     fixed = {key: value for key, value in asdict(study).items() if key not in growing}
     text = json.dumps(fixed | {"split_digest": split.digest}, sort_keys=True, indent=2)
     path = out / "study.json"

@@ -97,6 +97,11 @@ def test_a_cell_that_fails_holds_its_error_and_is_tried_again(study, tmp_path, m
     ("methods", "changes", "words"),
     [
         (("magic",), {}, "unknown method 'magic'"),
+        (("aias@tempo=3",), {}, "'aias@tempo=3' sets 'tempo'; options are preset, steps"),
+        (("aias@steps=few",), {}, "sets steps to 'few', which is no int"),
+        (("aias@aware=yes",), {}, "sets aware to 'yes', which is no bool"),
+        (("aias@preset=slow",), {}, "unknown name 'slow'"),
+        (("cutpaste@steps=3",), {}, "cutpaste does not sample"),
         (("real-only",), {"networks": ("vgg",)}, "unknown network 'vgg'"),
         (("aias",), {}, "need a base trained under this split"),
         (("real-only",), {"seeds": 0}, "at least one"),
@@ -157,11 +162,28 @@ def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, 
     arms = study("fast", "fast-no-farm", base=str(base), settings=Settings(steps=2))
     with pytest.raises(ValueError, match="give --adapter"):
         run_study(replace(arms, **changes), tmp_path / "out")
-    cells = run_study(replace(arms, adapter=str(adapter), **changes), tmp_path / "out")
+    unaware = replace(study("fast@aware=false", base=str(base), adapters=(str(adapter),)), **changes)
+    with pytest.raises(ValueError, match="train --unaware"):
+        run_study(unaware, tmp_path / "out")
+    with pytest.raises(ValueError, match="trained alike"):
+        run_study(replace(arms, adapters=(str(adapter), str(adapter)), **changes), tmp_path / "out")
+    cells = run_study(replace(arms, adapters=(str(adapter),), **changes), tmp_path / "out")
     assert [cell.get("error") for cell in cells] == [None, None]
     images = [read_picture(tmp_path / "out" / "pairs" / name / "0" / "cast_grain/test/pit/000001.png").pixels
               for name in ("fast", "fast-no-farm")]  # fmt: skip
     assert (images[0] != images[1]).any()
+
+
+def test_a_method_may_be_asked_for_with_other_sampling(few, tmp_path, tiny_base, study):
+    changes, digest = few[0] | {"types": ("pit",)}, few[1]
+    save_base(tmp_path / "base.safetensors", tiny_base, {"split": digest})
+    names = ("aias@steps=2", "aias@steps=2,aware=true", "aias@steps=2,aware=false", "aias@steps=3,farm_until=40")
+    cells = run_study(replace(study(*names, base=str(tmp_path / "base.safetensors")), **changes), tmp_path / "out")
+    assert [cell.get("error") for cell in cells] == [None] * 4
+    first, same, unaware, longer = (
+        read_picture(tmp_path / f"out/pairs/{name}/0/cast_grain/test/pit/000001.png").pixels for name in names
+    )
+    assert (first == same).all() and (first != unaware).any() and (first != longer).any()
 
 
 def test_without_a_held_back_defect_nothing_is_trained(few, study, tmp_path):
