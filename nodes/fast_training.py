@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample
 from ..modules.fast import to_adapter
-from ..training.fast import FastTraining, Latents, train_fast
+from ..training.fast import FastTraining, train_fast
 from ..training.fast_run import FITTING, HELD_OUT
+from ..training.frozen import Latents
 from ..training.frozen_compact import encoded_defects, types_of
 from .conditioning import Conditioning
 from .errors import named

@@ -23,7 +23,7 @@ GRADIENT_MEMORY = 40
 
 
 class FrozenModel:
-    """See `training.fast.Frozen`; made by `frozen_model`."""
+    """See `training.frozen.Frozen`; made by `frozen_model`."""
 
     def __init__(self, model, options: dict, tokens: Tensor, extras: dict):
         """

@@ -11,11 +11,11 @@ from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .crops import DefectCrops, PictureCache
-from .fast import Latents
+from .frozen import Latents
 
 
 class FrozenCompact:
-    """A compact base whose weights stay; see `training.fast.Frozen`.
+    """A compact base whose weights stay; see `training.frozen.Frozen`.
 
     aware: whether it is told mask and background while the adapter trains (False is the papers' unconditional base).
     """

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...datasets.hold_out import hold_out
 from ...datasets.mvtec import Sample
 from ...datasets.split import Split
+from ...training.best import Best
 from ...training.crops import PictureCache
 from ...training.loop import Report, train
 from ..networks import NETWORKS
@@ -113,25 +114,25 @@ def train_segmenter(
     sources = [Crops(samples, settings.crop, pictures) for samples in (fitting, synthetic) if samples]
     with _own_randomness("cpu", settings.seed):
         network = NETWORKS[network_name]().to(settings.device)
-    validation = Validation(network, held_out, pictures, settings.evaluate_every, settings.steps, check_interrupt)
+    validation = Validation(held_out, pictures, check_interrupt)
+    looks = Best(network, validation.iou, every=settings.evaluate_every, steps=settings.steps, sign=1)
     described = [network_name, asdict(settings), split.digest, *(sorted(s.name for s in part) for part in
                                                                  (real, synthetic))]  # fmt: skip
 
     def watch(step: int, averages: Mapping[str, Tensor]) -> None:
-        validation.look(step, averages)
+        looks.look(step, averages)
         clock.tick()
 
     train(
         "segmentation", network.train(), _step_loss(network, sources, settings), steps=settings.steps,
         learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average, state=state,
         run=json.dumps(described), report=report, check_interrupt=check_interrupt, watch=watch,
-        kept=validation.kept | {"seconds": clock.seconds},
+        kept=looks.kept | {"seconds": clock.seconds},
     )  # fmt: skip
-    if validation.best:
-        network.load_state_dict(validation.best_weights())
+    looks.restore()
     record = Record(
-        steps=settings.steps, best_step=validation.best[0] if validation.best else settings.steps,
-        seconds=clock.seconds.item(), curve=tuple(validation.points),
+        steps=settings.steps, best_step=looks.best[0] if looks.best else settings.steps,
+        seconds=clock.seconds.item(), curve=tuple((step, iou) for step, (iou,) in looks.points),
         validation=tuple(sorted({split.groups[sample.name] for sample in held_out})),
         real=settings.steps * settings.batch, synthetic=settings.steps * settings.batch * bool(synthetic),
         parameters=sum(weight.numel() for weight in network.parameters()),

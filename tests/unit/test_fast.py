@@ -6,8 +6,10 @@ import pytest
 import torch
 from anomaly_synthesis.modules.fast import FastModules
 from anomaly_synthesis.training import fast
-from anomaly_synthesis.training.fast import FastTraining, Latents, fast_loss, train_fast
+from anomaly_synthesis.training.fast import FastTraining, fast_loss, train_fast
+from anomaly_synthesis.training.frozen import Latents
 from anomaly_synthesis.training.frozen_compact import FrozenCompact, defect_latents, types_of
+from anomaly_synthesis.training.held_out_error import HeldOutError
 
 TYPES = [("tile", "bright"), ("tile", "dark")]
 QUICK = FastTraining(steps=4, batch=2, tokens=3, evaluate_every=2, learning_rate=1e-3)
@@ -108,11 +110,11 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch):
 def test_it_ends_early_and_keeps_the_best_weights(monkeypatch):
     errors, seen = iter([3.0, 1.0, 2.0, 2.0, 0.5]), []
 
-    def look(self):
-        seen.append(self.copy.tokens.rows.clone())
+    def look(self, modules):
+        seen.append(modules.tokens.rows.clone())
         return torch.tensor([next(errors), torch.nan], dtype=torch.float64)
 
-    monkeypatch.setattr(fast._Curve, "_errors", look)
+    monkeypatch.setattr(HeldOutError, "__call__", look)
     settings = replace(QUICK, steps=10, evaluate_every=1, patience=2)
     modules, curve = train_fast(Guess(), TYPES, latents(), latents(2), settings)
     assert curve == [(step, {"tile/bright": error}) for step, error in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 2.0))]
@@ -122,7 +124,7 @@ def test_it_ends_early_and_keeps_the_best_weights(monkeypatch):
 def test_an_answer_of_zero_has_an_error_of_one(monkeypatch):
     monkeypatch.setattr(FastModules, "reconstruct", lambda self, x_vp, *_: torch.zeros_like(x_vp))
     modules = fast._new(Guess(), TYPES, QUICK)
-    found = fast._Curve(modules, latents(3), Guess(), QUICK)._errors()
+    found = HeldOutError(Guess(), latents(3), len(TYPES))(modules)
     assert found.tolist() == [1.0, 1.0]
 
 

@@ -509,7 +509,7 @@ def check_bad_trainings_are_refused_before_they_begin():
 
 
 def check_empty_masks_are_told():
-    empty, frozen = torch.zeros(1, 1, 16, 16), room("training.fast")
+    empty, frozen = torch.zeros(1, 1, 16, 16), room("training.frozen")
     training = room("nodes.fast_training")
     real = training.encoded_defects
     training.encoded_defects = lambda *_: frozen.Latents(torch.zeros(1, 4, 16, 16), empty, torch.zeros(1).long())

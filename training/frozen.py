@@ -1,0 +1,55 @@
+"""What FAST's training asks of a frozen base, and the latents that it trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Frozen(Protocol):
+    """A base whose weights stay: what FAST's training asks of it, in VP terms whatever its own prediction.
+
+    latent_channels: C; token_channels: d of its conditioning.
+    """
+
+    latent_channels: int
+    token_channels: int
+
+    def level(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, s) [B, 1, 1, 1] of a level t [B] in 0 .. 999, a^2 + s^2 = 1: the state is a x0 + s noise."""
+        ...
+
+    def context(self, rows: Tensor) -> Tensor:
+        """The base's own conditioning of a type per item, [B, n, d]."""
+        ...
+
+    def noise(
+        self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor
+    ) -> Tensor:
+        """The noise that the base finds in the state, [B, C, h, w]; gradients reach `x_vp` and `context`.
+
+        Args:
+            rows: the type per item, for what a base is told of it beside the context (pooled text).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Defects, encoded once: x0 [N, C, h, w], mask [N, 1, h, w] 0 or 1, row [N] of the type."""
+
+    x0: Tensor
+    mask: Tensor
+    row: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, places: Tensor) -> Latents:
+        return Latents(self.x0[places], self.mask[places], self.row[places])
+
+    def to(self, device: torch.device | str) -> Latents:
+        return Latents(self.x0.to(device), self.mask.to(device), self.row.to(device))
