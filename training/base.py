@@ -21,6 +21,7 @@ from .crops import Batch, Crops, PictureCache
 from .loop import Report, train
 
 KL_WEIGHT = 3e-4
+PHASES = ("autoencoder", "unet")
 PRECISIONS = ("auto", "fp32", "bf16")
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 
@@ -76,8 +77,8 @@ def train_base(
 
     Args:
         samples: training part only (`part_of(split, samples, "train")`).
-        state: path that the two phases' state files are named after; they stay until the caller removes them with
-            `remove_state`, so that a killed run continues.
+        state: path that the two phases' state files are named after (`state_path`); they stay until the caller
+            removes them, so that a killed run continues.
         split: digest of the split that chose the samples; a state of another split is not continued.
         device: "cpu" or "cuda".
         save_every: seconds between writes of the state.
@@ -121,12 +122,6 @@ def state_path(state: str | Path, phase: str) -> Path:
     """Where a phase keeps its state."""
     state = Path(state)
     return state.with_name(f"{state.name}.{phase}.state")
-
-
-def remove_state(state: str | Path) -> None:
-    """Delete the state files of a finished run."""
-    for phase in ("autoencoder", "unet"):
-        state_path(state, phase).unlink(missing_ok=True)
 
 
 class _Tokens(nn.Module):

@@ -17,6 +17,7 @@ from ..modules.fast import to_adapter
 from .fast import FastTraining, train_fast
 from .frozen_compact import FrozenCompact, defect_latents, types_of
 from .loop import Report
+from .run_file import RunFile
 
 FITTING, HELD_OUT = 1024, 128  # crops that are encoded once, to train on and to look at
 
@@ -49,23 +50,18 @@ def train_fast_file(
         ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data, split or base;
             see `train_fast`.
     """
-    out, started = Path(out), time.monotonic()
-    if out.suffix != ".safetensors":
-        raise ValueError(f"Train FAST Adapter: the output is {out}; an adapter is a .safetensors file.")
+    started, state = time.monotonic(), Path(f"{out}.state")
+    file = RunFile("Train FAST Adapter", Path(out), [state])
     samples, split = read_mvtec(data, types), load_split(split_file)
     train = [sample for sample in part_of(split, samples, "train") if sample.mask is not None]
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
     digest = file_digest(base_file)
     asked = {"settings": asdict(settings), "aware": aware, "base": digest, "split": split.digest, "types": kinds}
-    state = out.with_name(f"{out.name}.state")
-    if not resume and (out.exists() or state.exists()):
-        raise ValueError(
-            f"Train FAST Adapter: {out} or its training state exists; pass --resume, or choose another --out."
-        )
-    if out.exists():
-        return _finished(out, state, asked)
+    done = file.finished(asked, resume, lambda path: load_adapter(path).training)
+    if done is not None:
+        return done
     check_samples(train)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    file.path.parent.mkdir(parents=True, exist_ok=True)
     frozen = FrozenCompact(base, kinds, aware)
     parts = hold_out(train, split.groups, settings.seed) if kinds else (train, [])
     fitting, held_out = (
@@ -78,19 +74,6 @@ def train_fast_file(
     )  # fmt: skip
     notes = asked | {"training_images": len(parts[0]), "held_out_images": len(parts[1]), "curve": curve,
                      "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
-    save_adapter(out, to_adapter(modules, base_fit(base, digest), split.digest, notes))
-    state.unlink()
-    return notes
-
-
-def _finished(out: Path, state: Path, asked: dict) -> dict:
-    """The notes of an adapter that is there already; what a kill after its last step left behind is removed."""
-    notes = load_adapter(out).training
-    differing = [key for key, value in json.loads(json.dumps(asked)).items() if notes.get(key) != value]
-    if differing:
-        raise ValueError(
-            f"Train FAST Adapter: {out} is finished, with other {', '.join(differing)} than asked for; choose another "
-            "--out."
-        )
-    state.unlink(missing_ok=True)
+    save_adapter(file.path, to_adapter(modules, base_fit(base, digest), split.digest, notes))
+    file.remove_states()
     return notes

@@ -1,0 +1,56 @@
+"""The file that a training run writes, and the states beside it: may it begin, was it finished before?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """path: the .safetensors to write; states: files that a killed run left behind; what: how errors begin.
+
+    Raises ValueError for another suffix.
+    """
+
+    what: str
+    path: Path
+    states: Sequence[Path]
+
+    def __post_init__(self) -> None:
+        if self.path.suffix != ".safetensors":
+            raise ValueError(f"{self.what}: the output is {self.path}; it must be a .safetensors file.")
+
+    def finished(self, asked: Mapping, resume: bool, read: Callable[[Path], dict]) -> dict | None:
+        """The record of a file that is there already, where it is what is asked for; None where there is work to do.
+
+        Args:
+            asked: all that the run depends on.
+            resume: whether what an earlier run left may be continued.
+            read: the record that a file holds.
+
+        Raises:
+            ValueError: file or state exists and `resume` is not set; the file was made with something else.
+        """
+        if not resume and any(path.exists() for path in (self.path, *self.states)):
+            raise ValueError(
+                f"{self.what}: {self.path} or its training state exists; pass --resume, or choose another --out."
+            )
+        if not self.path.exists():
+            return None
+        record = read(self.path)
+        differing = [key for key, value in json.loads(json.dumps(asked)).items() if record.get(key) != value]
+        if differing:
+            raise ValueError(
+                f"{self.what}: {self.path} is finished, with other {', '.join(differing)} than asked for; choose "
+                "another --out."
+            )
+        self.remove_states()
+        return record
+
+    def remove_states(self) -> None:
+        """Of a run whose file is written."""
+        for state in self.states:
+            state.unlink(missing_ok=True)
