@@ -165,7 +165,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     )  # fmt: skip
     cells = []
     try:
-        for cell in run_study(study, options.out, _study_line):
+        for cell in run_study(study, options.out, _study_line, validated=options.validate):
             cells.append(cell)
     finally:  # what is done is told, also where Ctrl-C ends the sitting
         if cells:
@@ -320,7 +320,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
     study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
     study.add_argument("--steps", type=int, default=600,
-                       help="training steps of every network (600); the best weights on validation are kept")
+                       help="training steps of every network (600); --validate tells whether they suffice")
+    study.add_argument("--validate", action="store_true",
+                       help="train every method once more with a fifth of the training groups held out, to see whether "
+                       "its training has reached a plateau")  # fmt: skip
     study.add_argument("--quick", action="store_true",
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
+from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample, read_mvtec
+from ..datasets.pictures import write_atomic
 from ..datasets.split import Split
 from ..synthesis.plan import Plan
 from .arms import make_arm
@@ -18,7 +22,7 @@ from .methods import REAL_ONLY, Tools, made_with
 from .metrics import NAMES, metrics
 from .pair_statistics import Defect, measure_samples, summary
 from .segmenter.testing import Kind, Tested, test
-from .segmenter.training import Training, train_segmenter
+from .segmenter.training import Record, Training, train_segmenter
 
 Report = Callable[[str, int, int], None]  # what, done, of
 
@@ -56,6 +60,11 @@ class Cell:
         return self.out / "cells" / self.method / self.network / f"{self.seed}.json"
 
     @property
+    def validation(self) -> Path:
+        """The record of the method's training with groups held out, one for all seeds."""
+        return self.path.with_name("validation.json")
+
+    @property
     def pairs(self) -> Path:
         return self.out / "pairs" / self.method / str(self.seed)
 
@@ -76,13 +85,7 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
         ValueError, OSError, RuntimeError: whatever the method, the training or the test cannot do.
     """
     synthetic, seconds = _synthetic(cell, data, report)
-    state = cell.path.with_suffix(".state")
-    state.parent.mkdir(parents=True, exist_ok=True)
-    what = f"{cell.method}, {cell.network}, seed {cell.seed}"
-    network, record = train_segmenter(
-        cell.network, data.train, synthetic, data.split, replace(training, seed=cell.seed), state=state,
-        report=report and (lambda _, step, steps, *__: report(what, step, steps)),
-    )  # fmt: skip
+    network, record, state = _trained(cell, data, replace(training, hold_out=False), synthetic, report)
     tested = test(network, data.held_back, data.split.groups)
     save_cases(cell.path.with_suffix(".png"), network, tested, data.held_back)
     made = _measured(synthetic)
@@ -95,6 +98,39 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
         "seconds_per_pair": seconds,
         "training": asdict(record),
     }  # fmt: skip
+
+
+def validate(cell: Cell, data: Data, training: Training, report: Report | None = None) -> dict:
+    """Train once more with groups of the training part held out, to see how the cell's training goes on what it does
+    not know: a `Record` as `cell.validation` keeps it.
+
+    Raises:
+        ValueError, OSError, RuntimeError: as `fill`, and where there are too few groups to hold one out.
+    """
+    if all(sample.mask is None for sample in hold_out(data.train, data.split.groups, cell.seed)[1]):
+        raise ValueError(
+            "Evaluate: every defect type trains on one group, so none can be held out and nothing validated; split "
+            "with a larger --share, or leave out --validate."
+        )
+    synthetic, _ = _synthetic(cell, data, report)
+    _, record, state = _trained(cell, data, replace(training, hold_out=True), synthetic, report)
+    write_atomic(cell.validation, json.dumps(asdict(record)).encode())
+    state.unlink()
+    return asdict(record)
+
+
+def _trained(
+    cell: Cell, data: Data, training: Training, synthetic: Sequence[Sample], report: Report | None
+) -> tuple[nn.Module, Record, Path]:
+    """The network, what its training did, and the state file, which the caller removes."""
+    state = (cell.validation if training.hold_out else cell.path).with_suffix(".state")
+    state.parent.mkdir(parents=True, exist_ok=True)
+    what = f"{cell.method}, {cell.network}, " + ("validation" if training.hold_out else f"seed {cell.seed}")
+    network, record = train_segmenter(
+        cell.network, data.train, synthetic, data.split, replace(training, seed=cell.seed), state=state,
+        report=report and (lambda _, step, steps, *__: report(what, step, steps)),
+    )  # fmt: skip
+    return network, record, state
 
 
 def tested_values(tested: Tested) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules, load_fast
 from ..synthesis.pair import Settings
 from ..synthesis.plan import Plan
-from .cell import Cell, Data, Report, fill
+from .cell import Cell, Data, Report, fill, validate
 from .methods import NEEDS_ADAPTER, NEEDS_BASE, Tools, check_adapter, check_methods, needs
 from .networks import NETWORKS
 from .segmenter.training import Training
@@ -50,13 +50,19 @@ class Study:
     training: Training = field(default_factory=Training)
 
 
-def run_study(study: Study, out: str | Path, report: Report | None = None) -> Iterator[dict]:
+def run_study(
+    study: Study, out: str | Path, report: Report | None = None, *, validated: bool = False
+) -> Iterator[dict]:
     """Fill the table's cells below `out`; those that are there stay. A cell that fails holds its error and is tried
     again by the next run; the others go on.
 
+    Args:
+        validated: train every method once more, under the first seed, with groups of the training part held out.
+
     Returns:
         the cells, one by one as they are done, seed by seed; see `evaluation.cell.fill`. One that failed has an
-        "error" instead of values.
+        "error" instead of values; a method's first holds its "validation", see `evaluation.cell.validate`, where there
+        is one.
 
     Raises:
         ValueError: anything about the study itself that cannot work, before the first cell; `out` of another study.
@@ -64,7 +70,7 @@ def run_study(study: Study, out: str | Path, report: Report | None = None) -> It
     data = _prepared(study)
     _claim(Path(out), study, data.split)
     return (
-        _kept(Cell(method, network, seed, Path(out)), data, study.training, report)
+        _kept(Cell(method, network, seed, Path(out)), data, study.training, report, validated and seed == 0)
         for seed in range(study.seeds)
         for method in study.methods
         for network in study.networks
@@ -136,17 +142,25 @@ def _claim(out: Path, study: Study, split: Split) -> None:
     write_atomic(path, text.encode())
 
 
-def _kept(cell: Cell, data: Data, training: Training, report: Report | None) -> dict:
+def _kept(cell: Cell, data: Data, training: Training, report: Report | None, validated: bool) -> dict:
     """The cell as its file has it, or filled now; one that failed is filled again."""
-    if cell.path.exists():
+    found = json.loads(cell.path.read_text()) if cell.path.exists() else None
+    if found is None or "error" in found:
+        made = _tried(fill, cell, data, training, report)
+        cell.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(cell.path, json.dumps(made).encode())
         found = json.loads(cell.path.read_text())
-        if "error" not in found:
-            return found
+    if validated and "error" not in found and not cell.validation.exists():
+        _tried(validate, cell, data, training, report)
+    if cell.seed == 0 and cell.validation.exists():
+        found["validation"] = json.loads(cell.validation.read_text())
+    return found
+
+
+def _tried(make: Callable[..., dict], cell: Cell, *rest) -> dict:
+    """What `make` gives for the cell, or its error."""
     try:
-        found = fill(cell, data, training, report)
+        return make(cell, *rest)
     except (ValueError, OSError, RuntimeError) as error:
         _log.error("%s, %s, seed %s: %s", cell.method, cell.network, cell.seed, error)
-        found = cell.named | {"error": str(error)}
-    cell.path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(cell.path, json.dumps(found).encode())
-    return json.loads(cell.path.read_text())
+        return cell.named | {"error": str(error)}

@@ -125,6 +125,12 @@ class TrainSegmenter(io.ComfyNode):
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first. Empty (default): real defects only.",
                 ),
+                io.Boolean.Input(
+                    "hold_out", default=False, optional=True,
+                    tooltip="On: about a fifth of the training part's groups does not train, and the weights that are "
+                    "best there are kept; the record then tells whether the steps suffice. Off (default): all groups "
+                    "train, as in a comparison, and the last weights are kept.",
+                ),
             ],
             outputs=[
                 Segmenter.Output("segmenter", display_name="segmenter", tooltip="For Evaluate Segmentation."),
@@ -145,13 +151,15 @@ class TrainSegmenter(io.ComfyNode):
     @classmethod
     def execute(
         cls, dataset: list, network: list[str], steps: list[int], crop: list[int], seed: list[int],
-        pairs: list[str] | None = None,
+        pairs: list[str] | None = None, hold_out: list[bool] | None = None,
     ) -> io.NodeOutput:  # fmt: skip
         from .lists import single
         from .saved_pairs import saved_pairs
         from .segmenter import NODE, told, train
 
-        data, *settings = single(NODE, dataset=dataset, network=network, steps=steps, crop=crop, seed=seed)
+        data, *settings = single(
+            NODE, dataset=dataset, network=network, steps=steps, crop=crop, seed=seed, hold_out=hold_out or [False]
+        )
         segmenter = train(data, *settings, saved_pairs(NODE, pairs or [], data))
         return io.NodeOutput(segmenter, told(segmenter))
 

@@ -22,46 +22,55 @@ ROOM = 4 * 2**30  # bytes that a training may want on the device, which models o
 
 @dataclass(frozen=True, eq=False)
 class Segmenter:
-    """A trained network of evaluation.networks.NETWORKS, by that name, in evaluation mode on the host's device; seen:
-    the real images of its training part."""
+    """A trained network of evaluation.networks.NETWORKS, by that name, in evaluation mode on the host's device;
+    hold_out: as it was asked for; seen: the real images of its training part."""
 
     name: str
     network: nn.Module
     record: Record
+    hold_out: bool
     seen: frozenset[Path]
 
 
-def train(dataset: Dataset, name: str, steps: int, crop: int, seed: int, pairs: Sequence[Sample]) -> Segmenter:
-    """Train on the dataset's training part, and on `pairs` beside it.
+def train(
+    dataset: Dataset, name: str, steps: int, crop: int, seed: int, hold_out: bool, pairs: Sequence[Sample]
+) -> Segmenter:  # fmt: skip
+    """Train on the dataset's training part, and on `pairs` beside it; `hold_out`: see `Training`.
 
     Raises:
         ValueError: an unknown network, no defect in the training part, what the network needs is not installed, a loss
             that is no longer finite.
     """
     stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
-    settings, bar = Training(crop=crop, steps=steps, seed=seed, device=str(device)), comfy.utils.ProgressBar(steps)
+    settings = Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, device=str(device))
+    bar = comfy.utils.ProgressBar(steps)
     # The host runs its nodes in inference mode, in which nothing can be trained.
     with named(NODE), torch.inference_mode(False), torch.enable_grad():
         network, record = train_segmenter(
             name, dataset.train, pairs, dataset.split, settings, check_interrupt=stop,
             report=lambda _, step, *__: bar.update_absolute(step),
         )  # fmt: skip
-    return Segmenter(name, network, record, frozenset(sample.image for sample in dataset.train))
+    return Segmenter(name, network, record, hold_out, frozenset(sample.image for sample in dataset.train))
 
 
 def told(segmenter: Segmenter) -> str:
     """The record in words."""
-    record, curve = segmenter.record, segmenter.record.curve
-    kept = (
-        f"Kept are the weights of step {record.best_step}, with an IoU of {max(iou for _, iou in curve):.1%} on "
-        f"{len(record.validation)} groups held out of the training part; at the end it was {curve[-1][1]:.1%}."
-        if curve
-        else "Kept are the last weights: the training part has too few groups with defects to hold one out."
-    )
+    record = segmenter.record
     return (
         f"{segmenter.name}, {record.parameters / 1e6:.2f} million parameters: {record.steps} steps in "
-        f"{record.seconds:.0f} s. {kept} Crops seen: {record.real} real, {record.synthetic} synthetic."
+        f"{record.seconds:.0f} s. {_kept(segmenter)} Crops seen: {record.real} real, {record.synthetic} synthetic."
     )
+
+
+def _kept(segmenter: Segmenter) -> str:
+    record, curve = segmenter.record, segmenter.record.curve
+    if curve:
+        return (
+            f"Kept are the weights of step {record.best_step}, with an IoU of {max(iou for _, iou in curve):.1%} on "
+            f"{len(record.validation)} groups held out of the training part; at the end it was {curve[-1][1]:.1%}."
+        )
+    few = ": the training part has too few groups with defects to hold one out" if segmenter.hold_out else ""
+    return f"Kept are the last weights{few}."
 
 
 def _device() -> torch.device:

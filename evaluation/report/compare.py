@@ -17,7 +17,7 @@ from ..methods import REAL_ONLY
 DRAWS = 2000
 WIDTH = 1.96  # standard deviations to either side: 95 % of a normal distribution
 BINS = 4
-LATE, RISE = 0.1, 0.02  # a training still learns: best in this last share of the steps, and by this much (0 .. 1)
+RISE = 0.02  # IoU by which a training has to change over the last third of its looks to be no longer level
 OURS = ("aias", "fast")  # how the methods' names begin that are compared with the baselines
 _SIGNS = np.array([1.0, -1.0])
 
@@ -152,15 +152,24 @@ def by_area(cells: Sequence[dict]) -> Areas | None:
     return Areas([(int(one.min()), int(one.max())) for one in held], [len(one) for one in held], iou)
 
 
-def still_learning(training: dict) -> bool | None:
-    """Had this training reached no plateau: is its best validation IoU in the last tenth of the steps, and more than
-    0.02 over the best before the last third of the looks? None with fewer than three looks."""
+def validation(cells: Sequence[dict], method: str) -> dict | None:
+    """The record of the method's training with groups held out, in cells of one network; None where there is none."""
+    return next((cell["validation"] for cell in of(cells, method) if cell.get("validation")), None)
+
+
+def progress(training: dict) -> str | None:
+    """What a curve of validation IoU says of the number of steps: "rising" where the last third of the looks is on
+    average more than 0.02 over the third before, "falling" where it is so much under it, else "level". None with fewer
+    than three looks.
+
+    Means, since a single look rests on a few images.
+    """
     values = [value for _, value in training["curve"]]
-    before = len(values) - ceil(len(values) / 3)
-    if len(values) < 3:
+    third = len(values) // 3
+    if not third:
         return None
-    late = training["best_step"] > (1 - LATE) * training["steps"]
-    return late and max(values) - max(values[:before]) > RISE
+    gain = np.mean(values[-third:]) - np.mean(values[-2 * third : -third])
+    return "rising" if gain > RISE else "falling" if gain < -RISE else "level"
 
 
 def defect_images(cells: Sequence[dict]) -> list[dict]:

@@ -40,9 +40,8 @@ def network_figures(cells: Sequence[dict], methods: Sequence[str]) -> dict[str, 
     areas = compare.by_area(cells)
     if areas is not None:
         drawn["area"] = _png((WIDE, 4.6), lambda figure: _area(figure, areas, methods))
-    trainings = {method: [cell["training"] for cell in compare.of(cells, method)] for method in methods}
-    trainings = {method: [one for one in own if len(one["curve"]) > 1] for method, own in trainings.items()}
-    trainings = {method: own for method, own in trainings.items() if own}
+    trainings = {method: compare.validation(cells, method) for method in methods}
+    trainings = {method: one for method, one in trainings.items() if one and len(one["curve"]) > 1}
     if trainings:
         size = WIDE, 0.7 + 2.5 * ceil(len(trainings) / 4)
         drawn["validation"] = _png(size, lambda figure: _validation(figure, trainings, methods))
@@ -128,22 +127,15 @@ def _aside(index: int, count: int) -> float:
     return 0.0 if count < 2 else 0.62 * (index / (count - 1) - 0.5)
 
 
-def _validation(figure: Figure, trainings: dict[str, list[dict]], methods: Sequence[str]) -> None:
-    """One panel per method: every training a thin line with a dot at its best step, their mean a thick one; behind
-    them, for comparison, the first method's mean."""
+def _validation(figure: Figure, trainings: dict[str, dict], methods: Sequence[str]) -> None:
+    """One panel per method: its curve, and behind it, for comparison, the first method's."""
     down = ceil(len(trainings) / 4)
     across = ceil(len(trainings) / down)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    first = _mean_curve(next(iter(trainings.values())))
-    for axes, (name, own) in zip(panels.flat, trainings.items(), strict=False):
-        colour = _colour(name, methods)
+    first = _points(next(iter(trainings.values())))
+    for axes, (name, training) in zip(panels.flat, trainings.items(), strict=False):
         axes.plot(*first, color="#b5b5b5", linewidth=1.6)
-        for training in own:
-            curve = _points(training)
-            best = curve[:, curve[0] == training["best_step"]]
-            axes.plot(*curve, color=colour, linewidth=0.9, alpha=0.5)
-            axes.plot(*best, "o", color=colour, markersize=4.5, markeredgewidth=0)
-        axes.plot(*_mean_curve(own), color=colour, linewidth=2.4)
+        axes.plot(*_points(training), color=_colour(name, methods), linewidth=2.4)
         axes.set_title(_shown(name))
         axes.set_xlim(0, None)
     for axes in panels.flat[len(trainings) - across : len(trainings)]:
@@ -157,13 +149,6 @@ def _validation(figure: Figure, trainings: dict[str, list[dict]], methods: Seque
 def _points(training: dict) -> np.ndarray:
     """(steps, percent), [2, looks]."""
     return np.array(training["curve"], dtype=float).T * [[1], [100]]
-
-
-def _mean_curve(trainings: Sequence[dict]) -> np.ndarray:
-    """Mean over trainings, [2, looks], of the looks that all of them had."""
-    curves = [_points(training) for training in trainings]
-    looks = min(curve.shape[1] for curve in curves)
-    return np.mean([curve[:, :looks] for curve in curves], axis=0)
 
 
 def _contrasts(

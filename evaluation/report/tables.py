@@ -234,18 +234,22 @@ def _halves(cells: Sequence[dict]) -> str:
 
 
 def _plateau(cells: Sequence[dict]) -> str:
-    known = [late for late in (compare.still_learning(cell["training"]) for cell in cells) if late is not None]
-    blind = len(cells) - len(known)
-    unknown = f" {_many(blind, 'training')} had under three looks at the validation, too few to tell." if blind else ""
+    """Whether the steps suffice, by the trainings that held groups out."""
+    states = {method: compare.validation(cells, method) for method in compare.methods(cells)}
+    known = {method: compare.progress(one) for method, one in states.items() if one}
     if not known:
-        return unknown.strip() + "\n"
-    if not any(known):
-        return f"The trainings had reached their plateau on the validation groups.{unknown}\n"
-    return (
-        f"{sum(known)} of {_many(len(known), 'training')} ({np.mean(known):.0%}) had reached no plateau: the best "
-        f"validation IoU lies in the last tenth of the steps and rose by more than {100 * compare.RISE:.0f} points "
-        f"over the last third of the looks. More steps may change the order.{unknown}\n"
-    )
+        return "Whether the trainings had reached a plateau is not known; `--validate` tells.\n"
+    words = "; ".join(
+        f"{state}: {', '.join(escape(method) for method, own in known.items() if own == found)}"
+        for state, found in _STATES.items() if found in known.values()
+    )  # fmt: skip
+    return f"In a further training with a fifth of the groups held out their IoU is, at the end, {words}.\n"
+
+
+_STATES = {
+    "level, so the steps suffice": "level", "still rising, so more steps may help": "rising",
+    "falling, so fewer steps may do better": "falling", "seen too seldom to tell": None,
+}  # fmt: skip
 
 
 def _types_table(cells: Sequence[dict], types: Sequence[str], name: str) -> str:

@@ -29,9 +29,10 @@ class Training:
     """How a network is trained; the same for every arm of a comparison.
 
     crop: side in pixels, at native scale; batch: real crops per step, and as many synthetic ones where there are any;
-    steps: of the optimiser, its rate falling to zero by a cosine; evaluate_every: steps between two looks at the
-    validation part; average: decay of the weight average that is validated and kept; seed: of the weights and of every
-    draw.
+    steps: of the optimiser, its rate falling to zero by a cosine; hold_out: train on about four fifths of the groups,
+    look at the others every `evaluate_every` steps, and keep the weights that were best there; otherwise all groups
+    train and the last weights stay; average: decay of the weight average that is looked at and kept; seed: of the
+    weights and of every draw.
 
     Raises ValueError for a setting out of its range.
     """
@@ -39,6 +40,7 @@ class Training:
     crop: int = 128
     batch: int = 8
     steps: int = 600
+    hold_out: bool = False
     evaluate_every: int = 50
     learning_rate: float = 1e-3
     average: float = 0.99
@@ -89,8 +91,7 @@ def train_segmenter(
     """Train a network of NETWORKS.
 
     A step draws `settings.batch` real crops whatever the arm, and which ones depends on (seed, step) alone; synthetic
-    crops come on top. About a fifth of the real groups is held out, and of the averaged weights those are kept that
-    were best there. Where too few groups have a defect to spare one, the last weights are.
+    crops come on top. Where too few groups have a defect to spare one, none is held out.
 
     Args:
         network_name: in NETWORKS.
@@ -110,7 +111,7 @@ def train_segmenter(
     """
     _check(network_name, real, split)
     clock, pictures = _Clock(), PictureCache()
-    fitting, held_out = hold_out(real, split.groups, settings.seed)
+    fitting, held_out = hold_out(real, split.groups, settings.seed) if settings.hold_out else (real, [])
     sources = [Crops(samples, settings.crop, pictures) for samples in (fitting, synthetic) if samples]
     with _own_randomness("cpu", settings.seed):
         network = NETWORKS[network_name]().to(settings.device)

@@ -33,7 +33,8 @@ def cell(method, seed, images=None, iou=0.5, **changes):
         "statistics": {type: {"train": part, "held_back": part | {"nearest": None}} for type in made},
         "contrasts": {"pairs": made, "train": {type: [-3.0, 2.0] for type in defects}, "held_back": {}},
         "seconds_per_pair": 0.25, "pairs": len(made) * 10,
-        "training": {"steps": 100, "best_step": 50, "curve": [[25, 0.2], [50, 0.4], [75, 0.3], [100, 0.3]],
+        "validation": {"steps": 100, "best_step": 50, "curve": [[25, 0.2], [50, 0.4], [75, 0.3], [100, 0.3]]},
+        "training": {"steps": 100, "best_step": 100, "curve": [],
                      "seconds": 3.0, "real": 800, "synthetic": 0, "parameters": 1234567, "validation": ["v"]},
     }  # fmt: skip
     return json.loads(json.dumps(whole | changes))
@@ -148,25 +149,27 @@ def test_by_area_keeps_equal_areas_together():
 
 
 @pytest.mark.parametrize(
-    ("best", "curve", "late"),
+    ("curve", "state"),
     [
-        (100, [0.1, 0.2, 0.3, 0.33, 0.34, 0.36], True),  # over the best before the last two looks by .03
-        (100, [0.1, 0.2, 0.3, 0.35, 0.34, 0.36], False),  # by .01 only
-        (83, [0.1, 0.2, 0.3, 0.33, 0.40, 0.36], False),  # its best is not late
-        (100, [0.1, 0.4], None),
+        ([0.1, 0.2, 0.30, 0.32, 0.33, 0.35], "rising"),  # the last two are .03 over the two before
+        ([0.1, 0.2, 0.30, 0.32, 0.31, 0.34], "level"),  # .015
+        ([0.1, 0.2, 0.36, 0.34, 0.30, 0.31], "falling"),
+        ([0.9, 0.2, 0.2, 0.2], "level"),
+        ([0.1, 0.4], None),
     ],
 )
-def test_a_training_without_a_plateau(best, curve, late):
-    training = {"steps": 100, "best_step": best, "curve": [[index, value] for index, value in enumerate(curve)]}
-    assert compare.still_learning(training) is late
+def test_what_a_validation_curve_says_of_the_steps(curve, state):
+    assert compare.progress({"curve": [[index, value] for index, value in enumerate(curve)]}) == state
 
 
-def test_the_share_without_a_plateau_is_told():
-    learning = {"steps": 4, "best_step": 4, "curve": [[1, 0.1], [2, 0.2], [3, 0.3], [4, 0.4]], "seconds": 1}
-    cells = [cell("a", 0, training=learning), cell("a", 1), cell("a", 2, training=learning | {"curve": []})]
-    assert "1 of 2 trainings (50%) had reached no plateau" in tables.telling(cells)
-    assert "1 training had under three looks" in tables.telling(cells)
-    assert "had reached their plateau" in tables.telling(cells[1:2])
+def test_whether_the_steps_suffice_is_told_of_every_method_that_was_validated():
+    def of(method, *values):
+        return cell(method, 0, validation={"curve": [[index, value] for index, value in enumerate(values)]})
+
+    cells = [of("a", 0.1, 0.2, 0.3), of("b", 0.3, 0.3, 0.3), of("c", 0.3, 0.3, 0.3), cell("d", 1, validation=None)]
+    told = tables.telling(cells)
+    assert "level, so the steps suffice: b, c; still rising, so more steps may help: a.\n" in told
+    assert "had reached a plateau is not known" in tables.telling(cells[3:])
 
 
 def test_the_best_baseline_is_none_of_ours():
@@ -257,7 +260,7 @@ def test_one_cell_and_no_cell(tmp_path):
 
 def test_nothing_is_plotted_of_nothing(tmp_path):
     empty = cell("real-only", 0, [image("a", 0, 3, 0), image("b", 0, 0, 0)], iou=None)
-    empty["training"]["curve"], empty["contrasts"]["train"] = [], {}
+    empty["validation"], empty["contrasts"]["train"] = None, {}
     text = write_report([empty], tmp_path)
     assert not (tmp_path / "figures").exists() and "tile/crack: no anomalous pixel" in text
 

@@ -1,5 +1,6 @@
 """Training and testing of segmentation networks: exposures, held-out groups, repeatability, tiles."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from anomaly_synthesis.training.crops import PictureCache
 from anomaly_synthesis.training.loop import train
 
 pytest.importorskip("sklearn")
-QUICK = Training(crop=32, batch=2, steps=4, evaluate_every=2, seed=3)
+QUICK = Training(crop=32, batch=2, steps=4, hold_out=True, evaluate_every=2, seed=3)
 
 
 def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
@@ -148,6 +149,13 @@ def test_no_type_loses_its_last_group():
     assert hold_out(samples, groups, 0) == (samples, [])
 
 
+def test_with_nothing_held_out_every_group_trains_and_the_last_weights_stay(real, monkeypatch):
+    trained = []
+    monkeypatch.setattr(training, "Crops", lambda samples, *rest: trained.extend(samples) or Crops(samples, *rest))
+    _, record = train_segmenter("small_unet", real, [], _split(real), replace(QUICK, hold_out=False))
+    assert trained == list(real) and (record.best_step, record.curve, record.validation) == (4, (), ())
+
+
 def test_without_validation_every_step_is_taken(real):
     samples = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
     network, record = train_segmenter("small_unet", samples, [], _split(real), QUICK)
@@ -164,7 +172,7 @@ def test_the_best_weights_are_kept(real, monkeypatch):
         return torch.tensor([next(values)], dtype=torch.float64)
 
     monkeypatch.setattr(validation.Validation, "iou", look)
-    settings = Training(crop=32, batch=1, steps=4, evaluate_every=1, average=0.5)
+    settings = Training(crop=32, batch=1, steps=4, hold_out=True, evaluate_every=1, average=0.5)
     network, record = train_segmenter("constant", real, [], _split(real), settings)
     assert record.best_step == 2 and record.curve == ((1, 0.1), (2, 0.5), (3, 0.4), (4, 0.5))
     assert float(network.level) == levels[1] != levels[3]
@@ -183,7 +191,7 @@ def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
 def test_a_killed_training_ends_with_the_same_weights_and_curve(network_name, real, synthetic, tmp_path, monkeypatch):
     """In one process: what the state holds is everything, dropout and batch statistics included."""
     monkeypatch.setattr(training, "train", lambda *args, **more: train(*args, **more, save_every=0))
-    split, settings = _split(real), Training(crop=32, batch=2, steps=7, evaluate_every=2)
+    split, settings = _split(real), Training(crop=32, batch=2, steps=7, hold_out=True, evaluate_every=2)
     whole, record = train_segmenter(network_name, real, synthetic, split, settings)
     steps = []
 
@@ -296,7 +304,9 @@ def test_tests_keep_groups_and_types_apart(real):
 
 
 def test_a_training_finds_what_it_was_shown(real):
-    settings = Training(crop=40, batch=4, steps=60, evaluate_every=20, learning_rate=3e-3, average=0.9)
+    settings = Training(
+        crop=40, batch=4, steps=60, hold_out=True, evaluate_every=20, learning_rate=3e-3, average=0.9
+    )
     network, record = train_segmenter("small_unet", real, [], _split(real), settings)
     assert record.curve[-1][1] > 0.6
     total = tested_on(network, real, _split(real).groups).total()

@@ -24,8 +24,8 @@ pytest.importorskip("sklearn")
 QUICK = Training(crop=64, batch=2, steps=2, evaluate_every=2)
 
 
-def run_study(study, out):
-    return list(started_study(study, out))
+def run_study(study, out, **more):
+    return list(started_study(study, out, **more))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def split_file(samples, tmp_path_factory):
 def study(surfaces, split_file):
     def make(*methods, **changes):
         changes = {"seeds": 1, "per_type": 1, "training": QUICK} | changes
-        return Study(str(surfaces), str(split_file), methods, **changes)
+        return Study(**{"data": str(surfaces), "split": str(split_file), "methods": methods} | changes)
 
     return make
 
@@ -59,6 +59,26 @@ def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, mon
     assert set(cells[1]["contrasts"]["pairs"]) == set(cells[1]["contrasts"]["train"]) == set(cells[1]["types"])
     monkeypatch.setattr(module, "train_segmenter", None)  # nothing is trained again
     assert run_study(study("cutpaste", "real-only"), tmp_path / "out") == cells[::-1]
+
+
+def test_every_group_trains_and_a_further_training_holds_some_out(study, samples, tmp_path):
+    save_split(make_split(samples, {s.name: s.name for s in samples}, share=0.7), tmp_path / "split.json")
+    arms = study("real-only", "cutpaste", seeds=2, split=str(tmp_path / "split.json"))
+    cells = run_study(arms, tmp_path / "out")
+    assert not any(cell["training"]["curve"] or "validation" in cell for cell in cells)
+    again = run_study(arms, tmp_path / "out", validated=True)
+    first, second = again[:2], again[2:]
+    assert all([step for step, _ in cell["validation"]["curve"]] == [2] for cell in first)
+    assert all(cell["validation"]["validation"] for cell in first) and not any("validation" in c for c in second)
+    assert [{**cell, "validation": None} for cell in first] == [{**cell, "validation": None} for cell in cells[:2]]
+    assert not list((tmp_path / "out").rglob("*.state"))
+
+
+def test_with_one_group_per_type_nothing_is_validated_and_the_cell_stays(study, samples, tmp_path, caplog):
+    save_split(make_split(samples, {s.name: s.name for s in samples}, share=0.3), tmp_path / "split.json")
+    arms = study("real-only", split=str(tmp_path / "split.json"))
+    (cell,) = run_study(arms, tmp_path / "out", validated=True)
+    assert "error" not in cell and "validation" not in cell and "with a larger --share" in caplog.text
 
 
 def test_every_arm_fills_the_same_masks_of_the_same_normals(study, tmp_path, monkeypatch):
