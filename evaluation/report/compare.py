@@ -80,6 +80,11 @@ def best_baseline(cells: Sequence[dict]) -> str:
     return max((name for name in scores if scores[name]), key=lambda name: np.mean(scores[name]), default=REAL_ONLY)
 
 
+def references(cells: Sequence[dict], against: Sequence[str] = ()) -> list[str]:
+    """What the methods are compared with: the best baseline, then the methods of `against` that have cells."""
+    return list(dict.fromkeys([best_baseline(cells), *(name for name in against if of(cells, name))]))
+
+
 def ious(cells: Sequence[dict]) -> list[float]:
     """The IoU of every cell that defines it, by seed."""
     ordered = sorted(cells, key=lambda cell: cell["seed"])
