@@ -105,6 +105,13 @@ def difference(cells: Sequence[dict], method: str, other: str, draws: int = DRAW
     return _interval(_counts(_shared(cells, method, other)), draws)
 
 
+def gains(cells: Sequence[dict], method: str, other: str, name: str) -> list[float]:
+    """By how much `method` is over `other` in a metric's mean over types, under every seed that both define it for."""
+    values = [{cell["seed"]: cell["mean"][name] for cell in of(cells, one)} for one in (method, other)]
+    shared = sorted(values[0].keys() & values[1].keys())
+    return [values[0][s] - values[1][s] for s in shared if None not in (values[0][s], values[1][s])]
+
+
 def noise(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS) -> Noise | None:
     """The noise of that difference; None where there is no difference."""
     counts = _counts(_shared(cells, method, other))

@@ -76,7 +76,7 @@ def telling(cells: Sequence[dict], references: Sequence[str]) -> str:
         parts.append("There is nothing to compare: it takes a baseline and another method.\n")
     for reference, others in compared:
         parts.append("\n".join(f"- {_verdict(cells, method, reference)}" for method in others) + "\n")
-        parts.append(_noises(cells, others, reference))
+        parts += [_noises(cells, others, reference), _other_metrics(cells, others, reference)]
     return "\n".join([*parts, _CHOSEN if compared else "", _halves(cells), _plateau(cells)])
 
 
@@ -160,13 +160,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) ->
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def mean(values: Sequence[float | None]) -> str:
-    """Percent, with half the interval over seeds where there are two; None and NaN are undefined."""
+def mean(values: Sequence[float | None], sign: str = "") -> str:
+    """Percent, with half the interval over seeds where there are two; None and NaN are undefined. sign: "+" or none."""
     known = [value for value in values if value is not None and value == value]
     if not known:
         return "-"
     middle, half = spread(known)
-    return f"{100 * middle:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+    return f"{100 * middle:{sign}.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
 def _score(cells: Sequence[dict], method: str) -> str:
@@ -216,6 +216,22 @@ _NOISE = f"""The noise of the difference to {{best}} in points, and what would m
 seeds with these groups, or so many test groups with these seeds. "none": the other noise alone is too wide; `-`: one
 seed does not tell. The SD of a few seeds is itself rough, and with such an interval a true difference of {POINTS}
 points is still overlooked every second time.
+"""
+
+
+def _other_metrics(cells: Sequence[dict], others: Sequence[str], best: str) -> str:
+    """The differences by the metrics that do not hang on one threshold."""
+    heads = {name: head for name, head in _HEADS.items() if name != "recall"}
+    rows = [
+        [escape(method), *(mean(compare.gains(cells, method, best, name), sign="+") for name in heads)]
+        for method in others
+    ]
+    return _OTHERS.format(best=escape(best)) + table(["method", *heads.values()], rows)
+
+
+_OTHERS = """The same differences to {best} by metrics that hang on no single threshold, and so scatter less than IoU;
+± over seeds alone:
+
 """
 
 

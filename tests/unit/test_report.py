@@ -227,6 +227,15 @@ def test_methods_may_be_compared_with_more_than_the_best_baseline():
     assert row(headline(cells, "aias"), "aias")[10] == "" and telling(cells, "real-only") == telling(cells)
 
 
+def test_other_metrics_are_compared_seed_by_seed():
+    cells = [cell("a", 0, iou=0.5), cell("a", 1, iou=0.7), cell("b", 0, iou=0.4), cell("b", 1, iou=0.5), cell("a", 2)]
+    assert compare.gains(cells, "a", "b", "f1") == pytest.approx([0.1, 0.2])
+    assert compare.gains([*cells, cell("b", 2, iou=None)], "a", "b", "f1") == pytest.approx([0.1, 0.2])
+    told = tables.telling(cells, ["b"])
+    assert "| a | +15.0 ± 63.5 |" in told  # 12.706 * .0707 / sqrt 2
+    assert "| a | +10.0 |" in tables.telling(cells[::2], ["b"])
+
+
 def test_escaping_leaves_neither_markup_nor_bars():
     markdown = pytest.importorskip("markdown").markdown
     wild = "a|b <i>c</i> *d* _e_ `f` [g](h) x_y & ~~k~~\n# l \\"
@@ -261,7 +270,7 @@ def test_the_page_stands_alone(tmp_path):
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) == 4 and all(source.startswith("data:image/png;base64,") for source in sources)
     assert "<script" not in page and "<b>" not in page and "tile/p|t &lt;b&gt;" in page
-    assert "url(" not in page and "<link" not in page and page.count("<table>") == 6
+    assert "url(" not in page and "<link" not in page and page.count("<table>") == 7
 
 
 def test_a_failed_cell_is_told_and_the_table_goes_on(tmp_path):
