@@ -324,8 +324,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--steps", type=int, default=600,
                        help="training steps of every network (600); --validate tells whether they suffice")
     study.add_argument("--validate", action="store_true",
-                       help="train every method once more with a fifth of the training groups held out, to see whether "
-                       "its training has reached a plateau")  # fmt: skip
+                       help="train every cell once more with a fifth of the training groups held out, to see whether "
+                       "its method's trainings reach a plateau")  # fmt: skip
     study.add_argument("--quick", action="store_true",
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))
