@@ -97,12 +97,11 @@ def sample_aias(
     noise = _Noise(items, noise_sampler, keep)
     replaces_model = foreground is not None and _replaces_model(foreground_mode, foreground_strength, mask)
     history = History(Gaussian(DATA_STD) if correct else LogSNR(), order)
-    step, w_last = None, 0.0  # the step that led to x, and its w = alpha / sigma at the start
+    step = None  # the one that led to x, as a function of the x0 that it takes
     ones = x.new_ones(x.shape[0])
     foreground_on = False
 
-    for i, (start, end) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
-        (alpha_s, sigma_s), (alpha_e, sigma_e) = start, end
+    for i, ((alpha_s, sigma_s), (alpha_e, sigma_e)) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
         was_on, foreground_on = foreground_on, foreground is not None and (
             foreground_strength > 0 and time_of(sigma_s) >= foreground_until
         )
@@ -121,14 +120,14 @@ def sample_aias(
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
         w, w_e = _ratio(alpha_s, sigma_s), _ratio(alpha_e, sigma_e)
         if correct and step is not None:
-            x = step(history.corrected(x0, w, w_last))  # outside the mask the background replaces it at the next level
+            x = step(history.corrected(x0, w))  # outside the mask the background replaces it at the next level
         estimate = history.predicted(x0, w, w_e)
-        history.keep(x0, w)
         signal = 0.0 if pure_start and i == 0 else alpha_s
-        step, w_last = partial(
+        history.keep(x0, w, _ratio(signal, sigma_s))
+        step = partial(
             transition, x, sigma_s=sigma_s, sigma_e=sigma_e, alpha_s=signal, alpha_e=alpha_e, eta=eta,
             variance=variance, noise=noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None,
-        ), _ratio(signal, sigma_s)  # fmt: skip
+        )  # fmt: skip
         x = step(estimate)
         if keep is not None:
             known = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)

@@ -49,10 +49,12 @@ class History:
         self.forget()
 
     def forget(self) -> None:
-        self.x0 = self.w = None
+        self.x0 = self.w = self.w_s = None
 
-    def keep(self, x0: Tensor, w: float) -> None:
-        self.x0, self.w = x0, w
+    def keep(self, x0: Tensor, w: float, w_s: float) -> None:
+        """The estimate at `w`, from where a step starts; for that step the state may count as another, `w_s`: pure
+        noise is 0, whatever level the model was told."""
+        self.x0, self.w, self.w_s = x0, w, w_s
 
     def predicted(self, x0: Tensor, w: float, w_e: float) -> Tensor:
         """x0 for the step from `w`, where its estimate is `x0`, to `w_e`; that estimate where there is no other yet.
@@ -66,9 +68,9 @@ class History:
             return x0 if isinstance(self.clock, LogSNR) else self._line(x0, w, self.clock.at(w * w / self.w))
         return self._line(x0, w, self.clock.mean(w, w_e))
 
-    def corrected(self, x0: Tensor, w: float, w_s: float) -> Tensor:
-        """x0 for the step that led from `w_s` to `w`, now that its estimate at `w` is `x0`."""
-        return self._line(x0, w, self.clock.mean(w_s, w))
+    def corrected(self, x0: Tensor, w: float) -> Tensor:
+        """x0 for the step that led to `w`, now that its estimate there is `x0`."""
+        return self._line(x0, w, self.clock.mean(self.w_s, w))
 
     def _line(self, x0: Tensor, w: float, y: float) -> Tensor:
         """The line through both estimates, at y."""
