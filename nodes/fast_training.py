@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ..modules.adapter_file import Adapter
 from ..training.defects import Defects, read_defects
-from ..training.fast import FastTraining, train_adapter
+from ..training.fast import FastTraining
+from ..training.fast_adapter import train_adapter
 from ..training.frozen import Latents
 from .conditioning import Conditioning
 from .errors import named
@@ -92,10 +93,11 @@ def _trained(model, defects: Defects, settings: FastTraining, split: str, resolu
     fit = fit_of(model, tokens.shape[-1])
     _check_width(tokens, fit.token_channels)
     with frozen_model(model, tokens, extras, shape) as frozen:
-        run = _identity(settings, defects.types, fit, defects.fitting, tokens, frozen.inner.diffusion_model)
+        run = _identity(settings, defects.types, fit, defects.fitting, tokens, frozen.network)
         state = temporary() / f"fast-{run[:24]}.state"
         adapter = train_adapter(
             frozen, defects, settings, fit, split, asked, state=state, run=run, device=model.load_device,
+            free=int(comfy.model_management.get_free_memory(model.load_device)),
             check_interrupt=comfy.model_management.throw_exception_if_processing_interrupted,
             report=lambda _, step, *__: bar.update_absolute(step),
         )  # fmt: skip

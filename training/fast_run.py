@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.split import load_split, part_of
 from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.base_file import base_fit, file_digest, load_base_of
 from .defects import read_defects, types_of
-from .fast import FastTraining, train_adapter
+from .fast import FastTraining
+from .fast_adapter import train_adapter
 from .frozen_compact import FrozenCompact
 from .loop import Report
 from .run_file import RunFile
@@ -62,8 +65,14 @@ def train_fast_file(
     defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
     adapter = train_adapter(
         frozen, defects, settings, base_fit(base, digest), split.digest, {"aware": aware, "resolution": resolution},
-        state=state, run=json.dumps(asked), device=device, report=report, check_interrupt=check_interrupt,
+        free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
+        check_interrupt=check_interrupt,
     )  # fmt: skip
     save_adapter(file.path, adapter)
     file.remove_states()
     return adapter.training
+
+
+def _free(device: str) -> int | None:
+    """Bytes that a GPU has free; of main memory nobody can tell."""
+    return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None
