@@ -108,13 +108,14 @@ def _train(options: argparse.Namespace) -> None:
 
     settings = FastTraining(
         steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, tokens=options.tokens,
-        patience=options.patience, seed=options.seed,
+        patience=options.patience, seed=options.seed, checkpointing=options.checkpointing, precision=options.precision,
     )  # fmt: skip
     notes = train_fast_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,
         aware=not options.unaware, resume=options.resume, device=_device(options), report=_training_line,
     )  # fmt: skip
-    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
+    memory = notes["memory"]["bytes"] / 1e9
+    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s, {memory:.2f} GB for gradients")
     for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
         print(f"  {type}: FARM's error on groups held out: {error:.2f} (an answer of 0 would have 1)")
 
@@ -273,6 +274,9 @@ def _parser() -> argparse.ArgumentParser:
     adapter.add_argument("--patience", type=int, default=0,
                          help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
+    adapter.add_argument("--checkpointing", choices=("auto", "on", "off"), default="auto",
+                         help="less memory, a third more time; auto: where a GPU's memory is short")  # fmt: skip
+    adapter.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
     adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(adapter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from .checkpointing import checkpointed
 from .frozen import Frozen, Latents
 from .held_out_error import HeldOutError
 from .loop import Report, train
+from .loss_curve import LossCurve
 from .precision import PRECISIONS, mixed
 
 DENOISER, FOREGROUND = 2.0, 5.0  # weights of the two losses (FAST, Sec. 3.4)
@@ -75,6 +76,8 @@ def train_fast(
     settings: FastTraining,
     *,
     checkpointing: bool = False,
+    losses: LossCurve | None = None,
+    show: Callable[[int, FastModules], None] | None = None,
     state: Path | None = None,
     run: str = "",
     device: str | torch.device = "cpu",
@@ -89,6 +92,8 @@ def train_fast(
         latents: of the training part's defects, mask and all; every type should have some.
         held_out: of groups that do not train, for the curve; may be empty.
         checkpointing: whether the base's blocks are computed again for the gradient; `settings` is not asked.
+        losses: is given every step's loss.
+        show: called after every look with the steps taken and the modules as they were looked at.
         state, run, report, check_interrupt: see `training.loop.train`.
 
     Returns:
@@ -108,12 +113,23 @@ def train_fast(
         modules, HeldOutError(base, held_out, len(types)), every=settings.evaluate_every, steps=settings.steps,
         sign=-1, size=len(types), patience=settings.patience,
     )  # fmt: skip
+    losses = losses or LossCurve(settings.evaluate_every, settings.steps, device)
+    step = step_loss(base, modules, latents, settings, device)
+
+    def loss(taken: int, generator: torch.Generator) -> Tensor:
+        return losses.noted(taken, step(taken, generator))
+
+    def watch(taken: int, averages: Mapping[str, Tensor]) -> bool:
+        over = looks.look(taken, averages)
+        if show and looks.due(taken):
+            show(taken, looks.copy)
+        return over
+
     with checkpointed(base.network) if checkpointing else nullcontext():
         train(
-            "fast", modules.train(), step_loss(base, modules, latents, settings, device), steps=settings.steps,
-            learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average, state=state,
-            run=json.dumps([run, asdict(settings)]), report=report, check_interrupt=check_interrupt, watch=looks.look,
-            kept=looks.kept,
+            "fast", modules.train(), loss, steps=settings.steps, learning_rate=settings.learning_rate,
+            seed=settings.seed, average=settings.average, state=state, run=json.dumps([run, asdict(settings)]),
+            report=report, check_interrupt=check_interrupt, watch=watch, kept=looks.kept | losses.kept,
         )  # fmt: skip
     looks.restore()
     return modules.eval().requires_grad_(False), [(step, _by_type(types, errors)) for step, errors in looks.points]

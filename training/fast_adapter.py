@@ -13,6 +13,7 @@ from ..modules.fast import to_adapter
 from .defects import Defects
 from .fast import FastTraining, train_fast
 from .frozen import Frozen
+from .loss_curve import LossCurve
 from .memory import step_memory
 
 
@@ -29,21 +30,22 @@ def train_adapter(
         options: as for `train_fast`.
 
     Returns:
-        the adapter; its notes hold `asked`, and settings, types, counts of images, curve, bytes that a step keeps for
-        its gradients, and seconds of this sitting.
+        the adapter; its notes hold `asked`, and settings, types, counts of images, the curves of loss and held-out
+        error, bytes that a step keeps for its gradients, and seconds of this sitting.
 
     Raises:
         ValueError: as `train_fast`, and where a step needs far more than `free`.
     """
     started = time.monotonic()
     memory = step_memory(base, defects.fitting, settings, free, device)
+    losses = LossCurve(settings.evaluate_every, settings.steps, device)
     modules, curve = train_fast(
         base, defects.types, defects.fitting, defects.held_out, settings, checkpointing=memory.checkpointing,
-        device=device, **options,
+        losses=losses, device=device, **options,
     )  # fmt: skip
     notes = dict(asked) | {
         "settings": asdict(settings), "types": defects.types, "split": split, "base": fit.digest,
         "training_images": defects.fitting_images, "held_out_images": defects.held_out_images, "curve": curve,
-        "memory": asdict(memory), "seconds": round(time.monotonic() - started, 1),
+        "losses": losses.points, "memory": asdict(memory), "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     return to_adapter(modules.cpu(), fit, split, notes)
