@@ -45,6 +45,8 @@ def previewer(base: Frozen, defects: Defects, latent_format) -> Callable[[FastMo
 
 
 def _one_per_type(latents: Latents) -> Latents:
-    """The first of every type that has one, COUNT at most."""
-    first = [int((latents.row == row).nonzero()[0, 0]) for row in latents.row.unique()[:COUNT]]
+    """The first of every type that has one, COUNT at most, spread over the types."""
+    rows = latents.row.unique()
+    rows = rows[torch.linspace(0, len(rows) - 1, min(COUNT, len(rows))).long()]
+    first = [int((latents.row == row).nonzero()[0, 0]) for row in rows]
     return latents.take(torch.tensor(first))
