@@ -60,14 +60,20 @@ def train_fast_file(
         return done
     frozen = FrozenCompact(base, kinds, aware)
     check_samples([sample for sample in train if sample.mask is not None])
-    file.path.parent.mkdir(parents=True, exist_ok=True)
     resolution, drawn = base.config.resolution, settings.steps * settings.batch
     defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
-    adapter = train_adapter(
-        frozen, defects, settings, base_fit(base, digest), split.digest, {"aware": aware, "resolution": resolution},
-        free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
-        check_interrupt=check_interrupt,
-    )  # fmt: skip
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        adapter = train_adapter(
+            frozen, defects, settings, base_fit(base, digest), split.digest, {"aware": aware, "resolution": resolution},
+            free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
+            check_interrupt=check_interrupt,
+        )  # fmt: skip
+    except torch.cuda.OutOfMemoryError as error:
+        raise ValueError(
+            f"Train FAST Adapter: {device} has too little memory for a batch of {settings.batch} at {resolution} px "
+            "with gradients; lower --batch, or pass --checkpointing on. --resume goes on where it was."
+        ) from error
     save_adapter(file.path, adapter)
     file.remove_states()
     return adapter.training

@@ -24,6 +24,8 @@ def check_what_does_not_fit_is_refused():
                       ("Anomaly Tokens", lambda *kind: with_tokens(told(), adapter, *kind))):  # fmt: skip
         with refused(f"{node}: ", "brushed_metal/rust is not in the adapter; it has brushed_metal/pit"):
             use("brushed_metal", "rust")
+        with refused(f"{node}: ", "marble/scratch is not in the adapter; it has brushed_metal/pit"):
+            use("marble", "scratch")
         with refused(f"{node}: ", "type has 2 lines for 3 images"):
             use("a\nb\nc", "pit\nscratch")
     with refused("Anomaly Tokens: ", "768 channels", "128", "another model"):
