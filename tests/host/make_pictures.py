@@ -57,7 +57,7 @@ def test_training_thumbnail(newest, server):
     (curve,) = [id for id, node in prompt.items() if node["class_type"] == "PreviewImage"]
     entry = server.run(prompt)
     sheet = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white")
-    files = [server.output.parent / "temp" / entry["outputs"][id]["images"][0]["filename"] for id in (curve, "23")]
+    files = [server.images({"outputs": {id: entry["outputs"][id]}})[0] for id in (curve, "23")]
     plot, pair = (Image.open(file).convert("RGB") for file in files)
     plot = plot.crop((plot.width // 2, 0, plot.width, 360))
     for image, top in ((plot, 0), (pair, THUMBNAIL - 150)):
@@ -76,7 +76,7 @@ def test_help_pictures(newest, server, page, tmp_path):
             page.load_workflow(json.loads(workflow.read_text()), name)
         else:
             page.load_prompt(json.loads((PROMPTS / f"{name}.json").read_text()), name)
-        page.run(timeout=600)
+        page.run()
         page.screenshot(tmp_path / "all.png")  # draws every node once, so that images are loaded
         for id, kind in page.tab.evaluate("() => app.graph.nodes.map(node => [node.id, node.type])"):
             if kind.startswith("SIAS_") and kind not in made:
