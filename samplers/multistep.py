@@ -59,13 +59,13 @@ class History:
     def predicted(self, x0: Tensor, w: float, w_e: float) -> Tensor:
         """x0 for the step from `w`, where its estimate is `x0`, to `w_e`; that estimate where there is no other yet.
 
-        The last step (w_e infinite) looks only as far ahead as one more step of the same ratio, which is near the
-        model's lowest level; on the clock of log w, which has no end, not at all.
+        The last step (w_e infinite) takes x0 from the middle of one more step of the same ratio, near the model's
+        lowest level; on the clock of log w, which has no end, it takes the estimate.
         """
         if self.order == 1 or self.x0 is None:
             return x0
         if isinf(w_e):
-            return x0 if isinstance(self.clock, LogSNR) else self._line(x0, w, self.clock.at(w * w / self.w))
+            return x0 if isinstance(self.clock, LogSNR) else self._line(x0, w, self.clock.at(w * sqrt(w / self.w)))
         return self._line(x0, w, self.clock.mean(w, w_e))
 
     def corrected(self, x0: Tensor, w: float) -> Tensor:

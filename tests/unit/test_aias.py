@@ -267,7 +267,7 @@ def eight():
 @pytest.mark.parametrize("item", [2, 3, 7])
 @pytest.mark.parametrize("name", PRESETS)
 def test_an_item_alone_is_the_item_in_a_batch_exactly(name, item):
-    grid, options = preset(name, 9)
+    grid, options = preset(name, 10)
     sigmas = grid_sigmas(aias_grid(**grid), TABLE)
     mask, background, x = eight()
     options = {"foreground": fill, **options}
@@ -430,7 +430,7 @@ def few_step_rule(x, sigmas, mask, background, eta, draw):
             x = mask * step(line(y_mean(last[0] if i > 1 else inf, s), s, d, *last)) + (1 - mask) * x
         e = sigmas[i + 1]
         if e == 0:
-            return line(y_of(s**2 / last[0]), s, d, *last)
+            return line(y_of(s * sqrt(s / last[0])), s, d, *last)
         step = partial(
             transition, x, sigma_s=s, sigma_e=e, noise=draw(s, e), alpha_s=1 if last else 0, eta=eta
         )

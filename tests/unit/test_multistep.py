@@ -44,10 +44,10 @@ def test_the_corrected_first_step_is_exact_from_pure_noise():
     assert torch.allclose(transition(10 * Z, x0, 10, 0.5, None, alpha_s=0, eta=0), trajectory(0.4, 2.0)[0])
 
 
-def test_the_last_step_looks_as_far_as_one_more_would():
+def test_the_last_step_looks_half_a_step_ahead():
     history = History(Gaussian(0.4), order=2)
     history.keep(trajectory(0.4, 5.0)[1], 5.0, 5.0)
-    assert torch.allclose(history.predicted(trajectory(0.4, 10.0)[1], 10.0, inf), trajectory(0.4, 20.0)[1])
+    assert torch.allclose(history.predicted(trajectory(0.4, 20.0)[1], 20.0, inf), trajectory(0.4, 40.0)[1])
 
 
 def test_log_snr_is_dpm_solvers_multistep():
