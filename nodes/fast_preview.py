@@ -7,6 +7,7 @@ from collections.abc import Callable
 import latent_preview
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..modules.fast import FastModules
 from ..training.defects import Defects
@@ -26,10 +27,6 @@ def previewer(base: Frozen, defects: Defects, latent_format) -> Callable[[FastMo
     """
     if latent_format.latent_rgb_factors is None:
         return lambda modules: None
-    colours = latent_preview.Latent2RGBPreviewer(
-        latent_format.latent_rgb_factors, getattr(latent_format, "latent_rgb_factors_bias", None),
-        getattr(latent_format, "latent_rgb_factors_reshape", None),
-    )  # fmt: skip
     shown = _one_per_type(defects.held_out if len(defects.held_out) else defects.fitting)
 
     def preview(modules: FastModules) -> Preview:
@@ -37,11 +34,20 @@ def previewer(base: Frozen, defects: Defects, latent_format) -> Callable[[FastMo
         sheet = Image.new("RGB", (len(shown) * (TILE + GAP) - GAP, 2 * TILE + GAP), "white")
         for row, latents in enumerate((shown.x0, made)):
             for column, latent in enumerate(latents):
-                tile = colours.decode_latent_to_preview(latent[None]).resize((TILE, TILE), Image.Resampling.BICUBIC)
+                tile = _coloured(latent_format, latent[None]).resize((TILE, TILE), Image.Resampling.BICUBIC)
                 sheet.paste(tile, (column * (TILE + GAP), row * (TILE + GAP)))
         return "JPEG", sheet, max(sheet.size)
 
     return preview
+
+
+def _coloured(latent_format, latent: Tensor) -> Image.Image:
+    """A latent [1, C, h, w] in the host's coarse colours; its own class for this differs between versions."""
+    reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)
+    latent = (reshape(latent) if reshape else latent)[0].movedim(0, -1)
+    bias = getattr(latent_format, "latent_rgb_factors_bias", None)
+    colours = latent @ torch.tensor(latent_format.latent_rgb_factors).to(latent)
+    return latent_preview.preview_to_image(colours if bias is None else colours + torch.tensor(bias).to(latent))
 
 
 def _one_per_type(latents: Latents) -> Latents:
