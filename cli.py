@@ -286,7 +286,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--base", required=True, help="a compact base, .safetensors")
     make.add_argument("--adapter", help="an adapter of `train`, .safetensors")
     make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
-    make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (the preset's, or 100)")
+    make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (40; paper: 2)")
     make.add_argument("--split", required=True, help="split.json; masks come from its training part")
     make.add_argument("--normals", choices=("train", "held-back"), default="train",
                       help="part that the normal images come from (train); held-back is for studies")  # fmt: skip

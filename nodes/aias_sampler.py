@@ -121,10 +121,10 @@ def aias_sigmas(node: str, model, steps: int, kind: str, refine: int, denoise: f
     table = getattr(sampling, "sigmas", None)
     if table is None:
         raise ValueError(f"{node}: this model has no table of noise levels ({type(sampling).__name__}).")
-    if flow_alpha(sampling) and kind in ("lambda", "half"):
+    if flow_alpha(sampling) and kind == "lambda":
         raise ValueError(
-            f"{node}: levels {kind!r} (preset fast) are made for eps and v models, and this is a flow model; choose "
-            "quadratic or uniform (preset recommended or paper)."
+            f"{node}: levels 'lambda' are made for eps and v models, and this is a flow model; choose half, quadratic "
+            "or uniform."
         )
     table = table.detach().float().cpu()
     total = int(steps / denoise)

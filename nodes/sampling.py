@@ -96,8 +96,8 @@ class KSamplerAIAS(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset", options=PRESETS, default="recommended",
-                    tooltip="recommended: best on trained bases. fast: deterministic, for 6 to 10 steps of a very "
-                    "good eps or v model. paper: FAST's published levels and noise; wants 50 steps.",
+                    tooltip="recommended: from 6 steps on, with a little fresh noise from 10 on. fast: the same "
+                    "without noise. paper: FAST's published levels and noise; wants 50 steps.",
                 ),
                 io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Conditioning."),
                 io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),
@@ -139,13 +139,14 @@ class AIASSamplerNode(io.ComfyNode):
             ),
             inputs=[
                 io.Int.Input(
-                    "order", default=1, min=1, max=2,
-                    tooltip="1 (default): each step uses the model's last answer. 2: extrapolates from the last two, "
-                    "good with eta 0.",
+                    "order", default=2, min=1, max=2,
+                    tooltip="1: each step uses the model's last answer. 2 (default): extrapolates from the last two, "
+                    "which is more exact.",
                 ),
                 io.Float.Input(
-                    "eta", default=1.0, min=0.0, max=1.0, step=0.01,
-                    tooltip="Fresh noise per step: 1 (default) ancestral, forgives an imperfect model; 0: none.",
+                    "eta", default=0.5, min=0.0, max=1.0, step=0.01,
+                    tooltip="Fresh noise per step: 1 ancestral, 0 none. Some of it (default 0.5) forgives an imperfect "
+                    "model; below 10 steps 0 is better.",
                 ),
                 io.Float.Input(
                     "variance", default=0.0, min=0.0, max=1.0, step=0.01,
@@ -153,13 +154,14 @@ class AIASSamplerNode(io.ComfyNode):
                     "Needs eta 1.",
                 ),
                 io.Boolean.Input(
-                    "pure_start", default=False,
-                    tooltip="Take the first state as pure noise, as the levels 'half' want it. Off by default; has no "
+                    "pure_start", default=True,
+                    tooltip="Take the first state as pure noise, as the levels 'half' want it. On by default; has no "
                     "effect on flow models, and on runs that start in the middle.",
                 ),
                 io.Boolean.Input(
-                    "correct", default=False,
-                    tooltip="Mend every state by the estimate made at it, at no cost. Off by default; needs eta 0.",
+                    "correct", default=True,
+                    tooltip="Mend every state by the estimate made at it, at no cost. On by default; meant for order 2 "
+                    "and the levels 'half'.",
                 ),
                 io.Combo.Input(
                     "foreground_mode", options=FOREGROUND_MODES, default=FOREGROUND_MODES[0], optional=True,
@@ -178,8 +180,6 @@ class AIASSamplerNode(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         from .aias_sampler import AIASSampler
 
-        if correct and eta != 0:
-            raise ValueError(f"AIAS Sampler: correct mends a deterministic run, and eta is {eta:g}; set eta to 0.")
         if variance and eta != 1:
             raise ValueError(f"AIAS Sampler: variance {variance:g} needs eta 1, and eta is {eta:g}.")
         options = {"order": order, "eta": eta, "variance": variance, "pure_start": pure_start, "correct": correct,
@@ -199,15 +199,15 @@ class AIASSigmas(io.ComfyNode):
                 io.Model.Input("model", tooltip="The model that will sample; its table of noise levels is used."),
                 io.Int.Input("steps", default=20, min=1, max=MAX_STEPS, tooltip="Calls of the model in all."),
                 io.Combo.Input(
-                    "kind", options=KINDS, default="quadratic",
-                    tooltip="quadratic (default): uniform in the root of t. uniform: FAST as published. lambda: "
-                    "uniform in log sigma. half: for deterministic runs with pure_start and correct. The last two are "
+                    "kind", options=KINDS, default="half",
+                    tooltip="half (default): about the data's own scale, for order 2 with pure_start and correct. "
+                    "quadratic: uniform in the root of t. uniform: FAST as published. lambda: uniform in log sigma, "
                     "for eps and v models.",
                 ),
                 io.Int.Input(
-                    "refine", default=2, min=0, max=50,
-                    tooltip="How many of the steps are single steps at the very end, for fine texture: 2 (default, "
-                    "paper), 0 with 'half'. Must be less than steps.",
+                    "refine", default=0, min=0, max=50,
+                    tooltip="How many of the steps are single steps at the very end, for fine texture: 0 (default) "
+                    "with 'half', 2 in the paper. Must be less than steps.",
                 ),
                 io.Float.Input(
                     "denoise", default=1.0, min=0.0, max=1.0, step=0.01,

@@ -167,9 +167,9 @@ class ApplyFARM(io.ComfyNode):
                     "at these steps; 0 no FARM. The preset 'paper' knows only 0 and 1.",
                 ),
                 io.Float.Input(
-                    "until", default=100.0, min=0.0, max=999.0, step=1.0,
+                    "until", default=40.0, min=0.0, max=999.0, step=1.0,
                     tooltip="FARM works from pure noise (t = 999) down to this t; below it the model alone draws the "
-                    "texture. Default 100; the paper has 2.",
+                    "texture. Default 40; the paper has 2.",
                 ),
                 Crop.Input(
                     "crop", optional=True,

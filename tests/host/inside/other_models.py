@@ -88,7 +88,7 @@ def check_a_flow_model_runs_in_both_forms():
     latent, inside = plain_latent()
     largest = max(
         _holds_the_background(flow(), told(), latent, inside, preset=preset, steps=6, denoise=denoise)
-        for preset in ("recommended", "paper") for denoise in (1.0, 0.5)
+        for preset in ("recommended", "fast", "paper") for denoise in (1.0, 0.5)
     )  # fmt: skip
     assert largest < 1e-5
     return {"largest difference outside": largest}
@@ -125,8 +125,6 @@ def check_the_whole_latent_of_a_flow_model_is_sampled_without_mask():
     assert torch.equal(*made) and torch.isfinite(made[0]).all() and made[0].std() > 0.01
 
 
-def check_fast_is_refused_for_a_flow_model():
-    latent, _ = plain_latent()
-    for node, form in zip(("KSampler (AIAS)", "AIAS Sigmas"), FORMS, strict=True):
-        with refused(f"{node}: ", "flow model", "recommended or paper"):
-            form(flow(), told(), latent, preset="fast", steps=6)
+@refused("AIAS Sigmas: ", "flow model", "choose half")
+def check_lambda_is_refused_for_a_flow_model():
+    call("AIASSigmas", model=flow(), steps=6, kind="lambda", refine=2, denoise=1.0)

@@ -136,11 +136,6 @@ def check_more_refinement_than_steps_is_refused():
     call("AIASSigmas", model=base()[0], steps=2, kind="quadratic", refine=2, denoise=1.0)
 
 
-@refused("AIAS Sampler: ", "set eta to 0")
-def check_correct_needs_eta_0():
-    call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=True)
-
-
 @refused("AIAS Sampler: ", "needs eta 1")
 def check_variance_needs_eta_1():
     call("AIASSampler", order=1, eta=0.5, variance=0.5, pure_start=False, correct=False)
