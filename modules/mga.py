@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..samplers.graded import BRANCHES
 from .unet import time_embedding
 
-BRANCHES = ("aware", "only")  # the anomaly-aware branch's head, and the anomaly-only branch's
 WIDTHS = (64, 256, 512, 256, 64)
 TIME = 128  # channels of the sinusoidal embedding
 _GROUP = 16  # channels that are normalised together
