@@ -103,12 +103,18 @@ def _train_base(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    (_train_stage if options.method == "stage" else _train_fast)(options)
+
+
+def _train_fast(options: argparse.Namespace) -> None:
     from .training.fast import FastTraining
     from .training.fast_run import train_fast_file
 
+    if options.tokens_of:
+        raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
     settings = FastTraining(
-        steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, tokens=options.tokens,
-        patience=options.patience, seed=options.seed,
+        steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
+        **_learning_rate(options),
     )  # fmt: skip
     notes = train_fast_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,
@@ -117,6 +123,29 @@ def _train(options: argparse.Namespace) -> None:
     print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
     for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
         print(f"  {type}: FARM's error on groups held out: {error:.2f} (an answer of 0 would have 1)")
+
+
+def _train_stage(options: argparse.Namespace) -> None:
+    from .training.stage import StageTraining
+    from .training.stage_run import train_stage_file
+
+    settings = StageTraining(
+        steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
+        **_learning_rate(options),
+    )  # fmt: skip
+    notes = train_stage_file(
+        options.data, options.split, options.base, options.out, settings, types=options.types,
+        tokens_file=options.tokens_of, aware=not options.unaware, resume=options.resume, device=_device(options),
+        report=_training_line,
+    )  # fmt: skip
+    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
+    for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
+        print(f"  {type}: the heads' noise error on groups held out: {error:.2f} (the base alone has 1)")
+
+
+def _learning_rate(options: argparse.Namespace) -> dict:
+    """The method's own where none is given."""
+    return {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
 
 
 def _synthesize(options: argparse.Namespace) -> None:
@@ -262,14 +291,17 @@ def _parser() -> argparse.ArgumentParser:
 
     adapter = _command(commands, "train", _train, "train an adapter on a compact base: one for all defect types")
     _data(adapter)
-    adapter.add_argument("--method", choices=("fast",), default="fast", help="fast: anomaly tokens and FARM (FAST)")
+    adapter.add_argument("--method", choices=("fast", "stage"), default="fast",
+                         help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads")  # fmt: skip
     adapter.add_argument("--split", required=True, help="split.json; only its training part is read")
     adapter.add_argument("--base", required=True, help="a compact base trained under this split, .safetensors")
     adapter.add_argument("--out", required=True, help="the adapter to write, .safetensors")
     adapter.add_argument("--steps", type=int, default=2000, help="optimiser steps (2000)")
     adapter.add_argument("--batch", type=int, default=4, help="crops per step (4)")
-    adapter.add_argument("--learning-rate", type=float, default=1.5e-4, help="peak learning rate (1.5e-4)")
+    adapter.add_argument("--learning-rate", type=float, help="peak learning rate (fast 1.5e-4, stage 1e-3)")
     adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
+    adapter.add_argument("--tokens-of", metavar="FILE",
+                         help="stage: keep the tokens of this adapter, and train the heads alone")  # fmt: skip
     adapter.add_argument("--patience", type=int, default=0,
                          help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")

@@ -1,0 +1,188 @@
+"""STAGE's training: anomaly tokens and both MGA heads beside a frozen denoiser, one run for all types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..modules.mga import WIDTHS
+from ..modules.stage import StageModules
+from ..modules.tokens import AnomalyTokens
+from ..samplers.mask_schedule import MaskSchedule, ema_mask
+from .best import Best
+from .defect_draws import check_latents, places_by_type
+from .denoised import Denoised, cached, denoised, drawn
+from .frozen import Frozen, Latents
+from .held_out_noise import HeldOutNoise
+from .loop import Report, train
+
+AWARE, ONLY = 4.0, 1.0  # weights of the two branches' losses
+
+
+@dataclass(frozen=True)
+class StageTraining:
+    """Settings of a STAGE adapter; defaults are the paper's where it names them.
+
+    steps: optimiser steps; batch: latents per step; learning_rate; tokens: k per type, where tokens train; t_s, shape:
+    of the mask that the anomaly-aware head is told, see `MaskSchedule`; normalise: the error is averaged over the area
+    of the branch's mask, so that a 10-pixel defect weighs as much as a large one (the paper averages over the whole
+    map); released, widths: form of the heads, see `MGA`; cache: draws that are denoised once where heads alone train;
+    checkpointing: saves memory on large bases for a third more time; evaluate_every: steps between two looks at the
+    held-out pairs; patience: looks without a lower error after which the training ends, 0 for never.
+
+    Raises ValueError for a setting out of its range.
+    """
+
+    steps: int = 2000
+    batch: int = 4
+    learning_rate: float = 1e-3
+    tokens: int = 8
+    t_s: float = 200
+    shape: str = "linear"
+    normalise: bool = True
+    released: bool = False
+    widths: tuple[int, ...] = WIDTHS
+    cache: int = 4096
+    checkpointing: bool = False
+    evaluate_every: int = 100
+    patience: int = 0
+    average: float = 0.999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = min(self.steps, self.batch, self.tokens, self.cache, self.evaluate_every)
+        if least < 1 or not self.learning_rate > 0 or self.patience < 0:
+            raise ValueError(
+                f"Train STAGE Adapter: steps {self.steps}, batch {self.batch}, tokens {self.tokens}, cache "
+                f"{self.cache}, evaluate_every {self.evaluate_every}, learning rate {self.learning_rate}, patience "
+                f"{self.patience}; all must be above 0, patience 0 or more."
+            )
+        MaskSchedule(self.t_s, shape=self.shape)
+
+
+def train_stage(
+    base: Frozen,
+    types: Sequence[tuple[str, str]],
+    latents: Latents,
+    held_out: Latents,
+    settings: StageTraining,
+    *,
+    tokens: AnomalyTokens | None = None,
+    state: Path | None = None,
+    run: str = "",
+    device: str | torch.device = "cpu",
+    report: Report | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> tuple[StageModules, list[tuple[int, dict[str, float]]]]:
+    """Train both heads, and the tokens (STAGE, Sec. III-E; method of the loss in `heads_loss`).
+
+    Args:
+        base: frozen; its weights must not require gradients.
+        types: (object, type) by row.
+        latents: of the training part's defects, mask and all; every type should have some.
+        held_out: of groups that do not train, for the curve; may be empty.
+        tokens: of these types, kept as they are, so that heads and FAST serve one set of tokens; the denoiser's outputs
+            are then computed once. None trains new ones.
+        state, run, report, check_interrupt: see `training.loop.train`.
+
+    Returns:
+        the modules in evaluation mode, with the weights that were best on `held_out` (the last without any), and the
+        curve: (step, {"object/type": error of the heads' noise inside the masks of the held-out latents over that of
+        the base alone; 1 is what an untrained adapter gets}).
+
+    Raises:
+        ValueError: no latents, or an empty mask among them; tokens of other types; a loss that is no longer finite; a
+            state of another run.
+    """
+    check_latents("Train STAGE Adapter", latents, types)
+    modules = _new(base, types, settings, tokens).to(device)
+    looks = Best(
+        modules, HeldOutNoise(base, held_out, len(types), MaskSchedule(settings.t_s, shape=settings.shape)),
+        every=settings.evaluate_every, steps=settings.steps, sign=-1, size=len(types), patience=settings.patience,
+    )  # fmt: skip
+    if tokens is None:
+        loss = _step_loss(base, modules, latents, settings, device)
+    else:
+        count = min(settings.cache, settings.steps * settings.batch)
+        done = cached(base, modules.tokens, latents, count, settings.seed, device, check_interrupt)
+        loss = _cached_loss(done, modules, settings, device)
+    train(
+        "stage", modules.train(), loss, steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed,
+        average=settings.average, state=state, run=json.dumps([run, asdict(settings)]), report=report,
+        check_interrupt=check_interrupt, watch=looks.look, kept=looks.kept,
+    )  # fmt: skip
+    looks.restore()
+    curve = [(step, _by_type(types, errors)) for step, errors in looks.points]
+    return modules.eval().requires_grad_(False), curve
+
+
+def heads_loss(modules: StageModules, found: Denoised, settings: StageTraining) -> Tensor:
+    """4 mean |Mp(t) (e1 - aware(x_t, Mp))| + 1 mean |e2 - only(x^p_t, M0)|, x^p_t = q(M0 x0, t; e2).
+
+    STAGE's Eq. 12 prints the two inputs the other way round. With `normalise` the means are over the masks' own area,
+    Mp(t) for the one and M0 for the other, outside of which the sampler does not read the anomaly-only head.
+    """
+    mask, t = found.mask, found.t
+    mp = ema_mask(mask, t, settings.t_s, shape=settings.shape)
+    aware = (found.e1 - modules.aware(found.f1, mp, t)).abs()
+    only = (found.e2 - modules.only(found.f2, mask, t)).abs()
+    if settings.normalise:
+        return AWARE * _over(aware, mp) + ONLY * _over(only, mask)
+    return AWARE * (mp * aware).mean() + ONLY * only.mean()
+
+
+def _over(error: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the mask's area of every item, then over the items."""
+    return ((mask * error).mean((1, 2, 3)) / mask.mean((1, 2, 3))).mean()
+
+
+def _new(
+    base: Frozen, types: Sequence[tuple[str, str]], settings: StageTraining, tokens: AnomalyTokens | None
+) -> StageModules:
+    """Untrained heads, and tokens: the given ones, or new ones as long as the base's own conditioning."""
+    if tokens is not None and tokens.types != tuple(types):
+        raise ValueError(
+            f"Train STAGE Adapter: tokens of {len(tokens.types)} types for {len(types)}; give tokens of the same types "
+            "in the same order."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        modules = StageModules(
+            types, base.latent_channels, base.token_channels, released=settings.released, widths=settings.widths,
+            count=settings.tokens if tokens is None else tokens.rows.shape[1],
+            spread=float(base.context(torch.arange(len(types))).std()),
+        )  # fmt: skip
+    if tokens is not None:
+        modules.tokens.load_state_dict(tokens.state_dict())
+        modules.tokens.requires_grad_(False)
+    return modules
+
+
+def _step_loss(base: Frozen, modules: StageModules, latents: Latents, settings: StageTraining, device):
+    places = places_by_type(latents)
+
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        chosen, *noised = drawn(latents, places, settings.batch, generator)
+        noised = (part.to(device) for part in noised)
+        found = denoised(base, modules.tokens, chosen.to(device), *noised, checkpointing=settings.checkpointing)
+        return heads_loss(modules, found, settings)
+
+    return loss
+
+
+def _cached_loss(done: Denoised, modules: StageModules, settings: StageTraining, device):
+    def loss(step: int, generator: torch.Generator) -> Tensor:
+        places = torch.randint(0, len(done), (settings.batch,), generator=generator)
+        return heads_loss(modules, done.take(places).to(device), settings)
+
+    return loss
+
+
+def _by_type(types: Sequence[tuple[str, str]], errors: Sequence[float]) -> dict[str, float]:
+    """Types without a held-out latent are left out."""
+    return {"/".join(type): error for type, error in zip(types, errors, strict=True) if error == error}
