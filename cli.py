@@ -198,7 +198,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             cells.append(cell)
     finally:  # what is done is told, also where Ctrl-C ends the sitting
         if cells:
-            print(f"\n{write_report(cells, Path(options.out))}\n{Path(options.out) / 'report.html'}")
+            print(f"\n{write_report(cells, Path(options.out), options.against)}\n{Path(options.out) / 'report.html'}")
 
 
 def _study_line(what: str, done: int, of: int) -> None:
@@ -347,6 +347,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
                        help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
                        "fast-no-farm; sampled otherwise: aias@steps=10, fast@preset=paper,steps=50,farm=0")  # fmt: skip
+    study.add_argument("--against", nargs="+", default=[], metavar="METHOD",
+                       help="compare with these, too, not only with the best baseline")  # fmt: skip
     study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
                        help="small_unet (default), segformer")  # fmt: skip
     study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")

@@ -67,7 +67,7 @@ def run_study(
     Raises:
         ValueError: anything about the study itself that cannot work, before the first cell; `out` of another study.
     """
-    data = _prepared(study)
+    data = prepare(study)
     _claim(Path(out), study, data.split)
     return (
         _kept(Cell(method, network, seed, Path(out)), data, study.training, report, validated and seed == 0)
@@ -77,7 +77,8 @@ def run_study(
     )
 
 
-def _prepared(study: Study) -> Data:
+def prepare(study: Study) -> Data:
+    """What all cells share. Raises ValueError for anything about the study itself that cannot work."""
     check_methods(study.methods)
     unknown = set(study.networks) - set(NETWORKS)
     if unknown:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from math import nan
 
 import comfy.model_management
@@ -14,13 +13,10 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ..datasets.hold_out import hold_out
-from ..datasets.mvtec import Sample
-from ..modules.fast import to_adapter
-from ..training.fast import FastTraining, train_fast
-from ..training.fast_run import FITTING, HELD_OUT
+from ..modules.adapter_file import Adapter
+from ..training.defects import Defects, read_defects
+from ..training.fast import FastTraining, train_adapter
 from ..training.frozen import Latents
-from ..training.frozen_compact import encoded_defects, types_of
 from .conditioning import Conditioning
 from .errors import named
 from .fast_adapter import FastAdapter, fast_adapter, fit_of
@@ -45,28 +41,21 @@ def train(
         ValueError: no defect in the training part, a conditioning or a VAE that is not the model's, a resolution that
             the VAE cannot take, too little memory, a loss that is no longer finite.
     """
-    started = time.monotonic()
     try:
         with named(NODE):
-            types = types_of(dataset.train)
-            parts = _parts(dataset, types, settings.seed)
-            latents = [_latents(model, vae, part, types, count, settings.seed, resolution)
-                       for part, count in zip(parts, _counts(settings), strict=True)]  # fmt: skip
+            defects = read_defects(
+                dataset.train, dataset.split.groups, _encoder(model, vae, resolution), resolution, settings.seed,
+                settings.steps * settings.batch, comfy.model_management.throw_exception_if_processing_interrupted,
+            )  # fmt: skip
             # The host runs its nodes in inference mode, in which nothing can be trained.
             with torch.inference_mode(False), torch.enable_grad():
-                trained, curve, fit = _trained(model, types, *map(_copied, latents), settings, conditioning)
+                adapter = _trained(model, _copied(defects), settings, dataset.split.digest, resolution, conditioning)
     except comfy.model_management.OOM_EXCEPTION as error:
         raise ValueError(
             f"{NODE}: the device has too little memory for a batch of {settings.batch} at {resolution} px with "
             "gradients; lower batch or resolution, or train on a smaller model."
         ) from error
-    notes = {
-        "settings": asdict(settings), "aware": getattr(model.model, "aware", False), "base": fit.digest,
-        "split": dataset.split.digest, "types": types, "resolution": resolution,
-        "training_images": len(parts[0]), "held_out_images": len(parts[1]), "curve": curve,
-        "seconds": round(time.monotonic() - started, 1),
-    }  # fmt: skip
-    return fast_adapter(NODE, "trained here", to_adapter(trained.cpu(), fit, dataset.split.digest, notes))
+    return fast_adapter(NODE, "trained here", adapter)
 
 
 def told(adapter: FastAdapter) -> str:
@@ -96,39 +85,26 @@ def curve_picture(adapter: FastAdapter) -> Tensor:
     return picture(Table(["step", *names], rows, notes if curve else [told(adapter)]))[None]
 
 
-def _trained(model, types, latents: Latents, held_out: Latents, settings: FastTraining, conditioning):
-    """(modules, curve, what they fit)."""
-    device, stop = model.load_device, comfy.model_management.throw_exception_if_processing_interrupted
-    tokens, extras = base_tokens(model, types, conditioning)
-    bar, shape = comfy.utils.ProgressBar(settings.steps), (settings.batch, *latents.x0.shape[1:])
+def _trained(model, defects: Defects, settings: FastTraining, split: str, resolution: int, conditioning) -> Adapter:
+    tokens, extras = base_tokens(model, defects.types, conditioning)
+    bar, shape = comfy.utils.ProgressBar(settings.steps), (settings.batch, *defects.fitting.x0.shape[1:])
+    asked = {"aware": getattr(model.model, "aware", False), "resolution": resolution}
     fit = fit_of(model, tokens.shape[-1])
     _check_width(tokens, fit.token_channels)
     with frozen_model(model, tokens, extras, shape) as frozen:
-        run = _identity(settings, types, fit, latents, tokens, frozen.inner.diffusion_model)
+        run = _identity(settings, defects.types, fit, defects.fitting, tokens, frozen.inner.diffusion_model)
         state = temporary() / f"fast-{run[:24]}.state"
-        modules, curve = train_fast(
-            frozen, types, latents, held_out, settings, state=state, run=run, device=device, check_interrupt=stop,
+        adapter = train_adapter(
+            frozen, defects, settings, fit, split, asked, state=state, run=run, device=model.load_device,
+            check_interrupt=comfy.model_management.throw_exception_if_processing_interrupted,
             report=lambda _, step, *__: bar.update_absolute(step),
         )  # fmt: skip
     state.unlink()
-    return modules, curve, fit
+    return adapter
 
 
-def _parts(dataset: Dataset, types: Sequence[tuple[str, str]], seed: int) -> tuple[list[Sample], list[Sample]]:
-    """(what trains, what the curve is measured on)."""
-    if not types:
-        raise ValueError(f"the training part's {len(dataset.train)} images show no defect; choose another split.")
-    return hold_out([sample for sample in dataset.train if sample.mask is not None], dataset.split.groups, seed)
-
-
-def _counts(settings: FastTraining) -> tuple[int, int]:
-    """Crops to encode; no more than the steps will draw."""
-    drawn = settings.steps * settings.batch
-    return min(FITTING, drawn), min(HELD_OUT, drawn)
-
-
-def _latents(model, vae, samples, types, count: int, seed: int, resolution: int) -> Latents:
-    """Crops in the model's own scale, on the CPU."""
+def _encoder(model, vae, resolution: int) -> Callable[[Tensor], Tensor]:
+    """Crops to latents in the model's own scale."""
     ratio = vae.spacial_compression_encode()
     if resolution % ratio:
         raise ValueError(
@@ -142,13 +118,16 @@ def _latents(model, vae, samples, types, count: int, seed: int, resolution: int)
         check_channels(NODE, latent, model)
         return model.model.process_latent_in(latent)
 
-    stop = comfy.model_management.throw_exception_if_processing_interrupted
-    return encoded_defects(encode, resolution, samples, types, count, seed, stop)
+    return encode
 
 
-def _copied(latents: Latents) -> Latents:
+def _copied(defects: Defects) -> Defects:
     """Without the host's inference mode, in which they were made."""
-    return Latents(latents.x0.clone(), latents.mask.clone(), latents.row.clone())
+    fitting, held_out = (
+        Latents(*(getattr(part, field.name).clone() for field in fields(part)))
+        for part in (defects.fitting, defects.held_out)
+    )
+    return replace(defects, fitting=fitting, held_out=held_out)
 
 
 def _check_width(tokens: Tensor, wanted: int) -> None:

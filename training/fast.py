@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ..modules.adapter_file import Adapter, Fit
 from ..modules.farm import NORMS
-from ..modules.fast import FastModules
+from ..modules.fast import FastModules, to_adapter
 from .balanced import balanced
 from .best import Best
+from .defects import Defects
 from .frozen import Frozen, Latents
 from .held_out_error import HeldOutError
 from .loop import Report, train
@@ -106,6 +109,29 @@ def train_fast(
     )  # fmt: skip
     looks.restore()
     return modules.eval().requires_grad_(False), [(step, _by_type(types, errors)) for step, errors in looks.points]
+
+
+def train_adapter(
+    base: Frozen, defects: Defects, settings: FastTraining, fit: Fit, split: str, asked: Mapping, **options
+) -> Adapter:
+    """`train_fast` on the defects of a training part, and the adapter to write.
+
+    Args:
+        fit: what the adapter fits; split: digest of the split that chose the defects.
+        asked: what else the run depends on, for the adapter's notes.
+        options: as for `train_fast`.
+
+    Returns:
+        the adapter; its notes hold `asked`, and settings, types, counts of images, curve, and seconds of this sitting.
+    """
+    started = time.monotonic()
+    modules, curve = train_fast(base, defects.types, defects.fitting, defects.held_out, settings, **options)
+    notes = dict(asked) | {
+        "settings": asdict(settings), "types": defects.types, "split": split, "base": fit.digest,
+        "training_images": defects.fitting_images, "held_out_images": defects.held_out_images, "curve": curve,
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+    return to_adapter(modules.cpu(), fit, split, notes)
 
 
 def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, noise: Tensor, settings: FastTraining):

@@ -80,6 +80,11 @@ def best_baseline(cells: Sequence[dict]) -> str:
     return max((name for name in scores if scores[name]), key=lambda name: np.mean(scores[name]), default=REAL_ONLY)
 
 
+def references(cells: Sequence[dict], against: Sequence[str] = ()) -> list[str]:
+    """What the methods are compared with: the best baseline, then the methods of `against` that have cells."""
+    return list(dict.fromkeys([best_baseline(cells), *(name for name in against if of(cells, name))]))
+
+
 def ious(cells: Sequence[dict]) -> list[float]:
     """The IoU of every cell that defines it, by seed."""
     ordered = sorted(cells, key=lambda cell: cell["seed"])
@@ -98,6 +103,13 @@ def difference(cells: Sequence[dict], method: str, other: str, draws: int = DRAW
     None where they share no seed, with fewer than two groups, or where no type has an anomalous pixel.
     """
     return _interval(_counts(_shared(cells, method, other)), draws)
+
+
+def gains(cells: Sequence[dict], method: str, other: str, name: str) -> list[float]:
+    """By how much `method` is over `other` in a metric's mean over types, under every seed that both define it for."""
+    values = [{cell["seed"]: cell["mean"][name] for cell in of(cells, one)} for one in (method, other)]
+    shared = sorted(values[0].keys() & values[1].keys())
+    return [values[0][s] - values[1][s] for s in shared if None not in (values[0][s], values[1][s])]
 
 
 def noise(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS) -> Noise | None:

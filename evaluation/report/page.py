@@ -33,7 +33,7 @@ class _Picture:
         return f"![{tables.escape(self.caption)}]({self.link})\n\n*{tables.escape(self.caption)}*\n"
 
 
-def write_report(cells: Sequence[dict], out: Path) -> str:
+def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) -> str:
     """Write out/report.md, out/figures/*.png and out/report.html, which holds its pictures itself.
 
     Without matplotlib there are no figures, without the package markdown no report.html; the report says so.
@@ -41,6 +41,7 @@ def write_report(cells: Sequence[dict], out: Path) -> str:
     Args:
         cells: as `evaluation.cell.fill` makes them, or with "method", "network", "seed" and "error"; may be none.
         out: the study's folder, which holds the cells' pictures; made where it is missing.
+        against: methods that all others are compared with, beside the best baseline.
 
     Returns:
         the text of report.md.
@@ -50,7 +51,7 @@ def write_report(cells: Sequence[dict], out: Path) -> str:
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    page = _Page(cells, out)
+    page = _Page(cells, out, against)
     text = page.text()
     rendered = _rendered(text)
     if rendered is None:
@@ -65,8 +66,8 @@ def write_report(cells: Sequence[dict], out: Path) -> str:
 class _Page:
     """The Markdown, and the pictures that it shows."""
 
-    def __init__(self, cells: Sequence[dict], out: Path) -> None:
-        self.cells, self.out, self.pictures = cells, out, []
+    def __init__(self, cells: Sequence[dict], out: Path, against: Sequence[str]) -> None:
+        self.cells, self.out, self.against, self.pictures = cells, out, against, []
         self.good = [cell for cell in cells if "error" not in cell]
         self.methods = compare.methods(self.good)
 
@@ -84,8 +85,10 @@ class _Page:
             drawn = figures.network_figures(own, self.methods)
         except ImportError:
             drawn = {}
+        references = compare.references(own, self.against)
         return [
-            f"## {tables.escape(network)}\n", tables.setup(own), tables.headline(own), tables.telling(own),
+            f"## {tables.escape(network)}\n", tables.setup(own), tables.headline(own, references),
+            tables.telling(own, references),
             self._figure(drawn.get("validation"), f"validation-{network}", _VALIDATION), tables.per_type(own),
             tables.by_size(own), self._figure(drawn.get("area"), f"area-{network}", _AREA), self._cases(own),
         ]  # fmt: skip

@@ -49,36 +49,40 @@ def setup(cells: Sequence[dict]) -> str:
     )
 
 
-def headline(cells: Sequence[dict]) -> str:
-    """One line per method: every metric, and the IoU against the best baseline."""
-    best = compare.best_baseline(cells)
-    head = ["method", "seeds", "IoU", "pooled IoU", *_HEADS.values(), f"IoU against {escape(best)}", "s per pair",
-            "training s"]  # fmt: skip
+def headline(cells: Sequence[dict], references: Sequence[str]) -> str:
+    """One line per method: every metric, and the IoU against each of the references."""
+    head = ["method", "seeds", "IoU", "pooled IoU", *_HEADS.values(),
+            *(f"IoU against {escape(reference)}" for reference in references), "s per pair", "training s"]  # fmt: skip
     rows = []
     for method in compare.methods(cells):
         own = compare.of(cells, method)
-        against = "" if method == best else _signed(compare.difference(cells, method, best))
+        against = ["" if method == other else _signed(compare.difference(cells, method, other)) for other in references]
         making = [cell["seconds_per_pair"] for cell in own if cell["pairs"]]
         rows.append([
             escape(method), str(len(own)), _score(cells, method), mean([cell["overall"]["iou"] for cell in own]),
-            *(mean([cell["mean"][name] for cell in own]) for name in _HEADS), against,
+            *(mean([cell["mean"][name] for cell in own]) for name in _HEADS), *against,
             f"{np.mean(making):.2f}" if making else "-",
             f"{np.mean([cell['training']['seconds'] for cell in own]):.0f}",
         ])  # fmt: skip
     return table(head, rows)
 
 
-def telling(cells: Sequence[dict]) -> str:
+def telling(cells: Sequence[dict], references: Sequence[str]) -> str:
     """What the table can tell: every difference in words, its noise, what would narrow it, and the trainings' state."""
-    best = compare.best_baseline(cells)
-    others = [method for method in compare.methods(cells) if method != best]
+    known = compare.methods(cells)
+    compared = [(other, [m for m in known if m != other]) for other in references if other in known and len(known) > 1]
     parts = ["### What this table can tell\n"]
-    if not others or best not in compare.methods(cells):
+    if not compared:
         parts.append("There is nothing to compare: it takes a baseline and another method.\n")
-    else:
-        parts.append("\n".join(f"- {_verdict(cells, method, best)}" for method in others) + "\n")
-        parts.append(_noises(cells, others, best))
-    return "\n".join([*parts, _halves(cells), _plateau(cells)])
+    for reference, others in compared:
+        parts.append("\n".join(f"- {_verdict(cells, method, reference)}" for method in others) + "\n")
+        parts += [_noises(cells, others, reference), _other_metrics(cells, others, reference)]
+    return "\n".join([*parts, _CHOSEN if compared else "", _halves(cells), _plateau(cells)])
+
+
+_CHOSEN = """The best baseline is the one that did best on these very images, which favours it; and of many comparisons
+some leave 0 by chance.
+"""
 
 
 def per_type(cells: Sequence[dict]) -> str:
@@ -156,13 +160,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1) ->
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def mean(values: Sequence[float | None]) -> str:
-    """Percent, with half the interval over seeds where there are two; None and NaN are undefined."""
+def mean(values: Sequence[float | None], sign: str = "") -> str:
+    """Percent, with half the interval over seeds where there are two; None and NaN are undefined. sign: "+" or none."""
     known = [value for value in values if value is not None and value == value]
     if not known:
         return "-"
     middle, half = spread(known)
-    return f"{100 * middle:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+    return f"{100 * middle:{sign}.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
 def _score(cells: Sequence[dict], method: str) -> str:
@@ -208,13 +212,26 @@ def _noises(cells: Sequence[dict], others: Sequence[str], best: str) -> str:
     return _NOISE.format(best=escape(best)) + "\n" + table(head, rows)
 
 
-_NOISE = f"""The best baseline is the one that did best on these very images, which favours it; and of many comparisons
-some leave 0 by chance.
+_NOISE = f"""The noise of the difference to {{best}} in points, and what would make its interval ±{POINTS}: so many
+seeds with these groups, or so many test groups with these seeds. "none": the other noise alone is too wide; `-`: one
+seed does not tell. The SD of a few seeds is itself rough, and with such an interval a true difference of {POINTS}
+points is still overlooked every second time.
+"""
 
-The noise of the difference to {{best}} in points, and what would make its interval ±{POINTS}: so many seeds with these
-groups, or so many test groups with these seeds. "none": the other noise alone is too wide; `-`: one seed does not tell.
-The SD of a few seeds is itself rough, and with such an interval a true difference of {POINTS} points is still
-overlooked every second time.
+
+def _other_metrics(cells: Sequence[dict], others: Sequence[str], best: str) -> str:
+    """The differences by the metrics that do not hang on one threshold."""
+    heads = {name: head for name, head in _HEADS.items() if name != "recall"}
+    rows = [
+        [escape(method), *(mean(compare.gains(cells, method, best, name), sign="+") for name in heads)]
+        for method in others
+    ]
+    return _OTHERS.format(best=escape(best)) + table(["method", *heads.values()], rows)
+
+
+_OTHERS = """The same differences to {best} by metrics that hang on no single threshold, and so scatter less than IoU;
+± over seeds alone:
+
 """
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from anomaly_synthesis.modules.fast import FastModules
 from anomaly_synthesis.training import fast
+from anomaly_synthesis.training.defects import encoded_defects, types_of
 from anomaly_synthesis.training.fast import FastTraining, fast_loss, train_fast
 from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.frozen_compact import FrozenCompact, defect_latents, types_of
+from anomaly_synthesis.training.frozen_compact import FrozenCompact
 from anomaly_synthesis.training.held_out_error import HeldOutError
 
 TYPES = [("tile", "bright"), ("tile", "dark")]
@@ -169,12 +170,13 @@ def test_the_compact_base_s_noise_is_that_of_its_denoiser(tiny_base, aware):
 
 def test_defects_are_encoded_once_types_in_equal_shares(tiny_base, samples, train_part):
     types = types_of(samples)
-    made = defect_latents(tiny_base, train_part, types, 40, seed=1)
+    encode = FrozenCompact(tiny_base, types).encode
+    made = encoded_defects(encode, 64, train_part, types, 40, 1)
     assert made.x0.shape == (40, 4, 16, 16) and made.mask.shape == (40, 1, 16, 16)
     assert made.mask.flatten(1).any(1).all() and set(made.row.tolist()) == set(range(len(types)))
-    again = defect_latents(tiny_base, train_part, types, 40, seed=1)
+    again = encoded_defects(encode, 64, train_part, types, 40, 1)
     assert torch.equal(made.x0, again.x0)
-    assert len(defect_latents(tiny_base, [s for s in samples if s.type == "good"], types, 40, 1)) == 0
+    assert len(encoded_defects(encode, 64, [s for s in samples if s.type == "good"], types, 40, 1)) == 0
 
 
 def test_a_type_that_the_base_does_not_know_is_refused(tiny_base):

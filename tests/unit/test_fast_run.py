@@ -9,7 +9,7 @@ from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
 from anomaly_synthesis.modules.fast import FastModules, from_adapter, load_fast, to_adapter
 from anomaly_synthesis.synthesis.folder import Source, synthesize
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
-from anomaly_synthesis.training import fast_run
+from anomaly_synthesis.training import defects
 from anomaly_synthesis.training.fast import FastTraining
 from anomaly_synthesis.training.fast_run import train_fast_file
 
@@ -19,8 +19,8 @@ QUICK = FastTraining(steps=3, batch=2, tokens=2, evaluate_every=2)
 @pytest.fixture
 def files(tmp_path, surfaces, split, tiny_base, monkeypatch):
     """Paths of data, split, base and adapter-to-be; a few crops are enough."""
-    monkeypatch.setattr(fast_run, "FITTING", 8)
-    monkeypatch.setattr(fast_run, "HELD_OUT", 4)
+    monkeypatch.setattr(defects, "FITTING", 8)
+    monkeypatch.setattr(defects, "HELD_OUT", 4)
     save_split(split, tmp_path / "split.json")
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": split.digest})
     return surfaces, tmp_path / "split.json", tmp_path / "base.safetensors", tmp_path / "adapter.safetensors"

@@ -44,6 +44,14 @@ def failed(error="no base", method="aias"):
     return {"method": method, "network": NETWORK, "seed": 0, "error": error}
 
 
+def telling(cells, *against):
+    return tables.telling(cells, compare.references(cells, against))
+
+
+def headline(cells, *against):
+    return tables.headline(cells, compare.references(cells, against))
+
+
 def row(text, method):
     """The cells of the first table row that begins with this method."""
     line = next(line for line in text.splitlines() if line.startswith(f"| {method} |"))
@@ -130,7 +138,7 @@ def test_halves_of_one_arm():
     found = compare.halves(cells[::-1], "a", NETWORK)
     assert found.mean == pytest.approx(0.1) and found.seeds == 2  # the middle one of five is left out
     assert compare.halves(cells[:3], "a", NETWORK) is None and compare.halves(cells, "a", "other") is None
-    assert "a +10.0 (2 and 2)" in tables.telling(cells) and "10.0 points, is what so few" in tables.telling(cells)
+    assert "a +10.0 (2 and 2)" in telling(cells) and "10.0 points, is what so few" in telling(cells)
 
 
 def test_by_area_pools_within_quarters_of_all_types():
@@ -167,9 +175,9 @@ def test_whether_the_steps_suffice_is_told_of_every_method_that_was_validated():
         return cell(method, 0, validation={"curve": [[index, value] for index, value in enumerate(values)]})
 
     cells = [of("a", 0.1, 0.2, 0.3), of("b", 0.3, 0.3, 0.3), of("c", 0.3, 0.3, 0.3), cell("d", 1, validation=None)]
-    told = tables.telling(cells)
+    told = telling(cells)
     assert "level, so the steps suffice: b, c; still rising, so more steps may help: a.\n" in told
-    assert "had reached a plateau is not known" in tables.telling(cells[3:])
+    assert "had reached a plateau is not known" in telling(cells[3:])
 
 
 def test_the_best_baseline_is_none_of_ours():
@@ -181,10 +189,10 @@ def test_the_best_baseline_is_none_of_ours():
 def test_a_difference_is_worded_by_its_interval():
     better = [image(f"g{index}", 70 + index, 0, 100) for index in range(4)]
     arms = [(cell("real-only", seed), cell("cutpaste", seed, iou=0.4), cell("aias", seed, better)) for seed in (0, 1)]
-    text = tables.telling([*arms[0], *arms[1]])
+    text = telling([*arms[0], *arms[1]])
     assert "aias is above real-only: +20.0 [+20.0 +20.0] points over 2 seeds and 4 groups." in text
     assert "cutpaste and real-only are not told apart: +0.0 [+0.0 +0.0]" in text
-    text = tables.telling(arms[0])
+    text = telling(arms[0])
     assert "aias - real-only: +20.0 [+20.0 +20.0] points over 1 seed and 4 groups; one training each tells" in text
     assert row(text, "aias") == ["aias", "-", "0.0", "-", "-"]  # one seed does not tell what it takes
 
@@ -192,7 +200,7 @@ def test_a_difference_is_worded_by_its_interval():
 def test_undefined_is_a_dash_and_a_type_without_defects_is_told():
     empty = [image("a", 0, 3, 0, type="crack"), image("b", 0, 0, 0, type="crack")]
     undefined = cell("draem", 0, empty, iou=None)
-    head = row(tables.headline([undefined]), "draem")
+    head = row(headline([undefined]), "draem")
     assert head[2:9] == ["-"] * 7 and "0.0" not in head
     text = tables.per_type([cell("real-only", 0, iou=None) | {"types": {"tile/crack": values(None)}}])
     assert "tile/crack: no anomalous pixel in the test part" in text and "|" not in text
@@ -202,10 +210,30 @@ def test_undefined_is_a_dash_and_a_type_without_defects_is_told():
 
 def test_the_headline_has_intervals():
     cells = [cell("real-only", seed, iou=0.5 + seed / 50) for seed in (0, 1)] + [cell("aias", 0)]
-    text = tables.headline(cells)
+    text = headline(cells)
     assert re.fullmatch(r"51\.5 \[5\d\.\d 5\d\.\d\]", row(text, "real-only")[2])
     assert row(text, "real-only")[3] == "51.0 ± 12.7" and row(text, "real-only")[-2:] == ["-", "3"]
     assert row(text, "aias")[-3:] == ["+0.0 [+0.0 +0.0]", "0.25", "3"]
+
+
+def test_methods_may_be_compared_with_more_than_the_best_baseline():
+    better, worse = ([image(f"g{index}", hits, 0, 100) for index in range(4)] for hits in (70, 40))
+    cells = [cell(name, seed, images) for seed in (0, 1)
+             for name, images in (("real-only", None), ("aias", worse), ("fast", better))]  # fmt: skip
+    told = telling(cells, "aias", "stage")  # the last one has no cells
+    assert "fast is above real-only" in told and "fast is above aias: +30.0" in told and "stage" not in told
+    first, second = row(headline(cells, "aias"), "fast")[9:11]
+    assert first.startswith("+18.5 [+1") and second == "+30.0 [+30.0 +30.0]"
+    assert row(headline(cells, "aias"), "aias")[10] == "" and telling(cells, "real-only") == telling(cells)
+
+
+def test_other_metrics_are_compared_seed_by_seed():
+    cells = [cell("a", 0, iou=0.5), cell("a", 1, iou=0.7), cell("b", 0, iou=0.4), cell("b", 1, iou=0.5), cell("a", 2)]
+    assert compare.gains(cells, "a", "b", "f1") == pytest.approx([0.1, 0.2])
+    assert compare.gains([*cells, cell("b", 2, iou=None)], "a", "b", "f1") == pytest.approx([0.1, 0.2])
+    told = tables.telling(cells, ["b"])
+    assert "| a | +15.0 ± 63.5 |" in told  # 12.706 * .0707 / sqrt 2
+    assert "| a | +10.0 |" in tables.telling(cells[::2], ["b"])
 
 
 def test_escaping_leaves_neither_markup_nor_bars():
@@ -242,7 +270,7 @@ def test_the_page_stands_alone(tmp_path):
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert len(sources) == 4 and all(source.startswith("data:image/png;base64,") for source in sources)
     assert "<script" not in page and "<b>" not in page and "tile/p|t &lt;b&gt;" in page
-    assert "url(" not in page and "<link" not in page and page.count("<table>") == 6
+    assert "url(" not in page and "<link" not in page and page.count("<table>") == 7
 
 
 def test_a_failed_cell_is_told_and_the_table_goes_on(tmp_path):

@@ -305,7 +305,7 @@ def check_a_cancelled_training_goes_on_where_it_was():
 
 
 def check_too_little_memory_is_told():
-    training = room("nodes.fast_training")
+    training = room("training.fast")
     real = training.train_fast
 
     def full(*_, **__):
@@ -510,7 +510,7 @@ def check_bad_trainings_are_refused_before_they_begin():
 
 def check_empty_masks_are_told():
     empty, frozen = torch.zeros(1, 1, 16, 16), room("training.frozen")
-    training = room("nodes.fast_training")
+    training = room("training.defects")
     real = training.encoded_defects
     training.encoded_defects = lambda *_: frozen.Latents(torch.zeros(1, 4, 16, 16), empty, torch.zeros(1).long())
     try:
