@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..modules.adapter_file import Adapter, Fit
 from ..modules.mga import WIDTHS
-from ..modules.stage import StageModules
+from ..modules.stage import StageModules, to_adapter
 from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule, ema_mask
 from .best import Best
 from .defect_draws import check_latents, places_by_type
+from .defects import Defects
 from .denoised import Denoised, cached, denoised, drawn
 from .frozen import Frozen, Latents
 from .held_out_noise import HeldOutNoise
@@ -119,6 +122,29 @@ def train_stage(
     looks.restore()
     curve = [(step, _by_type(types, errors)) for step, errors in looks.points]
     return modules.eval().requires_grad_(False), curve
+
+
+def train_adapter(
+    base: Frozen, defects: Defects, settings: StageTraining, fit: Fit, split: str, asked: Mapping, **options
+) -> Adapter:
+    """`train_stage` on the defects of a training part, and the adapter to write.
+
+    Args:
+        fit: what the adapter fits; split: digest of the split that chose the defects.
+        asked: what else the run depends on, for the adapter's notes.
+        options: as for `train_stage`.
+
+    Returns:
+        the adapter; its notes hold `asked`, and settings, types, counts of images, curve, and seconds of this sitting.
+    """
+    started = time.monotonic()
+    modules, curve = train_stage(base, defects.types, defects.fitting, defects.held_out, settings, **options)
+    notes = dict(asked) | {
+        "settings": asdict(settings), "types": defects.types, "split": split, "base": fit.digest,
+        "training_images": defects.fitting_images, "held_out_images": defects.held_out_images, "curve": curve,
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+    return to_adapter(modules.cpu(), fit, split, notes)
 
 
 def heads_loss(modules: StageModules, found: Denoised, settings: StageTraining) -> Tensor:

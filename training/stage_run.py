@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.split import load_split, part_of
 from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.adapter_modules import load_for, tokens_of
 from ..modules.base_file import base_fit, file_digest, load_base_of
-from ..modules.stage import to_adapter
-from .frozen_compact import FrozenCompact, defect_latents, types_of
+from .defects import read_defects, types_of
+from .frozen_compact import FrozenCompact
 from .loop import Report
 from .run_file import RunFile
-from .stage import StageTraining, train_stage
-
-FITTING, HELD_OUT = 1024, 128  # crops that are encoded once, to train on and to look at
+from .stage import StageTraining, train_adapter
 
 
 def train_stage_file(
@@ -54,10 +50,10 @@ def train_stage_file(
         ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data, split, base or
             tokens; see `train_stage`.
     """
-    started, state = time.monotonic(), Path(f"{out}.state")
+    state = Path(f"{out}.state")
     file = RunFile("Train STAGE Adapter", Path(out), [state])
     samples, split = read_mvtec(data, types), load_split(split_file)
-    train = [sample for sample in part_of(split, samples, "train") if sample.mask is not None]
+    train = part_of(split, samples, "train")
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
     fit = base_fit(base, file_digest(base_file))
     tokens = None if tokens_file is None else tokens_of(load_for(tokens_file, fit, split.digest, kinds), kinds)
@@ -66,19 +62,15 @@ def train_stage_file(
     done = file.finished(asked, resume, lambda path: load_adapter(path).training)
     if done is not None:
         return done
-    check_samples(train)
+    frozen = FrozenCompact(base, kinds, aware)
+    check_samples([sample for sample in train if sample.mask is not None])
     file.path.parent.mkdir(parents=True, exist_ok=True)
-    parts = hold_out(train, split.groups, settings.seed) if kinds else (train, [])
-    fitting, held_out = (
-        defect_latents(base, part, kinds, count, settings.seed, check_interrupt)
-        for part, count in zip(parts, (FITTING, HELD_OUT), strict=True)
-    )
-    modules, curve = train_stage(
-        FrozenCompact(base, kinds, aware), kinds, fitting, held_out, settings, tokens=tokens, state=state,
+    resolution, drawn = base.config.resolution, settings.steps * settings.batch
+    defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
+    adapter = train_adapter(
+        frozen, defects, settings, fit, split.digest, asked | {"resolution": resolution}, tokens=tokens, state=state,
         run=json.dumps(asked), device=device, report=report, check_interrupt=check_interrupt,
     )  # fmt: skip
-    notes = asked | {"training_images": len(parts[0]), "held_out_images": len(parts[1]), "curve": curve,
-                     "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
-    save_adapter(file.path, to_adapter(modules, fit, split.digest, notes))
+    save_adapter(file.path, adapter)
     file.remove_states()
-    return notes
+    return adapter.training

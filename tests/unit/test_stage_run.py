@@ -6,7 +6,7 @@ from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, load_base, save_base
 from anomaly_synthesis.modules.stage import load_stage
-from anomaly_synthesis.training import fast_run, stage_run
+from anomaly_synthesis.training import defects
 from anomaly_synthesis.training.fast import FastTraining
 from anomaly_synthesis.training.fast_run import train_fast_file
 from anomaly_synthesis.training.stage import StageTraining
@@ -18,9 +18,8 @@ QUICK = StageTraining(steps=3, batch=2, tokens=2, evaluate_every=2, widths=(16, 
 @pytest.fixture
 def files(tmp_path, surfaces, split, tiny_base, monkeypatch):
     """Paths of data, split, base and adapter-to-be; a few crops are enough."""
-    for run in (fast_run, stage_run):
-        monkeypatch.setattr(run, "FITTING", 8)
-        monkeypatch.setattr(run, "HELD_OUT", 4)
+    monkeypatch.setattr(defects, "FITTING", 8)
+    monkeypatch.setattr(defects, "HELD_OUT", 4)
     save_split(split, tmp_path / "split.json")
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": split.digest})
     return surfaces, tmp_path / "split.json", tmp_path / "base.safetensors", tmp_path / "adapter.safetensors"
