@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 _PRESETS = ("recommended", "fast", "paper")
+_GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
 _QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
@@ -155,7 +156,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     settings = Settings(
         preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
         context=options.context, mode=options.compose, feather=options.feather, farm=options.farm,
-        farm_until=options.farm_until,
+        farm_until=options.farm_until, graded=options.graded,
     )  # fmt: skip
     source = Source(
         options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
@@ -312,7 +313,10 @@ def _parser() -> argparse.ArgumentParser:
     make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
     _data(make)
     make.add_argument("--base", required=True, help="a compact base, .safetensors")
-    make.add_argument("--adapter", help="an adapter of `train`, .safetensors")
+    make.add_argument("--adapter", nargs="+", metavar="FILE",
+                      help="an adapter of `train`; one of FAST and one of STAGE work together")  # fmt: skip
+    make.add_argument("--graded", choices=_GRADED,
+                      help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps")
     make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
     make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (the preset's, or 100)")
     make.add_argument("--split", required=True, help="split.json; masks come from its training part")

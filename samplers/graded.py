@@ -74,8 +74,8 @@ def sample_graded(
         foreground, foreground_mode, foreground_strength, foreground_until: FARM inside the anomaly-aware branch, as
             `sample_aias`.
         order, eta, variance, alpha, timestep, noise_sampler, seeds, pure_start, correct: as `sample_aias`; estimates
-            are extrapolated within a branch only. Per level draws x^p's outside (or `renoise`), then the transition,
-            then the background.
+            are extrapolated within a branch only, and `pure_start` wants noise alone in x. Per level draws x^p's
+            outside (or `renoise`), then the transition, then the background.
 
     Returns:
         clean latent [B, C, h, w]; equal to the background where the mask is 0.
