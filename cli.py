@@ -144,6 +144,18 @@ def _train_stage(options: argparse.Namespace) -> None:
         print(f"  {type}: the heads' noise error on groups held out: {error:.2f} (the base alone has 1)")
 
 
+def _import_stage(options: argparse.Namespace) -> None:
+    from .modules.adapter_file import save_adapter
+    from .modules.stage_import import import_stage
+
+    out = Path(options.out)
+    if out.suffix != ".safetensors" or out.exists():
+        raise ValueError(f"Import STAGE: the output {out} must be a .safetensors file that does not exist yet.")
+    adapter = import_stage(options.embeddings, options.fine_image, options.fine_mask)
+    save_adapter(out, adapter)
+    print(f"{out}: {len(adapter.types)} types, {adapter.shapes['count']} tokens each, for {adapter.base.kind}")
+
+
 def _learning_rate(options: argparse.Namespace) -> dict:
     """The method's own where none is given."""
     return {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
@@ -309,6 +321,15 @@ def _parser() -> argparse.ArgumentParser:
     adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(adapter)
+
+    released = _command(
+        commands, "import-stage", _import_stage,
+        "turn the files that STAGE's own code writes into one adapter; their pickles are read, never run",
+    )  # fmt: skip
+    released.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens")
+    released.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head")
+    released.add_argument("--fine-mask", required=True, metavar="FILE", help="fine_mask*.pt, the anomaly-only head")
+    released.add_argument("--out", required=True, help="the adapter to write, .safetensors")
 
     make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
     _data(make)
