@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, load_base, save_base
@@ -71,3 +72,18 @@ def test_heads_are_trained_beside_the_tokens_of_a_fast_adapter(files, tmp_path):
     assert torch.equal(load_stage(out, fit_of(base)).tokens.rows, load_adapter(fast).tensors["tokens.rows"])
     with pytest.raises(ValueError, match="with other tokens than asked for"):
         train_stage_file(*files, QUICK, resume=True)
+
+
+def test_the_command_trains_either_method(files, tmp_path, capsys):
+    data, split_file, base, out = map(str, files)
+    command = ["train", "--data", data, "--split", split_file, "--base", base, "--steps", "2", "--batch", "1",
+               "--tokens", "2", "--types", "pit"]  # fmt: skip
+    fast = str(tmp_path / "fast.safetensors")
+    assert cli.main([*command, "--out", fast, "--tokens-of", out]) == 1
+    assert "needs --method stage" in capsys.readouterr().err
+    assert cli.main([*command, "--out", fast]) == 0
+    assert load_adapter(fast).training["settings"]["learning_rate"] == 1.5e-4
+    assert cli.main([*command, "--out", out, "--method", "stage", "--tokens-of", fast]) == 0
+    adapter = load_adapter(out)
+    assert adapter.method == "stage" and adapter.training["settings"]["learning_rate"] == 1e-3
+    assert "images," in capsys.readouterr().out
