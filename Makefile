@@ -5,7 +5,7 @@ TORCH ?= torch
 OUT ?= demo
 BIN := .venv/bin
 
-.PHONY: demo test host-test lint base pictures clean
+.PHONY: demo test host-test lint base adapter pictures clean
 
 demo: .venv/ready
 	$(BIN)/anomaly-synthesis demo --out $(OUT)
@@ -30,6 +30,14 @@ base: .venv/ready
 	$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json
 	$(BIN)/anomaly-synthesis train-base --data build/surfaces --split build/surfaces.json \
 		--autoencoder-steps 2500 --steps 3000 --precision bf16 --out build/surfaces.safetensors --resume
+
+# The bundled FAST adapter, on the surfaces and the split of `make base` and the bundled base.
+adapter: .venv/ready
+	test -d build/surfaces || $(BIN)/anomaly-synthesis surfaces --out build/surfaces --normals 150 --defects 100
+	test -f build/surfaces.json || \
+		$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json
+	$(BIN)/anomaly-synthesis train --method fast --data build/surfaces --split build/surfaces.json \
+		--base weights/surfaces.safetensors --steps 1800 --out build/surfaces-fast.safetensors --resume
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed"'

@@ -115,13 +115,14 @@ def _train_fast(options: argparse.Namespace) -> None:
         raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
     settings = FastTraining(
         steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
-        **_learning_rate(options),
+        checkpointing=options.checkpointing, precision=options.precision, **_learning_rate(options),
     )  # fmt: skip
     notes = train_fast_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,
         aware=not options.unaware, resume=options.resume, device=_device(options), report=_training_line,
     )  # fmt: skip
-    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
+    memory = notes["memory"]["bytes"] / 1e9
+    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s, {memory:.2f} GB for gradients")
     for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
         print(f"  {type}: FARM's error on groups held out: {error:.2f} (an answer of 0 would have 1)")
 
@@ -318,6 +319,9 @@ def _parser() -> argparse.ArgumentParser:
     adapter.add_argument("--patience", type=int, default=0,
                          help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
+    adapter.add_argument("--checkpointing", choices=("auto", "on", "off"), default="auto",
+                         help="less memory, a third more time; auto: where a GPU's memory is short")  # fmt: skip
+    adapter.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
     adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(adapter)
@@ -381,8 +385,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--steps", type=int, default=600,
                        help="training steps of every network (600); --validate tells whether they suffice")
     study.add_argument("--validate", action="store_true",
-                       help="train every method once more with a fifth of the training groups held out, to see whether "
-                       "its training has reached a plateau")  # fmt: skip
+                       help="train every cell once more with a fifth of the training groups held out, to see whether "
+                       "its method's trainings reach a plateau")  # fmt: skip
     study.add_argument("--quick", action="store_true",
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))

@@ -3,9 +3,10 @@ r"""Which sampler is nearest to the truth at few steps? Known few-step samplers 
 Worlds are Gaussian mixtures with one normal mode and several anomaly modes, for which the denoiser, the foreground
 model and the true distribution are exact (benchmarks/oracle/worlds.py). Two tables: `plain` without a foreground
 model, `x0_blend` with it; the background is given in both. Every sampler starts from the same noise and is given the
-same background, fresh noise on it at every level, and in x0_blend the same foreground; AIAS presets that noise the
-foreground back into the state (`paper`) do that instead. Steps are levels that call a model: the denoiser or, where it
-replaces it, the foreground model; both are counted.
+same background, fresh noise on it at every level, and in x0_blend the same foreground down to t = 100. AIAS presets
+that noise the foreground back into the state (`paper`) do that instead, and those that keep it longer (`recommended`,
+`fast`: to t = 40) do so; `aias:fast,foreground_until=100` is `fast` on the same terms as the peers. Steps are levels
+that call a model: the denoiser or, where it replaces it, the foreground model; both are counted.
 
 To judge by: the sliced Wasserstein-2 distance within each mode, weighted by the modes' masses, over that of DDPM with
 1000 steps; it is measured on finite samples, so that its ratio hangs on --samples. The plain distance is mostly mode

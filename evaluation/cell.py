@@ -61,8 +61,8 @@ class Cell:
 
     @property
     def validation(self) -> Path:
-        """The record of the method's training with groups held out, one for all seeds."""
-        return self.path.with_name("validation.json")
+        """The record of a further training with groups held out."""
+        return self.path.with_name(f"{self.seed}-validation.json")
 
     @property
     def pairs(self) -> Path:
@@ -125,7 +125,7 @@ def _trained(
     """The network, what its training did, and the state file, which the caller removes."""
     state = (cell.validation if training.hold_out else cell.path).with_suffix(".state")
     state.parent.mkdir(parents=True, exist_ok=True)
-    what = f"{cell.method}, {cell.network}, " + ("validation" if training.hold_out else f"seed {cell.seed}")
+    what = f"{cell.method}, {cell.network}, seed {cell.seed}" + ", held out" * training.hold_out
     network, record = train_segmenter(
         cell.network, data.train, synthetic, data.split, replace(training, seed=cell.seed), state=state,
         report=report and (lambda _, step, steps, *__: report(what, step, steps)),

@@ -57,12 +57,11 @@ def run_study(
     again by the next run; the others go on.
 
     Args:
-        validated: train every method once more, under the first seed, with groups of the training part held out.
+        validated: train every cell once more with groups of the training part held out, other ones under every seed.
 
     Returns:
         the cells, one by one as they are done, seed by seed; see `evaluation.cell.fill`. One that failed has an
-        "error" instead of values; a method's first holds its "validation", see `evaluation.cell.validate`, where there
-        is one.
+        "error" instead of values; one that was validated has its "validation", see `evaluation.cell.validate`.
 
     Raises:
         ValueError: anything about the study itself that cannot work, before the first cell; `out` of another study.
@@ -70,7 +69,7 @@ def run_study(
     data = prepare(study)
     _claim(Path(out), study, data.split)
     return (
-        _kept(Cell(method, network, seed, Path(out)), data, study.training, report, validated and seed == 0)
+        _kept(Cell(method, network, seed, Path(out)), data, study.training, report, validated)
         for seed in range(study.seeds)
         for method in study.methods
         for network in study.networks
@@ -153,7 +152,7 @@ def _kept(cell: Cell, data: Data, training: Training, report: Report | None, val
         found = json.loads(cell.path.read_text())
     if validated and "error" not in found and not cell.validation.exists():
         _tried(validate, cell, data, training, report)
-    if cell.seed == 0 and cell.validation.exists():
+    if cell.validation.exists():
         found["validation"] = json.loads(cell.validation.read_text())
     return found
 

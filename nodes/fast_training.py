@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
-from math import nan
 
 import comfy.model_management
 import comfy.utils
@@ -15,19 +14,17 @@ from torch import Tensor, nn
 
 from ..modules.adapter_file import Adapter
 from ..training.defects import Defects, read_defects
-from ..training.fast import FastTraining, train_adapter
+from ..training.fast import FastTraining
+from ..training.fast_adapter import train_adapter
 from ..training.frozen import Latents
 from .conditioning import Conditioning
+from .curves import picture
 from .errors import named
 from .fast_adapter import FastAdapter, fast_adapter, fit_of
+from .fast_preview import previewer
 from .frozen_model import NODE, base_tokens, frozen_model
 from .latents import check_axes, check_channels
 from .split_dataset import Dataset, temporary
-from .tables import Table, picture
-
-ROWS = 20  # of the curve's table
-
-Curve = Sequence[tuple[int, Mapping[str, float]]]
 
 
 def train(
@@ -53,7 +50,7 @@ def train(
     except comfy.model_management.OOM_EXCEPTION as error:
         raise ValueError(
             f"{NODE}: the device has too little memory for a batch of {settings.batch} at {resolution} px with "
-            "gradients; lower batch or resolution, or train on a smaller model."
+            "gradients; lower batch or resolution, switch checkpointing on, or train on a smaller model."
         ) from error
     return fast_adapter(NODE, "trained here", adapter)
 
@@ -71,18 +68,21 @@ def told(adapter: FastAdapter) -> str:
         else "Kept are the last weights: the training part has too few groups with defects to hold one out."
     )
     types = ", ".join(" / ".join(type) for type in notes["types"])
-    return f"{types}: {steps} steps on {notes['training_images']} images in {notes['seconds']:.0f} s. {kept}"
+    memory, spared = notes["memory"]["bytes"] / 1e9, notes["memory"]["checkpointing"]
+    return (
+        f"{types}: {steps} steps on {notes['training_images']} images in {notes['seconds']:.0f} s; a step keeps about "
+        f"{memory:.2f} GB for its gradients{', with checkpointing' if spared else ''}. {kept}"
+    )
 
 
 def curve_picture(adapter: FastAdapter) -> Tensor:
-    """[1, h, w, 3] in 0 .. 1: the error per type over the training, as a table."""
-    curve = adapter.adapter.training["curve"]
-    every = max(1, -(-len(curve) // ROWS))
-    shown = [point for place, point in enumerate(curve) if (place + 1) % every == 0 or place + 1 == len(curve)]
-    names = list(dict.fromkeys(name for _, errors in curve for name in errors))
-    rows = [[str(step), *(f"{errors.get(name, nan):.3f}" for name in names)] for step, errors in shown]
-    notes = ["FARM's squared error inside the masks of held-out defects, over the defects' own square; 1 is no use."]
-    return picture(Table(["step", *names], rows, notes if curve else [told(adapter)]))[None]
+    """[1, h, w, 3] in 0 .. 1: the loss, and the error on held-out defects per type, over the training."""
+    notes = adapter.adapter.training
+    names = dict.fromkeys(name for _, errors in notes["curve"] for name in errors)
+    held_out = {name: [(step, errors[name]) for step, errors in notes["curve"] if name in errors] for name in names}
+    panels = {"loss in training": {"mean since the last look": notes["losses"]}, "error on held-out defects": held_out}
+    told = "The error is FARM's, squared, inside the masks, over the defects' own; 1 is what an empty answer gets."
+    return picture(panels, [told])[None]
 
 
 def _trained(model, defects: Defects, settings: FastTraining, split: str, resolution: int, conditioning) -> Adapter:
@@ -92,12 +92,15 @@ def _trained(model, defects: Defects, settings: FastTraining, split: str, resolu
     fit = fit_of(model, tokens.shape[-1])
     _check_width(tokens, fit.token_channels)
     with frozen_model(model, tokens, extras, shape) as frozen:
-        run = _identity(settings, defects.types, fit, defects.fitting, tokens, frozen.inner.diffusion_model)
+        run = _identity(settings, defects.types, fit, defects.fitting, tokens, frozen.network)
+        preview = previewer(frozen, defects, model.get_model_object("latent_format"))
         state = temporary() / f"fast-{run[:24]}.state"
         adapter = train_adapter(
             frozen, defects, settings, fit, split, asked, state=state, run=run, device=model.load_device,
+            free=int(comfy.model_management.get_free_memory(model.load_device)),
             check_interrupt=comfy.model_management.throw_exception_if_processing_interrupted,
             report=lambda _, step, *__: bar.update_absolute(step),
+            show=lambda step, modules: bar.update_absolute(step, preview=preview(modules)),
         )  # fmt: skip
     state.unlink()
     return adapter

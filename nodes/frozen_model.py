@@ -34,6 +34,7 @@ class FrozenModel:
                 many items as types being one per type.
         """
         self.inner, self.options, self.tokens, self.extras = model.model, options, tokens, extras
+        self.network = model.model.diffusion_model
         self.halves = (self.inner.manual_cast_dtype or self.inner.get_dtype()) == torch.float16
         self.table = level_table(NODE, model).to(tokens.device)
         self.alpha = flow_alpha(model.get_model_object("model_sampling")) or (lambda sigma: torch.ones_like(sigma))
@@ -66,7 +67,7 @@ class FrozenModel:
     def _denoised(
         self, x: Tensor, sigma: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor
     ) -> Tensor:
-        """The host's answer without guidance, told of mask and background whatever it is told when it samples."""
+        """The host's answer without guidance, in its own precision, told of mask and background as when it samples."""
         types = len(self.tokens)
         extras = {
             key: value[rows.to(value.device)] if isinstance(value, Tensor) and len(value) == types > 1 else value
@@ -74,7 +75,8 @@ class FrozenModel:
         }
         conds = {"positive": comfy.sampler_helpers.convert_cond([[context, extras]])}
         conds = comfy.samplers.process_conds(self.inner, x, conds, x.device, background, mask)
-        return comfy.samplers.calc_cond_batch(self.inner, [conds["positive"]], x, sigma, self.options)[0]
+        with torch.autocast(x.device.type, enabled=False):
+            return comfy.samplers.calc_cond_batch(self.inner, [conds["positive"]], x, sigma, self.options)[0]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from .sockets import CATEGORY, Adapter
 
 FOLDER, ADAPTERS = "anomaly_bases", "anomaly_adapters"
 BUNDLED = "surfaces (bundled)"
+_WEIGHTS = Path(__file__).parent.parent / "weights"
 
 
 class LoadAnomalyLDM(io.ComfyNode):
@@ -86,8 +87,9 @@ class LoadFASTAdapter(io.ComfyNode):
             ),
             inputs=[
                 io.Combo.Input(
-                    "adapter_name", options=adapter_names(),
-                    tooltip="A .safetensors in models/anomaly_adapters; Save FAST Adapter writes there.",
+                    "adapter_name", options=adapter_names(), default=BUNDLED,
+                    tooltip="A .safetensors in models/anomaly_adapters, where Save FAST Adapter writes. The bundled "
+                    "one is for the bundled base and its procedural surfaces, for trying the nodes.",
                 ),
             ],
             outputs=[Adapter.Output("adapter", display_name="adapter", tooltip="For Apply FARM and Anomaly Tokens.")],
@@ -133,7 +135,7 @@ def base_names() -> list[str]:
 def base_path(name: str) -> Path:
     """The file of a base. Raises ValueError with the folders searched where there is none."""
     if name == BUNDLED:
-        return Path(__file__).parent.parent / "weights" / "surfaces.safetensors"
+        return _WEIGHTS / "surfaces.safetensors"
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
         searched = ", ".join(folder_paths.get_folder_paths(FOLDER))
@@ -145,18 +147,20 @@ def base_path(name: str) -> Path:
 
 
 def adapter_names() -> list[str]:
-    """What the menu offers: the files of models/anomaly_adapters."""
-    return list(folder_paths.get_filename_list(ADAPTERS))
+    """What the menu offers: the bundled adapter, then the files of models/anomaly_adapters."""
+    return [BUNDLED, *folder_paths.get_filename_list(ADAPTERS)]
 
 
 def adapter_path(name: str) -> Path:
     """The file of an adapter. Raises ValueError with the folders searched where there is none."""
+    if name == BUNDLED:
+        return _WEIGHTS / "surfaces-fast.safetensors"
     path = folder_paths.get_full_path(ADAPTERS, name)
     if path is None:
         searched = ", ".join(folder_paths.get_folder_paths(ADAPTERS))
         raise ValueError(
             f"Load FAST Adapter: no adapter {name!r} in {ADAPTERS} (searched: {searched}); put the .safetensors there, "
-            "or train one with Train FAST Adapter and save it."
+            f"train one with Train FAST Adapter and save it, or choose {BUNDLED!r}."
         )
     return Path(path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from ..synthesis.overlay import overlay
 from ..synthesis.pair import compose_parts
 from .errors import named
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
-from .loaders import base_path
-from .provenance import BASE_INPUTS, nearest, sampling_seed, settings
+from .loaders import adapter_path, base_path
+from .provenance import ADAPTER_INPUTS, BASE_INPUTS, nearest, sampling_seed, settings
 
 _log = logging.getLogger(__name__)
 
@@ -129,7 +129,8 @@ def save_pairs(
     seed = sampling_seed(prompt, node_id) if seed is None else (lambda item, first=seed: first + item)
     # A node cannot know what the nodes before it took: no seconds.
     common = {
-        "seconds": None, "base": _base_name(nearest(prompt, node_id, BASE_INPUTS)), "adapter": None,
+        "seconds": None, "base": _digest(nearest(prompt, node_id, BASE_INPUTS), base_path),
+        "adapter": _digest(nearest(prompt, node_id, ADAPTER_INPUTS), adapter_path),
         "settings": settings(prompt, node_id),
     }  # fmt: skip
     saved = []
@@ -186,10 +187,10 @@ def _scored(scores: Sequence[Score] | None, item: int) -> dict:
     }  # fmt: skip
 
 
-def _base_name(name: str | None) -> str | None:
-    """The digest of a compact base, as the command line writes it; any other checkpoint's name."""
+def _digest(name: str | None, path_of: Callable[[str], Path]) -> str | None:
+    """The digest of a base's or an adapter's file, as the command line writes it; any other checkpoint's name."""
     try:
-        return file_digest(base_path(name)) if name else None
+        return file_digest(path_of(name)) if name else None
     except ValueError:
         return name
 

@@ -8,6 +8,7 @@ from typing import Any
 SEED_INPUTS = ("seed", "noise_seed")
 NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise", "SIAS_CutPaste", "SIAS_DRAEM")
 BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
+ADAPTER_INPUTS = ("adapter_name",)
 
 
 def upstream(prompt: Mapping[str, Any], node_id: str) -> Iterator[tuple[str, dict]]:

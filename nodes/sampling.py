@@ -12,6 +12,7 @@ SEED = "The random choice. Item i of a batch uses seed + i, whatever else is in 
 # As in samplers.presets and samplers.grid, which are not imported before a node runs; a test holds them together.
 PRESETS = ["recommended", "fast", "paper"]
 KINDS = ["quadratic", "uniform", "lambda", "half"]
+FOREGROUND_MODES = ["x0_blend", "renoise"]
 
 
 class AnomalyConditioning(io.ComfyNode):
@@ -160,19 +161,29 @@ class AIASSamplerNode(io.ComfyNode):
                     "correct", default=False,
                     tooltip="Mend every state by the estimate made at it, at no cost. Off by default; needs eta 0.",
                 ),
+                io.Combo.Input(
+                    "foreground_mode", options=FOREGROUND_MODES, default=FOREGROUND_MODES[0], optional=True,
+                    tooltip="How FARM's estimate enters, for a model from Apply FARM. x0_blend (default): mixed into "
+                    "the model's. renoise: noised and put into the state (preset paper), with pure_start and correct "
+                    "off.",
+                ),
             ],
             outputs=[io.Sampler.Output("sampler", display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, order: int, eta: float, variance: float, pure_start: bool, correct: bool) -> io.NodeOutput:
+    def execute(
+        cls, order: int, eta: float, variance: float, pure_start: bool, correct: bool,
+        foreground_mode: str = "x0_blend",
+    ) -> io.NodeOutput:  # fmt: skip
         from .aias_sampler import AIASSampler
 
         if correct and eta != 0:
             raise ValueError(f"AIAS Sampler: correct mends a deterministic run, and eta is {eta:g}; set eta to 0.")
         if variance and eta != 1:
             raise ValueError(f"AIAS Sampler: variance {variance:g} needs eta 1, and eta is {eta:g}.")
-        options = {"order": order, "eta": eta, "variance": variance, "pure_start": pure_start, "correct": correct}
+        options = {"order": order, "eta": eta, "variance": variance, "pure_start": pure_start, "correct": correct,
+                   "foreground_mode": foreground_mode}  # fmt: skip
         return io.NodeOutput(AIASSampler(options))
 
 

@@ -8,6 +8,8 @@ from .sockets import CATEGORY, Adapter, Crop, Dataset
 
 MENU = f"{CATEGORY}/training"
 MAX_SEED = 2**63 - 1
+# As in training.fast, which is not imported before a node runs; a test holds them together.
+CHECKPOINTING = ["auto", "on", "off"]
 
 
 class TrainFASTAdapter(io.ComfyNode):
@@ -52,7 +54,7 @@ class TrainFASTAdapter(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "patience", default=0, min=0, max=1000,
-                    tooltip="End after so many looks (one per 100 steps) without a lower error on held-out defects. "
+                    tooltip="End after so many looks (see look_every) without a lower error on held-out defects. "
                     "0 (default): never.",
                 ),
                 io.Int.Input(
@@ -64,28 +66,39 @@ class TrainFASTAdapter(io.ComfyNode):
                     tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or "
                     "one per type in sorted order of object and type. A compact base brings its own.",
                 ),
+                io.Combo.Input(
+                    "checkpointing", options=CHECKPOINTING, default="auto", optional=True,
+                    tooltip="on: the model's blocks are run again for the gradient instead of kept, for less memory "
+                    "and a third more time. auto (default): where memory is short. off: never.",
+                ),
+                io.Int.Input(
+                    "look_every", default=100, min=1, max=100_000, optional=True,
+                    tooltip="Steps between two looks at the held-out defects: a point of the curve, and a new preview. "
+                    "Default 100.",
+                ),
             ],
             outputs=[
                 Adapter.Output("adapter", display_name="adapter", tooltip="For Save FAST Adapter, Apply FARM and "
                                "Anomaly Tokens."),
                 io.String.Output("record", display_name="record", tooltip="Types, steps, images, seconds, and the "
                                  "error on held-out defects, in words."),
-                io.Image.Output("curve", display_name="curve", tooltip="The error per type over the training, as a "
-                                "table."),
+                io.Image.Output("curve", display_name="curve", tooltip="The loss, and the error on held-out defects "
+                                "per type, over the training."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(
         cls, model, vae, dataset, steps: int, batch: int, learning_rate: float, tokens: int, resolution: int,
-        patience: int, seed: int, conditioning=None,
+        patience: int, seed: int, conditioning=None, checkpointing: str = "auto", look_every: int = 100,
     ) -> io.NodeOutput:  # fmt: skip
         from ..training.fast import FastTraining
         from .fast_training import curve_picture, told, train
 
         settings = FastTraining(
-            steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed
-        )
+            steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed,
+            checkpointing=checkpointing, evaluate_every=look_every,
+        )  # fmt: skip
         adapter = train(model, vae, dataset, settings, resolution, conditioning)
         return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
 

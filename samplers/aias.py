@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf, isinf, log
+from functools import partial
+from math import inf
 
 import torch
 from torch import Tensor
 
+from .multistep import Gaussian, History, LogSNR
 from .noise import ItemNoise, item_seeds
-from .schedule import nearest_timestep
+from .schedule import DATA_STD, nearest_timestep
 from .transition import check_stochasticity, transition
 
 Level = tuple[float, float]  # (alpha, sigma)
@@ -59,7 +61,8 @@ def sample_aias(
             into the state before the model runs (FAST, Eq. 11-12).
         foreground_strength: share of the foreground in the mask, 0 .. 1; `renoise` knows only 0 and 1.
         foreground_until: t in 0 .. 999 below which the foreground rests.
-        order: 1, or 2 for an x0 extrapolated from the last two (DPM-Solver++ multistep).
+        order: 1, or 2 for an x0 extrapolated from the last two: in log-SNR (DPM-Solver++ multistep), with `correct` on
+            the clock of Gaussian data (`multistep`).
         eta: 0 deterministic, 1 ancestral.
         variance: 0 posterior variance, 1 its upper bound; needs eta = 1.
         alpha: signal scale of a level, alpha(sigma); None is 1 (eps and v models), flow models give 1 - sigma.
@@ -69,7 +72,11 @@ def sample_aias(
         seeds: one integer per item.
         pure_start: take the first state inside the mask as pure noise (alpha 0), as the grid `half` wants it; not for
             runs that start in the middle of the schedule.
-        correct: mend each state inside the mask by the estimate made at it (UniC) before stepping on; eta 0 only.
+        correct: once the estimate at a state is known, take the step to that state again with the mean over the step
+            of both its ends' estimates, and with the same noise (UniC, Zhao et al. 2023; with noise SA-Solver, Xue et
+            al. 2023). Costs no call. The mean is that of x0 linear in y = s / sqrt(s^2 + (sigma / alpha)^2),
+            s = DATA_STD, which is exact for Gaussian data. The history then outlives the foreground: where steps are
+            few, the last of them need it more than they suffer from x0's jump.
 
     Returns:
         clean latent [B, C, h, w]; equal to the background where the mask is 0.
@@ -80,7 +87,7 @@ def sample_aias(
     extra_args = extra_args or {}
     levels = _levels(sigmas, alpha)
     time_of = timestep or nearest_timestep
-    _check(x, levels, mask, background, order, eta, variance, correct)
+    _check(x, levels, mask, background, order, eta, variance)
     _check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
     keep = None if mask is None or bool((mask == 1).all()) else mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
     if mask is not None:
@@ -89,16 +96,16 @@ def sample_aias(
     items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
     noise = _Noise(items, noise_sampler, keep)
     replaces_model = foreground is not None and _replaces_model(foreground_mode, foreground_strength, mask)
-    history = _History(order)
+    history = History(Gaussian(DATA_STD) if correct else LogSNR(), order)
+    step = None  # the one that led to x, as a function of the x0 that it takes
     ones = x.new_ones(x.shape[0])
     foreground_on = False
 
-    for i, (start, end) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
-        (alpha_s, sigma_s), (alpha_e, sigma_e) = start, end
+    for i, ((alpha_s, sigma_s), (alpha_e, sigma_e)) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
         was_on, foreground_on = foreground_on, foreground is not None and (
             foreground_strength > 0 and time_of(sigma_s) >= foreground_until
         )
-        if foreground_on != was_on:
+        if foreground_on != was_on and not correct:
             history.forget()
         f = foreground(x, sigma_s * ones) if foreground_on else None
         if foreground_on and foreground_mode == "renoise":
@@ -111,12 +118,17 @@ def sample_aias(
             x0 = torch.lerp(background, x0, keep)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
-        if correct and i > pure_start:
-            x = _corrected(x, x0, history, start)
-        estimate = history.extrapolate(x, x0, start, end)
-        drawn = noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None
+        w, w_e = _ratio(alpha_s, sigma_s), _ratio(alpha_e, sigma_e)
+        if correct and step is not None:
+            x = step(history.corrected(x0, w))  # outside the mask the background replaces it at the next level
+        estimate = history.predicted(x0, w, w_e)
         signal = 0.0 if pure_start and i == 0 else alpha_s
-        x = transition(x, estimate, sigma_s, sigma_e, drawn, signal, alpha_e, eta, variance)
+        history.keep(x0, w, _ratio(signal, sigma_s))
+        step = partial(
+            transition, x, sigma_s=sigma_s, sigma_e=sigma_e, alpha_s=signal, alpha_e=alpha_e, eta=eta,
+            variance=variance, noise=noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None,
+        )  # fmt: skip
+        x = step(estimate)
         if keep is not None:
             known = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
             x = torch.where(keep > 0, x, known)
@@ -140,40 +152,8 @@ class _Noise:
         return self.sampler(sigma_s, sigma_e) if self.sampler else self.items(self.with_background)
 
 
-class _History:
-    """The last estimate, for order 2 and for the corrector."""
-
-    def __init__(self, order: int):
-        self.order = order
-        self.forget()
-
-    def forget(self) -> None:
-        self.x = self.x0 = self.level = None
-
-    def extrapolate(self, x: Tensor, x0: Tensor, start: Level, end: Level) -> Tensor:
-        """x0hat + h / (2 h_prev) (x0hat - x0hat_prev), h in half log-SNR; x0hat where there is no use for it."""
-        previous, level = self.x0, self.level
-        self.x, self.x0, self.level = x, x0, start
-        if self.order == 1 or previous is None or end[1] == 0:
-            return x0
-        h, h_prev = _half_log_snr(end) - _half_log_snr(start), _half_log_snr(start) - _half_log_snr(level)
-        return x0 if isinf(h_prev) else x0 + (h / (2 * h_prev)) * (x0 - previous)
-
-
-def _corrected(x: Tensor, x0: Tensor, history: _History, level: Level) -> Tensor:
-    """The state again from the last one, with the mean of both estimates: the trapezoid rule in place of Euler's.
-
-    What this does outside the mask does not matter: the background replaces it at the next level.
-    """
-    if history.x is None:
-        return x
-    k = level[1] / history.level[1]
-    return k * history.x + (level[0] - k * history.level[0]) * (history.x0 + x0) / 2
-
-
-def _half_log_snr(level: Level) -> float:
-    alpha, sigma = level
-    return log(alpha / sigma) if alpha > 0 else -inf
+def _ratio(alpha: float, sigma: float) -> float:
+    return alpha / sigma if sigma > 0 else inf
 
 
 def _levels(sigmas: Tensor, alpha: Callable[[float], float] | None) -> list[Level]:
@@ -188,7 +168,7 @@ def _replaces_model(mode: str, strength: float, mask: Tensor) -> bool:
 
 def _check(
     x: Tensor, levels: list[Level], mask: Tensor | None, background: Tensor | None, order: int, eta: float,
-    variance: float, correct: bool,
+    variance: float,
 ) -> None:
     steps = [sigma for _, sigma in levels]
     if len(steps) < 2 or steps[-1] != 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
@@ -196,8 +176,6 @@ def _check(
     if order not in (1, 2):
         raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
     check_stochasticity(eta, variance)
-    if correct and eta != 0:
-        raise ValueError(f"AIAS: correct mends a deterministic run, and eta is {eta:g}; set eta to 0.")
     if not torch.isfinite(x).all():
         raise ValueError("AIAS: the starting latent holds NaN or infinity; check the VAE and the image that made it.")
     if mask is None and background is not None:

@@ -8,7 +8,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from .schedule import TIMESTEPS, ldm_sigmas
+from .schedule import DATA_STD, TIMESTEPS, ldm_sigmas
 
 KINDS = ("uniform", "quadratic", "lambda", "half")
 
@@ -29,8 +29,10 @@ def aias_grid(
     - `uniform`: uniform in t (the paper);
     - `quadratic`: uniform in sqrt(t), truly coarse to fine;
     - `lambda`: uniform in log sigma, which is log-SNR for eps and v models;
-    - `half`: the noisiest level, then uniform in log sigma from half of it down to max(sigma_min, 0.4 / steps); made
-      for deterministic runs of 5 to 20 steps of eps and v models (`pure_start` and `correct` of `sample_aias`).
+    - `half`: the noisiest level, then uniform in log(sigma / alpha) from s * steps, but no more than half of the
+      noisiest, down to s / steps, s = DATA_STD. Both ends lie as far from the data's own scale s, so that what is lost
+      above them and below them falls as 1 / steps^2 alike. Made for 6 to 20 steps with `pure_start` and `correct` of
+      `sample_aias`.
 
     Where two levels fall on one index the later takes the nearest free index upward.
 
@@ -40,7 +42,8 @@ def aias_grid(
         refine: single steps at the end, 0 or more.
         windows: (hi, lo) in t of 0 .. 999; the grid is given at least one level in each.
         timesteps: length of the model's sigma table.
-        sigmas: that table, ascending; the LDM schedule where None. Only `lambda` and `half` read it.
+        sigmas: that table, ascending; the LDM schedule where None. Only `lambda` and `half` read it. For `half` a
+            table that ends at 1 is a flow model's, whose alpha is 1 - sigma; others have alpha 1.
 
     Returns:
         list of `steps` indices; the first is timesteps - 1.
@@ -73,11 +76,13 @@ def grid_sigmas(grid: Sequence[int], sigmas: Tensor) -> Tensor:
 
 
 def _log_sigma_levels(table: Tensor, segments: int, floor: int, steps: int, kind: str) -> list[float]:
-    log_sigma = table.log()
     if kind == "half":
-        high, low = float(log_sigma[-1]) - log(2), log(max(float(table[floor]), 0.4 / steps))
+        log_sigma = (table / (1 - table).clamp_min(1e-10) if table[-1] <= 1 else table).log()
+        high = min(float(log_sigma[-1]) - log(2), log(DATA_STD * steps))
+        low = max(float(log_sigma[floor]), log(DATA_STD / steps))
         targets = torch.cat([log_sigma[-1:], torch.linspace(high, low, segments - 1, dtype=torch.float64)])
     else:
+        log_sigma = table.log()
         # With no refinement the last segment starts at the lowest level and ends at zero noise.
         points, end = (segments + 1, floor - 1) if floor else (segments, 0)
         targets = torch.linspace(float(log_sigma[-1]), float(log_sigma[end]), points, dtype=torch.float64)[:segments]

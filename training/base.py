@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
 from .balanced import balanced
 from .crops import Batch, Crops, PictureCache
 from .loop import Report, train
+from .precision import PRECISIONS, mixed
 
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
-PRECISIONS = ("auto", "fp32", "bf16")
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 
 
@@ -31,8 +30,7 @@ class BaseTraining:
     """Settings of a base.
 
     resolution: side of the crops in pixels, a multiple of 16; autoencoder_steps, steps: optimiser steps of the two
-    phases; batch: crops per step; learning_rate: peak of both phases; precision: `auto` is bf16 on a GPU and fp32 on a
-    CPU, where `bf16` pays only on processors that multiply it natively.
+    phases; batch: crops per step; learning_rate: peak of both phases; precision: see `mixed`.
     """
 
     resolution: int = 128
@@ -136,7 +134,7 @@ def _autoencoder_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, de
     def loss(step: int, generator: torch.Generator) -> Tensor:
         batch = crops.draw(settings.batch, generator)
         image, mask = (2 * batch.image - 1).to(device), _defect_mask(batch, device)
-        with _precision(settings, device):
+        with mixed(settings.precision, device):
             mean, log_variance = base.autoencoder.encode(image)
             noise = torch.randn(mean.shape, generator=generator).to(mean)
             decoded = base.autoencoder.decode(reparameterise(mean, log_variance, noise))
@@ -165,7 +163,7 @@ def _normalise_latents(base: CompactLDM, crops: Crops, settings: BaseTraining, d
 def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str):
     def loss(step: int, generator: torch.Generator) -> Tensor:
         batch = crops.draw(settings.batch, generator)
-        with torch.no_grad(), _precision(settings, device):
+        with torch.no_grad(), mixed(settings.precision, device):
             x0 = base.encode(batch.image.to(device)).float()
         count = len(x0)
         t = torch.randint(0, 1000, (count,), generator=generator)
@@ -177,7 +175,7 @@ def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: s
         told_mask = (2 * mask - 1) * _kept(count, DROP_MASK, generator, device)
         told_background = (1 - mask) * x0 * _kept(count, DROP_BACKGROUND, generator, device)
         told = torch.cat([x_t, told_mask, told_background], dim=1)
-        with _precision(settings, device):
+        with mixed(settings.precision, device):
             predicted = base.unet.forward_told(told, t.to(device), base.tokens[rows.to(device)])
         return balanced((predicted.float() - v) ** 2, mask)
 
@@ -191,9 +189,3 @@ def _defect_mask(batch: Batch, device: str) -> Tensor:
 
 def _kept(count: int, drop: float, generator: torch.Generator, device: str) -> Tensor:
     return (torch.rand(count, 1, 1, 1, generator=generator) >= drop).float().to(device)
-
-
-def _precision(settings: BaseTraining, device: str) -> AbstractContextManager:
-    kind = torch.device(device).type
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and kind == "cuda")
-    return torch.autocast(kind, torch.bfloat16, enabled=bf16)

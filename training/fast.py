@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from ..modules.adapter_file import Adapter, Fit
 from ..modules.farm import NORMS
-from ..modules.fast import FastModules, to_adapter
+from ..modules.fast import FastModules
 from .balanced import balanced
 from .best import Best
-from .defects import Defects
+from .checkpointing import checkpointed
 from .frozen import Frozen, Latents
 from .held_out_error import HeldOutError
 from .loop import Report, train
+from .loss_curve import LossCurve
+from .precision import PRECISIONS, mixed
 
 DENOISER, FOREGROUND = 2.0, 5.0  # weights of the two losses (FAST, Sec. 3.4)
+CHECKPOINTING = ("auto", "on", "off")
 Interrupt = Callable[[], None]
 
 
@@ -32,9 +33,10 @@ class FastTraining:
 
     steps: optimiser steps; batch: latents per step; learning_rate; tokens: k per type; norm, told_background: see
     `FARM`; balanced: the error in the mask counts as much as that of the whole map, however small the mask (the paper
-    takes the plain mean); checkpointing: saves memory on large bases for a third more time; evaluate_every: steps
-    between two looks at the held-out pairs; patience: looks without a lower error after which the training ends, 0 for
-    never.
+    takes the plain mean); checkpointing: "on" keeps less of the base for gradients, for a third more time, "auto" does
+    so where memory is short; precision: see `mixed`, of FARM and of a compact base (a host's model has its own);
+    evaluate_every: steps between two looks at the held-out pairs; patience: looks without a lower error after which the
+    training ends, 0 for never.
 
     Raises ValueError for a setting out of its range.
     """
@@ -46,7 +48,8 @@ class FastTraining:
     norm: str = "group"
     told_background: bool = True
     balanced: bool = True
-    checkpointing: bool = False
+    checkpointing: str = "auto"
+    precision: str = "auto"
     evaluate_every: int = 100
     patience: int = 0
     average: float = 0.999
@@ -58,8 +61,11 @@ class FastTraining:
                 f"Train FAST Adapter: steps {self.steps}, batch {self.batch}, tokens {self.tokens}, evaluate_every "
                 f"{self.evaluate_every}, learning rate {self.learning_rate}; all must be above 0."
             )
-        if self.norm not in NORMS:
-            raise ValueError(f"Train FAST Adapter: norm {self.norm!r}; choose {' or '.join(NORMS)}.")
+        for name, choices in (("norm", NORMS), ("checkpointing", CHECKPOINTING), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"Train FAST Adapter: {name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}."
+                )
 
 
 def train_fast(
@@ -69,6 +75,9 @@ def train_fast(
     held_out: Latents,
     settings: FastTraining,
     *,
+    checkpointing: bool = False,
+    losses: LossCurve | None = None,
+    show: Callable[[int, FastModules], None] | None = None,
     state: Path | None = None,
     run: str = "",
     device: str | torch.device = "cpu",
@@ -82,6 +91,9 @@ def train_fast(
         types: (object, type) by row.
         latents: of the training part's defects, mask and all; every type should have some.
         held_out: of groups that do not train, for the curve; may be empty.
+        checkpointing: whether the base's blocks are computed again for the gradient; `settings` is not asked.
+        losses: is given every step's loss.
+        show: called after every look with the steps taken and the modules as they were looked at.
         state, run, report, check_interrupt: see `training.loop.train`.
 
     Returns:
@@ -95,43 +107,32 @@ def train_fast(
     _check(latents, types)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        modules = _new(base, types, settings)
+        modules = new_modules(base, types, settings)
     modules.to(device)
     looks = Best(
         modules, HeldOutError(base, held_out, len(types)), every=settings.evaluate_every, steps=settings.steps,
         sign=-1, size=len(types), patience=settings.patience,
     )  # fmt: skip
-    train(
-        "fast", modules.train(), _step_loss(base, modules, latents, settings, device), steps=settings.steps,
-        learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average, state=state,
-        run=json.dumps([run, asdict(settings)]), report=report, check_interrupt=check_interrupt, watch=looks.look,
-        kept=looks.kept,
-    )  # fmt: skip
+    losses = losses or LossCurve(settings.evaluate_every, settings.steps, device)
+    step = step_loss(base, modules, latents, settings, device)
+
+    def loss(taken: int, generator: torch.Generator) -> Tensor:
+        return losses.noted(taken, step(taken, generator))
+
+    def watch(taken: int, averages: Mapping[str, Tensor]) -> bool:
+        over = looks.look(taken, averages)
+        if show and looks.due(taken):
+            show(taken, looks.copy)
+        return over
+
+    with checkpointed(base.network) if checkpointing else nullcontext():
+        train(
+            "fast", modules.train(), loss, steps=settings.steps, learning_rate=settings.learning_rate,
+            seed=settings.seed, average=settings.average, state=state, run=json.dumps([run, asdict(settings)]),
+            report=report, check_interrupt=check_interrupt, watch=watch, kept=looks.kept | losses.kept,
+        )  # fmt: skip
     looks.restore()
     return modules.eval().requires_grad_(False), [(step, _by_type(types, errors)) for step, errors in looks.points]
-
-
-def train_adapter(
-    base: Frozen, defects: Defects, settings: FastTraining, fit: Fit, split: str, asked: Mapping, **options
-) -> Adapter:
-    """`train_fast` on the defects of a training part, and the adapter to write.
-
-    Args:
-        fit: what the adapter fits; split: digest of the split that chose the defects.
-        asked: what else the run depends on, for the adapter's notes.
-        options: as for `train_fast`.
-
-    Returns:
-        the adapter; its notes hold `asked`, and settings, types, counts of images, curve, and seconds of this sitting.
-    """
-    started = time.monotonic()
-    modules, curve = train_fast(base, defects.types, defects.fitting, defects.held_out, settings, **options)
-    notes = dict(asked) | {
-        "settings": asdict(settings), "types": defects.types, "split": split, "base": fit.digest,
-        "training_images": defects.fitting_images, "held_out_images": defects.held_out_images, "curve": curve,
-        "seconds": round(time.monotonic() - started, 1),
-    }  # fmt: skip
-    return to_adapter(modules.cpu(), fit, split, notes)
 
 
 def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, noise: Tensor, settings: FastTraining):
@@ -143,17 +144,16 @@ def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, n
     a, s = base.level(t)
     mask = latents.mask
     x_t = a * latents.x0 + s * noise
-    foreground = modules.reconstruct(x_t, t, mask, latents.x0, latents.row)
+    foreground = modules.reconstruct(x_t, t, mask, latents.x0, latents.row).float()
     mended = mask * (a * foreground + s * noise) + (1 - mask) * x_t
     context = modules.tokens.appended(base.context(latents.row), latents.row)
-    denoised = (mended, t, context, mask, latents.x0, latents.row)
-    found = checkpoint(base.noise, *denoised, use_reentrant=False) if settings.checkpointing else base.noise(*denoised)
+    found = base.noise(mended, t, context, mask, latents.x0, latents.row).float()
     denoiser, rebuilt = (found - noise) ** 2, (foreground - mask * latents.x0) ** 2
     mean = balanced if settings.balanced else lambda error, mask: error.mean()
     return DENOISER * mean(denoiser, mask) + FOREGROUND * mean(rebuilt, mask)
 
 
-def _new(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTraining) -> FastModules:
+def new_modules(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTraining) -> FastModules:
     """Tokens as long as the base's own conditioning, so that they are heard and do not drown it."""
     return FastModules(
         types, base.latent_channels, base.token_channels, count=settings.tokens, norm=settings.norm,
@@ -161,14 +161,15 @@ def _new(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTraining)
     )  # fmt: skip
 
 
-def _step_loss(base: Frozen, modules: FastModules, latents: Latents, settings: FastTraining, device):
+def step_loss(base: Frozen, modules: FastModules, latents: Latents, settings: FastTraining, device):
     places = [torch.nonzero(latents.row == row)[:, 0] for row in latents.row.unique()]
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
         chosen = latents.take(_balanced_draw(places, settings.batch, generator)).to(device)
         t = torch.randint(0, 1000, (settings.batch,), generator=generator)
         noise = torch.randn(chosen.x0.shape, generator=generator)
-        return fast_loss(base, modules, chosen, t.to(device), noise.to(chosen.x0), settings)
+        with mixed(settings.precision, device):
+            return fast_loss(base, modules, chosen, t.to(device), noise.to(chosen.x0), settings)
 
     return loss
 

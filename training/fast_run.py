@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.split import load_split, part_of
 from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.base_file import base_fit, file_digest, load_base_of
 from .defects import read_defects, types_of
-from .fast import FastTraining, train_adapter
+from .fast import FastTraining
+from .fast_adapter import train_adapter
 from .frozen_compact import FrozenCompact
 from .loop import Report
 from .run_file import RunFile
@@ -57,13 +60,25 @@ def train_fast_file(
         return done
     frozen = FrozenCompact(base, kinds, aware)
     check_samples([sample for sample in train if sample.mask is not None])
-    file.path.parent.mkdir(parents=True, exist_ok=True)
     resolution, drawn = base.config.resolution, settings.steps * settings.batch
     defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
-    adapter = train_adapter(
-        frozen, defects, settings, base_fit(base, digest), split.digest, {"aware": aware, "resolution": resolution},
-        state=state, run=json.dumps(asked), device=device, report=report, check_interrupt=check_interrupt,
-    )  # fmt: skip
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        adapter = train_adapter(
+            frozen, defects, settings, base_fit(base, digest), split.digest, {"aware": aware, "resolution": resolution},
+            free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
+            check_interrupt=check_interrupt,
+        )  # fmt: skip
+    except torch.cuda.OutOfMemoryError as error:
+        raise ValueError(
+            f"Train FAST Adapter: {device} has too little memory for a batch of {settings.batch} at {resolution} px "
+            "with gradients; lower --batch, or pass --checkpointing on. --resume goes on where it was."
+        ) from error
     save_adapter(file.path, adapter)
     file.remove_states()
     return adapter.training
+
+
+def _free(device: str) -> int | None:
+    """Bytes that a GPU has free; of main memory nobody can tell."""
+    return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None

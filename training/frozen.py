@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Frozen(Protocol):
     """A base whose weights stay: what FAST's training asks of it, in VP terms whatever its own prediction.
 
-    latent_channels: C; token_channels: d of its conditioning.
+    latent_channels: C; token_channels: d of its conditioning; network: the denoiser itself.
     """
 
     latent_channels: int
     token_channels: int
+    network: nn.Module
 
     def level(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(a, s) [B, 1, 1, 1] of a level t [B] in 0 .. 999, a^2 + s^2 = 1: the state is a x0 + s noise."""

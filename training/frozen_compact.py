@@ -18,7 +18,7 @@ class FrozenCompact:
 
     def __init__(self, base: CompactLDM, types: Sequence[tuple[str, str]], aware: bool = True):
         """Raises ValueError for a type that the base was not trained on."""
-        self.base, self.aware = base, aware
+        self.base, self.aware, self.network = base, aware, base.unet
         self.rows = torch.tensor([base.label(object, type) for object, type in types], device=base.tokens.device)
         self.latent_channels, self.token_channels = base.config.latent_channels, base.config.token_channels
 

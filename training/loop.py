@@ -55,7 +55,8 @@ def train(
         kept: tensors by name that `watch` writes to; they are part of the state.
 
     Raises:
-        ValueError: `state` is damaged or belongs to another run, or the loss is no longer finite.
+        ValueError: `state` is damaged or belongs to another run, or loss or gradient is no longer finite; `state` then
+            holds the last good step that was written.
         OSError: `state` cannot be written; found before the first step.
     """
     weights = dict(module.named_parameters())
@@ -74,16 +75,17 @@ def train(
         value = loss(step, _generator(seed, phase, step))
         optimiser.zero_grad()
         value.backward()
-        nn.utils.clip_grad_norm_(weights.values(), 1.0)
+        norm = nn.utils.clip_grad_norm_(weights.values(), 1.0)
         optimiser.step()
         decay = min(average, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(averages.values()), list(weights.values()), 1 - decay)
         progress.add(step, value)
         over = bool(watch and watch(step + 1, averages)) or step + 1 == steps
-        if file and (time.monotonic() - saved > save_every or over):
-            _check_finite(phase, step, value.item())
-            file.save(step + 1)
+        if over or (file and time.monotonic() - saved > save_every):
+            progress.check(norm)
+            if file:
+                file.save(step + 1)
             saved = time.monotonic()
         if over:
             break
@@ -104,19 +106,25 @@ class _Progress:
         elapsed = time.monotonic() - self.since
         if elapsed < 1 and step + 1 < self.steps:
             return
+        self.check()
         mean = torch.stack(self.losses).mean().item()
-        _check_finite(self.phase, step, mean)
         if self.report:
             self.report(self.phase, step + 1, self.steps, mean, (step + 1 - self.step) / max(elapsed, 1e-9))
         self.since, self.step, self.losses = time.monotonic(), step + 1, []
 
-
-def _check_finite(phase: str, step: int, loss: float) -> None:
-    if not isfinite(loss):
-        raise ValueError(
-            f"Training ({phase}): the loss is {loss} at step {step}; try a lower learning rate, precision fp32, more "
-            "images or another seed."
+    def check(self, norm: Tensor | None = None) -> None:
+        """Raise ValueError with the first step since the last report whose loss is not finite, or for a gradient
+        whose `norm` is not: the weights after it are spoilt, though its loss was not."""
+        losses = torch.stack(self.losses).tolist() if self.losses else []
+        what, value, step = next(
+            (("loss", loss, self.step + place) for place, loss in enumerate(losses) if not isfinite(loss)),
+            ("gradient", 0.0 if norm is None else norm.item(), self.step + len(losses) - 1),
         )
+        if not isfinite(value):
+            raise ValueError(
+                f"Training ({self.phase}): the {what} is {value} at step {step}; try a lower learning rate, precision "
+                "fp32, more images or another seed. What was written before this step is kept."
+            )
 
 
 def _generator(seed: int, phase: str, step: int) -> torch.Generator:

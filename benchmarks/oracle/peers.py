@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .worlds import World
 
-FOREGROUND_UNTIL = 100  # t below which the foreground rests, as in sample_aias
+FOREGROUND_UNTIL = 100  # t below which the peers' foreground rests, as sample_aias has it unless told otherwise
 TABLE = ldm_sigmas()
 
 

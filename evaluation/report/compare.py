@@ -164,19 +164,25 @@ def by_area(cells: Sequence[dict]) -> Areas | None:
     return Areas([(int(one.min()), int(one.max())) for one in held], [len(one) for one in held], iou)
 
 
-def validation(cells: Sequence[dict], method: str) -> dict | None:
-    """The record of the method's training with groups held out, in cells of one network; None where there is none."""
-    return next((cell["validation"] for cell in of(cells, method) if cell.get("validation")), None)
+def validation(cells: Sequence[dict], method: str) -> list[list[tuple[int, float]]]:
+    """The curves (step, IoU) of the method's trainings with groups held out, in cells of one network; may be none."""
+    found = (cell["validation"]["curve"] for cell in of(cells, method) if cell.get("validation"))
+    return [[(step, value) for step, value in curve] for curve in found if curve]
 
 
-def progress(training: dict) -> str | None:
+def mean_curve(curves: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """Mean over trainings of the looks that all of them had."""
+    return [(looks[0][0], float(np.mean([value for _, value in looks]))) for looks in zip(*curves, strict=False)]
+
+
+def progress(curve: Sequence[tuple[int, float]]) -> str | None:
     """What a curve of validation IoU says of the number of steps: "rising" where the last third of the looks is on
     average more than 0.02 over the third before, "falling" where it is so much under it, else "level". None with fewer
     than three looks.
 
     Means, since a single look rests on a few images.
     """
-    values = [value for _, value in training["curve"]]
+    values = [value for _, value in curve]
     third = len(values) // 3
     if not third:
         return None

@@ -41,7 +41,7 @@ def network_figures(cells: Sequence[dict], methods: Sequence[str]) -> dict[str, 
     if areas is not None:
         drawn["area"] = _png((WIDE, 4.6), lambda figure: _area(figure, areas, methods))
     trainings = {method: compare.validation(cells, method) for method in methods}
-    trainings = {method: one for method, one in trainings.items() if one and len(one["curve"]) > 1}
+    trainings = {method: own for method, own in trainings.items() if own and len(own[0]) > 1}
     if trainings:
         size = WIDE, 0.7 + 2.5 * ceil(len(trainings) / 4)
         drawn["validation"] = _png(size, lambda figure: _validation(figure, trainings, methods))
@@ -127,15 +127,19 @@ def _aside(index: int, count: int) -> float:
     return 0.0 if count < 2 else 0.62 * (index / (count - 1) - 0.5)
 
 
-def _validation(figure: Figure, trainings: dict[str, dict], methods: Sequence[str]) -> None:
-    """One panel per method: its curve, and behind it, for comparison, the first method's."""
+def _validation(figure: Figure, trainings: dict[str, list], methods: Sequence[str]) -> None:
+    """One panel per method: every training a thin line, their mean a thick one; behind them, for comparison, the first
+    method's mean."""
     down = ceil(len(trainings) / 4)
     across = ceil(len(trainings) / down)
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    first = _points(next(iter(trainings.values())))
-    for axes, (name, training) in zip(panels.flat, trainings.items(), strict=False):
+    first = _points(compare.mean_curve(next(iter(trainings.values()))))
+    for axes, (name, own) in zip(panels.flat, trainings.items(), strict=False):
+        colour = _colour(name, methods)
         axes.plot(*first, color="#b5b5b5", linewidth=1.6)
-        axes.plot(*_points(training), color=_colour(name, methods), linewidth=2.4)
+        for curve in own:
+            axes.plot(*_points(curve), color=colour, linewidth=0.9, alpha=0.5)
+        axes.plot(*_points(compare.mean_curve(own)), color=colour, linewidth=2.4)
         axes.set_title(_shown(name))
         axes.set_xlim(0, None)
     for axes in panels.flat[len(trainings) - across : len(trainings)]:
@@ -146,9 +150,9 @@ def _validation(figure: Figure, trainings: dict[str, dict], methods: Sequence[st
     figure.supylabel("validation IoU, %", fontsize=11)
 
 
-def _points(training: dict) -> np.ndarray:
+def _points(curve: Sequence[tuple[int, float]]) -> np.ndarray:
     """(steps, percent), [2, looks]."""
-    return np.array(training["curve"], dtype=float).T * [[1], [100]]
+    return np.array(curve, dtype=float).T * [[1], [100]]
 
 
 def _contrasts(

@@ -124,7 +124,7 @@ class _Page:
         return picture.markdown
 
 
-_VALIDATION = "IoU on groups held out of one further training per method; the cells train on all."
+_VALIDATION = "IoU on groups held out of further trainings (thin lines, other groups in each); the cells train on all."
 _AREA = "IoU by defect size: mean over seeds, bars from the lowest seed to the highest."
 _CONTRASTS = f"Signed contrasts: median, quartiles, 5 and 95 %; a dot is a defect, at most {figures.DOTS} a row."
 

@@ -252,15 +252,15 @@ def _halves(cells: Sequence[dict]) -> str:
 
 def _plateau(cells: Sequence[dict]) -> str:
     """Whether the steps suffice, by the trainings that held groups out."""
-    states = {method: compare.validation(cells, method) for method in compare.methods(cells)}
-    known = {method: compare.progress(one) for method, one in states.items() if one}
+    curves = {method: compare.validation(cells, method) for method in compare.methods(cells)}
+    known = {method: compare.progress(compare.mean_curve(own)) for method, own in curves.items() if own}
     if not known:
         return "Whether the trainings had reached a plateau is not known; `--validate` tells.\n"
     words = "; ".join(
         f"{state}: {', '.join(escape(method) for method, own in known.items() if own == found)}"
         for state, found in _STATES.items() if found in known.values()
     )  # fmt: skip
-    return f"In a further training with a fifth of the groups held out their IoU is, at the end, {words}.\n"
+    return f"In further trainings with a fifth of the groups held out the mean IoU on these is, at the end, {words}.\n"
 
 
 _STATES = {

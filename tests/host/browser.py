@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .server import Server, succeeded
+from .server import RUN, Server, succeeded
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # ComfyUI opens its default graph by itself; what is loaded before that would be lost.
@@ -70,7 +70,7 @@ class Page:
         self.tab.wait_for_timeout(500)  # they come a little later than what they are about
         return self.tab.locator(".p-toast-message, .p-dialog, [data-testid=error-overlay]").all_inner_texts()
 
-    def run(self, timeout: float = 120) -> dict:
+    def run(self, timeout: float = RUN) -> dict:
         """Queues the graph as the Run button does; the history entry of its success."""
         with self.tab.expect_response(lambda sent: sent.request.method == "POST" and "/prompt" in sent.url) as got:
             self.tab.evaluate("() => app.queuePrompt(0, 1)")

@@ -13,7 +13,8 @@ from .test_browser import VIEW
 
 PROMPTS, WORKFLOWS = REPOSITORY / "tests" / "prompts", REPOSITORY / "workflows"
 HELP = REPOSITORY / "web" / "docs"
-THUMBNAILS = {"aias-synthesis": (1, 3, 5, 8), "aias-advanced": (0, 6, 9, 10)}  # indices of the procedural items
+# Indices of the procedural items.
+THUMBNAILS = {"aias-synthesis": (1, 3, 5, 8), "aias-advanced": (0, 6, 9, 10), "fast-synthesis": (1, 3, 5, 9)}
 THUMBNAIL, TILE = 400, 198
 ZOOM = """([x, y, scale]) => {
     app.canvas.ds.scale = scale
@@ -50,11 +51,26 @@ def test_thumbnail(newest, server, name):
     sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
+def test_training_thumbnail(newest, server):
+    """The error on held-out defects while it trained, over the pair that the adapter then makes."""
+    prompt = json.loads((PROMPTS / "fast-train.json").read_text())
+    (curve,) = [id for id, node in prompt.items() if node["class_type"] == "PreviewImage"]
+    entry = server.run(prompt)
+    sheet = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white")
+    files = [server.images({"outputs": {id: entry["outputs"][id]}})[0] for id in (curve, "23")]
+    plot, pair = (Image.open(file).convert("RGB") for file in files)
+    plot = plot.crop((plot.width // 2, 0, plot.width, 360))
+    for image, top in ((plot, 0), (pair, THUMBNAIL - 150)):
+        sheet.paste(image.resize((THUMBNAIL, THUMBNAIL * image.height // image.width), Image.Resampling.LANCZOS),
+                    (0, top))  # fmt: skip
+    sheet.save(WORKFLOWS / "fast-train.jpg", quality=88)
+
+
 def test_help_pictures(newest, server, page, tmp_path):
     page.tab.set_viewport_size({"width": 2000, "height": 1000})
     made = set()
     # A node is shown in the first that has it.
-    for name in ("aias-synthesis", "aias-advanced", "core-ksampler", "evaluate", "baselines", "fast-synthesis"):
+    for name in (*THUMBNAILS, "core-ksampler", "evaluate", "baselines", "fast-train"):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)

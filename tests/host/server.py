@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 PACK = "anomaly-synthesis"  # the folder's name in custom_nodes; no dots, for the help pages' addresses
-START = 240  # seconds; 10 to 20 are usual, but the machine may be busy
+START, RUN = 240, 600  # seconds; 10 to 20 are usual for both, but the machine may be busy
 
 # A proxy in the environment must not catch what goes to this machine.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -93,7 +93,7 @@ class Server:
         assert "error" in answer, "ComfyUI took a prompt that it should have refused"
         return _errors(answer)
 
-    def wait(self, prompt_id: str, timeout: float = 120) -> dict:
+    def wait(self, prompt_id: str, timeout: float = RUN) -> dict:
         """The prompt's history entry once it has ended, however it ended."""
         end = time.monotonic() + timeout
         while not (history := self._call(f"/history/{prompt_id}")):
@@ -103,11 +103,11 @@ class Server:
             time.sleep(0.1)
         return history[prompt_id]
 
-    def run(self, prompt: dict, timeout: float = 120) -> dict:
+    def run(self, prompt: dict, timeout: float = RUN) -> dict:
         """The history entry of a prompt that succeeds."""
         return succeeded(self.wait(self.queue(prompt), timeout))
 
-    def failed(self, prompt: dict, timeout: float = 120) -> str:
+    def failed(self, prompt: dict, timeout: float = RUN) -> str:
         """The exception that stops a valid prompt, as "Type: message"."""
         entry = self.wait(self.queue(prompt), timeout)
         error = _message(entry, "execution_error")

@@ -14,6 +14,7 @@ from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.procedural import write_surfaces
 from anomaly_synthesis.datasets.split import make_split, save_split
+from anomaly_synthesis.modules.base_file import file_digest
 
 from .conftest import REPOSITORY, python_of, skip_without_metrics
 from .server import cached
@@ -68,6 +69,12 @@ def test_the_manifest_tells_what_made_a_pair(server):
     assert sampler == {
         "node": "SIAS_KSamplerAIAS", "seed": 41, "steps": 20, "cfg": 2.0, "preset": "recommended", "denoise": 1.0
     }  # fmt: skip
+
+
+def test_the_manifest_names_the_adapter_as_the_command_line_does(server):
+    server.run(_prompt("fast-synthesis", SavePairs={"folder": "named"}))
+    (record,) = read_manifest(server.output / "named")
+    assert record["adapter"] == file_digest(REPOSITORY / "weights" / "surfaces-fast.safetensors")
 
 
 def test_the_second_queue_of_a_prompt_is_served_from_the_cache_and_writes_nothing_more(server):

@@ -64,6 +64,9 @@ def test_other_files_are_refused(adapter, path, tmp_path):
     other.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(ValueError, match="no readable safetensors"):
         load_adapter(other)
+    write_tensors(other, {"a": torch.zeros(1)}, {"format": "anomaly_synthesis.adapter", "version": "2"})
+    with pytest.raises(ValueError, match="other.safetensors is version 2; update the pack"):
+        load_adapter(other)
     save_adapter(other, replace(adapter, method="slow"))
     with pytest.raises(ValueError, match="not whole .*unknown method 'slow'"):
         load_adapter(other)

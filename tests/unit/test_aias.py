@@ -1,12 +1,14 @@
-from math import log, sqrt
+from functools import partial
+from math import inf, log, sqrt
 
 import pytest
 import torch
 from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.grid import aias_grid, grid_sigmas
 from anomaly_synthesis.samplers.noise import initial_noise
-from anomaly_synthesis.samplers.presets import preset
-from anomaly_synthesis.samplers.schedule import ldm_sigmas, nearest_timestep
+from anomaly_synthesis.samplers.presets import PRESETS, preset
+from anomaly_synthesis.samplers.schedule import DATA_STD, ldm_sigmas, nearest_timestep
+from anomaly_synthesis.samplers.transition import transition
 
 SHAPE = (2, 3, 6, 5)
 TABLE = ldm_sigmas()
@@ -156,7 +158,7 @@ def test_callback_tells_every_level():
 # The background
 
 
-@pytest.mark.parametrize("name", ["paper", "fast"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_mask_0_returns_the_background_exactly(name):
     grid, options = preset(name, 6)
     background = normal(*SHAPE, seed=3)
@@ -167,7 +169,7 @@ def test_mask_0_returns_the_background_exactly(name):
     assert torch.equal(result, background)
 
 
-@pytest.mark.parametrize("name", ["paper", "fast"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_outside_the_mask_the_result_is_the_background_exactly(name):
     grid, options = preset(name, 6)
     background, mask = normal(1, *SHAPE[1:], seed=3), hard_mask()
@@ -180,7 +182,7 @@ def test_outside_the_mask_the_result_is_the_background_exactly(name):
     assert (result - background).abs()[~outside].min() > 0
 
 
-@pytest.mark.parametrize("name", ["paper", "fast"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_mask_1_with_strength_0_is_the_plain_sampler_exactly(name):
     grid, options = preset(name, 6)
     sigmas = grid_sigmas(aias_grid(**grid), TABLE)
@@ -192,7 +194,7 @@ def test_mask_1_with_strength_0_is_the_plain_sampler_exactly(name):
     assert torch.equal(masked, plain)
 
 
-@pytest.mark.parametrize("name", ["paper", "fast"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_outside_the_mask_the_noise_is_nominal_at_every_level(name):
     grid, options = preset(name, 8)
     sigmas = grid_sigmas(aias_grid(**grid), TABLE)
@@ -263,9 +265,9 @@ def eight():
 
 
 @pytest.mark.parametrize("item", [2, 3, 7])
-@pytest.mark.parametrize("name", ["paper", "fast"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_an_item_alone_is_the_item_in_a_batch_exactly(name, item):
-    grid, options = preset(name, 6)
+    grid, options = preset(name, 10)
     sigmas = grid_sigmas(aias_grid(**grid), TABLE)
     mask, background, x = eight()
     options = {"foreground": fill, **options}
@@ -404,37 +406,82 @@ def test_order_2_forgets_the_foregrounds_estimates_when_it_rests():
 # The few-step rule
 
 
-def few_step_rule(x, sigmas, mask, background, draw):
-    """Method, section 2 (d): midpoint start from pure noise, 2M prediction, corrected at no cost; inside the mask."""
-    sigmas, estimates, corrected = sigmas.tolist(), [], []
+def y_of(sigma):
+    """Where x0hat is on its way along a trajectory of Gaussian data of standard deviation DATA_STD; 1 at no noise."""
+    return DATA_STD / sqrt(DATA_STD**2 + sigma**2)
+
+
+def y_mean(s, e):
+    """The mean of y over 1 / sigma from 1 / s to 1 / e; s = inf is pure noise."""
+    at_s = 1 / DATA_STD if s == inf else 1 / y_of(s) / s
+    return (1 / y_of(e) / e - at_s) / (1 / e - 1 / s)
+
+
+def line(y, s, d, s_last, d_last):
+    return d + (y - y_of(s)) / (y_of(s) - y_of(s_last)) * (d - d_last)
+
+
+def few_step_rule(x, sigmas, mask, background, eta, draw):
+    """From pure noise, predicted and corrected with x0hat linear in y and the same noise; inside the mask."""
+    sigmas, last, step = sigmas.tolist(), None, None
     for i, s in enumerate(sigmas[:-1]):
         d = mask * denoiser(x, sigma_of(x, s)) + (1 - mask) * background
-        estimates.append(d)
-        if i > 1:
-            k = s / sigmas[i - 1]
-            x = mask * (k * corrected[-1] + (1 - k) * (estimates[-2] + d) / 2) + (1 - mask) * x
-        corrected.append(x)
+        if last:
+            x = mask * step(line(y_mean(last[0] if i > 1 else inf, s), s, d, *last)) + (1 - mask) * x
         e = sigmas[i + 1]
         if e == 0:
-            return d
-        if i == 0:
-            x = d + (e / s) * x
-        else:
-            ahead = d + log(s / e) / (2 * log(sigmas[i - 1] / s)) * (d - estimates[-2])
-            x = ahead + (e / s) * (x - ahead)
-        draw(s, e)
+            return line(y_of(s * sqrt(s / last[0])), s, d, *last)
+        step = partial(
+            transition, x, sigma_s=s, sigma_e=e, noise=draw(s, e), alpha_s=1 if last else 0, eta=eta
+        )
+        x = step(line(y_mean(s, e), s, d, *last) if last else d)
         x = mask * x + (1 - mask) * (background + e * draw(s, e))
+        last = s, d
 
 
 @pytest.mark.parametrize("steps", [2, 3, 5, 10, 20])
-def test_fast_follows_the_few_step_rule(steps):
-    grid, options = preset("fast", steps)
+@pytest.mark.parametrize("name", ["fast", "recommended"])
+def test_presets_follow_the_few_step_rule(name, steps):
+    grid, options = preset(name, steps)
     sigmas = grid_sigmas(aias_grid(**grid), TABLE)
     mask, background = hard_mask(), normal(*SHAPE, seed=3)
     x = (1 - mask) * background + sigmas[0] * normal(*SHAPE)
-    expected = few_step_rule(x, sigmas, mask, background, Recorded())
+    expected = few_step_rule(x, sigmas, mask, background, options["eta"], Recorded())
     result = sample_aias(denoiser, x, sigmas, mask=mask, background=background, noise_sampler=Recorded(), **options)
     assert close(result, expected)
+
+
+@pytest.mark.parametrize("steps", [4, 8, 20])
+@pytest.mark.parametrize("form", ["ve", "flow"])
+def test_the_rule_keeps_the_spread_of_gaussian_data(form, steps):
+    table = TABLE if form == "ve" else torch.arange(1, 1001, dtype=torch.float64) / 1000
+    alpha = None if form == "ve" else lambda sigma: 1 - sigma
+
+    def exact(x, sigma):
+        a, s = 1.0 if form == "ve" else 1 - sigma[0], sigma[0]
+        return a * DATA_STD**2 / (a**2 * DATA_STD**2 + s**2) * x
+
+    sigmas = grid_sigmas(aias_grid(steps, "half", refine=0, sigmas=table), table)
+    x = sample_aias(
+        exact, sigmas[0] * normal(1, 1, 200, 200), sigmas, alpha=alpha, order=2, eta=0.0, pure_start=True, correct=True
+    )
+    assert x.std().item() == pytest.approx(DATA_STD, rel=0.02)
+
+
+def test_the_corrector_takes_the_foregrounds_estimates_on_where_it_rests():
+    """The step that leads to the first level of the denoiser is taken again with the mean of both models."""
+    sigmas = torch.tensor([2.0, 1.0, 0.5, 0.0], dtype=torch.float64)
+    options = {"mask": torch.ones(2, 1, 6, 5), "background": normal(*SHAPE, seed=3), "foreground": fill, "eta": 0.0}
+    rest = {"timestep": lambda sigma: 999 if sigma > 1.5 else 0}
+    states = []
+    sample_aias(
+        denoiser, start(), sigmas, order=2, correct=True, **options, **rest,
+        callback=lambda d: states.append((d["x"], d["denoised"])),
+    )
+    (x, f), (ahead, d), (state, _) = states
+    assert close(ahead, f + (x - f) / 2)
+    corrected = transition(x, line(y_mean(2, 1), 1, d, 2, f), 2, 1, None, eta=0)
+    assert close(state, transition(corrected, line(y_mean(1, 0.5), 1, d, 2, f), 1, 0.5, None, eta=0))
 
 
 def mixture_modes(name, steps):
@@ -498,8 +545,7 @@ MASKED = {"mask": MASK, "background": BACKGROUND}
         ({"sigmas": torch.tensor([0.0])}, "sigmas must descend"),
         ({"sigmas": torch.tensor([float("nan"), 1.0, 0.0])}, "sigmas must descend"),
         ({"order": 3}, "order is 3"),
-        ({"correct": True}, "correct mends a deterministic run"),
-        ({"correct": True, "eta": 0.5}, "correct mends a deterministic run"),
+        ({**MASKED, "foreground": fill, "foreground_mode": "renoise", "correct": True}, "renoise changes the states"),
         ({"foreground": fill}, "a foreground came without a mask"),
         ({**MASKED, "foreground": fill, "foreground_mode": "paste"}, "foreground_mode is 'paste'"),
         ({**MASKED, "foreground": fill, "foreground_strength": 1.5}, "foreground_strength is 1.5"),

@@ -25,6 +25,10 @@ class Guess(torch.nn.Module):
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(gain), requires_grad=False)
 
+    @property
+    def network(self):
+        return self
+
     def level(self, t):
         a = (1 - (t + 1) / 1001).sqrt()[:, None, None, None]
         return a, (1 - a**2).sqrt()
@@ -51,7 +55,7 @@ def test_the_loss_is_the_paper_s():
     """Written out: the same noise in both states, F noised in the mask, 2 and 5, plain means."""
     torch.manual_seed(0)
     base, settings, some = Guess(), replace(QUICK, balanced=False), latents(2)
-    modules = fast._new(base, TYPES, settings)
+    modules = fast.new_modules(base, TYPES, settings)
     t, noise = torch.tensor([100, 800]), torch.randn(2, 2, 8, 8)
     a, s = base.level(t)
     x_t = a * some.x0 + s * noise
@@ -62,8 +66,6 @@ def test_the_loss_is_the_paper_s():
     found = base.noise(mended, t, context, some.mask, some.x0, some.row)
     expected = 2 * ((noise - found) ** 2).mean() + 5 * ((made - some.mask * some.x0) ** 2).mean()
     assert fast_loss(base, modules, some, t, noise, settings).item() == pytest.approx(expected.item(), rel=1e-5)
-    with_checkpoint = fast_loss(base, modules, some, t, noise, replace(settings, checkpointing=True))
-    assert with_checkpoint.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_small_mask_weighs_as_much_as_its_map():
@@ -74,7 +76,7 @@ def test_a_small_mask_weighs_as_much_as_its_map():
 
 def test_tokens_and_farm_learn_through_the_frozen_base():
     base, settings = Guess(), replace(QUICK, steps=200, batch=4)
-    before = fast._new(base, TYPES, settings)
+    before = fast.new_modules(base, TYPES, settings)
     torch.manual_seed(5)
     modules, curve = train_fast(base, TYPES, latents(), latents(4), settings)
     assert base.gain == 1 and not any(p.requires_grad for p in modules.parameters())
@@ -124,7 +126,7 @@ def test_it_ends_early_and_keeps_the_best_weights(monkeypatch):
 
 def test_an_answer_of_zero_has_an_error_of_one(monkeypatch):
     monkeypatch.setattr(FastModules, "reconstruct", lambda self, x_vp, *_: torch.zeros_like(x_vp))
-    modules = fast._new(Guess(), TYPES, QUICK)
+    modules = fast.new_modules(Guess(), TYPES, QUICK)
     found = HeldOutError(Guess(), latents(3), len(TYPES))(modules)
     assert found.tolist() == [1.0, 1.0]
 

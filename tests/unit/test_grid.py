@@ -3,7 +3,7 @@ from math import log
 import pytest
 import torch
 from anomaly_synthesis.samplers.grid import KINDS, aias_grid, grid_sigmas
-from anomaly_synthesis.samplers.schedule import ldm_sigmas
+from anomaly_synthesis.samplers.schedule import DATA_STD, ldm_sigmas
 
 LOG_SIGMAS = ldm_sigmas().log().tolist()
 WINDOWS = [((1000, 800), (400, 300)), ((800, 700), (400, 300))]
@@ -56,10 +56,19 @@ def test_lambda_is_uniform_in_log_sigma():
 
 
 @pytest.mark.parametrize("steps", [2, 5, 8, 10, 20])
-def test_half_starts_again_at_half_the_noise(steps):
-    top, low = LOG_SIGMAS[-1] - log(2), max(LOG_SIGMAS[0], log(0.4 / steps))
-    levels = [nearest(top + (low - top) * k / max(steps - 2, 1)) for k in range(steps - 1)]
+def test_half_spreads_its_levels_about_the_datas_scale(steps):
+    high, low = min(LOG_SIGMAS[-1] - log(2), log(DATA_STD * steps)), max(LOG_SIGMAS[0], log(DATA_STD / steps))
+    levels = [nearest(high + (low - high) * k / max(steps - 2, 1)) for k in range(steps - 1)]
     assert aias_grid(steps, "half", refine=0) == [999, *levels]
+
+
+def test_half_means_the_same_noise_over_signal_in_a_flow_model():
+    flow = torch.arange(1, 1001, dtype=torch.float64) / 1000
+    sigmas = grid_sigmas(aias_grid(8, "half", refine=0, sigmas=flow), flow)
+    ratios = (sigmas / (1 - sigmas))[1:-1]
+    assert ratios[0].item() == pytest.approx(8 * DATA_STD, rel=0.02)
+    assert ratios[-1].item() == pytest.approx(DATA_STD / 8, rel=0.02)
+    assert (ratios[:-1] / ratios[1:]).tolist() == pytest.approx([2] * 6, rel=0.02)
 
 
 def test_a_collision_takes_the_nearest_free_level_upward():

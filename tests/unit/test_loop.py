@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from anomaly_synthesis.training.loop import train
+from safetensors import safe_open
 
 STEPS = 40
 
@@ -65,6 +66,35 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(ValueError, match="loss is nan"):
         train("toy", module, lambda step, generator: module.weight.sum() * float("nan"),
               steps=3, learning_rate=1.0, seed=0, state=tmp_path / "state", run="r")  # fmt: skip
+
+
+@pytest.mark.parametrize("spoilt", ["loss", "gradient"])
+def test_what_was_written_before_the_loss_broke_stays(tmp_path, spoilt):
+    """At step 5 of a run that writes every step: the state is that of the five good ones, and it goes on from there."""
+    state, module = tmp_path / "state", torch.nn.Linear(2, 1)
+
+    def loss(step, generator):
+        value = module(torch.ones(1, 2)).square().sum()
+        if step == 5 and spoilt == "loss":
+            return value * float("nan")
+        return value + (0 * module.weight).abs().sqrt().sum() if step == 5 else value  # its slope at 0 is infinite
+
+    with pytest.raises(ValueError, match=f"{spoilt} is nan at step 5; try .* before this step is kept"):
+        train("toy", module, loss, steps=9, learning_rate=1e-2, seed=0, state=state, run="r", save_every=0)
+    with safe_open(state, "pt") as file:
+        assert file.metadata()["step"] == "5"
+        assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
+    again = torch.nn.Linear(2, 1)
+    train("toy", again, lambda step, generator: again(torch.ones(1, 2)).square().sum(), steps=9, learning_rate=1e-2,
+          seed=0, state=state, run="r")  # fmt: skip
+    assert all(weight.isfinite().all() for weight in again.parameters())
+
+
+def test_the_first_bad_step_is_named_where_nothing_was_written():
+    module = torch.nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="loss is nan at step 3;"):
+        train("toy", module, lambda step, generator: module.weight.sum() * (float("nan") if step >= 3 else 1),
+              steps=7, learning_rate=1e-3, seed=0)  # fmt: skip
 
 
 _TRAIN = """

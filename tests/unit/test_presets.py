@@ -3,7 +3,7 @@ import inspect
 import pytest
 from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.grid import aias_grid
-from anomaly_synthesis.samplers.presets import PRESETS, preset
+from anomaly_synthesis.samplers.presets import NOISE_FROM, PRESETS, preset
 
 
 def test_the_papers_setting_stays_a_preset():
@@ -40,3 +40,10 @@ def test_as_few_steps_as_one_leave_out_refinement(name):
         grid, _ = preset(name, steps)
         assert grid["refine"] <= most and len(aias_grid(**grid)) == steps
     assert preset("paper", 2)[0]["refine"] == 1 and preset("paper", 3)[0]["refine"] == 2
+
+
+def test_recommended_is_fast_with_noise_from_a_number_of_steps_on():
+    for steps in (1, 6, NOISE_FROM - 1, NOISE_FROM, 20, 50):
+        (fast_grid, fast), (grid, recommended) = preset("fast", steps), preset("recommended", steps)
+        assert grid == fast_grid and fast["eta"] == 0
+        assert recommended == fast | {"eta": 0.5 if steps >= NOISE_FROM else 0.0}

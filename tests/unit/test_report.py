@@ -167,7 +167,7 @@ def test_by_area_keeps_equal_areas_together():
     ],
 )
 def test_what_a_validation_curve_says_of_the_steps(curve, state):
-    assert compare.progress({"curve": [[index, value] for index, value in enumerate(curve)]}) == state
+    assert compare.progress(list(enumerate(curve))) == state
 
 
 def test_whether_the_steps_suffice_is_told_of_every_method_that_was_validated():
@@ -176,6 +176,7 @@ def test_whether_the_steps_suffice_is_told_of_every_method_that_was_validated():
 
     cells = [of("a", 0.1, 0.2, 0.3), of("b", 0.3, 0.3, 0.3), of("c", 0.3, 0.3, 0.3), cell("d", 1, validation=None)]
     told = telling(cells)
+    assert compare.mean_curve(compare.validation([*cells, of("a", 0.3, 0.2)], "a")) == [(0, 0.2), (1, 0.2)]
     assert "level, so the steps suffice: b, c; still rising, so more steps may help: a.\n" in told
     assert "had reached a plateau is not known" in telling(cells[3:])
 

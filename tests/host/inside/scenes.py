@@ -78,7 +78,8 @@ def advanced(model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS,
              denoise=1.0) -> Tensor:  # fmt: skip
     """Latents of SamplerCustomAdvanced with the preset's values on AIAS Sampler and AIAS Sigmas."""
     grid, options = room("samplers.presets").preset(preset, steps)
-    widgets = {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False}
+    widgets = {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False,
+               "foreground_mode": "x0_blend"}  # fmt: skip
     (sampler,) = call("AIASSampler", **{name: options.get(name, value) for name, value in widgets.items()})
     (sigmas,) = call("AIASSigmas", model=model, denoise=denoise, **grid)
     (noise,) = call("PerItemNoise", seed=seed)
