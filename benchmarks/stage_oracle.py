@@ -8,8 +8,8 @@ the modes' masses; STAGE's own is not that of an exact sampler, since its anomal
 Standard errors are over the sampler's seeds. Settings are a preset of `samplers.presets`, with changes of its grid, its
 sampler or STAGE's parts.
 
-    python -P benchmarks/stage_oracle.py --samples 2000 --seeds 5 --nfe 10 50 --settings recommended fast
-    python -P benchmarks/stage_oracle.py --settings fast,order=1,kind=lambda --worlds small wide
+    python -P benchmarks/stage_oracle.py --samples 2000 --seeds 5 --nfe 10 50
+    python -P benchmarks/stage_oracle.py --settings recommended,eta=0.5 --worlds small wide
 """
 
 import argparse
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of every setting (default 5)")
     parser.add_argument("--nfe", type=int, nargs="+", default=[10, 50], help="steps (default 10 50)")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS, help="kinds (default all)")
-    parser.add_argument("--settings", nargs="+", default=["paper", "recommended", "fast"], metavar="PRESET,KEY=VALUE")
+    parser.add_argument("--settings", nargs="+", default=["paper", "recommended,eta=1", "fast"], metavar="PRESET,KEY=VALUE")
     parser.add_argument("--parts", default="stage", help="parts of STAGE, see samplers/stage_presets.py (stage)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write settings, summary and rows as JSON")
     options = parser.parse_args()

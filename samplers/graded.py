@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from .aias import Level, _check, _check_foreground, _corrected, _History, _levels, _Noise, _replaces_model
+from .aias import Level, _check, _check_foreground, _levels, _Noise, _ratio, _replaces_model
 from .graded_windows import PAPER_WINDOWS, Window, check_reached, check_windows, within
 from .mask_schedule import MaskSchedule
+from .multistep import Gaussian, History, LogSNR
 from .noise import ItemNoise, item_seeds
-from .schedule import TIMESTEPS, nearest_timestep
+from .schedule import DATA_STD, TIMESTEPS, nearest_timestep
 from .transition import transition
 
 Head = Callable[[Tensor, Tensor, Tensor], Tensor]  # (eps [B, C, h, w], mask [B, 1, h, w], t [B]) -> eps
@@ -73,9 +75,9 @@ def sample_graded(
             background is put into the state alone, as inpainting does.
         foreground, foreground_mode, foreground_strength, foreground_until: FARM inside the anomaly-aware branch, as
             `sample_aias`.
-        order, eta, variance, alpha, timestep, noise_sampler, seeds, pure_start, correct: as `sample_aias`; estimates
-            are extrapolated within a branch only, and `pure_start` wants noise alone in x. Per level draws x^p's
-            outside (or `renoise`), then the transition, then the background.
+        order, eta, variance, alpha, timestep, noise_sampler, seeds, pure_start, correct: as `sample_aias`; without
+            `correct` estimates are extrapolated within a branch only; `pure_start` wants noise alone in x. Per level
+            draws x^p's outside (or `renoise`), then the transition, then the background.
 
     Returns:
         clean latent [B, C, h, w]; equal to the background where the mask is 0.
@@ -87,7 +89,7 @@ def sample_graded(
     extra_args, (aware, only) = extra_args or {}, _heads(branches)
     levels, time_of = _levels(sigmas, alpha), timestep or nearest_timestep
     _check_known(mask, background, mask_schedule, blend)
-    _check(x, levels, mask, background, order, eta, variance, correct)
+    _check(x, levels, mask, background, order, eta, variance)
     _check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
     check_windows(windows)
     times = [time_of(sigma) for _, sigma in levels[:-1]]
@@ -95,7 +97,8 @@ def sample_graded(
     mask = mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
     background, inside = background.to(x).expand_as(x), mask > 0
     items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
-    noise, history, turn = _Noise(items, noise_sampler, mask), _History(order), None
+    noise, history = _Noise(items, noise_sampler, mask), History(Gaussian(DATA_STD) if correct else LogSNR(), order)
+    turn = step = None  # whose level it was, and the step that led to x, as a function of the x0 that it takes
     farm = _Farm(foreground, foreground_mode, foreground_strength, foreground_until, mask, background)
     # Without EMA, Eq. 6 by itself leads the background's state to the clean one.
     held = aif and mask_schedule is None and blend == "x0"
@@ -110,8 +113,8 @@ def sample_graded(
     for i, (start, end, t) in enumerate(zip(levels[:-1], levels[1:], times, strict=True)):
         (alpha_s, sigma_s), (alpha_e, sigma_e) = start, end
         in_window, fed = within(t, windows), farm.works(t)
-        if turn not in (None, (in_window, fed)):
-            history.forget()
+        if turn not in (None, (in_window, fed)) and not correct:
+            history.forget()  # with `correct` it outlives the branch, as in `sample_aias` the foreground
         turn = in_window, fed
         m = mask if in_window else mp(i)
 
@@ -131,21 +134,33 @@ def sample_graded(
             x0 = torch.where(inside, composite, 0)
         elif aif:
             x0 = composite
-        if correct and i > pure_start:
-            state = _corrected(state, x0, history, start)
-        towards = history.extrapolate(state, x0, start, end)
-        drawn = noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None
+        w, w_e = _ratio(alpha_s, sigma_s), _ratio(alpha_e, sigma_e)
+        if correct and step is not None:
+            x = step(history.corrected(x0, w))
+            state = torch.where(inside, x, state) if in_window else x
+        towards = history.predicted(x0, w, w_e)
         signal = 0.0 if pure_start and i == 0 else alpha_s
-        y = transition(state, towards, sigma_s, sigma_e, drawn, signal, alpha_e, eta, variance)
-
+        history.keep(x0, w, _ratio(signal, sigma_s))
+        drawn = noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None
         x_back = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
-        if in_window:
-            x = torch.where(inside, y, x_back)
-        elif blend == "paper":
-            x = torch.lerp(x_back, y, mp(i + 1))
-        else:
-            x = y if held else torch.where(mp(i + 1) > 0, y, x_back)
+        make = partial(transition, state, sigma_s=sigma_s, sigma_e=sigma_e, noise=drawn, alpha_s=signal,
+                       alpha_e=alpha_e, eta=eta, variance=variance)  # fmt: skip
+        m_next = mask if in_window else None if held else mp(i + 1)
+        step = partial(_merged, make, x_back, m_next, in_window or blend == "x0")
+        x = step(towards)
     return x
+
+
+def _merged(make: Callable[[Tensor], Tensor], x_back: Tensor, m: Tensor | None, whole: bool, x0: Tensor) -> Tensor:
+    """The state that `make` reaches from x0, and the background's own outside the mask `m` (None: nowhere).
+
+    Args:
+        whole: each place takes one of the two; else their average, weighted by the mask (Eq. 7).
+    """
+    y = make(x0)
+    if m is None:
+        return y
+    return torch.where(m > 0, y, x_back) if whole else torch.lerp(x_back, y, m)
 
 
 def _adapted(state: Tensor, x0: Tensor, level: Level, head: Head | None, seen: Tensor, t: float) -> Tensor:

@@ -193,8 +193,8 @@ def _sampled(
     parts = _graded(adapters, settings)
     grid = aias_grid(**grid_options) if parts is None else graded_grid(**grid_options, windows=parts["windows"])
     sigmas = grid_sigmas(grid, ldm_sigmas()).to(background)
-    # STAGE's surroundings are open at the start, so that a start that counts as pure noise must be that there too.
-    known = 0 if parts and sampler_options.get("pure_start") else background * (1 - mask)
+    # Anomaly inference keeps the surroundings' state, so that a start that counts as pure noise must be that there too.
+    known = 0 if parts and parts["aif"] and sampler_options.get("pure_start") else background * (1 - mask)
     start = known + sigmas[0] * initial_noise(background, seeds)
     told = (mask, background) if settings.aware else (None, None)
     labels = [base.label(*type) for type in types]
@@ -203,7 +203,7 @@ def _sampled(
     sampler_options |= {"mask": mask, "background": background, "seeds": seeds}
     if parts is None:
         return sample_aias(model, start, sigmas, **sampler_options)
-    return sample_graded(model, start, sigmas, **sampler_options, **parts)
+    return sample_graded(model, start, sigmas, **sampler_options | parts)
 
 
 def _graded(adapters: Adapters, settings: Settings) -> dict | None:
@@ -212,6 +212,9 @@ def _graded(adapters: Adapters, settings: Settings) -> dict | None:
     if name is None:
         return None
     heads, parts = stage_preset(name)
+    if settings.preset == "recommended" and (parts["windows"] or parts["mask_schedule"]):
+        # What a level's estimate aims at changes with EMA and the windows; fresh noise forgets what it aimed at before.
+        parts["eta"] = 1.0
     return parts | {"branches": adapters.branches() if heads else None}
 
 

@@ -35,7 +35,7 @@ def test_the_heads_are_the_branches_exact_denoisers():
 
 def test_few_steps_come_near_to_a_thousand():
     """A small sample of the benchmark's goals: 1.1 at 50 calls, 1.5 at 10."""
-    options = argparse.Namespace(samples=600, seeds=1, settings=["recommended,order=2,refine=0"], nfe=[10, 50],
+    options = argparse.Namespace(samples=600, seeds=1, settings=["recommended,eta=1"], nfe=[10, 50],
                                  parts="stage")  # fmt: skip
     lines = stage_oracle.summarise(stage_oracle.rows_of(make_world("many", 0), options))
     assert [(line["steps"], line["calls"]) for line in lines] == [(1000, 1000), (10, 10), (50, 50)]

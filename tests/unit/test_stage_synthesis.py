@@ -100,7 +100,7 @@ def test_what_cannot_work_is_told(tiny_base, types, farm):
     with pytest.raises(ValueError, match="use MGA heads, and the adapter has none; .*--method stage"):
         make_pairs(tiny_base, jobs(types), replace(QUICK, graded="mga"), farm)
     with pytest.raises(ValueError, match="3 steps cannot reach all of the windows .*4 are needed"):
-        Settings(steps=3, graded="stage")
+        Settings("paper", steps=3, graded="stage")
     with pytest.raises(ValueError, match="STAGE preset: unknown name"):
         Settings(graded="everything")
 
