@@ -133,7 +133,7 @@ def _train_stage(options: argparse.Namespace) -> None:
 
     settings = StageTraining(
         steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
-        **_learning_rate(options),
+        checkpointing=options.checkpointing == "on", precision=options.precision, **_learning_rate(options),
     )  # fmt: skip
     notes = train_stage_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,

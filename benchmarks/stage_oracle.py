@@ -155,7 +155,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of every setting (default 5)")
     parser.add_argument("--nfe", type=int, nargs="+", default=[10, 50], help="steps (default 10 50)")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS, help="kinds (default all)")
-    parser.add_argument("--settings", nargs="+", default=["paper", "recommended,eta=1", "fast"], metavar="PRESET,KEY=VALUE")
+    parser.add_argument("--settings", nargs="+", metavar="PRESET,KEY=VALUE",
+                        default=["paper", "recommended,eta=1", "fast"])  # fmt: skip
     parser.add_argument("--parts", default="stage", help="parts of STAGE, see samplers/stage_presets.py (stage)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write settings, summary and rows as JSON")
     options = parser.parse_args()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ..modules.tokens import AnomalyTokens
 from .defect_draws import balanced_draw, places_by_type
@@ -42,9 +41,8 @@ class Denoised:
 
 
 def denoised(
-    base: Frozen, tokens: AnomalyTokens | None, latents: Latents, t: Tensor, e1: Tensor, e2: Tensor,
-    checkpointing: bool = False,
-) -> Denoised:  # fmt: skip
+    base: Frozen, tokens: AnomalyTokens | None, latents: Latents, t: Tensor, e1: Tensor, e2: Tensor
+) -> Denoised:
     """Both branches' states and what the base finds in them: x_t = q(x0, t; e1) and x^p_t = q(M0 x0, t; e2).
 
     A base that is told mask and background is told the same in both, as in sampling, where one model serves both.
@@ -52,15 +50,13 @@ def denoised(
     Args:
         tokens: appended to the base's own conditioning; None is the base alone.
         latents: on the device of t [B] and of the noises [B, C, h, w].
-        checkpointing: saves memory on large bases for a third more time.
     """
     a, s = base.level(t)
     context = base.context(latents.row)
     context = context if tokens is None else tokens.appended(context, latents.row)
 
     def found(state: Tensor) -> Tensor:
-        told = (state, t, context, latents.mask, latents.x0, latents.row)
-        return checkpoint(base.noise, *told, use_reentrant=False) if checkpointing else base.noise(*told)
+        return base.noise(state, t, context, latents.mask, latents.x0, latents.row).float()
 
     x_t, x_p = a * latents.x0 + s * e1, a * latents.mask * latents.x0 + s * e2
     return Denoised(latents.mask, t, e1, e2, found(x_t), found(x_p))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from ..modules.stage import StageModules, to_adapter
 from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule, ema_mask
 from .best import Best
+from .checkpointing import checkpointed
 from .defect_draws import check_latents, places_by_type
 from .defects import Defects
 from .denoised import Denoised, cached, denoised, drawn
 from .frozen import Frozen, Latents
 from .held_out_noise import HeldOutNoise
 from .loop import Report, train
+from .loss_curve import LossCurve
+from .precision import PRECISIONS, mixed
 
 AWARE, ONLY = 4.0, 1.0  # weights of the two branches' losses
 
@@ -35,8 +39,9 @@ class StageTraining:
     of the mask that the anomaly-aware head is told, see `MaskSchedule`; normalise: the error is averaged over the area
     of the branch's mask, so that a 10-pixel defect weighs as much as a large one (the paper averages over the whole
     map); released, widths: form of the heads, see `MGA`; cache: draws that are denoised once where heads alone train;
-    checkpointing: saves memory on large bases for a third more time; evaluate_every: steps between two looks at the
-    held-out pairs; patience: looks without a lower error after which the training ends, 0 for never.
+    checkpointing: keeps less of the base for gradients, for a third more time; precision: see `mixed`; evaluate_every:
+    steps between two looks at the held-out pairs; patience: looks without a lower error after which the training ends,
+    0 for never.
 
     Raises ValueError for a setting out of its range.
     """
@@ -52,6 +57,7 @@ class StageTraining:
     widths: tuple[int, ...] = WIDTHS
     cache: int = 4096
     checkpointing: bool = False
+    precision: str = "auto"
     evaluate_every: int = 100
     patience: int = 0
     average: float = 0.999
@@ -65,6 +71,10 @@ class StageTraining:
                 f"{self.cache}, evaluate_every {self.evaluate_every}, learning rate {self.learning_rate}, patience "
                 f"{self.patience}; all must be above 0, patience 0 or more."
             )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"Train STAGE Adapter: precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}."
+            )
         MaskSchedule(self.t_s, shape=self.shape)
 
 
@@ -76,6 +86,8 @@ def train_stage(
     settings: StageTraining,
     *,
     tokens: AnomalyTokens | None = None,
+    losses: LossCurve | None = None,
+    show: Callable[[int, StageModules], None] | None = None,
     state: Path | None = None,
     run: str = "",
     device: str | torch.device = "cpu",
@@ -91,6 +103,8 @@ def train_stage(
         held_out: of groups that do not train, for the curve; may be empty.
         tokens: of these types, kept as they are, so that heads and FAST serve one set of tokens; the denoiser's outputs
             are then computed once. None trains new ones.
+        losses: is given every step's loss.
+        show: called after every look with the steps taken and the modules as they were looked at.
         state, run, report, check_interrupt: see `training.loop.train`.
 
     Returns:
@@ -108,25 +122,40 @@ def train_stage(
         modules, HeldOutNoise(base, held_out, len(types), MaskSchedule(settings.t_s, shape=settings.shape)),
         every=settings.evaluate_every, steps=settings.steps, sign=-1, size=len(types), patience=settings.patience,
     )  # fmt: skip
+    losses = losses or LossCurve(settings.evaluate_every, settings.steps, device)
     if tokens is None:
-        loss = _step_loss(base, modules, latents, settings, device)
+        step = _step_loss(base, modules, latents, settings, device)
     else:
         count = min(settings.cache, settings.steps * settings.batch)
-        done = cached(base, modules.tokens, latents, count, settings.seed, device, check_interrupt)
-        loss = _cached_loss(done, modules, settings, device)
-    train(
-        "stage", modules.train(), loss, steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed,
-        average=settings.average, state=state, run=json.dumps([run, asdict(settings)]), report=report,
-        check_interrupt=check_interrupt, watch=looks.look, kept=looks.kept,
-    )  # fmt: skip
+        with mixed(settings.precision, device):
+            done = cached(base, modules.tokens, latents, count, settings.seed, device, check_interrupt)
+        step = _cached_loss(done, modules, settings, device)
+
+    def loss(taken: int, generator: torch.Generator) -> Tensor:
+        with mixed(settings.precision, device):
+            return losses.noted(taken, step(generator))
+
+    def watch(taken: int, averages: Mapping[str, Tensor]) -> bool:
+        over = looks.look(taken, averages)
+        if show and looks.due(taken):
+            show(taken, looks.copy)
+        return over
+
+    with checkpointed(base.network) if settings.checkpointing else nullcontext():
+        train(
+            "stage", modules.train(), loss, steps=settings.steps, learning_rate=settings.learning_rate,
+            seed=settings.seed, average=settings.average, state=state, run=json.dumps([run, asdict(settings)]),
+            report=report, check_interrupt=check_interrupt, watch=watch, kept=looks.kept | losses.kept,
+        )  # fmt: skip
     looks.restore()
     curve = [(step, _by_type(types, errors)) for step, errors in looks.points]
     return modules.eval().requires_grad_(False), curve
 
 
 def train_adapter(
-    base: Frozen, defects: Defects, settings: StageTraining, fit: Fit, split: str, asked: Mapping, **options
-) -> Adapter:
+    base: Frozen, defects: Defects, settings: StageTraining, fit: Fit, split: str, asked: Mapping, *,
+    device: str | torch.device = "cpu", **options,
+) -> Adapter:  # fmt: skip
     """`train_stage` on the defects of a training part, and the adapter to write.
 
     Args:
@@ -135,14 +164,18 @@ def train_adapter(
         options: as for `train_stage`.
 
     Returns:
-        the adapter; its notes hold `asked`, and settings, types, counts of images, curve, and seconds of this sitting.
+        the adapter; its notes hold `asked`, and settings, types, counts of images, the curves of loss and held-out
+        error, and seconds of this sitting.
     """
     started = time.monotonic()
-    modules, curve = train_stage(base, defects.types, defects.fitting, defects.held_out, settings, **options)
+    losses = LossCurve(settings.evaluate_every, settings.steps, device)
+    modules, curve = train_stage(
+        base, defects.types, defects.fitting, defects.held_out, settings, losses=losses, device=device, **options
+    )
     notes = dict(asked) | {
         "settings": asdict(settings), "types": defects.types, "split": split, "base": fit.digest,
         "training_images": defects.fitting_images, "held_out_images": defects.held_out_images, "curve": curve,
-        "seconds": round(time.monotonic() - started, 1),
+        "losses": losses.points, "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     return to_adapter(modules.cpu(), fit, split, notes)
 
@@ -155,8 +188,8 @@ def heads_loss(modules: StageModules, found: Denoised, settings: StageTraining) 
     """
     mask, t = found.mask, found.t
     mp = ema_mask(mask, t, settings.t_s, shape=settings.shape)
-    aware = (found.e1 - modules.aware(found.f1, mp, t)).abs()
-    only = (found.e2 - modules.only(found.f2, mask, t)).abs()
+    aware = (found.e1 - modules.aware(found.f1, mp, t).float()).abs()
+    only = (found.e2 - modules.only(found.f2, mask, t).float()).abs()
     if settings.normalise:
         return AWARE * _over(aware, mp) + ONLY * _over(only, mask)
     return AWARE * (mp * aware).mean() + ONLY * only.mean()
@@ -192,17 +225,16 @@ def _new(
 def _step_loss(base: Frozen, modules: StageModules, latents: Latents, settings: StageTraining, device):
     places = places_by_type(latents)
 
-    def loss(step: int, generator: torch.Generator) -> Tensor:
+    def loss(generator: torch.Generator) -> Tensor:
         chosen, *noised = drawn(latents, places, settings.batch, generator)
         noised = (part.to(device) for part in noised)
-        found = denoised(base, modules.tokens, chosen.to(device), *noised, checkpointing=settings.checkpointing)
-        return heads_loss(modules, found, settings)
+        return heads_loss(modules, denoised(base, modules.tokens, chosen.to(device), *noised), settings)
 
     return loss
 
 
 def _cached_loss(done: Denoised, modules: StageModules, settings: StageTraining, device):
-    def loss(step: int, generator: torch.Generator) -> Tensor:
+    def loss(generator: torch.Generator) -> Tensor:
         places = torch.randint(0, len(done), (settings.batch,), generator=generator)
         return heads_loss(modules, done.take(places).to(device), settings)
 
