@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 _PRESETS = ("recommended", "fast", "paper")
+_GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
 _QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
@@ -103,12 +104,18 @@ def _train_base(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    (_train_stage if options.method == "stage" else _train_fast)(options)
+
+
+def _train_fast(options: argparse.Namespace) -> None:
     from .training.fast import FastTraining
     from .training.fast_run import train_fast_file
 
+    if options.tokens_of:
+        raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
     settings = FastTraining(
-        steps=options.steps, batch=options.batch, learning_rate=options.learning_rate, tokens=options.tokens,
-        patience=options.patience, seed=options.seed, checkpointing=options.checkpointing, precision=options.precision,
+        steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
+        checkpointing=options.checkpointing, precision=options.precision, **_learning_rate(options),
     )  # fmt: skip
     notes = train_fast_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,
@@ -120,6 +127,41 @@ def _train(options: argparse.Namespace) -> None:
         print(f"  {type}: FARM's error on groups held out: {error:.2f} (an answer of 0 would have 1)")
 
 
+def _train_stage(options: argparse.Namespace) -> None:
+    from .training.stage import StageTraining
+    from .training.stage_run import train_stage_file
+
+    settings = StageTraining(
+        steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
+        checkpointing=options.checkpointing == "on", precision=options.precision, **_learning_rate(options),
+    )  # fmt: skip
+    notes = train_stage_file(
+        options.data, options.split, options.base, options.out, settings, types=options.types,
+        tokens_file=options.tokens_of, aware=not options.unaware, resume=options.resume, device=_device(options),
+        report=_training_line,
+    )  # fmt: skip
+    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
+    for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
+        print(f"  {type}: the heads' noise error on groups held out: {error:.2f} (the base alone has 1)")
+
+
+def _import_stage(options: argparse.Namespace) -> None:
+    from .modules.adapter_file import save_adapter
+    from .modules.stage_import import import_stage
+
+    out = Path(options.out)
+    if out.suffix != ".safetensors" or out.exists():
+        raise ValueError(f"Import STAGE: the output {out} must be a .safetensors file that does not exist yet.")
+    adapter = import_stage(options.embeddings, options.fine_image, options.fine_mask)
+    save_adapter(out, adapter)
+    print(f"{out}: {len(adapter.types)} types, {adapter.shapes['count']} tokens each, for {adapter.base.kind}")
+
+
+def _learning_rate(options: argparse.Namespace) -> dict:
+    """The method's own where none is given."""
+    return {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
+
+
 def _synthesize(options: argparse.Namespace) -> None:
     from .synthesis.folder import Source, synthesize
     from .synthesis.pair import Settings
@@ -127,7 +169,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     settings = Settings(
         preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
         context=options.context, mode=options.compose, feather=options.feather, farm=options.farm,
-        farm_until=options.farm_until,
+        farm_until=options.farm_until, graded=options.graded,
     )  # fmt: skip
     source = Source(
         options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
@@ -263,14 +305,17 @@ def _parser() -> argparse.ArgumentParser:
 
     adapter = _command(commands, "train", _train, "train an adapter on a compact base: one for all defect types")
     _data(adapter)
-    adapter.add_argument("--method", choices=("fast",), default="fast", help="fast: anomaly tokens and FARM (FAST)")
+    adapter.add_argument("--method", choices=("fast", "stage"), default="fast",
+                         help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads")  # fmt: skip
     adapter.add_argument("--split", required=True, help="split.json; only its training part is read")
     adapter.add_argument("--base", required=True, help="a compact base trained under this split, .safetensors")
     adapter.add_argument("--out", required=True, help="the adapter to write, .safetensors")
     adapter.add_argument("--steps", type=int, default=2000, help="optimiser steps (2000)")
     adapter.add_argument("--batch", type=int, default=4, help="crops per step (4)")
-    adapter.add_argument("--learning-rate", type=float, default=1.5e-4, help="peak learning rate (1.5e-4)")
+    adapter.add_argument("--learning-rate", type=float, help="peak learning rate (fast 1.5e-4, stage 1e-3)")
     adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
+    adapter.add_argument("--tokens-of", metavar="FILE",
+                         help="stage: keep the tokens of this adapter, and train the heads alone")  # fmt: skip
     adapter.add_argument("--patience", type=int, default=0,
                          help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
@@ -281,10 +326,22 @@ def _parser() -> argparse.ArgumentParser:
     adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(adapter)
 
+    released = _command(
+        commands, "import-stage", _import_stage,
+        "turn the files that STAGE's own code writes into one adapter; their pickles are read, never run",
+    )  # fmt: skip
+    released.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens")
+    released.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head")
+    released.add_argument("--fine-mask", required=True, metavar="FILE", help="fine_mask*.pt, the anomaly-only head")
+    released.add_argument("--out", required=True, help="the adapter to write, .safetensors")
+
     make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
     _data(make)
     make.add_argument("--base", required=True, help="a compact base, .safetensors")
-    make.add_argument("--adapter", help="an adapter of `train`, .safetensors")
+    make.add_argument("--adapter", nargs="+", metavar="FILE",
+                      help="an adapter of `train`; one of FAST and one of STAGE work together")  # fmt: skip
+    make.add_argument("--graded", choices=_GRADED,
+                      help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps")
     make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
     make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (40; paper: 2)")
     make.add_argument("--split", required=True, help="split.json; masks come from its training part")

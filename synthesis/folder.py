@@ -12,8 +12,8 @@ from ..datasets.split import Split, load_split, part_of
 from ..modules.adapter_file import Fit
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
-from ..modules.fast import FastModules, load_fast
 from ..modules.tokens import Type
+from .adapters import Adapters, load_adapters
 from .pair import Settings
 from .plan import Plan
 from .run import NEGATIVES, run
@@ -28,7 +28,8 @@ class Source:
 
     data: folder in MVTec layout; split: its split.json; base: compact base; types: defect types (None is all);
     normals: part that the normal images come from, "train" or, for studies, "held_back"; foreign_base: accept a base
-    that was trained under another split, or on other data; adapter: of FAST, trained on the base.
+    that was trained under another split, or on other data; adapter: trained on the base, of FAST or of STAGE, or one of
+    each.
     """
 
     data: str
@@ -37,7 +38,7 @@ class Source:
     types: Sequence[str] | None = None
     normals: str = "train"
     foreign_base: bool = False
-    adapter: str | None = None
+    adapter: str | Sequence[str] | None = None
 
 
 def synthesize(
@@ -101,8 +102,9 @@ def _base(source: Source, split: Split) -> CompactLDM:
     return load_base_of(source.base, split.digest, ", or pass --foreign-base where no figure depends on it")
 
 
-def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> tuple[FastModules | None, str | None]:
-    if source.adapter is None:
+def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> tuple[Adapters | None, str | None]:
+    paths = [source.adapter] if isinstance(source.adapter, str) else source.adapter
+    if not paths:
         return None, None
     digest = None if source.foreign_base else split.digest
-    return load_fast(source.adapter, base, digest, types), file_digest(source.adapter)
+    return load_adapters(paths, base, digest, types), "+".join(file_digest(path) for path in paths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import torch
@@ -15,11 +15,16 @@ from ..datasets.pictures import Picture
 from ..datasets.windows import CONTEXT, Window, cut_picture, enlarge, image_part
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..modules.fast import FastModules
+from ..modules.stage import StageModules
 from ..samplers.aias import sample_aias
+from ..samplers.graded import sample_graded
+from ..samplers.graded_windows import graded_grid
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas, nearest_timestep
+from ..samplers.stage_presets import stage_preset
+from .adapters import Adapters, adapters_of
 from .compose import check_mode, compose_into
 from .crop import Part, crop_parts, part_seed
 from .visibility import signed_contrast, visibility
@@ -34,7 +39,8 @@ class Settings:
     preset, steps: sampler (see `samplers.presets`); guidance: 1 is off, any other runs the model twice per step; aware:
     the model is told mask and background (False is the papers' unconditional LDM, held by the background alone);
     context: see `context_side`; mode, feather: see `compose`; farm, farm_until: for an adapter of FAST, FARM's share
-    of the estimate in the mask (0 .. 1, 0 leaves it out) and t in 0 .. 999 below which it rests (None is the preset's).
+    of the estimate in the mask (0 .. 1, 0 leaves it out) and t in 0 .. 999 below which it rests (None is the preset's);
+    graded: parts of STAGE, see `samplers.stage_presets` (None: all with an adapter of STAGE, else none, which is AIAS).
     Raises ValueError for values out of range.
     """
 
@@ -47,9 +53,12 @@ class Settings:
     feather: int = 0
     farm: float = 1.0
     farm_until: float | None = None
+    graded: str | None = None
 
     def __post_init__(self):
         aias_grid(**preset(self.preset, self.steps)[0])
+        if self.graded is not None:
+            graded_grid(**preset(self.preset, self.steps)[0], windows=stage_preset(self.graded)[1]["windows"])
         check_mode(self.mode, self.feather)
         for name in ("guidance", "context"):
             if not 0 <= getattr(self, name) < inf:
@@ -98,15 +107,17 @@ class Composed:
 
 
 def make_pairs(
-    base: CompactLDM, jobs: Sequence[Job], settings: Settings, adapter: FastModules | None = None
-) -> list[Pair]:
+    base: CompactLDM, jobs: Sequence[Job], settings: Settings,
+    adapter: Adapters | FastModules | StageModules | None = None,
+) -> list[Pair]:  # fmt: skip
     """Make a batch of pairs. Every job is cropped to the base's resolution, so images may differ in size.
 
     Args:
-        adapter: of FAST, trained on this base; its tokens join the type's own, FARM as the settings say.
+        adapter: trained on this base; its tokens join the type's own, FARM and STAGE's parts as the settings say.
 
     Raises:
-        ValueError: an empty mask, mask and image of different sizes, an unknown type or preset, steps out of range.
+        ValueError: an empty mask, mask and image of different sizes, an unknown type or preset, steps out of range or
+            too few for STAGE's windows, MGA heads asked for that the adapter lacks.
     """
     started = time.perf_counter()
     for job in jobs:
@@ -119,7 +130,7 @@ def make_pairs(
     ]
     batches = [parts[first:first + BATCH] for first in range(0, len(parts), BATCH)]
     with torch.inference_mode():
-        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings, adapter)]
+        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings, adapters_of(adapter))]
     made = list(zip(parts, decoded, strict=True))
     composed = [
         compose_parts(job.picture, [m for m in made if m[0].item == index], settings.mode, settings.feather)
@@ -154,7 +165,7 @@ def compose_parts(
 
 
 def _decoded(
-    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[Part], settings: Settings, adapter: FastModules | None
+    base: CompactLDM, jobs: Sequence[Job], parts: Sequence[Part], settings: Settings, adapters: Adapters
 ) -> list[tuple[Tensor, Tensor]]:
     """For every part: the window with its anomaly, and the normal window encoded and decoded, [3, R, R] on the CPU."""
     device = base.latent_mean.device
@@ -163,7 +174,7 @@ def _decoded(
     background = base.encode(crops)
     types = [(jobs[part.item].object, jobs[part.item].type) for part in parts]
     seeds = [part_seed(jobs[part.item].seed, part.number) for part in parts]
-    latent = _sampled(base, background, masks, types, seeds, settings, adapter)
+    latent = _sampled(base, background, masks, types, seeds, settings, adapters)
     return list(zip(base.decode(latent).cpu(), base.decode(background).cpu(), strict=True))
 
 
@@ -174,26 +185,42 @@ def _sampled(
     types: Sequence[tuple[str, str]],
     seeds: Sequence[int],
     settings: Settings,
-    adapter: FastModules | None,
+    adapters: Adapters,
 ) -> Tensor:
     """Clean latents [B, C, h, w] with the parts' anomalies inside `masks` (bool [B, R, R])."""
     mask = latent_mask(masks, background.shape[2:])
     grid_options, sampler_options = preset(settings.preset, settings.steps)
-    sigmas = grid_sigmas(aias_grid(**grid_options), ldm_sigmas()).to(background)
-    start = background * (1 - mask) + sigmas[0] * initial_noise(background, seeds)
+    parts = _graded(adapters, settings)
+    grid = aias_grid(**grid_options) if parts is None else graded_grid(**grid_options, windows=parts["windows"])
+    sigmas = grid_sigmas(grid, ldm_sigmas()).to(background)
+    # Anomaly inference keeps the surroundings' state, so that a start that counts as pure noise must be that there too.
+    known = 0 if parts and parts["aif"] and sampler_options.get("pure_start") else background * (1 - mask)
+    start = known + sigmas[0] * initial_noise(background, seeds)
     told = (mask, background) if settings.aware else (None, None)
-    labels, tokens = [base.label(*type) for type in types], None
-    if adapter is not None:
-        rows = torch.tensor([adapter.tokens.row(*type) for type in types], device=background.device)
-        tokens = adapter.tokens(rows)
-        sampler_options |= _farm(adapter.foreground(mask, background, rows, nearest_timestep), settings)
-    model = base.denoiser(labels, *told, guidance=settings.guidance, tokens=tokens)
-    return sample_aias(model, start, sigmas, mask=mask, background=background, seeds=seeds, **sampler_options)
+    labels = [base.label(*type) for type in types]
+    model = base.denoiser(labels, *told, guidance=settings.guidance, tokens=adapters.tokens(types))
+    sampler_options |= _farm(adapters.foreground(mask, background, types, nearest_timestep), settings)
+    sampler_options |= {"mask": mask, "background": background, "seeds": seeds}
+    if parts is None:
+        return sample_aias(model, start, sigmas, **sampler_options)
+    return sample_graded(model, start, sigmas, **sampler_options | parts)
 
 
-def _farm(foreground: Callable[[Tensor, Tensor], Tensor], settings: Settings) -> dict:
+def _graded(adapters: Adapters, settings: Settings) -> dict | None:
+    """STAGE's parts as keywords of `sample_graded`; None where AIAS samples."""
+    name = settings.graded or (None if adapters.stage is None else "stage")
+    if name is None:
+        return None
+    heads, parts = stage_preset(name)
+    if settings.preset == "recommended" and (parts["windows"] or parts["mask_schedule"]):
+        # What a level's estimate aims at changes with EMA and the windows; fresh noise forgets what it aimed at before.
+        parts["eta"] = 1.0
+    return parts | {"branches": adapters.branches() if heads else None}
+
+
+def _farm(foreground: Callable[[Tensor, Tensor], Tensor] | None, settings: Settings) -> dict:
     """What FARM adds to the sampler's keywords."""
-    if not settings.farm:
+    if foreground is None or not settings.farm:
         return {}
     until = {} if settings.farm_until is None else {"foreground_until": settings.farm_until}
     return {"foreground": foreground, "foreground_strength": settings.farm} | until
@@ -202,7 +229,7 @@ def _farm(foreground: Callable[[Tensor, Tensor], Tensor], settings: Settings) ->
 def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[float]:
     """Visibility of the same jobs with the mask made again as normal surface: what no defect looks like."""
     normal = [Job(job.picture, job.mask, job.object, NORMAL, job.seed) for job in jobs]
-    return [pair.visibility for pair in make_pairs(base, normal, settings)]
+    return [pair.visibility for pair in make_pairs(base, normal, replace(settings, graded=None))]
 
 
 def _scores(result: Picture, roundtrip: Tensor, normal: Picture, part: Part) -> tuple[float, float, float]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ..datasets.pairs import PairWriter
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
-from ..modules.fast import FastModules
+from .adapters import Adapters
 from .pair import BATCH, Pair, Settings, make_pairs, normal_visibility
 from .plan import Planned
 from .visibility import visible_above
@@ -33,7 +33,7 @@ def run(
     settings: Settings,
     writer: PairWriter,
     *,
-    adapter: FastModules | None = None,
+    adapter: Adapters | None = None,
     adapter_name: str | None = None,
     redraw: int = 0,
     negatives: int = NEGATIVES,
@@ -100,7 +100,7 @@ def visibility_threshold(base: CompactLDM, plan: Items, settings: Settings, coun
 
 
 def _again(
-    base: CompactLDM, item: Planned, settings: Settings, adapter: FastModules | None, spent: float
+    base: CompactLDM, item: Planned, settings: Settings, adapter: Adapters | None, spent: float
 ) -> Pair:
     pair = make_pairs(base, [item.job], settings, adapter)[0]
     return replace(pair, seconds=pair.seconds + spent)

@@ -55,7 +55,7 @@ def test_imports_point_one_way(path):
         if level == 0 and top in ONLY_IN_BATCH:
             assert room == "batch", f"{top} belongs in batch/"
         if level == 0 and room == "samplers":
-            assert top in {"torch", "collections", "functools", "math", "__future__"}
+            assert top in {"torch", "collections", "dataclasses", "functools", "itertools", "math", "__future__"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")

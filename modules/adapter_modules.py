@@ -1,0 +1,68 @@
+"""From an adapter's file to modules that work on a base: the checks that every method shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from .adapter_file import Adapter, Fit, load_adapter
+from .tokens import AnomalyTokens, Type
+
+Modules = TypeVar("Modules", bound=nn.Module)
+
+
+def rebuilt(adapter: Adapter, method: str, make: Callable[[Adapter], Modules]) -> Modules:
+    """The modules of an adapter, frozen and in evaluation mode.
+
+    Args:
+        method: "fast" or "stage"; make: untrained modules of the adapter's types, base and shapes.
+
+    Raises:
+        ValueError: an adapter of another method, or one whose weights do not fit its own description.
+    """
+    if adapter.method != method:
+        found, wanted = adapter.method.upper(), method.upper()
+        raise ValueError(f"Load Adapter: this adapter is {found}'s, not {wanted}'s; load it where it belongs.")
+    try:
+        modules = make(adapter)
+        modules.load_state_dict(dict(adapter.tensors))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"Load Adapter: the adapter is not whole ({error}); train or fetch it again.") from error
+    return modules.eval().requires_grad_(False)
+
+
+def load_for(path: str | Path, base: Fit, split_digest: str | None = None, types: Sequence[Type] = ()) -> Adapter:
+    """The adapter of a file, for work on `base`.
+
+    Args:
+        split_digest: of the split whose figures count; None asks for none.
+        types: what will be made, each of which the adapter must know.
+
+    Raises:
+        ValueError: as `load_adapter`, an adapter trained under another split, a type it lacks.
+    """
+    adapter = load_adapter(path, base)
+    if split_digest is not None and adapter.split != split_digest:
+        raise ValueError(
+            f"Load Adapter: {path} was not trained under this split; what the split holds back may be known to it. "
+            "Train an adapter with this split."
+        )
+    missing = [type for type in types if type not in adapter.types]
+    if missing:
+        known, wanted = (", ".join("/".join(type) for type in some) for some in (adapter.types, missing))
+        raise ValueError(f"Load Adapter: {wanted} is not in the adapter; it has {known}.")
+    return adapter
+
+
+def tokens_of(adapter: Adapter, types: Sequence[Type]) -> AnomalyTokens:
+    """The adapter's anomaly tokens of these types, in this order, frozen. Raises ValueError for a type it lacks."""
+    rows = adapter.tensors["tokens.rows"]
+    known = AnomalyTokens(adapter.types, rows.shape[2], rows.shape[1])
+    tokens = AnomalyTokens(types, rows.shape[2], rows.shape[1])
+    with torch.no_grad():
+        tokens.rows.copy_(rows[[known.row(*type) for type in types]])
+    return tokens.requires_grad_(False)

@@ -1,0 +1,89 @@
+"""STAGE's released weights as one of our adapters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .adapter_file import Adapter, Fit
+from .base_file import file_digest
+from .mga import MGA
+from .restricted_pickle import Container, read_saved
+from .stage import StageModules, to_adapter
+from .tokens import Type
+
+RELEASED_CLASS = "MGA"
+RELEASED_BASE = "LDM text2img-large"  # Rombach et al. 2022: latents of 4 channels, BERT tokens of 1280
+
+
+def import_stage(embeddings: str | Path, fine_image: str | Path, fine_mask: str | Path) -> Adapter:
+    """One adapter of the three files that STAGE's training code writes; their pickles are read by `read_saved` alone.
+
+    Args:
+        embeddings: `embeddings*.pt`, a table string_to_param with entries "class+type", each [k, d].
+        fine_image: `fine_image*.pt`, the anomaly-aware branch's head as a whole module.
+        fine_mask: `fine_mask*.pt`, the anomaly-only branch's.
+
+    Returns:
+        the adapter, in the released form of `MGA`; it fits the base that it was trained on, and names no split.
+
+    Raises:
+        ValueError: a file that `read_saved` refuses, or one without what it should hold; what is missing is told.
+    """
+    tokens = _tokens(Path(embeddings))
+    aware, only = (_head(Path(path), branch) for path, branch in ((fine_image, "aware"), (fine_mask, "only")))
+    if aware.latent_channels != only.latent_channels:
+        raise ValueError(
+            f"Import STAGE: heads of {aware.latent_channels} and {only.latent_channels} latent channels; give both of "
+            "one training."
+        )
+    count, channels = next(iter(tokens.values())).shape
+    modules = StageModules(list(tokens), aware.latent_channels, channels, count=count, released=True)
+    modules.aware, modules.only = aware, only
+    with torch.no_grad():
+        modules.tokens.rows.copy_(torch.stack(list(tokens.values())))
+    base = Fit(RELEASED_BASE, "", aware.latent_channels, channels, "eps")
+    sources = {"embeddings": embeddings, "fine_image": fine_image, "fine_mask": fine_mask}
+    notes = {"imported": {name: [Path(path).name, file_digest(path)] for name, path in sources.items()}}
+    return to_adapter(modules, base, "", notes)
+
+
+def _tokens(path: Path) -> dict[Type, Tensor]:
+    """[k, d] by (object, type); entries of one word, such as the placeholder "*", name no type."""
+    saved = read_saved(path, RELEASED_CLASS)
+    table = saved.get("string_to_param") if isinstance(saved, dict) else None
+    if isinstance(table, Container):
+        table = table.tensors()
+    if not isinstance(table, dict):
+        raise ValueError(f"Import STAGE: {path.name} has no table string_to_param; give embeddings*.pt.")
+    named = {tuple(str(name).split("+", 1)): value for name, value in table.items() if "+" in str(name)}
+    shapes = {tuple(value.shape) for value in named.values() if isinstance(value, Tensor)}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not all(isinstance(v, Tensor) for v in named.values()):
+        raise ValueError(
+            f"Import STAGE: {path.name} has {len(named)} entries class+type of shapes {sorted(shapes)}; wanted is at "
+            "least one, all [tokens, channels]."
+        )
+    return {type: value.detach().float() for type, value in named.items()}
+
+
+def _head(path: Path, branch: str) -> MGA:
+    saved = read_saved(path, RELEASED_CLASS)
+    try:
+        tensors = saved.tensors() if isinstance(saved, Container) else {}
+    except ValueError as error:
+        raise ValueError(f"Import STAGE: {path.name} holds no module ({error}).") from error
+    outlet = tensors.get("conv.15.weight")
+    if outlet is None:
+        raise ValueError(
+            f"Import STAGE: {path.name} has no layer conv.15, the last of STAGE's head; give fine_image*.pt and "
+            "fine_mask*.pt."
+        )
+    head = MGA(outlet.shape[0], branch=branch, released=True)
+    try:
+        head.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"Import STAGE: {path.name} is no head of STAGE ({reason}).") from error
+    return head

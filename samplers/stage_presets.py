@@ -1,0 +1,35 @@
+"""The parts of STAGE, switched on one after the other: the paper's six ablations (STAGE, Sec. IV-C), by name."""
+
+from __future__ import annotations
+
+from .graded import PAPER_SCHEDULE
+from .graded_windows import PAPER_WINDOWS
+
+_GD, _EMA = {"windows": PAPER_WINDOWS}, {"mask_schedule": PAPER_SCHEDULE}
+_OFF = {"windows": (), "mask_schedule": None, "aif": False, "blend": "x0"}
+_PRESETS: dict[str, tuple[bool, dict]] = {
+    "baseline": (False, _OFF),
+    "mga": (True, _OFF),
+    "mga-aif": (True, _OFF | {"aif": True}),
+    "mga-aif-gd": (True, _OFF | {"aif": True} | _GD),
+    "mga-aif-ema": (True, _OFF | {"aif": True} | _EMA),
+    "stage": (True, _OFF | {"aif": True} | _GD | _EMA),
+    # All of it with the paper's average of noisy states, which takes the noise out of the background: to reproduce.
+    "stage-paper": (True, _OFF | {"aif": True, "blend": "paper"} | _GD | _EMA),
+}
+STAGE_PRESETS = tuple(_PRESETS)
+
+
+def stage_preset(name: str) -> tuple[bool, dict]:
+    """Whether the MGA heads work, and the keywords of `sample_graded` that switch the other parts.
+
+    Args:
+        name: one of STAGE_PRESETS.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in _PRESETS:
+        raise ValueError(f"STAGE preset: unknown name {name!r}; choose one of {', '.join(STAGE_PRESETS)}.")
+    heads, options = _PRESETS[name]
+    return heads, dict(options)
