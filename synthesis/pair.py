@@ -190,7 +190,7 @@ def _sampled(
     """Clean latents [B, C, h, w] with the parts' anomalies inside `masks` (bool [B, R, R])."""
     mask = latent_mask(masks, background.shape[2:])
     grid_options, sampler_options = preset(settings.preset, settings.steps)
-    parts = _graded(adapters, settings)
+    parts = _graded(adapters, settings, sampler_options)
     grid = aias_grid(**grid_options) if parts is None else graded_grid(**grid_options, windows=parts["windows"])
     sigmas = grid_sigmas(grid, ldm_sigmas()).to(background)
     # Anomaly inference keeps the surroundings' state, so that a start that counts as pure noise must be that there too.
@@ -206,14 +206,14 @@ def _sampled(
     return sample_graded(model, start, sigmas, **sampler_options | parts)
 
 
-def _graded(adapters: Adapters, settings: Settings) -> dict | None:
-    """STAGE's parts as keywords of `sample_graded`; None where AIAS samples."""
+def _graded(adapters: Adapters, settings: Settings, sampler_options: dict) -> dict | None:
+    """STAGE's parts as keywords of `sample_graded`; None where AIAS samples, with `sampler_options`."""
     name = settings.graded or (None if adapters.stage is None else "stage")
     if name is None:
         return None
     heads, parts = stage_preset(name)
-    if settings.preset == "recommended" and (parts["windows"] or parts["mask_schedule"]):
-        # What a level's estimate aims at changes with EMA and the windows; fresh noise forgets what it aimed at before.
+    if sampler_options["eta"] and (parts["windows"] or parts["mask_schedule"]):
+        # What an estimate aims at changes with EMA and the windows; all the noise there is forgets the former aim.
         parts["eta"] = 1.0
     return parts | {"branches": adapters.branches() if heads else None}
 
