@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import inf
 
 import torch
 from torch import Tensor
 
+from .foreground import check_foreground, replaces_model
+from .levels import check_run, levels_of, ratio
 from .multistep import Gaussian, History, LogSNR
-from .noise import ItemNoise, item_seeds
+from .noise import ItemNoise, LevelNoise, item_seeds
 from .schedule import DATA_STD, nearest_timestep
-from .transition import check_stochasticity, transition
-
-Level = tuple[float, float]  # (alpha, sigma)
+from .transition import transition
 
 
 @torch.no_grad()
@@ -85,17 +84,17 @@ def sample_aias(
         ValueError: an option out of range, mask without background, sizes or counts that differ, values not finite.
     """
     extra_args = extra_args or {}
-    levels = _levels(sigmas, alpha)
+    levels = levels_of(sigmas, alpha)
     time_of = timestep or nearest_timestep
-    _check(x, levels, mask, background, order, eta, variance)
-    _check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
+    check_run(x, levels, mask, background, order, eta, variance)
+    check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
     keep = None if mask is None or bool((mask == 1).all()) else mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
     if mask is not None:
         mask = mask.to(x)
         background = background.to(x).expand_as(x)
     items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
-    noise = _Noise(items, noise_sampler, keep)
-    replaces_model = foreground is not None and _replaces_model(foreground_mode, foreground_strength, mask)
+    noise = LevelNoise(items, noise_sampler, keep)
+    alone = foreground is not None and replaces_model(foreground_mode, foreground_strength, mask)
     history = History(Gaussian(DATA_STD) if correct else LogSNR(), order)
     step = None  # the one that led to x, as a function of the x0 that it takes
     ones = x.new_ones(x.shape[0])
@@ -111,19 +110,19 @@ def sample_aias(
         if foreground_on and foreground_mode == "renoise":
             noised = alpha_s * torch.lerp(background, f, mask) + sigma_s * noise.transition(sigma_s, sigma_s)
             x = torch.where(mask > 0, noised, x)
-        x0 = f if foreground_on and replaces_model else model(x, sigma_s * ones, **extra_args)
+        x0 = f if foreground_on and alone else model(x, sigma_s * ones, **extra_args)
         if foreground_on and foreground_mode == "x0_blend":
             x0 = torch.lerp(x0, f, foreground_strength)
         if keep is not None:
             x0 = torch.lerp(background, x0, keep)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
-        w, w_e = _ratio(alpha_s, sigma_s), _ratio(alpha_e, sigma_e)
+        w, w_e = ratio(alpha_s, sigma_s), ratio(alpha_e, sigma_e)
         if correct and step is not None:
             x = step(history.corrected(x0, w))  # outside the mask the background replaces it at the next level
         estimate = history.predicted(x0, w, w_e)
         signal = 0.0 if pure_start and i == 0 else alpha_s
-        history.keep(x0, w, _ratio(signal, sigma_s))
+        history.keep(x0, w, ratio(signal, sigma_s))
         step = partial(
             transition, x, sigma_s=sigma_s, sigma_e=sigma_e, alpha_s=signal, alpha_e=alpha_e, eta=eta,
             variance=variance, noise=noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None,
@@ -133,79 +132,3 @@ def sample_aias(
             known = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
             x = torch.where(keep > 0, x, known)
     return x
-
-
-class _Noise:
-    """Both draws of a level: the transition's, then the background's (only for items that keep a background).
-
-    They are drawn at eta 0 too, so that runs of any eta see the same background.
-    """
-
-    def __init__(self, items: ItemNoise | None, sampler: Callable | None, keep: Tensor | None):
-        self.items, self.sampler = items, sampler
-        self.with_background = None if keep is None else (keep < 1).flatten(1).any(1).tolist()
-
-    def transition(self, sigma_s: float, sigma_e: float) -> Tensor:
-        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items()
-
-    def background(self, sigma_s: float, sigma_e: float) -> Tensor:
-        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items(self.with_background)
-
-
-def _ratio(alpha: float, sigma: float) -> float:
-    return alpha / sigma if sigma > 0 else inf
-
-
-def _levels(sigmas: Tensor, alpha: Callable[[float], float] | None) -> list[Level]:
-    """(alpha, sigma) of every level as Python floats, so that the loop never waits for the device."""
-    return [(float(alpha(sigma)) if alpha else 1.0, sigma) for sigma in sigmas.tolist()]
-
-
-def _replaces_model(mode: str, strength: float, mask: Tensor) -> bool:
-    """At full strength inside a hard mask, with the background known outside, nothing is left of the model's x0."""
-    return mode == "x0_blend" and strength == 1 and bool(((mask == 0) | (mask == 1)).all())
-
-
-def _check(
-    x: Tensor, levels: list[Level], mask: Tensor | None, background: Tensor | None, order: int, eta: float,
-    variance: float,
-) -> None:
-    steps = [sigma for _, sigma in levels]
-    if len(steps) < 2 or steps[-1] != 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
-        raise ValueError("AIAS: sigmas must descend strictly and end at 0; take all that AIAS Sigmas gives.")
-    if order not in (1, 2):
-        raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
-    check_stochasticity(eta, variance)
-    if not torch.isfinite(x).all():
-        raise ValueError("AIAS: the starting latent holds NaN or infinity; check the VAE and the image that made it.")
-    if mask is None and background is not None:
-        raise ValueError("AIAS: a background came without a mask; connect the mask that the anomaly fills.")
-    if mask is None:
-        return
-    if background is None:
-        raise ValueError("AIAS: a mask came without a background; give the normal image's clean latent.")
-    if not torch.isfinite(background).all():
-        raise ValueError("AIAS: the background latent holds NaN or infinity; check the VAE and the normal image.")
-    for name, tensor, channels in (("mask", mask, 1), ("background", background, x.shape[1])):
-        if tensor.shape[0] not in (1, x.shape[0]) or tuple(tensor.shape[1:]) != (channels, *x.shape[2:]):
-            raise ValueError(
-                f"AIAS: the {name} is {tuple(tensor.shape)}; for a latent of {tuple(x.shape)} it must be "
-                f"[{x.shape[0]} or 1, {channels}, {x.shape[2]}, {x.shape[3]}]. Pool pixel masks with Defect Latent."
-            )
-    if not ((mask >= 0) & (mask <= 1)).all():
-        raise ValueError("AIAS: the mask holds NaN or values outside 0 .. 1; scale it so that 1 is anomaly.")
-
-
-def _check_foreground(
-    foreground: Callable | None, mode: str, strength: float, mask: Tensor | None, deterministic: bool
-) -> None:
-    if foreground is None:
-        return
-    if mode not in ("x0_blend", "renoise"):
-        raise ValueError(f"AIAS: foreground_mode is {mode!r}; choose x0_blend or renoise.")
-    if not 0 <= strength <= 1 or (mode == "renoise" and strength not in (0, 1)):
-        raise ValueError(f"AIAS: foreground_strength is {strength:g}; x0_blend takes 0 .. 1, renoise 0 or 1.")
-    if mode == "renoise" and deterministic:
-        raise ValueError("AIAS: renoise changes the states that pure_start and correct build on; use x0_blend.")
-    if mask is None:
-        raise ValueError("AIAS: a foreground came without a mask; connect the mask that it fills.")

@@ -8,11 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from .aias import Level, _check, _check_foreground, _levels, _Noise, _ratio, _replaces_model
+from .foreground import check_foreground, replaces_model
 from .graded_windows import PAPER_WINDOWS, Window, check_reached, check_windows, within
+from .levels import Level, check_run, levels_of, ratio
 from .mask_schedule import MaskSchedule
 from .multistep import Gaussian, History, LogSNR
-from .noise import ItemNoise, item_seeds
+from .noise import ItemNoise, LevelNoise, item_seeds
 from .schedule import DATA_STD, TIMESTEPS, nearest_timestep
 from .transition import transition
 
@@ -87,17 +88,17 @@ def sample_graded(
             other branch; a mask schedule for another number of levels; an unknown blend.
     """
     extra_args, (aware, only) = extra_args or {}, _heads(branches)
-    levels, time_of = _levels(sigmas, alpha), timestep or nearest_timestep
+    levels, time_of = levels_of(sigmas, alpha), timestep or nearest_timestep
     _check_known(mask, background, mask_schedule, blend)
-    _check(x, levels, mask, background, order, eta, variance)
-    _check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
+    check_run(x, levels, mask, background, order, eta, variance)
+    check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
     check_windows(windows)
     times = [time_of(sigma) for _, sigma in levels[:-1]]
     check_reached(times, windows)
     mask = mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
     background, inside = background.to(x).expand_as(x), mask > 0
     items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
-    noise, history = _Noise(items, noise_sampler, mask), History(Gaussian(DATA_STD) if correct else LogSNR(), order)
+    noise, history = LevelNoise(items, noise_sampler, mask), History(Gaussian(DATA_STD) if correct else LogSNR(), order)
     turn = step = None  # whose level it was, and the step that led to x, as a function of the x0 that it takes
     farm = _Farm(foreground, foreground_mode, foreground_strength, foreground_until, mask, background)
     # Without EMA, Eq. 6 by itself leads the background's state to the clean one.
@@ -134,13 +135,13 @@ def sample_graded(
             x0 = torch.where(inside, composite, 0)
         elif aif:
             x0 = composite
-        w, w_e = _ratio(alpha_s, sigma_s), _ratio(alpha_e, sigma_e)
+        w, w_e = ratio(alpha_s, sigma_s), ratio(alpha_e, sigma_e)
         if correct and step is not None:
             x = step(history.corrected(x0, w))
             state = torch.where(inside, x, state) if in_window else x
         towards = history.predicted(x0, w, w_e)
         signal = 0.0 if pure_start and i == 0 else alpha_s
-        history.keep(x0, w, _ratio(signal, sigma_s))
+        history.keep(x0, w, ratio(signal, sigma_s))
         drawn = noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None
         x_back = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
         make = partial(transition, state, sigma_s=sigma_s, sigma_e=sigma_e, noise=drawn, alpha_s=signal,
@@ -185,12 +186,12 @@ class _Farm:
         self.foreground, self.strength, self.until = foreground, strength, until
         self.mask, self.background = mask, background
         self.renoises = mode == "renoise"
-        self.replaces_model = foreground is not None and _replaces_model(mode, strength, mask)
+        self.replaces_model = foreground is not None and replaces_model(mode, strength, mask)
 
     def works(self, t: float) -> bool:
         return self.foreground is not None and self.strength > 0 and t >= self.until
 
-    def into(self, x: Tensor, level: Level, noise: _Noise) -> Tensor:
+    def into(self, x: Tensor, level: Level, noise: LevelNoise) -> Tensor:
         """The state, with the answer noised into its mask where that is the mode."""
         alpha, sigma = level
         self.answer = self.foreground(x, x.new_full(x.shape[:1], sigma))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,6 +33,23 @@ class ItemNoise:
             for i, generator in enumerate(self.generators)
         ]
         return torch.stack(drawn).to(self.like)
+
+
+class LevelNoise:
+    """Both draws of a level: the transition's, then the background's (only for items that keep a background).
+
+    They are drawn at eta 0 too, so that runs of any eta see the same background.
+    """
+
+    def __init__(self, items: ItemNoise | None, sampler: Callable | None, keep: Tensor | None):
+        self.items, self.sampler = items, sampler
+        self.with_background = None if keep is None else (keep < 1).flatten(1).any(1).tolist()
+
+    def transition(self, sigma_s: float, sigma_e: float) -> Tensor:
+        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items()
+
+    def background(self, sigma_s: float, sigma_e: float) -> Tensor:
+        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items(self.with_background)
 
 
 def item_seeds(batch: int, seeds: Sequence[int] | None, seed: int | None) -> list[int]:
