@@ -16,6 +16,7 @@ from ..modules.fast import FastModules
 from .balanced import balanced
 from .best import Best
 from .checkpointing import checkpointed
+from .defect_draws import balanced_draw, check_latents, places_by_type
 from .frozen import Frozen, Latents
 from .held_out_error import HeldOutError
 from .loop import Report, train
@@ -104,7 +105,7 @@ def train_fast(
     Raises:
         ValueError: no latents, or an empty mask among them; a loss that is no longer finite; a state of another run.
     """
-    _check(latents, types)
+    check_latents("Train FAST Adapter", latents, types)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         modules = new_modules(base, types, settings)
@@ -162,10 +163,10 @@ def new_modules(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTr
 
 
 def step_loss(base: Frozen, modules: FastModules, latents: Latents, settings: FastTraining, device):
-    places = [torch.nonzero(latents.row == row)[:, 0] for row in latents.row.unique()]
+    places = places_by_type(latents)
 
     def loss(step: int, generator: torch.Generator) -> Tensor:
-        chosen = latents.take(_balanced_draw(places, settings.batch, generator)).to(device)
+        chosen = latents.take(balanced_draw(places, settings.batch, generator)).to(device)
         t = torch.randint(0, 1000, (settings.batch,), generator=generator)
         noise = torch.randn(chosen.x0.shape, generator=generator)
         with mixed(settings.precision, device):
@@ -174,27 +175,6 @@ def step_loss(base: Frozen, modules: FastModules, latents: Latents, settings: Fa
     return loss
 
 
-def _balanced_draw(places: Sequence[Tensor], count: int, generator: torch.Generator) -> Tensor:
-    """Places in the cache, types in equal shares; `places`: those of every type."""
-    wanted = torch.randint(0, len(places), (count,), generator=generator).tolist()
-    chosen = (places[place] for place in wanted)
-    return torch.stack([own[torch.randint(0, len(own), (), generator=generator)] for own in chosen])
-
-
 def _by_type(types: Sequence[tuple[str, str]], errors: Sequence[float]) -> dict[str, float]:
     """Types without a held-out latent are left out."""
     return {"/".join(type): error for type, error in zip(types, errors, strict=True) if error == error}
-
-
-def _check(latents: Latents, types: Sequence[tuple[str, str]]) -> None:
-    if not len(latents):
-        raise ValueError(
-            "Train FAST Adapter: the training part has no defect; give pairs of image and mask, or check the split."
-        )
-    empty = int((latents.mask.flatten(1).sum(1) == 0).sum())
-    if empty:
-        raise ValueError(
-            f"Train FAST Adapter: {empty} of {len(latents)} masks are empty; take these pairs out, or mend the masks."
-        )
-    if not 0 <= int(latents.row.min()) <= int(latents.row.max()) < len(types):
-        raise ValueError(f"Train FAST Adapter: rows up to {int(latents.row.max())} for {len(types)} types.")
