@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from ..synthesis.crop import Crop
+from .adapters import LoadedAdapter, check_fit, check_method, token_rows
 from .conditioning import Conditioning, lengthened, per_crop
-from .fast_adapter import KEY, FastAdapter, check_fit, token_rows
 from .noise_levels import level_table, timestep_of
+
+KEY = "sias_fast"  # of the attachment, and of the additional models
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Attached:
 
 
 def apply_farm(
-    model, adapter: FastAdapter, object: str, type: str, strength: float, until: float, crop: Crop | None
+    model, adapter: LoadedAdapter, object: str, type: str, strength: float, until: float, crop: Crop | None
 ):  # fmt: skip
     """A clone of the MODEL that the AIAS samplers run with FARM; at strength 0 one that they run without.
 
@@ -34,6 +36,7 @@ def apply_farm(
         ValueError: an adapter of another model, a type that it was not trained on, lines that are not one per image.
     """
     node = "Apply FARM"
+    check_method(node, adapter.adapter, "fast")
     check_fit(node, adapter, model)
     rows = token_rows(node, adapter, *per_crop(object, type, crop, node))
     table, clone = level_table(node, model), model.clone()
@@ -78,7 +81,7 @@ def foreground_options(patcher, mask: Tensor | None, background: Tensor | None, 
 
 
 def with_tokens(
-    conditioning: Conditioning, adapter: FastAdapter, object: str, type: str, crop: Crop | None
+    conditioning: Conditioning, adapter: LoadedAdapter, object: str, type: str, crop: Crop | None
 ) -> Conditioning:
     """The conditioning with the tokens of each item's type behind its own.
 
@@ -91,7 +94,7 @@ def with_tokens(
             for tokens, extras in conditioning]  # fmt: skip
 
 
-def _appended(node: str, tokens: Tensor, adapter: FastAdapter, rows: Sequence[int]) -> Tensor:
+def _appended(node: str, tokens: Tensor, adapter: LoadedAdapter, rows: Sequence[int]) -> Tensor:
     wanted = adapter.adapter.base.token_channels
     if tokens.ndim != 3 or tokens.shape[-1] != wanted:
         raise ValueError(

@@ -17,10 +17,10 @@ from ..training.defects import Defects, read_defects
 from ..training.fast import FastTraining
 from ..training.fast_adapter import train_adapter
 from ..training.frozen import Latents
+from .adapters import LoadedAdapter, fit_of, loaded
 from .conditioning import Conditioning
 from .curves import picture
 from .errors import named
-from .fast_adapter import FastAdapter, fast_adapter, fit_of
 from .fast_preview import previewer
 from .frozen_model import NODE, base_tokens, frozen_model
 from .latents import check_axes, check_channels
@@ -29,7 +29,7 @@ from .split_dataset import Dataset, temporary
 
 def train(
     model, vae, dataset: Dataset, settings: FastTraining, resolution: int, conditioning: Conditioning | None
-) -> FastAdapter:  # fmt: skip
+) -> LoadedAdapter:  # fmt: skip
     """Train on the dataset's training part; `adapter.training` of the result is the record.
 
     A training that was cancelled goes on where it was, at most a minute back, when the same is asked for again.
@@ -52,10 +52,10 @@ def train(
             f"{NODE}: the device has too little memory for a batch of {settings.batch} at {resolution} px with "
             "gradients; lower batch or resolution, switch checkpointing on, or train on a smaller model."
         ) from error
-    return fast_adapter(NODE, "trained here", adapter)
+    return loaded(NODE, "trained here", adapter)
 
 
-def told(adapter: FastAdapter) -> str:
+def told(adapter: LoadedAdapter) -> str:
     """The record in words."""
     notes = adapter.adapter.training
     curve = [(step, sum(errors.values()) / len(errors)) for step, errors in notes["curve"]]
@@ -75,7 +75,7 @@ def told(adapter: FastAdapter) -> str:
     )
 
 
-def curve_picture(adapter: FastAdapter) -> Tensor:
+def curve_picture(adapter: LoadedAdapter) -> Tensor:
     """[1, h, w, 3] in 0 .. 1: the loss, and the error on held-out defects per type, over the training."""
     notes = adapter.adapter.training
     names = dict.fromkeys(name for _, errors in notes["curve"] for name in errors)

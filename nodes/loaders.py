@@ -99,7 +99,7 @@ class LoadFASTAdapter(io.ComfyNode):
     def validate_inputs(cls, adapter_name):
         try:
             if adapter_name is not None:  # None: another node will tell it
-                adapter_path(adapter_name)
+                adapter_path(adapter_name, "fast")
         except ValueError as error:
             return str(error)
         return True
@@ -108,14 +108,14 @@ class LoadFASTAdapter(io.ComfyNode):
     def fingerprint_inputs(cls, adapter_name):
         if adapter_name is None:
             return None
-        status = adapter_path(adapter_name).stat()
+        status = adapter_path(adapter_name, "fast").stat()
         return status.st_mtime_ns, status.st_size
 
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
-        from .fast_adapter import load
+        from .adapters import load
 
-        return io.NodeOutput(load(adapter_name))
+        return io.NodeOutput(load(adapter_name, "fast"))
 
 
 def declare_folders() -> None:
@@ -151,16 +151,17 @@ def adapter_names() -> list[str]:
     return [BUNDLED, *folder_paths.get_filename_list(ADAPTERS)]
 
 
-def adapter_path(name: str) -> Path:
-    """The file of an adapter. Raises ValueError with the folders searched where there is none."""
+def adapter_path(name: str, method: str) -> Path:
+    """The file of an adapter of a method ("fast" or "stage"). Raises ValueError with the folders searched where there
+    is none."""
     if name == BUNDLED:
-        return _WEIGHTS / "surfaces-fast.safetensors"
+        return _WEIGHTS / f"surfaces-{method}.safetensors"
     path = folder_paths.get_full_path(ADAPTERS, name)
     if path is None:
-        searched = ", ".join(folder_paths.get_folder_paths(ADAPTERS))
+        searched, method = ", ".join(folder_paths.get_folder_paths(ADAPTERS)), method.upper()
         raise ValueError(
-            f"Load FAST Adapter: no adapter {name!r} in {ADAPTERS} (searched: {searched}); put the .safetensors there, "
-            f"train one with Train FAST Adapter and save it, or choose {BUNDLED!r}."
+            f"Load {method} Adapter: no adapter {name!r} in {ADAPTERS} (searched: {searched}); put the .safetensors "
+            f"there, train one with Train {method} Adapter and save it, or choose {BUNDLED!r}."
         )
     return Path(path)
 

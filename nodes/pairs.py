@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import comfy.model_management
@@ -130,7 +131,7 @@ def save_pairs(
     # A node cannot know what the nodes before it took: no seconds.
     common = {
         "seconds": None, "base": _digest(nearest(prompt, node_id, BASE_INPUTS), base_path),
-        "adapter": _digest(nearest(prompt, node_id, ADAPTER_INPUTS), adapter_path),
+        "adapter": _digest(nearest(prompt, node_id, ADAPTER_INPUTS), partial(adapter_path, method="fast")),
         "settings": settings(prompt, node_id),
     }  # fmt: skip
     saved = []

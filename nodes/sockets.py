@@ -10,4 +10,4 @@ Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which imag
 Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of a batch
 Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that train, images held back, and their split
 Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained segmentation network and its record
-Adapter = io.Custom("SIAS_ADAPTER")  # nodes.fast_adapter.FastAdapter: trained tokens and FARM, and how they were made
+Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads

@@ -131,9 +131,9 @@ class SaveFASTAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, adapter, name: str) -> io.NodeOutput:
-        from .fast_adapter import save
+        from .adapters import save
 
-        file = save(adapter, name)
+        file = save(adapter, name, "fast")
         return io.NodeOutput(file, ui=ui.PreviewText(file))
 
 

@@ -9,13 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from ..modules import fast, stage
-from ..modules.adapter_file import Fit
+from ..modules.adapter_file import Adapter, Fit
 from ..modules.adapter_modules import load_for
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..modules.tokens import Type
 
 _METHODS = {"fast": fast.from_adapter, "stage": stage.from_adapter}
+
+
+def modules_of(adapter: Adapter) -> FastModules | StageModules:
+    """An adapter's modules, frozen and in evaluation mode. Raises ValueError where it is not whole."""
+    return _METHODS[adapter.method](adapter)
 
 
 class Adapters(nn.Module):
@@ -71,7 +76,7 @@ def load_adapters(
         adapter = load_for(path, base, split_digest, types)
         if adapter.method in found:
             raise ValueError(f"Load Adapter: {path} is a second adapter of {adapter.method.upper()}; give one of each.")
-        found[adapter.method] = _METHODS[adapter.method](adapter)
+        found[adapter.method] = modules_of(adapter)
     return Adapters(**found)
 
 

@@ -1,4 +1,4 @@
-"""A FAST adapter inside the host: its files, what it fits, and its modules as the host loads and offloads them."""
+"""Adapters inside the host: their files, what they fit, and their modules as the host loads and offloads them."""
 
 from __future__ import annotations
 
@@ -13,56 +13,73 @@ import comfy.model_sampling
 import folder_paths
 
 from ..modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
-from ..modules.fast import FastModules, from_adapter
+from ..modules.fast import FastModules
+from ..modules.stage import StageModules
+from ..synthesis.adapters import modules_of
 from .errors import named
 from .loaders import ADAPTERS, adapter_path
 
-KEY = "sias_fast"  # of the attachment, and of the additional models
-
 
 @dataclass(frozen=True, eq=False)
-class FastAdapter:
+class LoadedAdapter:
     """name: of its file, or what errors call it; adapter: as its file holds it; patcher: ModelPatcher of its
-    `FastModules`."""
+    modules."""
 
     name: str
     adapter: Adapter
     patcher: comfy.model_patcher.ModelPatcher
 
     @property
-    def modules(self) -> FastModules:
+    def modules(self) -> FastModules | StageModules:
         return self.patcher.model
 
 
-def fast_adapter(node: str, name: str, adapter: Adapter) -> FastAdapter:
-    """Raises ValueError for an adapter of another method, or one that is not whole."""
+def loaded(node: str, name: str, adapter: Adapter) -> LoadedAdapter:
+    """Raises ValueError for an adapter that is not whole."""
     with named(node):
-        modules = from_adapter(adapter)
+        modules = modules_of(adapter)
     patcher = comfy.model_patcher.ModelPatcher(
         modules, load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
     )  # fmt: skip
-    return FastAdapter(name, adapter, patcher)
+    return LoadedAdapter(name, adapter, patcher)
 
 
-def load(name: str) -> FastAdapter:
-    """The adapter of a file of models/anomaly_adapters. Raises ValueError for anything else."""
-    node = "Load FAST Adapter"
+def load(name: str, method: str) -> LoadedAdapter:
+    """The adapter of a file of models/anomaly_adapters. Raises ValueError for anything else.
+
+    Args:
+        method: "fast" or "stage".
+    """
+    node = f"Load {method.upper()} Adapter"
     with named(node):
-        adapter = load_adapter(adapter_path(name))
-    return fast_adapter(node, name, adapter)
+        adapter = load_adapter(adapter_path(name, method))
+    check_method(node, adapter, method)
+    return loaded(node, name, adapter)
 
 
-def save(adapter: FastAdapter, name: str) -> str:
+def check_method(node: str, adapter: Adapter, method: str) -> None:
+    """Raise ValueError for an adapter of another method."""
+    if adapter.method != method:
+        found, wanted = adapter.method.upper(), method.upper()
+        raise ValueError(f"{node}: this adapter is {found}'s; give one of {wanted}, from Load {wanted} Adapter.")
+
+
+def save(adapter: LoadedAdapter, name: str, method: str) -> str:
     """Write to models/anomaly_adapters under the first free name: name.safetensors, name_00002.safetensors, ...
 
+    Args:
+        method: "fast" or "stage".
+
     Returns:
-        the file's name, as Load FAST Adapter lists it.
+        the file's name, as Load FAST Adapter or Load STAGE Adapter lists it.
 
     Raises:
-        ValueError: a name outside of that folder, or a folder that cannot be written.
+        ValueError: an adapter of another method, a name outside of that folder, or a folder that cannot be written.
     """
-    node, root = "Save FAST Adapter", Path(folder_paths.get_folder_paths(ADAPTERS)[0])
+    node = f"Save {method.upper()} Adapter"
+    check_method(node, adapter.adapter, method)
+    root = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
     wanted = name.strip().removesuffix(".safetensors")
     path = (root / wanted).resolve()
     if not Path(wanted).name or not path.is_relative_to(root.resolve()) or path == root.resolve():
@@ -98,7 +115,7 @@ def fit_of(model, token_channels: int = 0) -> Fit:
     )
 
 
-def check_fit(node: str, adapter: FastAdapter, model) -> None:
+def check_fit(node: str, adapter: LoadedAdapter, model) -> None:
     """Raise ValueError for an adapter of another model, with what differs; what one side does not know is not asked."""
     wanted, found = asdict(adapter.adapter.base), asdict(fit_of(model))
     wrong = [
@@ -108,11 +125,11 @@ def check_fit(node: str, adapter: FastAdapter, model) -> None:
     if wrong:
         raise ValueError(
             f"{node}: the adapter {adapter.name} was trained for another model ({'; '.join(wrong)}); load that one, or "
-            "train an adapter on this one with Train FAST Adapter."
+            "train an adapter on this one."
         )
 
 
-def token_rows(node: str, adapter: FastAdapter, objects: Sequence[str], types: Sequence[str]) -> list[int]:
+def token_rows(node: str, adapter: LoadedAdapter, objects: Sequence[str], types: Sequence[str]) -> list[int]:
     """The adapter's row for every item. Raises ValueError for a type that it was not trained on."""
     with named(node):
         return [adapter.modules.tokens.row(object, type) for object, type in zip(objects, types, strict=True)]
