@@ -80,6 +80,7 @@ class CompactLDM(nn.Module):
         background: Tensor | None = None,
         guidance: float = 1.0,
         tokens: Tensor | None = None,
+        change: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Callable[..., Tensor]:
         """model(x, sigma, **_) -> x0 estimate for a batch, as k-diffusion and ComfyUI call it (VE state).
 
@@ -89,6 +90,7 @@ class CompactLDM(nn.Module):
             background: clean latent [B, C, h, w], read outside the mask only.
             guidance: 1 is the conditional model alone; w gives uncond + w (cond - uncond).
             tokens: anomaly tokens [B, k, d] of an adapter, appended to the labels' own.
+            change: (x, x0) -> x0, of the conditional and of the unconditional estimate, before guidance mixes them.
         """
         told = None if mask is None or background is None else background * (1 - mask)
         cond = self.tokens[list(labels)]
@@ -98,12 +100,17 @@ class CompactLDM(nn.Module):
         def model(x: Tensor, sigma: Tensor, **_) -> Tensor:
             t = (self.log_sigmas - sigma.float().log()[:, None]).abs().argmin(1)
             spread = sigma.view(-1, 1, 1, 1)
-            x_vp = x / (1 + spread**2).sqrt()
-            v = self.unet(x_vp, t, cond, mask, told)
-            if guidance != 1:
-                v_uncond = self.unet(x_vp, t, uncond, mask, told)
-                v = v_uncond + guidance * (v - v_uncond)
-            # v = sqrt(abar) eps - sqrt(1 - abar) x0, so x0 = sqrt(abar) x_vp - sqrt(1 - abar) v.
-            return (x_vp - spread * v) / (1 + spread**2).sqrt()
+            norm = (1 + spread**2).sqrt()
+
+            def estimate(context: Tensor) -> Tensor:
+                # v = sqrt(abar) eps - sqrt(1 - abar) x0, so x0 = sqrt(abar) x_vp - sqrt(1 - abar) v.
+                x0 = (x / norm - spread * self.unet(x / norm, t, context, mask, told)) / norm
+                return x0 if change is None else change(x, x0)
+
+            x0 = estimate(cond)
+            if guidance == 1:
+                return x0
+            x0_uncond = estimate(uncond)
+            return x0_uncond + guidance * (x0 - x0_uncond)
 
         return model

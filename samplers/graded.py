@@ -18,6 +18,7 @@ from .schedule import DATA_STD, TIMESTEPS, nearest_timestep
 from .transition import transition
 
 Head = Callable[[Tensor, Tensor, Tensor], Tensor]  # (eps [B, C, h, w], mask [B, 1, h, w], t [B]) -> eps
+Change = Callable[[Tensor, Tensor], Tensor]  # (x, x0) -> x0, both [n B, C, h, w]
 BLENDS = ("x0", "paper")
 BRANCHES = ("aware", "only")  # anomaly-aware, anomaly-only
 PAPER_SCHEDULE = MaskSchedule()
@@ -35,6 +36,7 @@ def sample_graded(
     mask: Tensor,
     background: Tensor,
     branches: tuple[Head | None, Head | None] | None = None,
+    headed: Callable[[Change], Callable[..., Tensor]] | None = None,
     windows: Sequence[Window] = PAPER_WINDOWS,
     mask_schedule: Callable[[Tensor, float], Tensor] | None = PAPER_SCHEDULE,
     blend: str = "x0",
@@ -69,6 +71,9 @@ def sample_graded(
         mask: M0, [B or 1, 1, h, w] in 0 .. 1; 1 is anomaly.
         background: clean latent of the normal image, [B or 1, C, h, w].
         branches: heads (aware, only) on the noise estimate, see `modules.mga.MGA`; None leaves the denoiser's own.
+        headed: headed(change) is the model, called as `model` is, whose every answer passes `change` before guidance
+            mixes them, since heads learn beside a denoiser without guidance; `change` may be given the batch several
+            times in a row. None: the heads act on what `model` answers.
         windows: (hi, lo) in t of 0 .. 1000; () never runs the anomaly-only branch.
         mask_schedule: Mp, (mask, t) -> mask, see `MaskSchedule`; None keeps M0 at every level.
         blend: one of BLENDS.
@@ -108,8 +113,12 @@ def sample_graded(
         return mask_schedule(mask, times[i]) if mask_schedule and i < len(times) else mask
 
     def denoised(state: Tensor, head: Head | None, seen: Tensor) -> Tensor:
-        x0 = model(state, state.new_full(state.shape[:1], sigma_s), **extra_args)
-        return _adapted(state, x0, start, head, seen, t)
+        change = None
+        if head is not None and alpha_s > 0:  # pure noise tells nothing of x0, which a head could change
+            change = partial(_adapted, level=start, head=head, seen=seen, t=t)
+        asked = headed(change) if headed and change else model
+        x0 = asked(state, state.new_full(state.shape[:1], sigma_s), **extra_args)
+        return change(state, x0) if change and not headed else x0
 
     for i, (start, end, t) in enumerate(zip(levels[:-1], levels[1:], times, strict=True)):
         (alpha_s, sigma_s), (alpha_e, sigma_e) = start, end
@@ -164,12 +173,11 @@ def _merged(make: Callable[[Tensor], Tensor], x_back: Tensor, m: Tensor | None, 
     return torch.where(m > 0, y, x_back) if whole else torch.lerp(x_back, y, m)
 
 
-def _adapted(state: Tensor, x0: Tensor, level: Level, head: Head | None, seen: Tensor, t: float) -> Tensor:
-    """The clean estimate with the head's noise in place of the denoiser's; pure noise (alpha 0) tells nothing of x0."""
+def _adapted(state: Tensor, x0: Tensor, level: Level, head: Head, seen: Tensor, t: float) -> Tensor:
+    """The clean estimate with the head's noise in place of the denoiser's, of the batch or of copies in a row."""
     alpha, sigma = level
-    if head is None or alpha == 0:
-        return x0
     eps = (state - alpha * x0) / sigma
+    seen = seen.repeat(len(state) // len(seen), 1, 1, 1)
     # Written as a change, so that a head that changes nothing leaves x0 as it is, to the last bit.
     return x0 - sigma / alpha * (head(eps, seen, state.new_full(state.shape[:1], t)) - eps)
 

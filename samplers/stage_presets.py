@@ -33,3 +33,14 @@ def stage_preset(name: str) -> tuple[bool, dict]:
         raise ValueError(f"STAGE preset: unknown name {name!r}; choose one of {', '.join(STAGE_PRESETS)}.")
     heads, options = _PRESETS[name]
     return heads, dict(options)
+
+
+def with_stage(sampler_options: dict, parts: dict) -> dict:
+    """Keywords of `sample_graded` from a sampler's preset and STAGE's parts.
+
+    Where EMA or the windows work and the preset has noise at all, eta is 1: what an estimate aims at changes along the
+    run, and only noise forgets the former aim (benchmarks/README.md, "Few-step STAGE").
+    """
+    aims_move = parts["windows"] or parts["mask_schedule"]
+    eta = {"eta": 1.0} if aims_move and sampler_options["eta"] else {}
+    return sampler_options | parts | eta

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 
 import torch
@@ -23,7 +24,7 @@ from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas, nearest_timestep
-from ..samplers.stage_presets import stage_preset
+from ..samplers.stage_presets import stage_preset, with_stage
 from .adapters import Adapters, adapters_of
 from .compose import check_mode, compose_into
 from .crop import Part, crop_parts, part_seed
@@ -190,7 +191,7 @@ def _sampled(
     """Clean latents [B, C, h, w] with the parts' anomalies inside `masks` (bool [B, R, R])."""
     mask = latent_mask(masks, background.shape[2:])
     grid_options, sampler_options = preset(settings.preset, settings.steps)
-    parts = _graded(adapters, settings, sampler_options)
+    heads, parts = _stage(adapters, settings)
     grid = aias_grid(**grid_options) if parts is None else graded_grid(**grid_options, windows=parts["windows"])
     sigmas = grid_sigmas(grid, ldm_sigmas()).to(background)
     # Anomaly inference keeps the surroundings' state, so that a start that counts as pure noise must be that there too.
@@ -198,24 +199,22 @@ def _sampled(
     start = known + sigmas[0] * initial_noise(background, seeds)
     told = (mask, background) if settings.aware else (None, None)
     labels = [base.label(*type) for type in types]
-    model = base.denoiser(labels, *told, guidance=settings.guidance, tokens=adapters.tokens(types))
-    sampler_options |= _farm(adapters.foreground(mask, background, types, nearest_timestep), settings)
-    sampler_options |= {"mask": mask, "background": background, "seeds": seeds}
+    denoiser = partial(base.denoiser, labels, *told, guidance=settings.guidance, tokens=adapters.tokens(types))
+    options = {"mask": mask, "background": background, "seeds": seeds}
+    options |= _farm(adapters.foreground(mask, background, types, nearest_timestep), settings)
     if parts is None:
-        return sample_aias(model, start, sigmas, **sampler_options)
-    return sample_graded(model, start, sigmas, **sampler_options | parts)
+        return sample_aias(denoiser(), start, sigmas, **sampler_options | options)
+    options |= {"branches": heads, "headed": lambda change: denoiser(change=change)}
+    return sample_graded(denoiser(), start, sigmas, **with_stage(sampler_options, parts) | options)
 
 
-def _graded(adapters: Adapters, settings: Settings, sampler_options: dict) -> dict | None:
-    """STAGE's parts as keywords of `sample_graded`; None where AIAS samples, with `sampler_options`."""
+def _stage(adapters: Adapters, settings: Settings) -> tuple[tuple | None, dict | None]:
+    """The heads, and STAGE's parts as keywords of `sample_graded`; the latter None where AIAS samples."""
     name = settings.graded or (None if adapters.stage is None else "stage")
     if name is None:
-        return None
+        return None, None
     heads, parts = stage_preset(name)
-    if sampler_options["eta"] and (parts["windows"] or parts["mask_schedule"]):
-        # What an estimate aims at changes with EMA and the windows; all the noise there is forgets the former aim.
-        parts["eta"] = 1.0
-    return parts | {"branches": adapters.branches() if heads else None}
+    return adapters.branches() if heads else None, parts
 
 
 def _farm(foreground: Callable[[Tensor, Tensor], Tensor] | None, settings: Settings) -> dict:

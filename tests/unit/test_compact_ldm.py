@@ -60,6 +60,14 @@ def test_guidance_one_is_conditional_and_zero_unconditional(tiny_base):
     torch.testing.assert_close(two, 2 * one - zero, atol=1e-4, rtol=1e-4)
 
 
+def test_a_change_meets_both_estimates_before_guidance_mixes_them(tiny_base):
+    x, mask, background = _latents(tiny_base)
+    sigma = torch.full((2,), 3.0)
+    one, zero = (tiny_base.denoiser([0, 1], mask, background, g)(x, sigma) for g in (1.0, 0.0))
+    changed = tiny_base.denoiser([0, 1], mask, background, 2.0, change=lambda x, x0: x0**2 + x)(x, sigma)
+    torch.testing.assert_close(changed, 2 * one**2 - zero**2 + x)
+
+
 def test_a_fresh_denoiser_predicts_from_v_zero():
     base = CompactLDM(CompactLDMConfig(labels=(("o", "good"),), unet_widths=(32, 32), token_channels=32)).eval()
     x, sigma = torch.randn(2, 4, 8, 8), torch.full((2,), 2.0)

@@ -255,6 +255,40 @@ def test_each_branch_has_its_head_its_mask_and_one_call_of_the_model():
     assert {name for name, *_ in seen} == {"aware", "only"}
 
 
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_head_acts_on_every_answer_before_guidance_mixes_them(stacked):
+    guidance, told, seen, sigmas = 3.0, [], [], torch.tensor([2.0, 0.0], dtype=torch.float64)
+
+    def head(eps, mask, t):
+        seen.append((len(eps), mask, t))
+        return eps**2 * mask
+
+    def answers(x, sigma):
+        return denoiser(x, sigma), 0.5 * denoiser(2 * x, sigma)
+
+    def headed(change):
+        def model(x, sigma):
+            both = answers(x, sigma)
+            if stacked:
+                conditional, unconditional = change(torch.cat([x, x]), torch.cat(both)).chunk(2)
+            else:
+                conditional, unconditional = (change(x, x0) for x0 in both)
+            return unconditional + guidance * (conditional - unconditional)
+
+        return model
+
+    sample_graded(None, start(), sigmas, **known(), branches=(head, None), headed=headed, windows=(),
+                  mask_schedule=None, seeds=[0, 1], callback=told.append)  # fmt: skip
+    conditional, unconditional = [
+        start() - 2 * ((start() - x0) / 2) ** 2 * hard_mask() for x0 in answers(start(), sigmas[:1].expand(2))
+    ]
+    x0 = unconditional + guidance * (conditional - unconditional)
+    assert torch.allclose(told[0]["denoised"], torch.where(hard_mask() > 0, x0, known()["background"]))
+    for count, mask, t in seen:
+        assert count == (4 if stacked else 2) == len(mask) == len(t)
+        assert torch.equal(mask[-2:], hard_mask().expand(2, -1, -1, -1))
+
+
 def test_a_head_s_noise_takes_the_place_of_the_denoiser_s():
     told, sigmas = [], torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
     for alpha in (None, lambda sigma: 1 - sigma / 4):
