@@ -53,7 +53,6 @@ class EMAMaskSchedule(io.ComfyNode):
                                     tooltip="For KSampler (Graded Diffusion) and Graded Diffusion Sampler."),
                 io.Image.Output("picture", display_name="picture", tooltip="The curve, and the mask at the levels."),
             ],
-            is_output_node=True,
         )  # fmt: skip
 
     @classmethod

@@ -27,8 +27,8 @@ def schedule_picture(node: str, schedule: MaskSchedule, mask: Tensor | None, lev
         ValueError: a mask of another shape, or not finite.
     """
     curve = [(t, schedule.zeta(t)) for t in range(schedule.timesteps + 1)]
-    sheet = picture({"zeta(t): how far the mask is open": {f"{schedule.shape}, t_s = {schedule.t_s:g}; at the noisiest "
-                                                           "level": curve}})  # fmt: skip
+    title = f"zeta(t): how far the mask is open ({schedule.shape}, t_s = {schedule.t_s:g})"
+    sheet = picture({title: {"at pure noise": curve}})
     if mask is None:
         return sheet[None]
     shown = _row(_first(node, mask), schedule, levels, sheet.shape[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import comfy.model_management
+import comfy.utils
 import torch
 
 import nodes
@@ -194,6 +195,32 @@ def check_farm_works_inside_graded_diffusion():
     for preset in ("recommended", "paper"):
         made = [form(model, told(), latent, preset=preset) for form in GRADED_FORMS]
         assert torch.equal(*made) and apart(made[0], graded(with_mga(), told(), latent, preset=preset)) > 0.01
+
+
+def check_a_run_tells_its_progress_and_can_be_interrupted():
+    (latent, _), seen = plain_latent(), []
+    for form in GRADED_FORMS:
+        comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: seen.append((value, total)))
+        try:
+            form(with_mga(), told(), latent)
+        finally:
+            comfy.utils.set_progress_bar_global_hook(None)
+        assert seen[-1] == (STEPS, STEPS) and seen == sorted(seen), seen  # newer hosts leave out what comes too fast
+        seen.clear()
+        calls, stopped = [], with_mga().clone()
+
+        def stop(args, calls=calls):
+            calls.append(1)
+            comfy.model_management.interrupt_current_processing()
+            return args["denoised"]
+
+        stopped.set_model_sampler_post_cfg_function(stop)
+        try:
+            form(stopped, told(), latent)
+        except comfy.model_management.InterruptProcessingException:
+            assert len(calls) == 1
+        else:
+            raise AssertionError("the run went on to its end")
 
 
 def check_a_mask_schedule_of_core_is_followed():
