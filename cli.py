@@ -375,7 +375,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
     study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
                        help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
-                       "fast-no-farm; sampled otherwise: aias@steps=10, fast@preset=paper,steps=50,farm=0")  # fmt: skip
+                       "fast-no-farm, stage, fast-and-stage; sampled otherwise: aias@steps=10, "
+                       "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif")  # fmt: skip
     study.add_argument("--against", nargs="+", default=[], metavar="METHOD",
                        help="compare with these, too, not only with the best baseline")  # fmt: skip
     study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
@@ -390,10 +391,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--quick", action="store_true",
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))
-    study.add_argument("--base", help="compact base trained under this split, for the aias and fast methods")
+    study.add_argument("--base", help="compact base trained under this split, for the methods that sample")
     study.add_argument("--adapter", nargs="+", default=[], metavar="FILE",
-                       help="adapter of `train --method fast` on that base, for the fast methods; with --unaware "
-                       "another one for aware=false")  # fmt: skip
+                       help="adapters of `train` on that base, for the fast and stage methods; those trained with "
+                       "--unaware serve aware=false")  # fmt: skip
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
     return parser
