@@ -113,6 +113,8 @@ def _train_fast(options: argparse.Namespace) -> None:
 
     if options.tokens_of:
         raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
+    if options.widths:
+        raise ValueError("--widths are those of STAGE's heads; they need --method stage.")
     settings = FastTraining(
         steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
         checkpointing=options.checkpointing, precision=options.precision, **_learning_rate(options),
@@ -131,9 +133,10 @@ def _train_stage(options: argparse.Namespace) -> None:
     from .training.stage import StageTraining
     from .training.stage_run import train_stage_file
 
+    widths = {"widths": tuple(options.widths)} if options.widths else {}
     settings = StageTraining(
         steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
-        checkpointing=options.checkpointing == "on", precision=options.precision, **_learning_rate(options),
+        checkpointing=options.checkpointing == "on", precision=options.precision, **widths, **_learning_rate(options),
     )  # fmt: skip
     notes = train_stage_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,
@@ -316,6 +319,9 @@ def _parser() -> argparse.ArgumentParser:
     adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
     adapter.add_argument("--tokens-of", metavar="FILE",
                          help="stage: keep the tokens of this adapter, and train the heads alone")  # fmt: skip
+    adapter.add_argument("--widths", nargs="+", type=int, metavar="CHANNELS",
+                         help="stage: of the heads' layers, multiples of 16 (64 256 512 256 64, the paper's; for a\n"
+                         "compact base 32 64 128 64 32 take a tenth of the time)")  # fmt: skip
     adapter.add_argument("--patience", type=int, default=0,
                          help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
@@ -375,7 +381,8 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
     study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
                        help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
-                       "fast-no-farm; sampled otherwise: aias@steps=10, fast@preset=paper,steps=50,farm=0")  # fmt: skip
+                       "fast-no-farm, stage, fast-and-stage; sampled otherwise: aias@steps=10, "
+                       "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif")  # fmt: skip
     study.add_argument("--against", nargs="+", default=[], metavar="METHOD",
                        help="compare with these, too, not only with the best baseline")  # fmt: skip
     study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
@@ -390,10 +397,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--quick", action="store_true",
                        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
                        .format(*_QUICK))
-    study.add_argument("--base", help="compact base trained under this split, for the aias and fast methods")
+    study.add_argument("--base", help="compact base trained under this split, for the methods that sample")
     study.add_argument("--adapter", nargs="+", default=[], metavar="FILE",
-                       help="adapter of `train --method fast` on that base, for the fast methods; with --unaware "
-                       "another one for aware=false")  # fmt: skip
+                       help="adapters of `train` on that base, for the fast and stage methods; those trained with "
+                       "--unaware serve aware=false")  # fmt: skip
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
     return parser

@@ -17,27 +17,30 @@ from ..datasets.mvtec import Sample, read_sample
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
+from ..modules.stage import StageModules
+from ..synthesis.adapters import Adapters
 from ..synthesis.pair import Settings, make_pairs
 from ..synthesis.plan import Planned
 
 REAL_ONLY = "real-only"
+AdapterKey = tuple[str, bool]  # method, and whether it was trained with the base told mask and background
 
 
 @dataclass(frozen=True)
 class Tools:
     """What methods may use: the training part alone.
 
-    train: its samples; base: a compact base trained under the same split, for the methods that need one; adapters: of
-    FAST on that base, by whether they were trained with the base told mask and background; settings: how they sample;
-    textures: DRAEM's; digests: of the files of "base" and of the adapters, by the same key.
+    train: its samples; base: a compact base trained under the same split, for the methods that need one; adapters: on
+    that base; settings: how they sample; textures: DRAEM's; digests: of the files of "base" and of the adapters, by the
+    same key.
     """
 
     train: Sequence[Sample]
     base: CompactLDM | None = None
-    adapters: Mapping[bool, FastModules] = field(default_factory=dict)
+    adapters: Mapping[AdapterKey, FastModules | StageModules] = field(default_factory=dict)
     settings: Settings = field(default_factory=Settings)
     textures: Textures = field(default_factory=Textures)
-    digests: Mapping[str | bool, str] = field(default_factory=dict)
+    digests: Mapping[str | AdapterKey, str] = field(default_factory=dict)
 
     def source(self, name: str) -> Sample:
         """The training sample of that name. Raises ValueError where there is none."""
@@ -72,26 +75,27 @@ def _aias(items: Sequence[Planned], tools: Tools, **changes) -> list[Picture]:
     return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings)]
 
 
-def _fast(items: Sequence[Planned], tools: Tools, **changes) -> list[Picture]:
+def _adapted(items: Sequence[Planned], tools: Tools, of: Sequence[str], **changes) -> list[Picture]:
+    """With the adapters of the methods `of`."""
     settings = replace(tools.settings, **changes)
-    adapter = tools.adapters[settings.aware]
-    return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings, adapter)]
+    adapters = Adapters(**{one: tools.adapters[one, settings.aware] for one in of})
+    return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings, adapters)]
 
 
+NEEDS_ADAPTER = {"fast": ("fast",), "stage": ("stage",), "fast-and-stage": ("fast", "stage")}
 METHODS: dict[str, Method] = {
     "cutpaste": partial(_cutpaste, variant="patch"),
     "cutpaste-scar": partial(_cutpaste, variant="scar"),
     "draem": _draem,
     "copy-paste": _copy_paste,
     "aias": _aias,
-    "fast": _fast,
+    **{name: partial(_adapted, of=of) for name, of in NEEDS_ADAPTER.items()},
 }
 SHORT = {"aias-unaware": "aias@aware=false", "fast-no-farm": "fast@farm=0"}
-NEEDS_ADAPTER = ("fast",)
 NEEDS_BASE = ("aias", *NEEDS_ADAPTER)
 
 
-def needs(name: str, methods: Sequence[str]) -> bool:
+def needs(name: str, methods: Container[str]) -> bool:
     """Whether a method, whatever its settings, is one of `methods` (NEEDS_BASE, NEEDS_ADAPTER)."""
     return _parted(name)[0] in methods
 
@@ -119,18 +123,27 @@ def method(name: str) -> Method:
 
 def made_with(name: str, tools: Tools) -> dict[str, str | None]:
     """Digests of the files that a method's pairs depend on."""
-    keys: dict[str, str | bool] = {"base": "base"} if needs(name, NEEDS_BASE) else {}
-    if needs(name, NEEDS_ADAPTER):
-        keys["adapter"] = replace(tools.settings, **_changes(name)).aware
-    return {part: tools.digests.get(key) for part, key in keys.items()}
+    made = {"base": tools.digests.get("base")} if needs(name, NEEDS_BASE) else {}
+    keys = adapter_keys(name, tools.settings)
+    return made | ({"adapter": "+".join(tools.digests.get(key, "") for key in keys)} if keys else {})
 
 
-def check_adapter(name: str, settings: Settings, adapters: Container[bool]) -> None:
-    """Raise ValueError where a method of NEEDS_ADAPTER finds none that was trained as it samples."""
+def adapter_keys(name: str, settings: Settings) -> list[AdapterKey]:
+    """The adapters that a method needs, trained as it samples; none for most methods."""
+    if not needs(name, NEEDS_ADAPTER):
+        return []
     aware = replace(settings, **_changes(name)).aware
-    if aware not in adapters:
-        how = "told mask and background" if aware else "not told them (train --unaware)"
-        raise ValueError(f"Evaluate: {name} needs an adapter trained with the base {how}; give --adapter.")
+    return [(one, aware) for one in NEEDS_ADAPTER[_parted(name)[0]]]
+
+
+def check_adapters(name: str, settings: Settings, adapters: Container[AdapterKey]) -> None:
+    """Raise ValueError where a method lacks an adapter."""
+    for one, aware in adapter_keys(name, settings):
+        if (one, aware) not in adapters:
+            how = "told mask and background" if aware else "not told them (--unaware)"
+            raise ValueError(
+                f"Evaluate: {name} needs an adapter of `train --method {one}` with the base {how}; give --adapter."
+            )
 
 
 def check_methods(names: Sequence[str]) -> None:

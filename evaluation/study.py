@@ -12,14 +12,16 @@ from ..baselines.draem import Textures
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pictures import write_atomic
 from ..datasets.split import Kind, Split, load_split, part_of
-from ..modules.adapter_file import load_adapter
+from ..modules.adapter_modules import load_for
 from ..modules.base_file import base_fit, file_digest, load_base_of
 from ..modules.compact_ldm import CompactLDM
-from ..modules.fast import FastModules, load_fast
+from ..modules.fast import FastModules
+from ..modules.stage import StageModules
+from ..synthesis.adapters import modules_of
 from ..synthesis.pair import Settings
 from ..synthesis.plan import Plan
 from .cell import Cell, Data, Report, fill, validate
-from .methods import NEEDS_ADAPTER, NEEDS_BASE, Tools, check_adapter, check_methods, needs
+from .methods import NEEDS_BASE, AdapterKey, Tools, adapter_keys, check_adapters, check_methods, needs
 from .networks import NETWORKS
 from .segmenter.training import Training
 
@@ -97,7 +99,7 @@ def prepare(study: Study) -> Data:
     adapters = _adapters(study, base, split, types)
     digests = {key: file_digest(path) for key, (path, _) in adapters.items()}
     digests |= {"base": file_digest(study.base)} if base else {}
-    modules = {aware: found for aware, (_, found) in adapters.items()}
+    modules = {key: found for key, (_, found) in adapters.items()}
     tools = Tools(train, base, modules, study.settings, Textures(study.textures), digests)
     return Data(split, train, held_back, tools, study.per_type * len(types))
 
@@ -112,20 +114,21 @@ def _base(study: Study, split: Split) -> CompactLDM | None:
 
 def _adapters(
     study: Study, base: CompactLDM | None, split: Split, types: Sequence[Kind]
-) -> dict[bool, tuple[str, FastModules]]:
-    """{whether it was trained with the base told mask and background: (file, modules)}."""
-    wanted = [name for name in study.methods if needs(name, NEEDS_ADAPTER)]
-    found: dict[bool, tuple[str, FastModules]] = {}
+) -> dict[AdapterKey, tuple[str, FastModules | StageModules]]:
+    """The study's adapters, each with its file."""
+    found: dict[AdapterKey, tuple[str, FastModules | StageModules]] = {}
+    wanted = any(adapter_keys(name, study.settings) for name in study.methods)
     for path in study.adapters if wanted else ():
-        modules = load_fast(path, base_fit(base, file_digest(study.base)), split.digest, types)
-        aware = bool(load_adapter(path).training.get("aware", True))
-        if aware in found:
+        adapter = load_for(path, base_fit(base, file_digest(study.base)), split.digest, types)
+        key = adapter.method, bool(adapter.training.get("aware", True))
+        if key in found:
             raise ValueError(
-                f"Evaluate: {found[aware][0]} and {path} were trained alike (aware: {aware}); give one of them."
+                f"Evaluate: {found[key][0]} and {path} are both {key[0].upper()}'s and were trained alike (aware: "
+                f"{key[1]}); give one of them."
             )
-        found[aware] = path, modules
-    for name in wanted:
-        check_adapter(name, study.settings, found)
+        found[key] = path, modules_of(adapter)
+    for name in study.methods:
+        check_adapters(name, study.settings, found)
     return found
 
 

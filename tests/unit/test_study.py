@@ -3,8 +3,10 @@
 import json
 import shutil
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
+import torch
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import read_picture
@@ -15,6 +17,7 @@ from anomaly_synthesis.evaluation.segmenter.testing import Seen, Tested
 from anomaly_synthesis.evaluation.segmenter.training import Training
 from anomaly_synthesis.evaluation.study import Study
 from anomaly_synthesis.evaluation.study import run_study as started_study
+from anomaly_synthesis.modules import fast, stage
 from anomaly_synthesis.modules.adapter_file import save_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
 from anomaly_synthesis.modules.fast import FastModules, to_adapter
@@ -182,7 +185,7 @@ def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, 
     with pytest.raises(ValueError, match="give --adapter"):
         run_study(replace(arms, **changes), tmp_path / "out")
     unaware = replace(study("fast@aware=false", base=str(base), adapters=(str(adapter),)), **changes)
-    with pytest.raises(ValueError, match="train --unaware"):
+    with pytest.raises(ValueError, match="--unaware"):
         run_study(unaware, tmp_path / "out")
     with pytest.raises(ValueError, match="trained alike"):
         run_study(replace(arms, adapters=(str(adapter), str(adapter)), **changes), tmp_path / "out")
@@ -191,6 +194,32 @@ def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, 
     images = [read_picture(tmp_path / "out" / "pairs" / name / "0" / "cast_grain/test/pit/000001.png").pixels
               for name in ("fast", "fast-no-farm")]  # fmt: skip
     assert (images[0] != images[1]).any()
+
+
+def test_stage_and_both_together_take_their_own_adapters(few, tmp_path, tiny_base, study):
+    changes, digest = few[0] | {"types": ("pit",)}, few[1]
+    base, types = tmp_path / "base.safetensors", [("brushed_metal", "pit"), ("cast_grain", "pit")]
+    save_base(base, tiny_base, {"split": digest})
+    made = {"fast": fast.FastModules(types, 4, 32), "stage": stage.StageModules(types, 4, 32, widths=(16,))}
+    torch.nn.init.normal_(made["stage"].aware.conv[-1].weight)
+    files = {}
+    for (name, modules), method in zip(made.items(), (fast, stage), strict=True):
+        files[name] = str(tmp_path / f"{name}.safetensors")
+        save_adapter(files[name], method.to_adapter(modules, base_fit(tiny_base, file_digest(base)), digest, {}))
+    names = ("fast", "stage", "stage@graded=baseline", "fast-and-stage")
+    arms = replace(study(*names, base=str(base), settings=Settings(steps=10)), **changes)
+    with pytest.raises(ValueError, match="fast-and-stage needs an adapter of `train --method stage`"):
+        run_study(replace(arms, methods=names[3:], adapters=(files["fast"],)), tmp_path / "out")
+    with pytest.raises(ValueError, match="both STAGE's"):
+        run_study(replace(arms, adapters=(files["fast"], files["stage"], files["stage"])), tmp_path / "out")
+    cells = run_study(replace(arms, adapters=tuple(files.values())), tmp_path / "out")
+    assert not any("error" in cell for cell in cells)
+    pairs = [tmp_path / "out" / "pairs" / name / "0" for name in names]
+    images = [read_picture(folder / "cast_grain/test/pit/000001.png").pixels for folder in pairs]
+    assert all((one != other).any() for one, other in combinations(images, 2))
+    digests = {name: file_digest(path) for name, path in files.items()}
+    used = [json.loads((folder / "run.json").read_text())["adapter"] for folder in pairs]
+    assert used == [digests["fast"], digests["stage"], digests["stage"], f"{digests['fast']}+{digests['stage']}"]
 
 
 def test_a_method_may_be_asked_for_with_other_sampling(few, tmp_path, tiny_base, study):
