@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import comfy.model_sampling
 import torch
 from torch import Tensor
 
@@ -38,3 +39,18 @@ def timestep_of(table: Tensor) -> Callable[[float], float]:
         return 999 * nearest / (len(table) - 1)
 
     return timestep
+
+
+def flow_alpha(sampling):
+    """alpha(sigma) of a flow model; None for eps and v models, whose alpha is 1.
+
+    Raises:
+        ValueError: a flow model whose state is not (1 - sigma) x0 + sigma noise.
+    """
+    if not isinstance(sampling, comfy.model_sampling.CONST):
+        return None
+    if type(sampling).noise_scaling is not comfy.model_sampling.CONST.noise_scaling or (
+        getattr(sampling, "noise_scale", 1.0) != 1.0
+    ):
+        raise ValueError("AIAS: this flow model scales its noise in a way of its own, which is not supported.")
+    return lambda sigma: 1 - sigma

@@ -118,10 +118,10 @@ class KSamplerAIAS(io.ComfyNode):
     def execute(
         cls, model, seed: int, steps: int, cfg: float, preset: str, positive, negative, latent_image, denoise: float
     ) -> io.NodeOutput:
-        from .aias_sampler import sample_latent
+        from .aias_sampler import sample_aias_latent
 
         return io.NodeOutput(
-            sample_latent(model, seed, steps, cfg, preset, positive, negative, latent_image, denoise)
+            sample_aias_latent(model, seed, steps, cfg, preset, positive, negative, latent_image, denoise)
         )
 
 
@@ -214,15 +214,31 @@ class AIASSigmas(io.ComfyNode):
                     tooltip="1 (default) starts at pure noise; lower starts in the middle and keeps some of the image; "
                     "0 gives no levels.",
                 ),
+                io.String.Input(
+                    "windows", default="", optional=True,
+                    tooltip="For Graded Diffusion Sampler: its windows of t, such as '1000-800, 400-300'; every one "
+                    "gets a level. Empty (default): none.",
+                ),
             ],
             outputs=[io.Sigmas.Output("sigmas", display_name="sigmas", tooltip="steps + 1 levels, the last is 0.")],
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, model, steps: int, kind: str, refine: int, denoise: float) -> io.NodeOutput:
-        from .aias_sampler import aias_sigmas
+    def validate_inputs(cls, windows=None):
+        from .level_text import in_order, typed_windows
 
-        return io.NodeOutput(aias_sigmas("AIAS Sigmas", model, steps, kind, refine, denoise))
+        return in_order(typed_windows, "AIAS Sigmas", windows)
+
+    @classmethod
+    def execute(
+        cls, model, steps: int, kind: str, refine: int, denoise: float, windows: str = ""
+    ) -> io.NodeOutput:
+        from .aias_sampler import aias_sigmas
+        from .level_text import typed_windows
+
+        node = "AIAS Sigmas"
+        spans = typed_windows(node, windows)
+        return io.NodeOutput(aias_sigmas(node, model, steps, kind, refine, denoise, spans))
 
 
 class AnomalyInference(io.ComfyNode):

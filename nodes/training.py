@@ -191,6 +191,35 @@ class ApplyFARM(io.ComfyNode):
         return io.NodeOutput(apply_farm(model, adapter, object, type, strength, until, crop))
 
 
+class ApplyMGA(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_ApplyMGA",
+            display_name="Apply MGA",
+            category=MENU,
+            description=(
+                "Lets STAGE's trained MGA heads guide the model by the mask while the graded diffusion nodes sample. "
+                "It only attaches: all other samplers do as before. Use it together with Anomaly Tokens."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The model that the adapter was trained on; it is not changed, a copy "
+                               "with MGA comes out."),
+                Adapter.Input("adapter", tooltip="From Train STAGE Adapter or Load STAGE Adapter."),
+            ],
+            outputs=[
+                io.Model.Output("patched", display_name="model", tooltip="The model with MGA, for the graded diffusion "
+                                "nodes."),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, model, adapter) -> io.NodeOutput:
+        from .stage_sampling import apply_mga
+
+        return io.NodeOutput(apply_mga(model, adapter))
+
+
 class AnomalyTokensNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -205,7 +234,7 @@ class AnomalyTokensNode(io.ComfyNode):
             inputs=[
                 io.Conditioning.Input("conditioning", tooltip="Anomaly Conditioning's positive, made with the same "
                                       "model, and for checkpoints with the text that the adapter was trained with."),
-                Adapter.Input("adapter", tooltip="From Train FAST Adapter or Load FAST Adapter."),
+                Adapter.Input("adapter", tooltip="Of FAST or STAGE, from a Train or a Load node; with both, STAGE's."),
                 io.String.Input(
                     "object", default="brushed_metal", multiline=True,
                     tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
@@ -234,4 +263,4 @@ class AnomalyTokensNode(io.ComfyNode):
         return io.NodeOutput(with_tokens(conditioning, adapter, object, type, crop))
 
 
-NODES = [TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, AnomalyTokensNode]
+NODES = [TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, ApplyMGA, AnomalyTokensNode]

@@ -48,7 +48,8 @@ def check_reached(times: Sequence[float], windows: Sequence[Window]) -> None:
             needed = _fewest(windows, {})
             raise ValueError(
                 f"Graded Diffusion: none of the {len(times)} levels falls into the window ({hi:g}, {lo:g}); make the "
-                f"sigmas with these windows (`graded_grid`), which takes {needed or 'more'} steps or more."
+                "sigmas with these windows (AIAS Sigmas' windows, or `graded_grid`), which takes "
+                f"{needed or 'more'} steps or more."
             )
 
 

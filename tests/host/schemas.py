@@ -46,6 +46,9 @@ print(json.dumps({
         "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
         "checkpointing": [room("nodes.training").CHECKPOINTING, room("training.fast").CHECKPOINTING],
         "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
+        "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
+        "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
+        "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
         "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
     },
 }))  # fmt: skip

@@ -153,6 +153,27 @@ def test_bad_widgets_are_refused_before_anything_runs(server, node, change, word
 @pytest.mark.parametrize(
     ("node", "change", "words"),
     [
+        ("KSamplerGraded", {"windows": "800-1000"}, "KSampler (Graded Diffusion): the window (800, 1000) is reversed"),
+        ("KSamplerGraded", {"windows": "1000"}, "such as '1000-800, 400-300'"),
+        ("EMAMaskSchedule", {"levels": "all"}, "EMA Mask Schedule: levels is 'all'"),
+        ("EMAMaskSchedule", {"t_s": 1000}, "bigger than max of 999"),
+    ],
+)
+def test_bad_widgets_of_stage_are_refused_before_anything_runs(server, node, change, words):
+    assert words in "\n".join(server.refused(_prompt("stage-synthesis", **{node: change})).values())
+
+
+def test_a_prompt_from_before_the_windows_of_aias_sigmas_runs(server):
+    prompt = _prompt("aias-advanced", SavePairs={"folder": "before windows"})
+    (levels,) = [node for node in prompt.values() if node["class_type"] == "SIAS_AIASSigmas"]
+    del levels["inputs"]["windows"]
+    server.run(prompt)
+    assert len(read_manifest(server.output / "before windows")) == 1
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "words"),
+    [
         ("SavePairs", {"folder": "../elsewhere"}, "Save Pairs: folder '../elsewhere' is not below"),
         ("SavePairs", {"folder": "bad", "object": "a/b"}, "object 'a/b'"),
         ("AnomalyConditioning", {"type": "rust"}, "this base has no tokens for woven_cloth / rust; it knows"),

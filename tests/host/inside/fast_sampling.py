@@ -6,7 +6,7 @@ import comfy.model_management
 import torch
 
 from .fast_scenes import ADAPTERS, applied, random_adapter, with_tokens
-from .scenes import FORMS, SEED, Conditioning, apart, base, eight, plain_latent, refused, told
+from .scenes import FORMS, SEED, Conditioning, apart, base, eight, engine, plain_latent, refused, shown, told
 from .start import call, room
 
 
@@ -92,17 +92,10 @@ def check_the_graph_is_the_engine_s_with_an_adapter():
         return FORMS[0](patched, with_tokens(conditioning, adapter, objects, types, crop), latent, **options)
 
     graph = pairs(batch.images, batch.masks, form, objects=objects, types=types, steps=6)
-    pair, images = room("synthesis.pair"), room("nodes.images")
-    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
-    jobs = [
-        pair.Job(images.to_picture(image), mask > 0.5, batch.objects[i], batch.types[i], SEED + i)
-        for i, (image, mask) in enumerate(zip(batch.images, batch.masks, strict=True))
-    ]
-    engine = pair.make_pairs(loaded, jobs, pair.Settings(steps=6), adapter.modules)
-    shown = torch.stack([images.to_image(p.picture) for p in engine])
-    assert apart(graph.images * 255, shown * 255) < 1.01
-    plain = pair.make_pairs(loaded, jobs, pair.Settings(steps=6))
-    assert apart(shown, torch.stack([images.to_image(p.picture) for p in plain])) > 0.05
+    settings = room("synthesis.pair").Settings(steps=6)
+    line = shown(engine(settings, adapter.modules))
+    assert apart(graph.images * 255, line * 255) < 1.01
+    assert apart(line, shown(engine(settings))) > 0.05
 
 
 def check_an_adapter_of_the_command_line_loads():

@@ -8,7 +8,21 @@ import torch
 
 import nodes
 
-from .scenes import FORMS, SEED, STEPS, Pairs, apart, base, eight, ksampler, pairs, plain_latent, told
+from .scenes import (
+    FORMS,
+    SEED,
+    STEPS,
+    Pairs,
+    apart,
+    base,
+    eight,
+    engine,
+    ksampler,
+    pairs,
+    plain_latent,
+    shown,
+    told,
+)
 from .start import call, room
 
 
@@ -34,23 +48,16 @@ def _graph(form) -> Pairs:
 
 
 def check_the_graph_is_the_engine():
-    batch, made = eight(), _graph(ksampler)
-    pair, images = room("synthesis.pair"), room("nodes.images")
-    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
-    jobs = [
-        pair.Job(images.to_picture(image), mask > 0.5, batch.objects[i], batch.types[i], SEED + i)
-        for i, (image, mask) in enumerate(zip(batch.images, batch.masks, strict=True))
-    ]
-    engine = pair.make_pairs(loaded, jobs, pair.Settings(steps=STEPS))
-    shown = torch.stack([images.to_image(p.picture) for p in engine])
-    levels = apart(made.images * 255, shown * 255)
-    visibilities = [abs(s.visibility - p.visibility) for s, p in zip(made.scores, engine, strict=True)]
+    made = _graph(ksampler)
+    line = engine(room("synthesis.pair").Settings(steps=STEPS))
+    levels = apart(made.images * 255, shown(line) * 255)
+    visibilities = [abs(s.visibility - p.visibility) for s, p in zip(made.scores, line, strict=True)]
     (sigmas,) = call("AIASSigmas", model=base()[0], steps=20, kind="half", refine=0, denoise=1.0)
     grid, schedule = room("samplers.grid"), room("samplers.schedule")
     levels_of_engine = grid.grid_sigmas(grid.aias_grid(20, "half", refine=0), schedule.ldm_sigmas()).float()
     assert torch.equal(sigmas, levels_of_engine)
-    assert [len(p.windows) for p in engine].count(1) < 8, "an image should have more than one crop"
-    assert all(s.windows == p.windows for s, p in zip(made.scores, engine, strict=True))
+    assert [len(p.windows) for p in line].count(1) < 8, "an image should have more than one crop"
+    assert all(s.windows == p.windows for s, p in zip(made.scores, line, strict=True))
     assert levels < 1.01 and max(visibilities) < 0.05
     return {"largest difference in levels of 255": levels, "of visibility": max(visibilities)}
 

@@ -118,6 +118,22 @@ def pairs(images: Tensor, masks: Tensor, form=ksampler, cropped: bool = True, ob
     return Pairs(made, scores, latent, samples)
 
 
+def engine(settings, adapter=None) -> list:
+    """The command line's pairs of `eight`, with the seeds that a graph uses."""
+    pair, images, batch = room("synthesis.pair"), room("nodes.images"), eight()
+    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
+    jobs = [
+        pair.Job(images.to_picture(image), mask > 0.5, batch.objects[i], batch.types[i], SEED + i)
+        for i, (image, mask) in enumerate(zip(batch.images, batch.masks, strict=True))
+    ]
+    return pair.make_pairs(loaded, jobs, settings, adapter)
+
+
+def shown(made: list) -> Tensor:
+    """The images of the engine's pairs, [B, H, W, 3]."""
+    return torch.stack([room("nodes.images").to_image(p.picture) for p in made])
+
+
 def plain_latent() -> tuple[dict, Tensor]:
     """The latent of a cropped image with its mask, and that mask as bool [1, C, h, w]."""
     image, mask = one((64, 64))

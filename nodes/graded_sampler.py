@@ -1,0 +1,57 @@
+"""Graded diffusion, STAGE's sampler, as ComfyUI's samplers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..samplers.graded import sample_graded
+from ..samplers.mask_schedule import MaskSchedule
+from ..samplers.presets import preset
+from ..samplers.stage_presets import stage_preset, with_stage
+from .aias_sampler import aias_sigmas
+from .level_text import typed_windows
+from .masked_sampler import MaskedSampler, Model, sample_latent
+from .noise_levels import level_table, timestep_of
+from .stage_sampling import headed, heads_of
+
+
+class GradedSampler(MaskedSampler):
+    """SAMPLER with the keywords of `sample_graded`; heads: whether MGA works where Apply MGA left it on the model."""
+
+    engine = staticmethod(sample_graded)
+    needs_mask = True
+
+    def __init__(self, options: dict, node: str = "Graded Diffusion Sampler", heads: bool = True):
+        super().__init__(options, node)
+        self.heads = heads
+
+    def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:
+        patcher, with_change = model_wrap.inner_model.current_patcher, headed(model_wrap)
+        return {
+            "branches": heads_of(patcher) if self.heads else None,
+            "headed": lambda change: masked(with_change(change)),
+            "timestep": timestep_of(level_table(self.node, patcher)),
+        }
+
+
+def sample_graded_latent(
+    model, seed, steps, cfg, preset_name, positive, negative, latent, denoise, stage: str,
+    mask_schedule: MaskSchedule | None, windows: str,
+) -> dict:  # fmt: skip
+    """The LATENT that KSampler (Graded Diffusion) gives; see that node."""
+    node = "KSampler (Graded Diffusion)"
+    grid, options = preset(preset_name, steps)
+    heads, parts = stage_preset(stage)
+    if heads and heads_of(model) is None:
+        raise ValueError(
+            f"{node}: stage {stage!r} uses MGA heads, and the model has none; connect Apply MGA with an adapter of "
+            "STAGE, or choose 'baseline'."
+        )
+    chosen = typed_windows(node, windows)
+    parts["windows"] = chosen if parts["windows"] else ()
+    if parts["mask_schedule"]:
+        parts["mask_schedule"] = mask_schedule or parts["mask_schedule"]
+    return sample_latent(
+        GradedSampler(with_stage(options, parts), node, heads), model, seed, cfg, positive, negative, latent,
+        lambda: aias_sigmas(node, model, **grid, denoise=denoise, windows=parts["windows"]),
+    )  # fmt: skip

@@ -1,0 +1,166 @@
+"""What AIAS and graded diffusion share as ComfyUI's samplers: the host's model, latent, mask and seeds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import latent_preview
+import torch
+from torch import Tensor
+
+from ..samplers.noise import initial_noise
+from .errors import named
+from .fast_sampling import foreground_options
+from .latents import ItemSeeds, check_axes, check_channels, check_filled, item_seeds, pooled_mask
+from .noise_levels import flow_alpha
+
+_log = logging.getLogger(__name__)
+Model = Callable[..., Tensor]  # (x, sigma, **extra_args) -> x0
+
+
+class MaskedSampler(comfy.samplers.Sampler):
+    """SAMPLER that runs `engine` with `options`, its keywords; `node`: the display name that errors begin with."""
+
+    engine: Callable[..., Tensor]
+    needs_mask = False
+
+    def __init__(self, options: dict, node: str):
+        self.options, self.node = options, node
+
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ) -> Tensor:
+        """The clean latent, in the model's own scale, as ComfyUI's guiders call it."""
+        with named(self.node):
+            check_axes(self.node, noise)
+            check_conditioning(model_wrap, len(noise))
+            alpha = flow_alpha(model_wrap.inner_model.model_sampling)
+            full = self.max_denoise(model_wrap, sigmas)
+            options = self.options | {"pure_start": self.options.get("pure_start", False) and full and alpha is None}
+            masked, mask = self._mask(model_wrap, sigmas, extra_args, latent_image, denoise_mask)
+            options |= foreground_options(model_wrap.inner_model.current_patcher, mask, latent_image, alpha)
+            options |= self.added(model_wrap, masked)
+            # Anomaly inference keeps the surroundings' state: a start that counts as pure noise must be that there too.
+            empty = options["pure_start"] and options.get("aif", False)
+
+            def report(state: dict) -> None:
+                comfy.model_management.throw_exception_if_processing_interrupted()
+                if callback is not None:
+                    callback(state["i"], state["denoised"], state["x"], len(sigmas) - 1)
+
+            return self.engine(
+                masked(model_wrap), _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, empty), sigmas,
+                extra_args, report, mask=mask, background=None if mask is None else latent_image, alpha=alpha,
+                seeds=getattr(extra_args.get("seed"), "items", None), **options,
+            )  # fmt: skip
+
+    def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:
+        """Further keywords of `engine` for a run. `masked`: what a mask that is set at every level makes of a model."""
+        return {}
+
+    def _mask(self, model_wrap, sigmas: Tensor, extra_args: dict, background: Tensor, denoise_mask: Tensor | None):
+        """(masked, mask [B, 1, h, w]): `masked` as in `added`; it leaves a model as it is where no patch sets masks."""
+        if denoise_mask is None:
+            if self.needs_mask:
+                raise ValueError(
+                    f"{self.node}: the latent has no mask, which graded diffusion fills; make it with Defect Latent."
+                )
+            return _unchanged, None
+        mask = denoise_mask[:, :1]
+        check_filled(self.node, mask)
+        schedule = extra_args["model_options"].get("denoise_mask_function")
+        if schedule:
+            extra = {"model": model_wrap, "sigmas": sigmas}
+            masked = partial(_with_mask_schedule, schedule, denoise_mask, extra, background)
+            return masked, (mask > 0).to(mask)
+        if ((mask > 0) & (mask < 1)).any():
+            _log.warning(
+                "%s: the mask is soft. If it came in pixels, ComfyUI resized it, and small defects are lost: make the "
+                "latent with Defect Latent.", self.node,
+            )  # fmt: skip
+        return _unchanged, mask
+
+
+def sample_latent(
+    sampler: MaskedSampler, model, seed: int, cfg: float, positive, negative, latent: dict,
+    sigmas_of: Callable[[], Tensor],
+) -> dict:  # fmt: skip
+    """The LATENT that `sampler` makes of one, as a KSampler does. `sigmas_of`: asked once the latent is in order."""
+    node = sampler.node
+    with named(node):
+        latent = _with_models_shape(model, latent)
+        samples = latent["samples"]
+        mask = pooled_mask(node, latent)
+        check_channels(node, samples, model)
+        sigmas = sigmas_of()
+        seeds = ItemSeeds(seed, item_seeds(latent, seed))
+    made = comfy.sample.sample_custom(
+        model, initial_noise(samples.cpu(), seeds.items), cfg, sampler, sigmas, positive, negative, samples,
+        noise_mask=mask, callback=latent_preview.prepare_callback(model, len(sigmas) - 1), seed=seeds,
+    )  # fmt: skip
+    return latent | {"samples": made}
+
+
+def check_conditioning(model_wrap, batch: int) -> None:
+    """Raise ValueError where the guider's conditioning cannot be the model's or the batch's: no tokens for a model that
+    lives by them, tokens of another width, or of a number of items that the batch is no multiple of."""
+    wanted = model_wrap.inner_model.model_config.unet_config.get("context_dim")
+    for name, entries in getattr(model_wrap, "conds", {}).items():
+        for entry in entries:
+            tokens = entry.get("cross_attn")
+            if tokens is None:
+                if hasattr(model_wrap.inner_model, "anomaly_tokens"):
+                    raise ValueError(f"AIAS: the {name} conditioning holds no tokens; connect Anomaly Conditioning.")
+                continue
+            if batch % tokens.shape[0]:
+                raise ValueError(
+                    f"AIAS: the {name} conditioning is for {tokens.shape[0]} items, and {batch} are sampled; give "
+                    "Anomaly Conditioning one line, or as many as images, and connect Crop to Mask's crop to it."
+                )
+            if isinstance(wanted, int) and wanted > 1 and tokens.shape[-1] != wanted:
+                raise ValueError(
+                    f"AIAS: the {name} conditioning has tokens of {tokens.shape[-1]} channels, and the model reads "
+                    f"{wanted}: it was made for another kind of model. Make it with Anomaly Conditioning from this "
+                    "model, or with the CLIP of this checkpoint."
+                )
+
+
+def _start(
+    model_wrap, alpha, sigmas: Tensor, noise: Tensor, latent_image: Tensor, mask: Tensor | None, full: bool,
+    empty: bool,
+) -> Tensor:  # fmt: skip
+    """The state at the first level: inside the mask pure noise, or what the image shows there where the run starts in
+    the middle; without a mask as ComfyUI's own samplers begin. `empty`: noise alone outside the mask, too."""
+    if mask is None:
+        return model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise.clone(), latent_image, full)
+    sigma = float(sigmas[0])
+    known = 0 if empty else latent_image * (1 - mask) if full else latent_image
+    return (alpha(sigma) if alpha else 1.0) * known + sigma * noise
+
+
+def _with_models_shape(model, latent: dict) -> dict:
+    """An empty latent gets the model's channels, and its size where the host tells what it was made for."""
+    told = {key: latent[key] for key in ("downscale_ratio_spacial", "downscale_ratio_temporal") if key in latent}
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **told)
+    return {key: value for key, value in latent.items() if key not in told} | {"samples": samples}
+
+
+def _with_mask_schedule(
+    schedule: Callable, denoise_mask: Tensor, extra: dict, background: Tensor, model: Model
+) -> Model:
+    """The model with a mask that a patch (Differential Diffusion, say) sets at every level: outside it, background."""
+
+    def masked(x: Tensor, sigma: Tensor, **extra_args) -> Tensor:
+        mask = schedule(sigma, denoise_mask, extra_options=extra)
+        return torch.lerp(background, model(x, sigma, **extra_args), mask)
+
+    return masked
+
+
+def _unchanged(model: Model) -> Model:
+    return model
