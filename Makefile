@@ -31,13 +31,17 @@ base: .venv/ready
 	$(BIN)/anomaly-synthesis train-base --data build/surfaces --split build/surfaces.json \
 		--autoencoder-steps 2500 --steps 3000 --precision bf16 --out build/surfaces.safetensors --resume
 
-# The bundled FAST adapter, on the surfaces and the split of `make base` and the bundled base.
+# The bundled adapters, of FAST and then of STAGE beside the same tokens, on the surfaces and the split of `make base`
+# and the bundled base.
 adapter: .venv/ready
 	test -d build/surfaces || $(BIN)/anomaly-synthesis surfaces --out build/surfaces --normals 150 --defects 100
 	test -f build/surfaces.json || \
 		$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json
 	$(BIN)/anomaly-synthesis train --method fast --data build/surfaces --split build/surfaces.json \
 		--base weights/surfaces.safetensors --steps 1800 --out build/surfaces-fast.safetensors --resume
+	$(BIN)/anomaly-synthesis train --method stage --data build/surfaces --split build/surfaces.json \
+		--base weights/surfaces.safetensors --tokens-of build/surfaces-fast.safetensors --widths 32 64 128 64 32 \
+		--steps 3000 --out build/surfaces-stage.safetensors --resume
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed"'
