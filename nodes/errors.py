@@ -9,7 +9,7 @@ from contextlib import contextmanager
 # How the rooms below begin their errors, and other nodes' glue that a node reuses.
 _OTHERS = re.compile(
     r"(AIAS( grid| preset)?|Evaluate|split|Training( \([a-z]+\)| crops)?|Load (Defect Dataset|Adapter)|Save Pairs|FARM|"
-    r"Anomaly (Tokens|Conditioning)|Train FAST Adapter): "
+    r"Anomaly (Tokens|Conditioning)|Train (FAST|STAGE) Adapter): "
 )
 
 

@@ -11,3 +11,4 @@ Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of 
 Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that train, images held back, and their split
 Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained segmentation network and its record
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
+MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
