@@ -12,6 +12,10 @@ _PRESETS = ("recommended", "fast", "paper")
 _GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
+_ERRORS = {
+    "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
+    "stage": "the heads' noise error on groups held out: {:.2f} (the base alone has 1)",
+}
 _QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 _LAYOUT = """data folders are in MVTec layout:
@@ -104,48 +108,28 @@ def _train_base(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    (_train_stage if options.method == "stage" else _train_fast)(options)
-
-
-def _train_fast(options: argparse.Namespace) -> None:
+    from .training.adapter_run import train_adapter_file
     from .training.fast import FastTraining
-    from .training.fast_run import train_fast_file
-
-    if options.tokens_of:
-        raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
-    if options.widths:
-        raise ValueError("--widths are those of STAGE's heads; they need --method stage.")
-    settings = FastTraining(
-        steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
-        checkpointing=options.checkpointing, precision=options.precision, **_learning_rate(options),
-    )  # fmt: skip
-    notes = train_fast_file(
-        options.data, options.split, options.base, options.out, settings, types=options.types,
-        aware=not options.unaware, resume=options.resume, device=_device(options), report=_training_line,
-    )  # fmt: skip
-    memory = notes["memory"]["bytes"] / 1e9
-    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s, {memory:.2f} GB for gradients")
-    for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
-        print(f"  {type}: FARM's error on groups held out: {error:.2f} (an answer of 0 would have 1)")
-
-
-def _train_stage(options: argparse.Namespace) -> None:
     from .training.stage import StageTraining
-    from .training.stage_run import train_stage_file
 
+    if options.tokens_of and options.method == "fast":
+        raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
+    if options.widths and options.method == "fast":
+        raise ValueError("--widths are those of STAGE's heads; they need --method stage.")
     widths = {"widths": tuple(options.widths)} if options.widths else {}
-    settings = StageTraining(
+    settings = (StageTraining if options.method == "stage" else FastTraining)(
         steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
-        checkpointing=options.checkpointing == "on", precision=options.precision, **widths, **_learning_rate(options),
+        checkpointing=options.checkpointing, precision=options.precision, **widths, **_learning_rate(options),
     )  # fmt: skip
-    notes = train_stage_file(
+    notes = train_adapter_file(
         options.data, options.split, options.base, options.out, settings, types=options.types,
         tokens_file=options.tokens_of, aware=not options.unaware, resume=options.resume, device=_device(options),
         report=_training_line,
     )  # fmt: skip
-    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s")
+    memory = notes["memory"]["bytes"] / 1e9
+    print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s, {memory:.2f} GB for gradients")
     for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
-        print(f"  {type}: the heads' noise error on groups held out: {error:.2f} (the base alone has 1)")
+        print(f"  {type}: {_ERRORS[options.method].format(error)}")
 
 
 def _import_stage(options: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from .adapter_file import Adapter, Fit, load_adapter
+from .adapter_file import Adapter, Fit
+from .adapter_modules import load_for, rebuilt
 from .farm import FARM
 from .tokens import COUNT, AnomalyTokens, Type
 
@@ -65,41 +66,15 @@ def to_adapter(modules: FastModules, base: Fit, split: str, training: dict) -> A
 
 
 def from_adapter(adapter: Adapter) -> FastModules:
-    """The modules, frozen and in evaluation mode.
-
-    Raises:
-        ValueError: an adapter of another method, or one whose weights do not fit its own description.
-    """
-    if adapter.method != "fast":
-        raise ValueError(f"Load Adapter: this adapter is {adapter.method}'s, not FAST's; load it where it belongs.")
-    try:
-        base = adapter.base
-        modules = FastModules(adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
-        modules.load_state_dict(dict(adapter.tensors))
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"Load Adapter: the adapter is not whole ({error}); train or fetch it again.") from error
-    return modules.eval().requires_grad_(False)
+    """The modules, frozen and in evaluation mode. Raises ValueError as `rebuilt`."""
+    return rebuilt(
+        adapter, "fast",
+        lambda a: FastModules(a.types, a.base.latent_channels, a.base.token_channels, **a.shapes),
+    )  # fmt: skip
 
 
 def load_fast(
     path: str | Path, base: Fit, split_digest: str | None = None, types: Sequence[Type] = ()
 ) -> FastModules:
-    """The modules of an adapter's file, for work on `base`.
-
-    Args:
-        split_digest: of the split whose figures count; None asks for none.
-        types: what will be made, each of which the adapter must know.
-
-    Raises:
-        ValueError: as `load_adapter` and `from_adapter`, an adapter trained under another split, a type it lacks.
-    """
-    adapter = load_adapter(path, base)
-    if split_digest is not None and adapter.split != split_digest:
-        raise ValueError(
-            f"Load Adapter: {path} was not trained under this split; what the split holds back may be known to it. "
-            "Train an adapter with this split."
-        )
-    modules = from_adapter(adapter)
-    for type in types:
-        modules.tokens.row(*type)
-    return modules
+    """The modules of an adapter's file, for work on `base`. Arguments and errors as `load_for` and `from_adapter`."""
+    return from_adapter(load_for(path, base, split_digest, types))

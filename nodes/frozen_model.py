@@ -1,4 +1,7 @@
-"""Any MODEL of the host as FAST's training sees it: a denoiser whose weights stay, in VP terms."""
+"""Any MODEL of the host as an adapter's training sees it: a denoiser whose weights stay, in VP terms.
+
+Errors get the name of the node that trains from whoever calls, see `errors.named`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,9 @@ import comfy.samplers
 import torch
 from torch import Tensor, nn
 
-from .aias_sampler import flow_alpha
 from .conditioning import Conditioning, lengthened
-from .noise_levels import level_table, sigma_of
+from .noise_levels import flow_alpha, level_table, sigma_of
 
-NODE = "Train FAST Adapter"
 # What a step keeps for its gradients, over what the host reckons for a call without. Counted on meta tensors in half
 # precision: SD 1.5 26 times (2.0 GB per image of 512 px), SDXL 40 times (10 GB per image of 1024 px).
 GRADIENT_MEMORY = 40
@@ -36,7 +37,7 @@ class FrozenModel:
         self.inner, self.options, self.tokens, self.extras = model.model, options, tokens, extras
         self.network = model.model.diffusion_model
         self.halves = (self.inner.manual_cast_dtype or self.inner.get_dtype()) == torch.float16
-        self.table = level_table(NODE, model).to(tokens.device)
+        self.table = level_table("Training", model).to(tokens.device)
         self.alpha = flow_alpha(model.get_model_object("model_sampling")) or (lambda sigma: torch.ones_like(sigma))
         self.latent_channels = model.get_model_object("latent_format").latent_channels
         self.token_channels = tokens.shape[-1]
@@ -119,18 +120,18 @@ def base_tokens(model, types: Sequence[tuple[str, str]], conditioning: Condition
         unknown = [" / ".join(type) for type in types if type not in labels]
         if unknown:
             raise ValueError(
-                f"{NODE}: this base has no tokens for {', '.join(unknown)}; it knows "
+                f"Training: this base has no tokens for {', '.join(unknown)}; it knows "
                 f"{', '.join(' / '.join(label) for label in labels)}. Choose its types in Split Defect Dataset."
             )
         return model.model.anomaly_tokens[[labels.index(type) for type in types]].clone(), {}
     if conditioning is None:
         raise ValueError(
-            f"{NODE}: this model brings no anomaly tokens, as a compact base does; connect conditioning, from Anomaly "
+            "Training: this model brings no anomaly tokens, as a compact base does; connect conditioning, from Anomaly "
             "Conditioning with the CLIP of its checkpoint."
         )
     if len(conditioning) != 1 or len(conditioning[0][0]) not in (1, len(types)):
         raise ValueError(
-            f"{NODE}: conditioning has {len(conditioning)} stages and {len(conditioning[0][0])} items for "
+            f"Training: conditioning has {len(conditioning)} stages and {len(conditioning[0][0])} items for "
             f"{len(types)} types ({', '.join(' / '.join(type) for type in types)}); give one item for all, or one per "
             "type in this order, in one stage."
         )

@@ -74,32 +74,16 @@ class LoadAnomalyLDM(io.ComfyNode):
         return io.NodeOutput(compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution)
 
 
-class LoadFASTAdapter(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_LoadFASTAdapter",
-            display_name="Load FAST Adapter",
-            category=f"{CATEGORY}/loaders",
-            description=(
-                "Loads what Train FAST Adapter, or `anomaly-synthesis train --method fast`, made of your defects: "
-                "anomaly tokens and FARM, for the one model that it was trained on."
-            ),
-            inputs=[
-                io.Combo.Input(
-                    "adapter_name", options=adapter_names(), default=BUNDLED,
-                    tooltip="A .safetensors in models/anomaly_adapters, where Save FAST Adapter writes. The bundled "
-                    "one is for the bundled base and its procedural surfaces, for trying the nodes.",
-                ),
-            ],
-            outputs=[Adapter.Output("adapter", display_name="adapter", tooltip="For Apply FARM and Anomaly Tokens.")],
-        )
+class _LoadAdapter(io.ComfyNode):
+    """What the loaders of both methods share; METHOD is "fast" or "stage"."""
+
+    METHOD: str
 
     @classmethod
     def validate_inputs(cls, adapter_name):
         try:
             if adapter_name is not None:  # None: another node will tell it
-                adapter_path(adapter_name, "fast")
+                adapter_path(adapter_name, cls.METHOD)
         except ValueError as error:
             return str(error)
         return True
@@ -108,14 +92,51 @@ class LoadFASTAdapter(io.ComfyNode):
     def fingerprint_inputs(cls, adapter_name):
         if adapter_name is None:
             return None
-        status = adapter_path(adapter_name, "fast").stat()
+        status = adapter_path(adapter_name, cls.METHOD).stat()
         return status.st_mtime_ns, status.st_size
 
     @classmethod
     def execute(cls, adapter_name: str) -> io.NodeOutput:
         from .adapters import load
 
-        return io.NodeOutput(load(adapter_name, "fast"))
+        return io.NodeOutput(load(adapter_name, cls.METHOD))
+
+
+class LoadFASTAdapter(_LoadAdapter):
+    METHOD = "fast"
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return _loading("FAST", "anomaly tokens and FARM", "For Apply FARM and Anomaly Tokens.")
+
+
+class LoadSTAGEAdapter(_LoadAdapter):
+    METHOD = "stage"
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        use = "For Apply MGA, Anomaly Tokens and Train STAGE Adapter's tokens_of."
+        return _loading("STAGE", "anomaly tokens and both MGA heads", use)
+
+
+def _loading(method: str, parts: str, use: str) -> io.Schema:
+    return io.Schema(
+        node_id=f"SIAS_Load{method}Adapter",
+        display_name=f"Load {method} Adapter",
+        category=f"{CATEGORY}/loaders",
+        description=(
+            f"Loads what Train {method} Adapter, or `anomaly-synthesis train --method {method.lower()}`, made of your "
+            f"defects: {parts}, for the one model that it was trained on."
+        ),
+        inputs=[
+            io.Combo.Input(
+                "adapter_name", options=adapter_names(), default=BUNDLED,
+                tooltip=f"A .safetensors in models/anomaly_adapters, where Save {method} Adapter writes. The bundled "
+                "one is for the bundled base and its procedural surfaces, for trying the nodes.",
+            ),
+        ],
+        outputs=[Adapter.Output("adapter", display_name="adapter", tooltip=use)],
+    )  # fmt: skip
 
 
 def declare_folders() -> None:
@@ -166,4 +187,4 @@ def adapter_path(name: str, method: str) -> Path:
     return Path(path)
 
 
-NODES = [LoadAnomalyLDM, LoadFASTAdapter]
+NODES = [LoadAnomalyLDM, LoadFASTAdapter, LoadSTAGEAdapter]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import folder_paths
@@ -26,7 +27,7 @@ from ..synthesis.pair import compose_parts
 from .errors import named
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
 from .loaders import adapter_path, base_path
-from .provenance import ADAPTER_INPUTS, BASE_INPUTS, nearest, sampling_seed, settings
+from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
 
 _log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def save_pairs(
     # A node cannot know what the nodes before it took: no seconds.
     common = {
         "seconds": None, "base": _digest(nearest(prompt, node_id, BASE_INPUTS), base_path),
-        "adapter": _digest(nearest(prompt, node_id, ADAPTER_INPUTS), partial(adapter_path, method="fast")),
+        "adapter": _adapters(prompt, node_id),
         "settings": settings(prompt, node_id),
     }  # fmt: skip
     saved = []
@@ -186,6 +187,15 @@ def _scored(scores: Sequence[Score] | None, item: int) -> dict:
         "visibility": round(score.visibility, 4), "visible": score.visible, "contrast": round(score.contrast, 4),
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
     }  # fmt: skip
+
+
+def _adapters(prompt: Mapping[str, Any], node_id: str) -> str | None:
+    """The digests of all adapters that a pair depends on, as the command line writes them: FAST's before STAGE's."""
+    digests = [
+        _digest(nearest(prompt, node_id, ADAPTER_INPUTS, loader), partial(adapter_path, method=method))
+        for method, loader in ADAPTER_LOADERS.items()
+    ]
+    return "+".join(filter(None, digests)) or None
 
 
 def _digest(name: str | None, path_of: Callable[[str], Path]) -> str | None:

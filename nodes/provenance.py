@@ -9,6 +9,7 @@ SEED_INPUTS = ("seed", "noise_seed")
 NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise", "SIAS_CutPaste", "SIAS_DRAEM")
 BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
 ADAPTER_INPUTS = ("adapter_name",)
+ADAPTER_LOADERS = {"fast": "SIAS_LoadFASTAdapter", "stage": "SIAS_LoadSTAGEAdapter"}
 
 
 def upstream(prompt: Mapping[str, Any], node_id: str) -> Iterator[tuple[str, dict]]:
@@ -34,11 +35,15 @@ def settings(prompt: Mapping[str, Any], node_id: str) -> dict[str, dict]:
     }
 
 
-def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...]) -> Any:
-    """The value of the nearest widget among `names`; None where there is none, or where another node computes it."""
+def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...], kind: str | None = None) -> Any:
+    """The value of the nearest widget among `names`; None where there is none, or where another node computes it.
+
+    Args:
+        kind: class of the nodes that are asked; None is all.
+    """
     for _, node in upstream(prompt, node_id):
         for name in names:
-            if name in node["inputs"]:
+            if name in node["inputs"] and kind in (None, node["class_type"]):
                 return _value(prompt, node["inputs"][name])
     return None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from .sockets import CATEGORY, Adapter, Crop, Dataset
+from .sockets import CATEGORY, Adapter, Crop, Dataset, MaskSchedule
 
 MENU = f"{CATEGORY}/training"
 MAX_SEED = 2**63 - 1
-# As in training.fast, which is not imported before a node runs; a test holds them together.
+# As in training.adapter_settings, which is not imported before a node runs; a test holds them together.
 CHECKPOINTING = ["auto", "on", "off"]
 
 
@@ -24,68 +24,9 @@ class TrainFASTAdapter(io.ComfyNode):
                 "anomaly from noise. The model itself stays as it is. A training that was cancelled goes on where it "
                 "was, as long as ComfyUI is not restarted."
             ),
-            inputs=[
-                io.Model.Input("model", tooltip="What will make the anomalies: eps, v or flow; a compact base or a "
-                               "checkpoint. It must fit the device's memory as a whole."),
-                io.Vae.Input("vae", tooltip="The model's own VAE."),
-                Dataset.Input("dataset", tooltip="From Split Defect Dataset; only the defects of its training part are "
-                              "read, and about a fifth of their groups is held out to choose the best weights."),
-                io.Int.Input(
-                    "steps", default=2000, min=1, max=1_000_000,
-                    tooltip="Steps of the training. Default 2000; a few hundred are for trying.",
-                ),
-                io.Int.Input(
-                    "batch", default=4, min=1, max=256,
-                    tooltip="Crops per step. Default 4 (paper); fewer need less memory.",
-                ),
-                io.Float.Input(
-                    "learning_rate", default=1.5e-4, min=1e-7, max=1.0, step=1e-6, round=False,
-                    tooltip="Of AdamW, at its highest. Default 0.00015 (paper).",
-                ),
-                io.Int.Input(
-                    "tokens", default=8, min=1, max=64,
-                    tooltip="Learned tokens per type, added to the conditioning. Default 8 (paper).",
-                ),
-                io.Int.Input(
-                    "resolution", default=128, min=32, max=2048, step=8,
-                    tooltip="Side of the training crops in pixels. For a compact base connect Load Anomaly LDM's "
-                    "resolution (128, the default); 512 for SD 1.5, 1024 for SDXL and Flux. Crop to Mask wants the "
-                    "same.",
-                ),
-                io.Int.Input(
-                    "patience", default=0, min=0, max=1000,
-                    tooltip="End after so many looks (see look_every) without a lower error on held-out defects. "
-                    "0 (default): never.",
-                ),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
-                    tooltip="Decides the weights to begin with and every draw. Default 0.",
-                ),
-                io.Conditioning.Input(
-                    "conditioning", optional=True,
-                    tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or "
-                    "one per type in sorted order of object and type. A compact base brings its own.",
-                ),
-                io.Combo.Input(
-                    "checkpointing", options=CHECKPOINTING, default="auto", optional=True,
-                    tooltip="on: the model's blocks are run again for the gradient instead of kept, for less memory "
-                    "and a third more time. auto (default): where memory is short. off: never.",
-                ),
-                io.Int.Input(
-                    "look_every", default=100, min=1, max=100_000, optional=True,
-                    tooltip="Steps between two looks at the held-out defects: a point of the curve, and a new preview. "
-                    "Default 100.",
-                ),
-            ],
-            outputs=[
-                Adapter.Output("adapter", display_name="adapter", tooltip="For Save FAST Adapter, Apply FARM and "
-                               "Anomaly Tokens."),
-                io.String.Output("record", display_name="record", tooltip="Types, steps, images, seconds, and the "
-                                 "error on held-out defects, in words."),
-                io.Image.Output("curve", display_name="curve", tooltip="The loss, and the error on held-out defects "
-                                "per type, over the training."),
-            ],
-        )  # fmt: skip
+            inputs=[*_sources(), *_widgets(1.5e-4), _conditioning(), _checkpointing(), _look_every()],
+            outputs=_trained("For Save FAST Adapter, Apply FARM and Anomaly Tokens."),
+        )
 
     @classmethod
     def execute(
@@ -93,7 +34,8 @@ class TrainFASTAdapter(io.ComfyNode):
         patience: int, seed: int, conditioning=None, checkpointing: str = "auto", look_every: int = 100,
     ) -> io.NodeOutput:  # fmt: skip
         from ..training.fast import FastTraining
-        from .fast_training import curve_picture, told, train
+        from .adapter_record import curve_picture, told
+        from .adapter_training import train
 
         settings = FastTraining(
             steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed,
@@ -106,28 +48,7 @@ class TrainFASTAdapter(io.ComfyNode):
 class SaveFASTAdapter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_SaveFASTAdapter",
-            display_name="Save FAST Adapter",
-            category=MENU,
-            description=(
-                "Writes an adapter to models/anomaly_adapters, for Load FAST Adapter and for `anomaly-synthesis "
-                "synthesize --adapter`. A file that is there stays: the new one gets a number."
-            ),
-            inputs=[
-                Adapter.Input("adapter", tooltip="From Train FAST Adapter."),
-                io.String.Input(
-                    "name", default="fast",
-                    tooltip="Name of the file, without .safetensors, with folders if you like. Default 'fast'; where "
-                    "it is taken, fast_00002 and so on.",
-                ),
-            ],
-            outputs=[
-                io.String.Output("file", display_name="file", tooltip="The name that was written, as Load FAST Adapter "
-                                 "lists it after a refresh (R)."),
-            ],
-            is_output_node=True,
-        )  # fmt: skip
+        return _saving("FAST", "fast")
 
     @classmethod
     def execute(cls, adapter, name: str) -> io.NodeOutput:
@@ -263,4 +184,178 @@ class AnomalyTokensNode(io.ComfyNode):
         return io.NodeOutput(with_tokens(conditioning, adapter, object, type, crop))
 
 
-NODES = [TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, ApplyMGA, AnomalyTokensNode]
+class TrainSTAGEAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_TrainSTAGEAdapter",
+            display_name="Train STAGE Adapter",
+            category=MENU,
+            description=(
+                "Teaches a model your defects (STAGE): a few anomaly tokens per type, and two MGA heads, which correct "
+                "the model's noise where the mask is. The model itself stays as it is. A training that was cancelled "
+                "goes on where it was, as long as ComfyUI is not restarted."
+            ),
+            inputs=[
+                *_sources(), *_widgets(1e-3), _conditioning(),
+                Adapter.Input(
+                    "tokens_of", optional=True,
+                    tooltip="An adapter of the same model, FAST's usually, whose tokens are kept (the widget tokens is "
+                    "not read then): only the heads train, which is much quicker, as the model is asked once per draw "
+                    "and not at every step, and both adapters serve together. Open: new tokens.",
+                ),
+                MaskSchedule.Input(
+                    "mask_schedule", optional=True,
+                    tooltip="How the mask that the anomaly-aware head is told closes as the noise falls: connect the "
+                    "EMA Mask Schedule that you will sample with. Open: the paper's, linear, closed at t = 200.",
+                ),
+                _checkpointing(), _look_every(),
+                io.Boolean.Input(
+                    "normalise", default=True, optional=True, label_on="over the mask", label_off="over all (paper)",
+                    tooltip="On (default): the error is averaged over each defect's own area, so that a small defect "
+                    "weighs as much as a large one. Off: over the whole map, as in the paper.",
+                ),
+            ],
+            outputs=_trained("For Save STAGE Adapter, Apply MGA and Anomaly Tokens."),
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls, model, vae, dataset, steps: int, batch: int, learning_rate: float, tokens: int, resolution: int,
+        patience: int, seed: int, conditioning=None, tokens_of=None, mask_schedule=None, checkpointing: str = "auto",
+        look_every: int = 100, normalise: bool = True,
+    ) -> io.NodeOutput:  # fmt: skip
+        from ..training.stage import StageTraining
+        from .adapter_record import curve_picture, told
+        from .adapter_training import told_mask, train
+
+        settings = StageTraining(
+            steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed,
+            checkpointing=checkpointing, evaluate_every=look_every, normalise=normalise, **told_mask(mask_schedule),
+        )  # fmt: skip
+        adapter = train(model, vae, dataset, settings, resolution, conditioning, tokens_of)
+        return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
+
+
+class SaveSTAGEAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return _saving("STAGE", "stage")
+
+    @classmethod
+    def execute(cls, adapter, name: str) -> io.NodeOutput:
+        from .adapters import save
+
+        file = save(adapter, name, "stage")
+        return io.NodeOutput(file, ui=ui.PreviewText(file))
+
+
+def _sources() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="What will make the anomalies: eps, v or flow; a compact base or a checkpoint. "
+                       "It must fit the device's memory as a whole."),
+        io.Vae.Input("vae", tooltip="The model's own VAE."),
+        Dataset.Input("dataset", tooltip="From Split Defect Dataset; only the defects of its training part are read, "
+                      "and about a fifth of their groups is held out to choose the best weights."),
+    ]  # fmt: skip
+
+
+def _widgets(learning_rate: float) -> list[io.Input]:
+    """learning_rate: the paper's."""
+    return [
+        io.Int.Input(
+            "steps", default=2000, min=1, max=1_000_000,
+            tooltip="Steps of the training. Default 2000; a few hundred are for trying.",
+        ),
+        io.Int.Input(
+            "batch", default=4, min=1, max=256,
+            tooltip="Crops per step. Default 4 (paper); fewer need less memory.",
+        ),
+        io.Float.Input(
+            "learning_rate", default=learning_rate, min=1e-7, max=1.0, step=1e-6, round=False,
+            tooltip=f"Of AdamW, at its highest. Default {f'{learning_rate:.6f}'.rstrip('0')} (paper).",
+        ),
+        io.Int.Input(
+            "tokens", default=8, min=1, max=64,
+            tooltip="Learned tokens per type, added to the conditioning. Default 8 (paper).",
+        ),
+        io.Int.Input(
+            "resolution", default=128, min=32, max=2048, step=8,
+            tooltip="Side of the training crops in pixels. For a compact base connect Load Anomaly LDM's resolution "
+            "(128, the default); 512 for SD 1.5, 1024 for SDXL and Flux. Crop to Mask wants the same.",
+        ),
+        io.Int.Input(
+            "patience", default=0, min=0, max=1000,
+            tooltip="End after so many looks (see look_every) without a lower error on held-out defects. "
+            "0 (default): never.",
+        ),
+        io.Int.Input(
+            "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
+            tooltip="Decides the weights to begin with and every draw. Default 0.",
+        ),
+    ]  # fmt: skip
+
+
+def _conditioning() -> io.Input:
+    return io.Conditioning.Input(
+        "conditioning", optional=True,
+        tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or one per type "
+        "in sorted order of object and type. A compact base brings its own.",
+    )  # fmt: skip
+
+
+def _checkpointing() -> io.Input:
+    return io.Combo.Input(
+        "checkpointing", options=CHECKPOINTING, default="auto", optional=True,
+        tooltip="on: the model's blocks are run again for the gradient instead of kept, for less memory and a third "
+        "more time. auto (default): where memory is short. off: never.",
+    )  # fmt: skip
+
+
+def _look_every() -> io.Input:
+    return io.Int.Input(
+        "look_every", default=100, min=1, max=100_000, optional=True,
+        tooltip="Steps between two looks at the held-out defects: a point of the curve, and a new preview. "
+        "Default 100.",
+    )  # fmt: skip
+
+
+def _trained(use: str) -> list[io.Output]:
+    return [
+        Adapter.Output("adapter", display_name="adapter", tooltip=use),
+        io.String.Output("record", display_name="record", tooltip="Types, steps, images, seconds, and the error on "
+                         "held-out defects, in words."),
+        io.Image.Output("curve", display_name="curve", tooltip="The loss, and the error on held-out defects per type, "
+                        "over the training."),
+    ]  # fmt: skip
+
+
+def _saving(method: str, name: str) -> io.Schema:
+    """name: of the file, where the user gives no other."""
+    return io.Schema(
+        node_id=f"SIAS_Save{method}Adapter",
+        display_name=f"Save {method} Adapter",
+        category=MENU,
+        description=(
+            f"Writes an adapter to models/anomaly_adapters, for Load {method} Adapter and for `anomaly-synthesis "
+            "synthesize --adapter`. A file that is there stays: the new one gets a number."
+        ),
+        inputs=[
+            Adapter.Input("adapter", tooltip=f"From Train {method} Adapter."),
+            io.String.Input(
+                "name", default=name,
+                tooltip="Name of the file, without .safetensors, with folders if you like. Default "
+                f"'{name}'; where it is taken, {name}_00002 and so on.",
+            ),
+        ],
+        outputs=[
+            io.String.Output("file", display_name="file", tooltip=f"The name that was written, as Load {method} "
+                             "Adapter lists it after a refresh (R)."),
+        ],
+        is_output_node=True,
+    )  # fmt: skip
+
+
+NODES = [
+    TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, TrainSTAGEAdapter, SaveSTAGEAdapter, ApplyMGA, AnomalyTokensNode,
+]  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.split import Split, load_split, part_of
-from ..modules.adapter_file import Fit
+from ..modules.adapter_file import METHODS, Fit, load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
@@ -106,5 +106,7 @@ def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> 
     paths = [source.adapter] if isinstance(source.adapter, str) else source.adapter
     if not paths:
         return None, None
+    # FAST's before STAGE's, however they were given: the name is that of a graph with the same adapters.
+    paths = sorted(paths, key=lambda path: METHODS.index(load_adapter(path).method))
     digest = None if source.foreign_base else split.digest
     return load_adapters(paths, base, digest, types), "+".join(file_digest(path) for path in paths)

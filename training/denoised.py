@@ -78,14 +78,26 @@ def drawn(
 
 @torch.no_grad()
 def cached(
-    base: Frozen, tokens: AnomalyTokens, latents: Latents, count: int, seed: int, device: torch.device | str,
+    base: Frozen,
+    tokens: AnomalyTokens,
+    latents: Latents,
+    count: int,
+    seed: int,
+    device: torch.device | str,
     check_interrupt: Callable[[], None] | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> Denoised:
-    """`count` draws, denoised once, on the CPU: for heads alone, whose gradient need not pass the denoiser."""
+    """`count` draws, denoised once, on the CPU: for heads alone, whose gradient need not pass the denoiser.
+
+    Args:
+        told: called with (done, of).
+    """
     generator, places, parts = torch.Generator().manual_seed(seed), places_by_type(latents), []
     for start in range(0, count, AT_ONCE):
         if check_interrupt:
             check_interrupt()
         chosen, *noised = drawn(latents, places, min(AT_ONCE, count - start), generator)
         parts.append(denoised(base, tokens, chosen.to(device), *(part.to(device) for part in noised)).to("cpu"))
+        if told:
+            told(min(start + AT_ONCE, count), count)
     return Denoised(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Denoised)))

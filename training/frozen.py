@@ -1,4 +1,4 @@
-"""What FAST's training asks of a frozen base, and the latents that it trains on."""
+"""What an adapter's training asks of a frozen base, and the latents that it trains on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Frozen(Protocol):
-    """A base whose weights stay: what FAST's training asks of it, in VP terms whatever its own prediction.
+    """A base whose weights stay: what an adapter's training asks of it, in VP terms whatever its own prediction.
 
     latent_channels: C; token_channels: d of its conditioning; network: the denoiser itself.
     """

@@ -1,4 +1,4 @@
-"""The compact base as FAST's training sees it."""
+"""The compact base as an adapter's training sees it."""
 
 from __future__ import annotations
 

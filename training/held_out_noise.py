@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..modules.stage import StageModules
 from ..samplers.mask_schedule import MaskSchedule
-from .denoised import AT_ONCE, denoised
+from .denoised import AT_ONCE, Denoised, denoised
 from .frozen import Frozen, Latents
 
 LEVELS = (100, 300, 500, 700, 900)  # t that are looked at
@@ -18,10 +20,21 @@ class HeldOutNoise:
     untrained adapter. A mean over levels, since the noise is hardest to find where there is little of it, and a plain
     sum would look at the last levels alone. Levels and noise are the same at every look."""
 
-    def __init__(self, base: Frozen, held_out: Latents, types: int, schedule: MaskSchedule):
-        """types: how many there are; one without a held-out latent has an error of NaN."""
+    def __init__(
+        self, base: Frozen, held_out: Latents, types: int, schedule: MaskSchedule, *, tokens_stay: bool = False,
+        check_interrupt: Callable[[], None] | None = None,
+    ):  # fmt: skip
+        """
+        Args:
+            types: how many there are; one without a held-out latent has an error of NaN.
+            schedule: of the mask that the anomaly-aware head is told.
+            tokens_stay: whether only heads train: what the base finds is then the same at every look, and is kept.
+            check_interrupt: called before the base is asked; may raise to stop.
+        """
         self.base, self.held_out, self.types, self.schedule = base, held_out, types, schedule
+        self.tokens_stay, self.check_interrupt = tokens_stay, check_interrupt
         self._alone: Tensor | None = None
+        self._kept: dict[tuple[int, int], Denoised] = {}
 
     @torch.no_grad()
     def __call__(self, modules: StageModules) -> Tensor:
@@ -36,15 +49,29 @@ class HeldOutNoise:
         generator, device = torch.Generator().manual_seed(0), modules.tokens.rows.device
         for start in range(0, len(self.held_out), AT_ONCE):
             some = self.held_out.take(torch.arange(start, min(start + AT_ONCE, len(self.held_out))))
-            e1, e2 = (torch.randn(some.x0.shape, generator=generator).to(device) for _ in range(2))
-            some = some.to(device)
+            noises = [torch.randn(some.x0.shape, generator=generator) for _ in range(2)]
             for place, level in enumerate(LEVELS):
-                t = torch.full((len(some),), level, device=device)
-                found = denoised(self.base, modules.tokens if with_adapter else None, some, t, e1, e2)
+                found = self._found(modules, with_adapter, start, some, level, noises).to(device)
                 f1, f2 = found.f1, found.f2
                 if with_adapter:
-                    f1 = modules.aware(f1, self.schedule(some.mask, level), t)
-                    f2 = modules.only(f2, some.mask, t)
-                wrong = some.mask * ((e1 - f1).abs() + (e2 - f2).abs())
-                errors[place].index_add_(0, some.row.cpu(), wrong.sum((1, 2, 3)).double().cpu())
+                    f1 = modules.aware(f1, self.schedule(found.mask, level), found.t)
+                    f2 = modules.only(f2, found.mask, found.t)
+                wrong = found.mask * ((found.e1 - f1).abs() + (found.e2 - f2).abs())
+                errors[place].index_add_(0, some.row, wrong.sum((1, 2, 3)).double().cpu())
         return torch.where(errors > 0, errors, torch.nan)
+
+    def _found(
+        self, modules: StageModules, with_adapter: bool, start: int, some: Latents, level: int, noises: list[Tensor]
+    ) -> Denoised:
+        """What the base finds in both branches' states of `some`, the latents from `start` on."""
+        if (start, level) in self._kept and with_adapter:
+            return self._kept[start, level]
+        if self.check_interrupt:
+            self.check_interrupt()
+        device = modules.tokens.rows.device
+        t = torch.full((len(some),), level, device=device)
+        noises = (noise.to(device) for noise in noises)
+        found = denoised(self.base, modules.tokens if with_adapter else None, some.to(device), t, *noises)
+        if self.tokens_stay and with_adapter:
+            self._kept[start, level] = found.to("cpu")
+        return found

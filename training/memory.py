@@ -6,18 +6,22 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from .adapter_loop import Loss
+from .adapter_settings import AdapterTraining
 from .checkpointing import checkpointed
-from .fast import FastTraining, new_modules, step_loss
-from .frozen import Frozen, Latents
+from .frozen import Latents
 
 _log = logging.getLogger(__name__)
 PROBE = 32  # side of the latents that are tried
 TIGHT, TOO_MUCH = 0.8, 1.5  # of the free memory: where the blocks are computed again, and where it cannot work
+
+Begun = Callable[[Latents, AdapterTraining], tuple[nn.Module, Loss]]
 
 
 def kept_for_gradients(loss: Callable[[], Tensor], weights: Iterable[Tensor] = ()) -> int:
@@ -49,39 +53,42 @@ class StepMemory:
 
 
 def step_memory(
-    base: Frozen, latents: Latents, settings: FastTraining, free: int | None, device: torch.device | str
+    network: nn.Module, begun: Begun, latents: Latents, settings: AdapterTraining, free: int | None
 ) -> StepMemory:
     """What a step will keep, from one try on a small latent: it grows with the batch and the area.
 
     Args:
+        network: the frozen denoiser.
+        begun: the method's modules and the loss of a step, of some latents and settings.
         free: bytes that the device has for a step; None where that is not known.
 
     Raises:
         ValueError: a step needs far more than `free`.
     """
-    wanted, found = settings.checkpointing == "on", {}
-    for blocks in (False, True) if settings.checkpointing == "auto" else (wanted,):
-        found[blocks] = _estimate(base, latents, settings, blocks, device)
-    choice = wanted if len(found) == 1 else free is not None and found[False] > TIGHT * free
-    told = f"a step of {settings.batch} keeps about {_gigabytes(found[choice])} for its gradients"
-    if free is not None and found[choice] > TOO_MUCH * free:
+    kept, wanted = partial(_estimate, network, begun, latents, settings), settings.checkpointing == "on"
+    plain = kept(wanted)
+    spared = plain if wanted or free is None or plain <= TIGHT * free else kept(True)
+    choice = wanted or (settings.checkpointing == "auto" and spared < plain)
+    found = StepMemory(spared if choice else plain, choice)
+    told = f"a step of {settings.batch} keeps about {_gigabytes(found.bytes)} for its gradients"
+    if free is not None and found.bytes > TOO_MUCH * free:
+        hint = ", switch checkpointing on" if spared < found.bytes else ""
         raise ValueError(
-            f"Train FAST Adapter: {told}, and {_gigabytes(free)} are free; lower batch or resolution"
-            f"{'' if choice else ', switch checkpointing on'}, or train on a smaller model."
+            f"{settings.what}: {told}, and {_gigabytes(free)} are free; lower batch or resolution{hint}, or train on a "
+            "smaller model."
         )
-    _log.info("Train FAST Adapter: %s%s", told, ", with checkpointing" if choice else "")
-    return StepMemory(found[choice], choice)
+    _log.info("%s: %s%s", settings.what, told, ", with checkpointing" if found.checkpointing else "")
+    return found
 
 
-def _estimate(base: Frozen, latents: Latents, settings: FastTraining, blocks: bool, device) -> int:
+def _estimate(
+    network: nn.Module, begun: Begun, latents: Latents, settings: AdapterTraining, checkpointing: bool
+) -> int:
     small = Latents(latents.x0[:1, :, :PROBE, :PROBE], latents.mask[:1, :, :PROBE, :PROBE], latents.row[:1])
-    types = int(latents.row.max()) + 1
-    with torch.random.fork_rng(devices=[]):
-        modules = new_modules(base, [("", str(row)) for row in range(types)], settings).to(device).train()
-    loss, generator = step_loss(base, modules, small, replace(settings, batch=1), device), torch.Generator()
-    weights = [*base.network.parameters(), *modules.parameters()]
-    with checkpointed(base.network) if blocks else nullcontext():
-        kept = kept_for_gradients(lambda: loss(0, generator), weights)
+    modules, loss = begun(small, replace(settings, steps=1, batch=1))
+    weights = [*network.parameters(), *modules.train().parameters()]
+    with checkpointed(network) if checkpointing else nullcontext():
+        kept = kept_for_gradients(lambda: loss(0, torch.Generator()), weights)
     return round(kept * settings.batch * latents.x0[0, 0].numel() / small.x0[0, 0].numel())
 
 

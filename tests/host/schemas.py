@@ -44,7 +44,7 @@ print(json.dumps({
         "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
         "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
         "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
-        "checkpointing": [room("nodes.training").CHECKPOINTING, room("training.fast").CHECKPOINTING],
+        "checkpointing": [room("nodes.training").CHECKPOINTING, room("training.adapter_settings").CHECKPOINTING],
         "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
         "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
         "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from anomaly_synthesis.modules.fast import FastModules
-from anomaly_synthesis.training import fast
+from anomaly_synthesis.training import adapter_loop, fast
 from anomaly_synthesis.training.defects import encoded_defects, types_of
 from anomaly_synthesis.training.fast import FastTraining, fast_loss, train_fast
 from anomaly_synthesis.training.frozen import Latents
@@ -88,8 +88,8 @@ def test_tokens_and_farm_learn_through_the_frozen_base():
 
 
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch):
-    real = fast.train
-    monkeypatch.setattr(fast, "train", lambda *args, **more: real(*args, **more, save_every=0))
+    real = adapter_loop.train
+    monkeypatch.setattr(adapter_loop, "train", lambda *args, **more: real(*args, **more, save_every=0))
     settings = replace(QUICK, steps=7)
     whole, curve = train_fast(Guess(), TYPES, latents(), latents(4), settings)
     calls = []

@@ -10,8 +10,8 @@ from anomaly_synthesis.modules.fast import FastModules, from_adapter, load_fast,
 from anomaly_synthesis.synthesis.folder import Source, synthesize
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 from anomaly_synthesis.training import defects
+from anomaly_synthesis.training.adapter_run import train_fast_file
 from anomaly_synthesis.training.fast import FastTraining
-from anomaly_synthesis.training.fast_run import train_fast_file
 
 QUICK = FastTraining(steps=3, batch=2, tokens=2, evaluate_every=2)
 

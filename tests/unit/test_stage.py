@@ -9,7 +9,7 @@ from anomaly_synthesis.modules.adapter_modules import tokens_of
 from anomaly_synthesis.modules.stage import StageModules, from_adapter, load_stage, to_adapter
 from anomaly_synthesis.modules.tokens import AnomalyTokens
 from anomaly_synthesis.samplers.mask_schedule import MaskSchedule
-from anomaly_synthesis.training import stage
+from anomaly_synthesis.training import adapter_loop, stage
 from anomaly_synthesis.training.defect_draws import places_by_type
 from anomaly_synthesis.training.denoised import cached, denoised, drawn
 from anomaly_synthesis.training.frozen import Latents
@@ -61,7 +61,7 @@ def test_the_loss_is_section_9_with_the_inputs_the_right_way_round(normalise):
     """Written out: the whole image for the anomaly-aware head, M0 x0 for the anomaly-only one; 4 and 1."""
     torch.manual_seed(0)
     base, settings, some = Guess(), replace(QUICK, normalise=normalise), latents(2)
-    modules = stage._new(base, TYPES, settings, None)
+    modules = stage.new_modules(base, TYPES, settings, None)
     for head in modules.branches:
         torch.nn.init.normal_(head.conv[-1].weight)
     t, e1, e2 = torch.tensor([100, 800]), torch.randn(2, 2, 8, 8), torch.randn(2, 2, 8, 8)
@@ -95,7 +95,7 @@ def test_a_small_mask_weighs_as_much_as_a_large_one():
 
 def test_tokens_and_both_heads_learn_beside_the_frozen_base():
     base, settings = Guess(), replace(QUICK, steps=150, batch=4, learning_rate=1e-2)
-    before = stage._new(base, TYPES, settings, None)
+    before = stage.new_modules(base, TYPES, settings, None)
     modules, curve = train_stage(base, TYPES, latents(), latents(4), settings)
     assert base.gain == 0.5 and not any(p.requires_grad for p in modules.parameters())
     assert modules.tokens.rows.shape == (2, 3, 6) and not torch.equal(modules.tokens.rows, before.tokens.rows)
@@ -115,6 +115,26 @@ def test_given_tokens_stay_and_the_base_is_asked_once_per_draw():
         train_stage(base, TYPES, latents(), nothing(), settings, tokens=AnomalyTokens(TYPES[:1], 6, 5))
 
 
+def test_looks_at_heads_alone_ask_the_base_once():
+    tokens, settings = AnomalyTokens(TYPES, 6, 5), replace(QUICK, steps=6)
+    asked, told = Guess(), []
+    kept, curve = train_stage(asked, TYPES, latents(), latents(4), settings, tokens=tokens,
+                              denoising=lambda *so_far: told.append(so_far))  # fmt: skip
+    # 12 draws at once, then the held-out latents at five levels with tokens and without; both branches.
+    assert asked.calls == 2 * (1 + 2 * 5) and told == [(12, 12)]
+    measured = HeldOutNoise(Guess(), latents(4), len(TYPES), MaskSchedule())(kept).tolist()
+    assert min(curve, key=lambda point: sum(point[1].values()))[1] == dict(zip(("tile/bright", "tile/dark"), measured,
+                                                                               strict=True))  # fmt: skip
+
+
+def test_what_is_denoised_once_fits_into_memory(monkeypatch):
+    monkeypatch.setattr(stage, "CACHE_BYTES", 10 * (4 * 2 + 1) * 8 * 8 * 4)
+    told = []
+    train_stage(Guess(), TYPES, latents(), nothing(), replace(QUICK, steps=20), tokens=AnomalyTokens(TYPES, 6, 5),
+                denoising=lambda *so_far: told.append(so_far))  # fmt: skip
+    assert told == [(10, 10)]
+
+
 def test_cached_outputs_are_those_that_the_loss_would_compute():
     base, tokens = Guess(), AnomalyTokens(TYPES, 6, 5)
     kept = cached(base, tokens, latents(), 20, 3, "cpu")
@@ -128,8 +148,8 @@ def test_cached_outputs_are_those_that_the_loss_would_compute():
 @pytest.mark.parametrize("with_tokens", [False, True])
 @pytest.mark.parametrize("released", [False, True])
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch, with_tokens, released):
-    real = stage.train
-    monkeypatch.setattr(stage, "train", lambda *args, **more: real(*args, **more, save_every=0))
+    real = adapter_loop.train
+    monkeypatch.setattr(adapter_loop, "train", lambda *args, **more: real(*args, **more, save_every=0))
     torch.manual_seed(1)
     tokens = AnomalyTokens(TYPES, 6, 3) if with_tokens else None
     settings = replace(QUICK, steps=7, released=released)
@@ -154,7 +174,7 @@ def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch, wit
 
 def test_an_untrained_adapter_has_an_error_of_one():
     look = HeldOutNoise(Guess(), latents(3), len(TYPES), MaskSchedule())
-    modules = stage._new(Guess(), TYPES, QUICK, AnomalyTokens(TYPES, 6, 1))
+    modules = stage.new_modules(Guess(), TYPES, QUICK, AnomalyTokens(TYPES, 6, 1))
     with torch.no_grad():
         modules.tokens.rows.copy_(Guess().context([0, 0])[:, :1].mean(2, keepdim=True).expand(-1, -1, 6))
     assert look(modules).tolist() == pytest.approx([1.0, 1.0])
@@ -165,8 +185,7 @@ def test_an_untrained_adapter_has_an_error_of_one():
 
 def test_every_loss_is_noted_and_every_look_is_shown():
     losses, shown = LossCurve(2, 4), []
-    settings = replace(QUICK, checkpointing=True)
-    train_stage(Guess(), TYPES, latents(), latents(2), settings, losses=losses,
+    train_stage(Guess(), TYPES, latents(), latents(2), QUICK, losses=losses, checkpointing=True,
                 show=lambda step, modules: shown.append((step, modules.training)))  # fmt: skip
     assert [step for step, _ in losses.points] == [2, 4] and shown == [(2, False), (4, False)]
 
@@ -182,9 +201,13 @@ def test_bad_input_is_told():
         train_stage(Guess(), TYPES[:1], latents(2), nothing(), QUICK)
     with pytest.raises(ValueError, match="loss is nan at step"):
         train_stage(Guess(float("nan")), TYPES, latents(), nothing(), QUICK)
-    for change in ({"steps": 0}, {"learning_rate": 0.0}, {"patience": -1}, {"cache": 0}):
+    for change in ({"steps": 0}, {"learning_rate": 0.0}, {"patience": -1}):
         with pytest.raises(ValueError, match="Train STAGE Adapter: steps"):
             StageTraining(**change)
+    with pytest.raises(ValueError, match="Train STAGE Adapter: cache is 0"):
+        StageTraining(cache=0)
+    with pytest.raises(ValueError, match="Train STAGE Adapter: checkpointing is True; choose one of auto, on, off"):
+        StageTraining(checkpointing=True)
     with pytest.raises(ValueError, match="precision is 'fp8'; choose one of auto"):
         StageTraining(precision="fp8")
     with pytest.raises(ValueError, match="t_s is 1000"):

@@ -8,10 +8,9 @@ from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, load_base, save_base
 from anomaly_synthesis.modules.stage import load_stage
 from anomaly_synthesis.training import defects
+from anomaly_synthesis.training.adapter_run import train_fast_file, train_stage_file
 from anomaly_synthesis.training.fast import FastTraining
-from anomaly_synthesis.training.fast_run import train_fast_file
 from anomaly_synthesis.training.stage import StageTraining
-from anomaly_synthesis.training.stage_run import train_stage_file
 
 QUICK = StageTraining(steps=3, batch=2, tokens=2, evaluate_every=2, widths=(16, 16), cache=4)
 

@@ -122,7 +122,10 @@ def test_synthesize_with_files(tmp_path, surfaces, split, tiny_base, types, head
     record = read_manifest(tmp_path / "a")[0]
     assert record["adapter"] == file_digest(paths["stage"]) and record["settings"]["graded"] is None
     assert run("b", "--adapter", str(paths["fast"]), str(paths["stage"]), "--graded", "mga-aif-ema") == 0
-    assert read_manifest(tmp_path / "b")[0]["adapter"].count("+") == 1
+    both = "+".join(file_digest(paths[method]) for method in ("fast", "stage"))
+    assert read_manifest(tmp_path / "b")[0]["adapter"] == both
+    assert run("e", "--adapter", str(paths["stage"]), str(paths["fast"])) == 0
+    assert read_manifest(tmp_path / "e")[0]["adapter"] == both, "whichever is given first"
     assert run("c", "--adapter", str(paths["fast"]), "--graded", "stage") == 1
     assert "the adapter has none" in capsys.readouterr().err
     assert run("d", "--adapter", str(paths["fast"]), str(paths["fast"])) == 1

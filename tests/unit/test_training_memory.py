@@ -1,23 +1,44 @@
 """What a step keeps for its gradients: counted, spared by checkpointing, and compared with what is free."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from anomaly_synthesis.training import memory
+from anomaly_synthesis.modules.tokens import AnomalyTokens
+from anomaly_synthesis.training import fast, memory, stage
 from anomaly_synthesis.training.checkpointing import blocks_of, checkpointed
 from anomaly_synthesis.training.fast import FastTraining, fast_loss, new_modules
 from anomaly_synthesis.training.frozen import Latents
 from anomaly_synthesis.training.frozen_compact import FrozenCompact
-from anomaly_synthesis.training.memory import kept_for_gradients, step_memory
+from anomaly_synthesis.training.memory import kept_for_gradients
+from anomaly_synthesis.training.stage import StageTraining
 from torch import nn
 
 SETTINGS = FastTraining(steps=2, batch=2, tokens=3, checkpointing="off")
+STAGE = StageTraining(steps=2, batch=2, tokens=3, checkpointing="off", widths=(16, 16))
+METHODS = {"fast": (fast, SETTINGS), "stage": (stage, STAGE)}
 
 
 @pytest.fixture
-def frozen(tiny_base):
-    return FrozenCompact(tiny_base, [label for label in tiny_base.config.labels if label[1] != "good"][:2])
+def types(tiny_base):
+    return [label for label in tiny_base.config.labels if label[1] != "good"][:2]
+
+
+@pytest.fixture
+def frozen(tiny_base, types):
+    return FrozenCompact(tiny_base, types)
+
+
+@pytest.fixture
+def wanted(frozen, types):
+    """wanted(latents, settings, free): what `step_memory` finds for a method's own step."""
+
+    def wanted(some, settings, free=None, **given):
+        begun = partial(METHODS[settings.method][0].begun, frozen, types, device="cpu", **given)
+        return memory.step_memory(frozen.network, begun, some, settings, free)
+
+    return wanted
 
 
 def latents(count=2, size=16):
@@ -61,27 +82,38 @@ def test_checkpointing_gives_the_same_gradients_and_leaves_the_network_as_it_was
     assert patched == {name for name, part in frozen.network.named_modules() if "forward" in vars(part)}
 
 
-def test_checkpointing_keeps_less(frozen):
-    found = {mode: step_memory(frozen, latents(), replace(SETTINGS, checkpointing=mode), None, "cpu")
-             for mode in ("off", "on", "auto")}  # fmt: skip
+@pytest.mark.parametrize("method", METHODS)
+def test_checkpointing_keeps_less(wanted, method):
+    found = {mode: wanted(latents(), replace(METHODS[method][1], checkpointing=mode)) for mode in ("off", "on", "auto")}
     assert found["on"].bytes < 0.7 * found["off"].bytes and found["on"].checkpointing
     assert found["auto"] == found["off"], "where nobody knows what is free, nothing is spared"
 
 
-def test_the_estimate_of_a_small_try_is_what_the_whole_step_keeps(frozen, monkeypatch):
-    some = latents(2, 32)
-    whole = step_memory(frozen, some, SETTINGS, None, "cpu").bytes
+@pytest.mark.parametrize("method", METHODS)
+def test_the_estimate_of_a_small_try_is_what_the_whole_step_keeps(wanted, monkeypatch, method):
+    some, settings = latents(2, 32), METHODS[method][1]
+    whole = wanted(some, settings).bytes
     monkeypatch.setattr(memory, "PROBE", 16)
-    assert step_memory(frozen, some, SETTINGS, None, "cpu").bytes == pytest.approx(whole, rel=0.1)
+    assert wanted(some, settings).bytes == pytest.approx(whole, rel=0.1)
 
 
-def test_auto_spares_where_memory_is_short_and_far_too_little_is_refused(frozen):
-    auto = replace(SETTINGS, checkpointing="auto")
-    wants = step_memory(frozen, latents(), SETTINGS, None, "cpu").bytes
-    assert not step_memory(frozen, latents(), auto, 2 * wants, "cpu").checkpointing
-    assert step_memory(frozen, latents(), auto, wants, "cpu").checkpointing
-    assert step_memory(frozen, latents(), SETTINGS, wants, "cpu").bytes == wants, "it may just fit"
+@pytest.mark.parametrize("method", METHODS)
+def test_auto_spares_where_memory_is_short_and_far_too_little_is_refused(wanted, method):
+    settings = METHODS[method][1]
+    auto, wants = replace(settings, checkpointing="auto"), wanted(latents(), settings).bytes
+    assert not wanted(latents(), auto, 2 * wants).checkpointing
+    assert wanted(latents(), auto, wants).checkpointing
+    assert wanted(latents(), settings, wants).bytes == wants, "it may just fit"
     with pytest.raises(ValueError, match="a step of 2 keeps about .* GB .*free; lower batch or resolution, switch"):
-        step_memory(frozen, latents(), SETTINGS, wants // 4, "cpu")
+        wanted(latents(), settings, wants // 4)
     with pytest.raises(ValueError, match="lower batch or resolution, or train on a smaller model"):
-        step_memory(frozen, latents(), auto, wants // 100, "cpu")
+        wanted(latents(), auto, wants // 100)
+
+
+def test_heads_alone_keep_nothing_of_the_base_and_checkpointing_would_not_help(wanted, types, tiny_base):
+    tokens = AnomalyTokens(types, tiny_base.config.token_channels, 3)
+    alone = wanted(latents(), STAGE, tokens=tokens).bytes
+    assert alone < 0.5 * wanted(latents(), STAGE).bytes
+    assert not wanted(latents(), replace(STAGE, checkpointing="auto"), alone, tokens=tokens).checkpointing
+    with pytest.raises(ValueError, match="Train STAGE Adapter: .*lower batch or resolution, or train on a smaller"):
+        wanted(latents(), STAGE, alone // 4, tokens=tokens)

@@ -95,7 +95,7 @@ def check_a_preview_of_held_out_defects_comes_at_every_look():
 
 
 def check_a_spoilt_loss_says_at_which_step_and_keeps_the_steps_before():
-    fast, loop, taken = room("training.fast"), room("training.loop"), []
+    training, loop, taken = room("training.adapter_loop"), room("training.loop"), []
 
     def spoilt(phase, module, loss, **more):
         def broken(step, generator):
@@ -104,12 +104,12 @@ def check_a_spoilt_loss_says_at_which_step_and_keeps_the_steps_before():
 
         return loop.train(phase, module, broken, **more | {"save_every": 0})
 
-    fast.train = spoilt
+    training.train = spoilt
     try:
         with refused("Train FAST Adapter: the loss is nan at step 3; ", "lower learning rate", "is kept"):
             train(steps=6, seed=12)
     finally:
-        fast.train = loop.train
+        training.train = loop.train
     (state,) = (TEMPORARY / "anomaly_synthesis").glob("fast-*.state")
     with safetensors.safe_open(state, "pt") as file:
         assert file.metadata()["step"] == "3"
@@ -137,7 +137,7 @@ def check_the_same_training_gives_the_same_weights():
 
 def check_a_cancelled_training_goes_on_where_it_was():
     """Cancelled at the fifth step, as the host does it: its flag is read before every step."""
-    fast, loop, host = room("training.fast"), room("training.loop"), comfy.model_management
+    training, loop, host = room("training.adapter_loop"), room("training.loop"), comfy.model_management
     asking, taken = {n: p.requires_grad for n, p in base()[0].model.named_parameters()}, []
 
     def cancelled(*args, check_interrupt, **more):
@@ -149,7 +149,7 @@ def check_a_cancelled_training_goes_on_where_it_was():
 
         return loop.train(*args, check_interrupt=press_cancel, save_every=0, **more)
 
-    fast.train = cancelled
+    training.train = cancelled
     try:
         train(steps=9, seed=6)
         raise AssertionError("it was not interrupted")
@@ -162,7 +162,7 @@ def check_a_cancelled_training_goes_on_where_it_was():
     try:
         resumed, _, _ = train(steps=9, seed=6)
     finally:
-        fast.train = loop.train
+        training.train = loop.train
     assert len(taken) == 5 + 5 and not state.exists()
     whole, _, _ = train(steps=9, seed=6)
     for one, other in zip(*(a.modules.state_dict().values() for a in (resumed, whole)), strict=True):
@@ -170,7 +170,7 @@ def check_a_cancelled_training_goes_on_where_it_was():
 
 
 def check_too_little_memory_is_told():
-    training = room("training.fast_adapter")
+    training = room("training.adapter")
     real = training.train_fast
 
     def full(*_, **__):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .fast_scenes import ADAPTERS
 from .start import room
 
 
@@ -67,6 +68,23 @@ def check_the_base_is_found_by_any_loaders_widget():
     for widget in ("base_name", "ckpt_name", "unet_name"):
         prompt = {"load": _node("Loader", **{widget: "a"}), "save": _node("S", model=["load", 0])}
         assert module.nearest(prompt, "save", module.BASE_INPUTS) == "a"
+
+
+def check_adapters_are_told_by_their_files_fasts_before_stages():
+    """As the command line joins them; one name is another file for each loader."""
+    pairs, digest = room("nodes.pairs"), room("modules.base_file").file_digest
+    bundled = room("nodes.loaders").adapter_path("surfaces (bundled)", "fast")
+    (ADAPTERS / "of-stage.safetensors").write_bytes(b"stands for an adapter")
+    stage = _node("SIAS_LoadSTAGEAdapter", adapter_name="of-stage.safetensors")
+    fast = _node("SIAS_LoadFASTAdapter", adapter_name="surfaces (bundled)")
+    both = f"{digest(bundled)}+{digest(ADAPTERS / 'of-stage.safetensors')}"
+    for links in (["fast", "stage"], ["stage", "fast"]):
+        save = _node("S", **{f"input{place}": [link, 0] for place, link in enumerate(links)})
+        assert pairs._adapters({"save": save, "fast": fast, "stage": stage}, "save") == both
+    assert pairs._adapters({"save": _node("S", x=["fast", 0]), "fast": fast}, "save") == digest(bundled)
+    assert pairs._adapters({"save": _node("S")}, "save") is None
+    trained = _node("SIAS_LoadSTAGEAdapter", adapter_name=["other", 0])
+    assert pairs._adapters({"save": _node("S", x=["l", 0]), "l": trained}, "save") is None
 
 
 def check_settings_hold_every_widget_upstream_and_nothing_else():

@@ -1,4 +1,4 @@
-"""From a dataset, its split and a compact base to the file of a STAGE adapter: what `train --method stage` does."""
+"""From a dataset, its split and a compact base to the file of an adapter: what the command `train` does."""
 
 from __future__ import annotations
 
@@ -7,24 +7,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
+
 from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.split import load_split, part_of
 from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.adapter_modules import load_for, tokens_of
 from ..modules.base_file import base_fit, file_digest, load_base_of
+from .adapter import train_adapter
+from .adapter_settings import AdapterTraining
 from .defects import read_defects, types_of
+from .fast import FastTraining
 from .frozen_compact import FrozenCompact
 from .loop import Report
 from .run_file import RunFile
-from .stage import StageTraining, train_adapter
+from .stage import StageTraining
+
+
+def train_fast_file(
+    data: str | Path, split_file: str | Path, base_file: str | Path, out: str | Path, settings: FastTraining, **options
+) -> dict:  # fmt: skip
+    """An adapter of FAST; options, result and errors as of `train_adapter_file`, without `tokens_file`."""
+    return train_adapter_file(data, split_file, base_file, out, settings, **options)
 
 
 def train_stage_file(
+    data: str | Path, split_file: str | Path, base_file: str | Path, out: str | Path, settings: StageTraining, **options
+) -> dict:  # fmt: skip
+    """An adapter of STAGE; options, result and errors as of `train_adapter_file`."""
+    return train_adapter_file(data, split_file, base_file, out, settings, **options)
+
+
+def train_adapter_file(
     data: str | Path,
     split_file: str | Path,
     base_file: str | Path,
     out: str | Path,
-    settings: StageTraining,
+    settings: AdapterTraining,
     *,
     types: Sequence[str] | None = None,
     tokens_file: str | Path | None = None,
@@ -38,7 +57,7 @@ def train_stage_file(
 
     Args:
         types: defect types to use; None is all.
-        tokens_file: adapter of the same base and split whose tokens are kept, so that only the heads train; None
+        tokens_file: adapter of the same base and split whose tokens are kept, so that only STAGE's heads train; None
             trains new tokens.
         aware: whether the base is told mask and background while the adapter trains.
         resume: continue a killed run of the same data, split, base and settings; a finished one is left as it is.
@@ -48,29 +67,41 @@ def train_stage_file(
 
     Raises:
         ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data, split, base or
-            tokens; see `train_stage`.
+            tokens; too little memory; see `train_adapter`.
     """
     state = Path(f"{out}.state")
-    file = RunFile("Train STAGE Adapter", Path(out), [state])
+    file = RunFile(settings.what, Path(out), [state])
     samples, split = read_mvtec(data, types), load_split(split_file)
     train = part_of(split, samples, "train")
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
     fit = base_fit(base, file_digest(base_file))
-    tokens = None if tokens_file is None else tokens_of(load_for(tokens_file, fit, split.digest, kinds), kinds)
+    tokens = tokens_file and tokens_of(load_for(tokens_file, fit, split.digest, kinds), kinds)
     asked = {"settings": asdict(settings), "aware": aware, "base": fit.digest, "split": split.digest, "types": kinds,
-             "tokens": None if tokens_file is None else file_digest(tokens_file)}  # fmt: skip
+             "tokens": tokens_file and file_digest(tokens_file)}  # fmt: skip
     done = file.finished(asked, resume, lambda path: load_adapter(path).training)
     if done is not None:
         return done
     frozen = FrozenCompact(base, kinds, aware)
     check_samples([sample for sample in train if sample.mask is not None])
-    file.path.parent.mkdir(parents=True, exist_ok=True)
     resolution, drawn = base.config.resolution, settings.steps * settings.batch
     defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
-    adapter = train_adapter(
-        frozen, defects, settings, fit, split.digest, asked | {"resolution": resolution}, tokens=tokens, state=state,
-        run=json.dumps(asked), device=device, report=report, check_interrupt=check_interrupt,
-    )  # fmt: skip
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        adapter = train_adapter(
+            frozen, defects, settings, fit, split.digest, asked | {"resolution": resolution}, tokens=tokens,
+            free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
+            check_interrupt=check_interrupt,
+        )  # fmt: skip
+    except torch.cuda.OutOfMemoryError as error:
+        raise ValueError(
+            f"{settings.what}: {device} has too little memory for a batch of {settings.batch} at {resolution} px "
+            "with gradients; lower --batch, or pass --checkpointing on. --resume goes on where it was."
+        ) from error
     save_adapter(file.path, adapter)
     file.remove_states()
     return adapter.training
+
+
+def _free(device: str) -> int | None:
+    """Bytes that a GPU has free; of main memory nobody can tell."""
+    return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None

@@ -1,0 +1,41 @@
+"""What STAGE's branches make of held-out defects, for a glance while heads and tokens train."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..modules.stage import StageModules
+from ..samplers.mask_schedule import MaskSchedule
+from .denoised import denoised
+from .frozen import Frozen, Latents
+
+LEVEL = 500  # t; above it a defect is mostly guessed, below it mostly seen
+
+
+@torch.no_grad()
+def branch_estimates(
+    base: Frozen, modules: StageModules, latents: Latents, schedule: MaskSchedule
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Clean latents from a middle noise level, each [N, C, h, w]: of the base alone, of the anomaly-aware branch, and
+    of the anomaly-only branch.
+
+    Each is laid over the real background by the branch's own mask, as the sampler does, so that what differs is what
+    the branch has to say: the base alone and the anomaly-aware branch by Mp(t), the anomaly-only one by M0. The same
+    noise at every call, so that two glances differ by what was learnt between them.
+    """
+    device = modules.tokens.rows.device
+    some, t = latents.to(device), torch.full((len(latents),), LEVEL, device=device)
+    e1, e2 = torch.randn((2, *some.x0.shape), generator=torch.Generator().manual_seed(0)).to(some.x0)
+    alone, found = (denoised(base, tokens, some, t, e1, e2) for tokens in (None, modules.tokens))
+    (a, s), mp = base.level(t), schedule(some.mask, LEVEL)
+
+    def laid(x0: Tensor, noise: Tensor, found: Tensor, mask: Tensor) -> Tensor:
+        made = x0 + (noise - found) * s / a  # (a x0 + s noise - s found) / a
+        return mask * made + (1 - mask) * some.x0
+
+    return (
+        laid(some.x0, e1, alone.f1, mp),
+        laid(some.x0, e1, modules.aware(found.f1, mp, t), mp),
+        laid(some.mask * some.x0, e2, modules.only(found.f2, some.mask, t), some.mask),
+    )
