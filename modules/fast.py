@@ -25,11 +25,10 @@ class FastModules(nn.Module):
         count: int = COUNT,
         told_background: bool = True,
         norm: str = "group",
-        spread: float = 1.0,
     ):
         """Arguments as for `AnomalyTokens` and `FARM`."""
         super().__init__()
-        self.tokens = AnomalyTokens(types, token_channels, count, spread)
+        self.tokens = AnomalyTokens(types, token_channels, count)
         self.farm = FARM(latent_channels, token_channels=token_channels, told_background=told_background, norm=norm)
 
     def reconstruct(self, x_vp: Tensor, t: Tensor, mask: Tensor, background: Tensor, rows: Tensor) -> Tensor:

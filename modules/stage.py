@@ -25,11 +25,10 @@ class StageModules(nn.Module):
         count: int = COUNT,
         released: bool = False,
         widths: Sequence[int] = WIDTHS,
-        spread: float = 1.0,
     ):
         """Arguments as for `AnomalyTokens` and `MGA`."""
         super().__init__()
-        self.tokens = AnomalyTokens(types, token_channels, count, spread)
+        self.tokens = AnomalyTokens(types, token_channels, count)
         self.aware, self.only = (
             MGA(latent_channels, branch=branch, released=released, widths=widths) for branch in ("aware", "only")
         )

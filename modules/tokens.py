@@ -15,14 +15,12 @@ Type = tuple[str, str]  # (object, type)
 class AnomalyTokens(nn.Module):
     """k vectors per type (FAST, Sec. 3.1), appended to the conditioning of any base that takes a sequence."""
 
-    def __init__(self, types: Sequence[Type], channels: int, count: int = COUNT, spread: float = 1.0):
+    def __init__(self, types: Sequence[Type], channels: int, count: int = COUNT):
         """
         Args:
             types: (object, type), each once; their order is the rows' order.
             channels: length of a vector of the base's conditioning.
             count: k.
-            spread: standard deviation that the vectors begin with; best that of the base's own conditioning, since a
-                vector much longer than the others draws all attention to itself.
 
         Raises:
             ValueError: no type, one twice, or a size below 1.
@@ -34,7 +32,21 @@ class AnomalyTokens(nn.Module):
                 "channels; accepted is at least one type, each once, and sizes from 1."
             )
         self.types = tuple((object, type) for object, type in types)
-        self.rows = nn.Parameter(torch.randn(len(types), count, channels) * spread)
+        self.rows = nn.Parameter(torch.randn(len(types), count, channels))
+
+    @torch.no_grad()
+    def begin_as(self, context: Tensor) -> None:
+        """Take the base's own conditioning of every type, [types, n, d], its tokens over and over, as a start.
+
+        Attention is a mean: a sequence that is repeated as a whole (k a multiple of n) changes nothing, so that the
+        base answers as it did until the tokens have learned something. Random vectors draw attention away from what
+        the base knows of the type, and a training of a thousand steps hardly moves them. Types that share one text get
+        a tenth of its spread as noise, for FARM to tell them apart.
+        """
+        context, count = context.to(self.rows), self.rows.shape[1]
+        alike = len(context) > 1 and bool((context == context[:1]).all())
+        begun = context[:, torch.arange(count, device=context.device) % context.shape[1]]
+        self.rows.copy_(begun + 0.1 * alike * context.std() * torch.randn_like(self.rows))
 
     def row(self, object: str, type: str) -> int:
         """The type's row. Raises ValueError with the known types where it was not trained."""

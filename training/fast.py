@@ -106,10 +106,12 @@ def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, n
 
 
 def new_modules(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTraining) -> FastModules:
-    """Tokens as long as the base's own conditioning, so that they are heard and do not drown it."""
+    """FARM with its first weights, and tokens that change nothing yet."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        return FastModules(
+        modules = FastModules(
             types, base.latent_channels, base.token_channels, count=settings.tokens, norm=settings.norm,
-            told_background=settings.told_background, spread=float(base.context(torch.arange(len(types))).std()),
+            told_background=settings.told_background,
         )  # fmt: skip
+        modules.tokens.begin_as(base.context(torch.arange(len(types))))
+    return modules

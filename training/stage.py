@@ -134,7 +134,7 @@ def heads_loss(modules: StageModules, found: Denoised, settings: StageTraining) 
 def new_modules(
     base: Frozen, types: Sequence[tuple[str, str]], settings: StageTraining, tokens: AnomalyTokens | None = None
 ) -> StageModules:
-    """Untrained heads, and tokens: the given ones, or new ones as long as the base's own conditioning."""
+    """Untrained heads, and tokens: the given ones, or new ones that change nothing yet."""
     if tokens is not None and tokens.types != tuple(types):
         raise ValueError(
             f"{settings.what}: tokens of {len(tokens.types)} types for {len(types)}; give tokens of the same types in "
@@ -145,8 +145,9 @@ def new_modules(
         modules = StageModules(
             types, base.latent_channels, base.token_channels, released=settings.released, widths=settings.widths,
             count=settings.tokens if tokens is None else tokens.rows.shape[1],
-            spread=float(base.context(torch.arange(len(types))).std()),
         )  # fmt: skip
+        if tokens is None:
+            modules.tokens.begin_as(base.context(torch.arange(len(types))))
     if tokens is not None:
         modules.tokens.load_state_dict(tokens.state_dict())
         modules.tokens.requires_grad_(False)

@@ -75,14 +75,15 @@ def test_a_small_mask_weighs_as_much_as_its_map():
 
 
 def test_tokens_and_farm_learn_through_the_frozen_base():
-    base, settings = Guess(), replace(QUICK, steps=200, batch=4)
+    base, settings = Guess(), replace(QUICK, steps=200, batch=4, learning_rate=5e-3)
     before = fast.new_modules(base, TYPES, settings)
     torch.manual_seed(5)
     modules, curve = train_fast(base, TYPES, latents(), latents(4), settings)
     assert base.gain == 1 and not any(p.requires_grad for p in modules.parameters())
     assert modules.tokens.rows.shape == before.tokens.rows.shape == (2, 3, 6)
-    # The base wants a context whose mean is about 0: the tokens must draw 1.25 down.
-    assert modules.tokens.appended(base.context(torch.tensor([0])), [0]).mean() < 1.0
+    # The base wants a context whose mean is about 0: the tokens begin at its own, 1.25, and must draw it down.
+    begun, learned = (some.tokens.appended(base.context([0]), [0]).mean() for some in (before, modules))
+    assert learned < begun - 0.03
     assert curve[-1][0] == 200 and set(curve[0][1]) == {"tile/bright", "tile/dark"}
     assert min(sum(errors.values()) for _, errors in curve) < 0.5 * sum(curve[0][1].values())
 

@@ -82,9 +82,11 @@ def test_the_command_trains_either_method(files, tmp_path, capsys):
     assert "needs --method stage" in capsys.readouterr().err
     assert cli.main([*command, "--out", fast]) == 0
     assert load_adapter(fast).training["settings"]["learning_rate"] == 1.5e-4
-    stage = [*command, "--out", out, "--method", "stage", "--tokens-of", fast, "--widths", "32", "16"]
+    stage = [*command, "--out", out, "--method", "stage", "--tokens-of", fast, "--widths", "32", "16",
+             "--checkpointing", "on"]  # fmt: skip
     assert cli.main(stage) == 0
     adapter = load_adapter(out)
     assert adapter.method == "stage" and adapter.shapes["widths"] == [32, 16]
     assert adapter.training["settings"]["learning_rate"] == 1e-3
+    assert adapter.training["memory"]["checkpointing"] and adapter.training["memory"]["bytes"] > 0
     assert "images," in capsys.readouterr().out

@@ -16,7 +16,7 @@ from .start import call, room
 
 def check_what_does_not_fit_is_refused():
     adapter, latent = random_adapter(), plain_latent()[0]
-    with refused("Apply FARM: ", "another model", "kind CompactLDM", "SD15", "Train FAST Adapter"):
+    with refused("Apply FARM: ", "another model", "kind CompactLDM", "SD15", "train an adapter on this one"):
         applied(sd15(), adapter)
     with refused("Apply FARM: ", "prediction v", "flow"):
         applied(flow(), adapter)
