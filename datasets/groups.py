@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .mvtec import Sample
 from .pictures import read_picture
+from .sample import Sample
 
 _log = logging.getLogger(__name__)
 _THUMBNAIL = 16
