@@ -12,7 +12,6 @@ A shape is a list [kind, values, ...]:
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 import math
@@ -132,8 +131,8 @@ def _paste(canvas: Image.Image, place: list[float], data: str) -> None:
 def _bitmap(data: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("L").point(bool, "1")
-    except (OSError, SyntaxError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
-        raise ValueError(f"its bitmap is no image ({error})") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError("its bitmap is no image in base64") from error
 
 
 def _numbers(values: Sequence, least: int) -> list[float]:

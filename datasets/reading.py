@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .layouts import LAYOUTS
 from .layouts.annotations import damaged_json
-from .layouts.files import entries
+from .layouts.files import entries, folders, images
 from .layouts.found import Found, Layout, Problem
 from .pairs import check_names
 from .sample import NORMAL, Sample, first_few
@@ -85,6 +85,8 @@ def find_dataset(root: str | Path, layout: str | None = None) -> Dataset:
     found = Found(root)
     for folder in objects:
         layout_found.read(folder, _object_name(folder, root), found)
+    if objects != [root]:
+        _left_out([folder for folder in _children(root) if folder not in objects], layout_found, found)
     if not found.samples and not found.problems:
         found.problem(root, "no images", "add some")
     _check(found)
@@ -102,7 +104,7 @@ _INSPECT = "`anomaly-synthesis inspect {}` lists them all"
 
 def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:
     """The layout, its objects' folders, and what tells; root as one object goes before the folders in it."""
-    for places in ([root], [child for child in entries(root) if child.is_dir() and not _leads_back(child, root)]):
+    for places in ([root], _children(root)):
         whys: dict[str, list[tuple[Path, str]]] = defaultdict(list)
         for place in places:
             for layout in known:
@@ -121,6 +123,21 @@ def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:
     raise ValueError(_unknown(root, known))
 
 
+def _children(root: Path) -> list[Path]:
+    return [folder for folder in folders(root) if not _leads_back(folder, root)]
+
+
+def _left_out(others: list[Path], layout: Layout, found: Found) -> None:
+    """Folders beside the objects that look as if they were meant to be some."""
+    for folder in others:
+        damaged = damaged_json(folder)
+        if damaged:
+            found.problem(damaged, "no readable JSON", "export it again", layout.name in ("coco", "labelme"))
+        elif any(images(place) for place in (folder, *folders(folder))):
+            what = f"it holds images, but not in {layout.title} layout; left out"
+            found.problem(folder, what, "lay it out as the others, or move it away", False)
+
+
 def _leads_back(folder: Path, root: Path) -> bool:
     """Whether a link leads to root or a folder above it: a circle."""
     return folder.is_symlink() and (folder.resolve() == root.resolve() or folder.resolve() in root.resolve().parents)
@@ -129,7 +146,7 @@ def _leads_back(folder: Path, root: Path) -> bool:
 def _unknown(root: Path, known: list[Layout]) -> str:
     names = [entry.name + "/" * entry.is_dir() for entry in entries(root)]
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    damaged = damaged_json(root)
+    damaged = next(filter(None, map(damaged_json, [root, *_children(root)])), None)
     title = known[0].title if len(known) == 1 else "any known"
     return (
         f"{root}: not in {title} layout; it holds {shown or 'nothing'}"

@@ -12,7 +12,7 @@ from ..outlines import check_shape
 from ..regions import Outlines
 from ..sample import NORMAL
 from .annotations import contents, first_file
-from .files import IMAGE_FOLDERS, PARTS, images, named, named_path
+from .files import IMAGE_FOLDERS, PARTS, folders, images, named, named_path
 from .found import Found, Layout
 
 _KEYS = ("images", "annotations", "categories")
@@ -53,12 +53,10 @@ class _File:
 
     def _places(self) -> list[Path]:
         """Where file names may be relative to: the file's own folder first, then folders of images and of the part."""
-        parts = [path for path in named(self.folder, PARTS) if path.name.lower() in self.path.stem.lower()]
-        words = {word for word in re.split("[_. -]", self.path.stem) if word.lower() not in IMAGE_FOLDERS}
-        parts += [self.folder / word for word in sorted(words) if (self.folder / word).is_dir()]
         pictures = named(self.folder, IMAGE_FOLDERS)
-        deeper = [path / part.name for path in pictures for part in parts]
-        return list(dict.fromkeys([self.path.parent, self.folder, *parts, *pictures, *deeper]))
+        words = set(re.split("[_. -]", self.path.stem.lower())) - set(IMAGE_FOLDERS)
+        parts = [path for place in (self.folder, *pictures) for path in folders(place) if path.name.lower() in words]
+        return list(dict.fromkeys([self.path.parent, self.folder, *parts, *pictures]))
 
     def _image(self, entry: dict) -> None:
         name, size = entry.get("file_name"), (entry.get("height"), entry.get("width"))

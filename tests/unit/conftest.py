@@ -52,9 +52,10 @@ def put(tmp_path):
 
     def write(name, values=None, size=(12, 16)):
         path = tmp_path / name
+        seed = list(path.relative_to(tmp_path).as_posix().encode())
         path.parent.mkdir(parents=True, exist_ok=True)
         if values is None:
-            values = np.random.default_rng(list(name.encode())).integers(60, 140, size)
+            values = np.random.default_rng(seed).integers(60, 140, size)
         Image.fromarray(np.asarray(values, dtype=np.uint8)).save(path)
         return path
 
