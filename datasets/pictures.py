@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # of the files that a folder is searched for
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")

@@ -7,9 +7,9 @@ import re
 import unicodedata
 from pathlib import Path
 
+from ..pictures import SUFFIXES
 from .found import Found
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 NORMAL_FOLDERS = ("good", "normal", "normals", "ok")
 PARTS = {

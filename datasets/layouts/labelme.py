@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..outlines import check_shape
+from ..pictures import SUFFIXES
 from ..regions import Outlines
 from ..sample import NORMAL
 from .annotations import contents, first_file
-from .files import IMAGE_FOLDERS, NORMAL_FOLDERS, PARTS, SUFFIXES, images, named, named_path, part_of
+from .files import IMAGE_FOLDERS, NORMAL_FOLDERS, PARTS, images, named, named_path, part_of
 from .found import Found, Layout
 
 _KEYS = ("shapes", "imagePath")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from ..pictures import SUFFIXES
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import SUFFIXES, UNNAMED, entries, folders, images, same, stem
+from .files import UNNAMED, entries, folders, images, same, stem
 from .found import Found, Layout
 
 _TYPES = {"ko": UNNAMED}  # BTAD
