@@ -70,7 +70,7 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.json:
         write_atomic(options.json, as_json(inspection).encode())
     if inspection.unusable:
-        raise ValueError(f"{options.folder}: {inspection.unusable} problems to be mended before it can be used")
+        raise ValueError(f"{options.folder}: problems to be mended before it can be used: {inspection.unusable}")
 
 
 def _split(options: argparse.Namespace) -> None:

@@ -107,7 +107,8 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | P
 
 
 def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> np.ndarray:
-    """Read a label image as its whole numbers, [H, W]: grey values, or a palette's indices; transparent pixels are 0.
+    """Read a label image as its whole numbers, [H, W]: grey values, or a palette's indices; transparent pixels are 0,
+    and white is 255 where there is nothing but black and white.
 
     size, of: as in `read_mask`.
     Raises ValueError for another size, a damaged file, or colours (labels as colours say nothing without their list);
@@ -116,7 +117,7 @@ def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str |
     image = _decode(Path(path).read_bytes(), path)
     _check_size(image, path, size, of)
     if image.mode in ("1", "L", "P"):
-        return np.array(image, dtype=np.uint8)
+        return np.array(image.convert("L") if image.mode == "1" else image)
     if image.mode in _SIXTEEN:
         return _sixteen(image, path)
     values = np.array(image.convert("RGBA"))

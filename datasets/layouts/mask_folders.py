@@ -179,7 +179,10 @@ def _read_numbers(folder: Path, name: str, found: Found) -> None:
     unknown: set[int] = set()
 
     def types(image: _Image) -> dict[str, MaskFiles]:
-        values = {int(value) for value in np.unique(read_labels(image.mask))} - {0, _VOID}
+        values = {int(value) for value in np.unique(read_labels(image.mask))} - {0}
+        if values == {_VOID}:
+            raise ValueError(f"{image.mask}: black and white, where other masks hold class numbers")
+        values -= {_VOID}
         values -= {value for value in values if names.get(value, "").lower() in _BACKGROUND}
         unknown.update(values - set(names))
         return {names.get(value, f"class {value}"): MaskFiles((image.mask,), value) for value in sorted(values)}

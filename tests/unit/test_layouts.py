@@ -252,6 +252,20 @@ def test_a_mask_in_colours_is_refused_as_an_index_mask(put, tmp_path):
         read_dataset(tmp_path)
 
 
+def test_black_and_white_among_class_numbers_is_refused_not_taken_for_normal(put, spot, tmp_path):
+    index(put, tmp_path)
+    put("masks/b.png", spot())
+    with pytest.raises(ValueError, match="masks/b.png: black and white, where other masks hold class numbers"):
+        read_dataset(tmp_path)
+
+
+def test_masks_of_one_bit_are_black_and_white(put, spot, tmp_path):
+    put("images/a.png")
+    Image.fromarray(spot() > 0).save(put("masks/a.png"))
+    assert Image.open(tmp_path / "masks" / "a.png").mode == "1"
+    assert find_dataset(tmp_path).layout.name == "stems" and areas(read_dataset(tmp_path)) == [15]
+
+
 def test_stems_compare_in_any_unicode_form(put, spot, tmp_path):
     name = "Größe é"
     put(f"images/{unicodedata.normalize('NFD', name)}.png")
