@@ -131,7 +131,7 @@ def _paste(canvas: Image.Image, place: list[float], data: str) -> None:
 def _bitmap(data: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("L").point(bool, "1")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError("its bitmap is no image in base64") from error
 
 

@@ -18,6 +18,7 @@ from .sample import NORMAL, Sample, first_few
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
+_INSPECT = "`anomaly-synthesis inspect {}` lists them all"
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,6 @@ def find_dataset(root: str | Path, layout: str | None = None) -> Dataset:
 def is_bare(sample: Sample) -> bool:
     """Whether a defect image lacks its mask."""
     return sample.type != NORMAL and sample.mask is None
-
-
-_INSPECT = "`anomaly-synthesis inspect {}` lists them all"
 
 
 def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:

@@ -23,7 +23,8 @@ class _File:
 
     def __init__(self, path: Path, content: dict[str, Any], folder: Path, found: Found):
         self.path, self.folder, self.found = path, folder, found
-        self.images: dict[Any, tuple[Path, tuple[int, int] | None]] = {}
+        self.images: dict[Any, Path | None] = {}
+        self.sizes: dict[Path, tuple[int, int] | None] = {}
         self.shapes: dict[Path, dict[str, list]] = defaultdict(lambda: defaultdict(list))
         self.bare: set[Path] = set()  # images with an annotation that could not be used: neither normal nor whole
         self.types = {entry.get("id"): entry.get("name") for entry in self._listed(content, "categories")}
@@ -36,8 +37,8 @@ class _File:
             self._annotation(entry)
 
     def samples(self, object: str) -> None:
-        for path, size in dict.fromkeys(self.images.values()):
-            if path is None or path in self.bare:
+        for path, size in self.sizes.items():
+            if path in self.bare:
                 continue
             for type, shapes in sorted(self.shapes[path].items()):
                 text = json.dumps(shapes, separators=(",", ":"))
@@ -62,8 +63,10 @@ class _File:
         name, size = entry.get("file_name"), (entry.get("height"), entry.get("width"))
         paths = [named_path(name, place, self.found.root) for place in self.places]
         path = next((path for path in paths if path and path.is_file()), None)
-        self.images[entry.get("id")] = (path, size if all(isinstance(n, int) for n in size) else None)
-        if path is None:
+        self.images[entry.get("id")] = path
+        if path is not None:
+            self.sizes.setdefault(path, size if all(isinstance(n, int) for n in size) else None)
+        else:
             why = "is not there" if any(paths) else "is no path inside the dataset"
             self._problem(f"the image {name!r} {why}", "add the image, or take it out of the file")
 
@@ -72,7 +75,7 @@ class _File:
         if not _hashable(image) or image not in self.images:
             self._problem(f"{what} is of image {image!r}, which 'images' does not list", "add or remove it")
             return
-        path = self.images[image][0]
+        path = self.images[image]
         category = entry.get("category_id")
         type = self.types.get(category) if _hashable(category) else None
         if path is None:

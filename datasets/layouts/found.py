@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..regions import MaskFiles, Outlines
 from ..sample import Sample
+
+Mask = Path | MaskFiles | Outlines
 
 
 @dataclass(frozen=True, order=True)
@@ -41,7 +44,7 @@ class Found:
     def problem(self, file: Path, what: str, remedy: str, unusable: bool = True) -> None:
         self.problems.append(Problem(relative(file, self.root), what, remedy, unusable))
 
-    def add(self, object: str, type: str, part: str, image: Path, mask=None) -> None:
+    def add(self, object: str, type: str, part: str, image: Path, mask: Mask | None = None) -> None:
         self.samples.append(Sample(object, type, part, relative(image, self.root), self.root, mask))
 
 

@@ -84,7 +84,7 @@ def _shape(shape: Any) -> tuple[str, list]:
         raise ValueError("a point is no pair of numbers")
     if kind == "mask":
         outline = ["bitmap", points[0] if points else [], shape.get("mask") or ""]
-    elif kind in _KINDS:
+    elif isinstance(kind, str) and kind in _KINDS:
         outline = [_KINDS[kind], [value for point in points for value in point]]
     else:
         raise ValueError(f"a {kind} has no area")

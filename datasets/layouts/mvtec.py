@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +15,9 @@ from .found import Found, Layout
 _TYPES = {"ko": UNNAMED}  # BTAD
 
 
-def _reader(good: str, normals: tuple[tuple[str, str], ...], types: dict[str, str]):
-    return partial(_read, good=good, normals=normals, types=types)
-
-
 def _read(
-    folder: Path, name: str, found: Found, good: str, normals: tuple[tuple[str, str], ...], types: dict[str, str]
+    folder: Path, name: str, found: Found, *, good: str, normals: tuple[tuple[str, str], ...],
+    types: Mapping[str, str] | None = None,
 ) -> None:
     """normals: (folder, part) of the normal images beside test; good: the normal ones in test; types: new names."""
     for parent, part in normals:
@@ -37,7 +35,7 @@ def _read(
             for path in images(kind, found):
                 found.add(name, NORMAL, "test", path)
         else:
-            _read_type(kind, folder / "ground_truth" / kind.name, name, types.get(kind.name, kind.name), found)
+            _read_type(kind, folder / "ground_truth" / kind.name, name, (types or {}).get(kind.name, kind.name), found)
     for truth in folders(folder / "ground_truth"):
         if truth.name not in {kind.name for kind in kinds}:
             found.problem(truth, f"masks for no image: there is no test/{truth.name}", "add the images", False)
@@ -90,18 +88,18 @@ MVTEC = Layout(
     "mvtec", "MVTec",
     "<object>/train/good/0001.png\n<object>/test/good/0002.png\n<object>/test/<defect type>/0003.png\n"
     "<object>/ground_truth/<defect type>/0003_mask.png",
-    "<object>/ground_truth/<type>/<stem>_mask.png", _mvtec, _reader("good", (("train", "train"),), {}),
+    "<object>/ground_truth/<type>/<stem>_mask.png", _mvtec, partial(_read, good="good", normals=(("train", "train"),)),
 )  # fmt: skip
 LOCO = Layout(
     "loco", "MVTec LOCO",
     "<object>/train/good/000.png\n<object>/test/<defect type>/000.png\n"
     "<object>/ground_truth/<defect type>/000/000.png, 001.png, ...",
     "<object>/ground_truth/<type>/<stem>/000.png", _loco,
-    _reader("good", (("train", "train"), ("validation", "train")), {}),
+    partial(_read, good="good", normals=(("train", "train"), ("validation", "train"))),
 )  # fmt: skip
 BTAD = Layout(
     "btad", "BTAD",
     "<object>/train/ok/0000.bmp\n<object>/test/ok/0000.bmp\n<object>/test/ko/0001.bmp\n"
     "<object>/ground_truth/ko/0001.png",
-    "<object>/ground_truth/ko/<stem>.png or .bmp", _btad, _reader("ok", (("train", "train"),), _TYPES),
+    "<object>/ground_truth/ko/<stem>.png or .bmp", _btad, partial(_read, good="ok", normals=(("train", "train"),), types=_TYPES),
 )  # fmt: skip

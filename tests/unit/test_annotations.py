@@ -133,6 +133,14 @@ def test_outlines_of_another_size_and_damaged_files_are_refused(part):
         read_dataset(part)
 
 
+def test_an_image_that_is_listed_twice_is_one(part):
+    twice = [{"id": 0, "file_name": "a.png", "height": 12, "width": 16}, {"id": 5, "file_name": "../images/a.png"}]
+    coco(part / "annotations" / "instances_default.json", [annotation(1, 0, 0, [BOX]), annotation(2, 5, 0, [BOX])],
+         changes={"images": twice})  # fmt: skip
+    (sample,) = read_dataset(part)
+    assert sample.type == "crack" and areas([sample]) == [15]
+
+
 def test_two_files_may_not_list_one_image(part):
     coco(part / "annotations" / "again.json", [])
     with pytest.raises(ValueError, match="images/a.png: it stands in two annotation files"):
@@ -185,6 +193,7 @@ def test_labelme_in_folders_of_images_and_annotations(put, tmp_path):
         ([shape("crack", [[1, 2], [3, 4]], "line")], "a line has no area"),
         ([shape("crack", [[1, 2, 3]])], "no pair of numbers"),
         ([shape("crack", [[1, 2]], "mask")], "its bitmap is no image"),
+        ([shape("crack", CORNERS, ["polygon"])], "has no area"),
         ([3], "no points"),
         ({}, "no points"),
     ],

@@ -94,6 +94,7 @@ def test_a_known_compressed_mask():
         (["rle", [12], [12]], "do not fill"),
         (["rle", [12, 16], "\u00ff\u0100"], "do not fill"),
         (["bitmap", [1, 1], "nonsense"], "no image"),
+        (["bitmap", [1, 1], [3]], "no image"),
         (["circle", [1, 1]], "2 points or more"),
     ],
 )
