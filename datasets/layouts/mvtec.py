@@ -101,5 +101,6 @@ BTAD = Layout(
     "btad", "BTAD",
     "<object>/train/ok/0000.bmp\n<object>/test/ok/0000.bmp\n<object>/test/ko/0001.bmp\n"
     "<object>/ground_truth/ko/0001.png",
-    "<object>/ground_truth/ko/<stem>.png or .bmp", _btad, partial(_read, good="ok", normals=(("train", "train"),), types=_TYPES),
+    "<object>/ground_truth/ko/<stem>.png or .bmp", _btad,
+    partial(_read, good="ok", normals=(("train", "train"),), types=_TYPES),
 )  # fmt: skip
