@@ -18,10 +18,13 @@ _ERRORS = {
 }
 _QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
-_LAYOUT = """data folders are in MVTec layout:
+_LAYOUTS = ("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index")
+_LAYOUT = """a data folder holds one object, or a folder for each, in MVTec layout:
   <object>/train/good/0001.png
   <object>/test/<defect type>/0002.png
-  <object>/ground_truth/<defect type>/0002_mask.png"""
+  <object>/ground_truth/<defect type>/0002_mask.png
+or as MVTec LOCO, BTAD, VisA, COCO or LabelMe files, or images and masks (black and white, or class numbers) that share
+a stem; which one is found out. `anomaly-synthesis inspect DIR` tells what a folder is taken for and what is wrong."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,12 +64,25 @@ def _surfaces(options: argparse.Namespace) -> None:
     print(f"procedural surfaces in {root}")
 
 
+def _inspect(options: argparse.Namespace) -> None:
+    from .datasets.inspection import inspect_dataset
+    from .datasets.inspection_text import as_json, as_text
+    from .datasets.pictures import write_atomic
+
+    inspection = inspect_dataset(options.folder, options.layout, _read_line)
+    print(as_text(inspection))
+    if options.json:
+        write_atomic(options.json, as_json(inspection).encode())
+    if inspection.unusable:
+        raise ValueError(f"{options.folder}: problems to be mended before it can be used: {inspection.unusable}")
+
+
 def _split(options: argparse.Namespace) -> None:
     from .datasets.groups import find_groups, groups_from_manifest, groups_from_near_duplicates, groups_from_pattern
-    from .datasets.mvtec import read_mvtec
+    from .datasets.reading import read_dataset
     from .datasets.split import check_leak, make_split, save_split
 
-    samples = read_mvtec(options.data, options.types)
+    samples = read_dataset(options.data, options.types)
     if options.groups:
         groups, source = groups_from_manifest(samples, options.groups, options.column), options.groups
     elif options.pattern:
@@ -202,6 +218,11 @@ def _evaluate(options: argparse.Namespace) -> None:
             print(f"\n{write_report(cells, Path(options.out), options.against)}\n{Path(options.out) / 'report.html'}")
 
 
+def _read_line(done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        print(f"read: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
+
+
 def _study_line(what: str, done: int, of: int) -> None:
     print(f"{what}: {done}/{of}  ", end="\n" if done == of or not sys.stdout.isatty() else "\r", flush=True)
 
@@ -257,6 +278,15 @@ def _parser() -> argparse.ArgumentParser:
     surfaces.add_argument("--defects", type=int, default=20, help="defect images per material and type (20)")
     surfaces.add_argument("--size", type=int, default=256, help="side in pixels (256)")
     surfaces.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
+
+    inspect = _command(
+        commands, "inspect", _inspect,
+        "tell what a data folder holds (objects, types, counts, sizes, masks by area) and what is wrong with it; exit "
+        "code 1 where something must be mended before the folder can be used",
+    )  # fmt: skip
+    inspect.add_argument("folder", metavar="DIR", help="the data folder")
+    inspect.add_argument("--layout", choices=_LAYOUTS, help="what to read it as (found out)")
+    inspect.add_argument("--json", metavar="FILE", help="write all of it as JSON, too")
 
     split = _command(
         commands, "split", _split,
@@ -400,7 +430,7 @@ def _command(commands, name: str, function, description: str) -> argparse.Argume
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, help="folder in MVTec layout: one object, or several")
+    parser.add_argument("--data", required=True, help="data folder: one object, or several")
     parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
 
 

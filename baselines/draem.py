@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from ..datasets.mvtec import SUFFIXES
-from ..datasets.pictures import Picture, read_picture
+from ..datasets.pictures import SUFFIXES, Picture, read_picture
 from ..datasets.procedural import MATERIALS, surface
 from .blend import like, replaced, to_float
 from .texture_augment import augmented

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from .mvtec import Sample
 from .pictures import read_picture
+from .sample import Sample
 
 _log = logging.getLogger(__name__)
 _THUMBNAIL = 16
@@ -23,17 +23,19 @@ _ROWS = 1024
 def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column: str = "group") -> dict[str, str]:
     """Groups from a CSV file with one row per image: {sample name: value of `column`}.
 
-    The CSV's `file` column is matched by its tail `<object>/<part>/<type>/<file name>`.
+    The CSV's `file` column is the image's path in the data's folder, or ends in it with the object's folder before it
+    (<object>/<part>/<type>/<file name> in MVTec layout).
     Raises ValueError if a column is missing, an image has no row or an empty group, or two rows disagree.
     """
-    table = _read_table(Path(csv_path), column)
-    bare = [sample.name for sample in samples if not table.get(_tail(sample))]
+    groups = _from_table(samples, Path(csv_path), column)
+    bare = [sample.name for sample in samples if not groups.get(sample.name)]
     if bare:
         raise ValueError(
             f"{csv_path}: {len(bare)} of {len(samples)} images have no row with a {column!r}: {_few(bare)}; the column "
-            "'file' must end in <object>/<part>/<type>/<file name>; add the rows"
+            "'file' must end in <object>/ and the image's path in it, such as <object>/<part>/<type>/<file name>; add "
+            "the rows"
         )
-    return {sample.name: table[_tail(sample)] for sample in samples}
+    return groups
 
 
 def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]:
@@ -84,15 +86,9 @@ def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, 
     """
     for folder in (Path(root), Path(root).resolve().parent):
         path = folder / "manifest.csv"
-        if path.is_file() and {"file", "group"} <= set(_columns(path)):
-            table = _read_table(path, "group")
-            if any(_tail(sample) in table for sample in samples):
-                return groups_from_manifest(samples, path), f"column 'group' of {path}"
+        if path.is_file() and {"file", "group"} <= set(_columns(path)) and _from_table(samples, path, "group"):
+            return groups_from_manifest(samples, path), f"column 'group' of {path}"
     return groups_from_near_duplicates(samples), "near-duplicates (no manifest.csv with a column 'group' found)"
-
-
-def _tail(sample: Sample) -> str:
-    return "/".join((sample.object, *sample.name.split("/")[-3:]))
 
 
 def _columns(path: Path) -> list[str]:
@@ -100,19 +96,29 @@ def _columns(path: Path) -> list[str]:
         return next(csv.reader(stream), [])
 
 
-def _read_table(path: Path, column: str) -> dict[str, str]:
+def _from_table(samples: Sequence[Sample], path: Path, column: str) -> dict[str, str]:
+    """{sample name: value} of the samples that have a row."""
     columns = _columns(path)
     missing = [name for name in ("file", column) if name not in columns]
     if missing:
         raise ValueError(f"{path}: no column {' or '.join(map(repr, missing))}; it has {', '.join(columns) or 'none'}")
-    table: dict[str, str] = {}
+    wanted = {_with_object(sample): sample.name for sample in samples}
+    names, depths = set(wanted.values()), {tail.count("/") + 1 for tail in wanted}
+    groups: dict[str, str] = {}
     with path.open(newline="", encoding="utf-8-sig") as stream:
         for row in csv.DictReader(stream):
-            tail = "/".join((row["file"] or "").replace("\\", "/").split("/")[-4:])
+            file = (row["file"] or "").replace("\\", "/")
+            tails = ("/".join(file.split("/")[-depth:]) for depth in sorted(depths))
+            name = file if file in names else next((wanted[tail] for tail in tails if tail in wanted), None)
             group = (row[column] or "").strip()
-            if table.setdefault(tail, group) != group:
-                raise ValueError(f"{path}: {tail} stands in two rows, with {table[tail]!r} and {group!r}; keep one")
-    return table
+            if name is not None and groups.setdefault(name, group) != group:
+                raise ValueError(f"{path}: {file} stands in two rows, with {groups[name]!r} and {group!r}; keep one")
+    return groups
+
+
+def _with_object(sample: Sample) -> str:
+    """The image's path with its object's folder before it; names in a folder of objects begin with that already."""
+    return sample.name if sample.name.startswith(f"{sample.object}/") else f"{sample.object}/{sample.name}"
 
 
 def _thumbnails(samples: Sequence[Sample]) -> torch.Tensor:

@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from .mvtec import Sample
+from .sample import Sample
 from .split import Kind
 
 HELD_OUT = 5  # one group of so many of every type

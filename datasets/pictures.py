@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # of the files that a folder is searched for
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -95,12 +96,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | P
     label image); OSError if the file cannot be opened.
     """
     image = _decode(Path(path).read_bytes(), path)
-    if size is not None and (image.height, image.width) != tuple(size):
-        picture = "its picture" if of is None else str(of)
-        raise ValueError(
-            f"{path}: the mask is {image.height} x {image.width} (height x width), but {picture} is "
-            f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
-        )
+    _check_size(image, path, size, of)
     values, top = _mask_values(image, path)
     if 0 < values.max() <= top / 2:
         raise ValueError(
@@ -108,6 +104,29 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | P
             f"accepted is 0 for normal and {top} for defect; multiply the labels"
         )
     return torch.from_numpy(values > top / 2)
+
+
+def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> np.ndarray:
+    """Read a label image as its whole numbers, [H, W]: grey values, or a palette's indices; transparent pixels are 0,
+    and white is 255 where there is nothing but black and white.
+
+    size, of: as in `read_mask`.
+    Raises ValueError for another size, a damaged file, or colours (labels as colours say nothing without their list);
+    OSError if the file cannot be opened.
+    """
+    image = _decode(Path(path).read_bytes(), path)
+    _check_size(image, path, size, of)
+    if image.mode in ("1", "L", "P"):
+        return np.array(image.convert("L") if image.mode == "1" else image)
+    if image.mode in _SIXTEEN:
+        return _sixteen(image, path)
+    values = np.array(image.convert("RGBA"))
+    if (values[..., :1] != values[..., 1:3]).any():
+        raise ValueError(
+            f"{path}: a mask in colours; accepted are grey values or a palette, whose numbers are the classes; "
+            "export the mask with class numbers"
+        )
+    return np.where(values[..., 3] > 127, values[..., 0], 0)
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
@@ -159,11 +178,26 @@ def remove_quietly(path: Path) -> None:
         path.unlink()
 
 
+def _check_size(
+    image: Image.Image, path: str | Path, size: tuple[int, int] | None, of: str | Path | None
+) -> None:
+    if size is not None and (image.height, image.width) != tuple(size):
+        picture = "its picture" if of is None else str(of)
+        raise ValueError(
+            f"{path}: the mask is {image.height} x {image.width} (height x width), but {picture} is "
+            f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
+        )
+
+
 def _decode(data: bytes, path: str | Path) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
-    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, struct.error, DecompressionBombError
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{path}: too large ({error}); accepted are {2 * Image.MAX_IMAGE_PIXELS} pixels in all; cut it into tiles"
+        ) from error
+    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, struct.error
         cause = "no image format is recognised" if isinstance(error, Image.UnidentifiedImageError) else error
         raise ValueError(
             f"{path}: not a readable image ({cause}; {len(data)} bytes); the file is damaged, cut short or of another "

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .mvtec import Sample
 from .pictures import write_atomic
+from .sample import Sample
 
 _log = logging.getLogger(__name__)
 _FORMAT = {"format": "anomaly_synthesis.split", "version": 1}
 _NO_TRAINING, _NO_HELD_BACK = 100.0, 10.0  # a type left without a side outweighs every deviation from the share
 _ORDERS = 16
+_NORMALS = {"train": 1.0, "test": 0.0, "": 0.75}  # share of a part's normal images that trains; "": there are no parts
 _MARKED = 1 << 16  # bytes at a file's beginning and at its end
 
 Kind = tuple[str, str]  # (object, defect type)
@@ -50,7 +51,8 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
 
     Every type with two groups or more gets a training and a held-back group; a type with one group trains, with a
     warning. Images of test/good are held back. Normal images whose group stands on the other side are dropped. Groups
-    of normals alone that hold both train/good and test/good go to one side each, in the proportion of the two.
+    of normals alone that hold both train/good and test/good go to one side each, in the proportion of the two; normal
+    images of a layout without parts go where their group goes, three quarters of them to training.
     The sides depend on names, groups, seed and share only; the image files are read for their marks.
     Raises ValueError for a share outside 0..1, no samples, or an image without a group; OSError for a missing file.
     """
@@ -65,7 +67,7 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
     for group, images in members.items():
         for sample in images:
             sides[_side(sample, images, group in training)].append(sample.name)
-    dealt = {side: tuple(sorted(found)) for side, found in sides.items()}
+    dealt = {side: tuple(sorted(set(found))) for side, found in sides.items()}  # types of one image share its name
     dealt |= {"groups": {sample.name: groups[sample.name] for sample in ordered}}
     dealt |= {"marks": {sample.name: _mark(sample.image) for sample in ordered}}
     return Split(seed=seed, share=share, **dealt, digest=_digest(dealt))
@@ -231,7 +233,8 @@ def _deal_normals(members: Mapping[str, list[Sample]], draw: random.Random) -> s
     for _, names in sorted(mixed.items()):
         draw.shuffle(names)
         parts = Counter(sample.part for group in names for sample in members[group])
-        goal, dealt, seen = parts["train"] / sum(parts.values()), 0, 0
+        goal = sum(_NORMALS[part] * count for part, count in parts.items()) / sum(parts.values())
+        dealt = seen = 0
         for group in names:
             size = len(members[group])
             seen += size
@@ -244,7 +247,7 @@ def _deal_normals(members: Mapping[str, list[Sample]], draw: random.Random) -> s
 def _side(sample: Sample, group: Sequence[Sample], trains: bool) -> str:
     if sample.type != "good" or all(other.type == "good" for other in group):
         return "train" if trains else "held_back"
-    if (sample.part == "train") == trains:
+    if not sample.part or (sample.part == "train") == trains:
         return "train" if trains else "held_back"
     return "dropped"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ..datasets.mvtec import read_mvtec
+from ..datasets.reading import read_dataset
 from ..datasets.split import load_split, part_of
 from ..modules.base_file import load_base, save_base
 from ..training.base import PHASES, BaseTraining, state_path, train_base
@@ -41,7 +41,7 @@ def train_base_file(
         ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data or split.
     """
     file = RunFile("Train base", Path(out), [state_path(out, phase) for phase in PHASES])
-    samples, split = read_mvtec(data, types), load_split(split_file)
+    samples, split = read_dataset(data, types), load_split(split_file)
     train = part_of(split, samples, "train")
     asked = {"training": asdict(settings), "split": split.digest, "types": sorted({s.type for s in train})}
     done = file.finished(asked, resume, lambda path: load_base(path)[1])

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..datasets.mvtec import Sample, read_sample
 from ..datasets.pictures import Picture, write_picture
+from ..datasets.sample import Sample, read_sample, whole_images
 from ..synthesis.overlay import labelled_row
 from .metrics import THRESHOLD
 from .segmenter.prediction import predict
@@ -40,7 +40,7 @@ def case_sheet(network: nn.Module, tested: Tested, samples: Sequence[Sample], co
     Returns:
         [h, w, 3] uint8; None where no image has a defect and none a false alarm.
     """
-    named = {sample.name: sample for sample in samples}
+    named = {sample.name: sample for sample in whole_images(samples)}
     rows = [_row(network, named[seen.name], words) for seen, words in chosen(tested)]
     return _sheet(rows, columns) if rows else None
 

@@ -42,10 +42,10 @@ class Tools:
     textures: Textures = field(default_factory=Textures)
     digests: Mapping[str | AdapterKey, str] = field(default_factory=dict)
 
-    def source(self, name: str) -> Sample:
-        """The training sample of that name. Raises ValueError where there is none."""
+    def source(self, name: str, type: str) -> Sample:
+        """The training sample of that name and type. Raises ValueError where there is none."""
         for sample in self.train:
-            if sample.name == name:
+            if (sample.name, sample.type) == (name, type):
                 return sample
         raise ValueError(f"Evaluate: {name} is not in the training part; its defect must not be copied.")
 
@@ -65,7 +65,7 @@ def _copy_paste(items: Sequence[Planned], tools: Tools) -> list[Picture]:
     """Every mask gets the defect that its own shape came from."""
     made = []
     for item in items:
-        source, mask = read_sample(tools.source(item.mask_name))
+        source, mask = read_sample(tools.source(item.mask_name, item.job.type))
         made.append(copy_paste(item.job.picture, item.job.mask, source, mask))
     return made
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..baselines.draem import Textures
-from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pictures import write_atomic
+from ..datasets.reading import read_dataset
+from ..datasets.sample import check_samples
 from ..datasets.split import Kind, Split, load_split, part_of
 from ..modules.adapter_modules import load_for
 from ..modules.base_file import base_fit, file_digest, load_base_of
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 class Study:
     """What is compared on what.
 
-    data: folder in MVTec layout; split: its split.json; base: a compact base trained under that split, for the methods
+    data: a dataset's folder; split: its split.json; base: a compact base trained under that split, for the methods
     that need one; adapters: of FAST, on that base, at most one trained with the base told mask and background and one
     trained without; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1;
     types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces.
@@ -86,7 +87,7 @@ def prepare(study: Study) -> Data:
         raise ValueError(f"Evaluate: unknown network {sorted(unknown)[0]!r}; choose from {', '.join(NETWORKS)}.")
     if study.seeds < 1 or study.per_type < 1 or not study.methods:
         raise ValueError("Evaluate: at least one method, one seed and one pair per type are needed.")
-    samples, split = read_mvtec(study.data, study.types), load_split(study.split)
+    samples, split = read_dataset(study.data, study.types), load_split(study.split)
     train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
     check_samples([*train, *held_back])
     if not any(sample.mask for sample in held_back):

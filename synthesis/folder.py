@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..datasets.mvtec import check_samples, read_mvtec
 from ..datasets.pairs import PairWriter, read_manifest
+from ..datasets.reading import read_dataset
+from ..datasets.sample import check_samples
 from ..datasets.split import Split, load_split, part_of
 from ..modules.adapter_file import METHODS, Fit, load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
@@ -26,7 +27,7 @@ ON_SHEET = 32
 class Source:
     """Where pairs come from.
 
-    data: folder in MVTec layout; split: its split.json; base: compact base; types: defect types (None is all);
+    data: a dataset's folder; split: its split.json; base: compact base; types: defect types (None is all);
     normals: part that the normal images come from, "train" or, for studies, "held_back"; foreign_base: accept a base
     that was trained under another split, or on other data; adapter: trained on the base, of FAST or of STAGE, or one of
     each.
@@ -71,7 +72,7 @@ def synthesize(
         raise ValueError(
             f"Synthesize: count is {count}, redraw {redraw}, negatives {negatives}; at least 1, 0 and 1 are needed."
         )
-    samples, split = read_mvtec(source.data, source.types), load_split(source.split)
+    samples, split = read_dataset(source.data, source.types), load_split(source.split)
     base = _base(source, split)
     train = part_of(split, samples, "train")
     normals = train if source.normals == "train" else part_of(split, samples, source.normals)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ...datasets.mvtec import Sample, read_sample
+from ...datasets.sample import Sample, read_sample, whole_images
 from ..metrics import at_threshold
 from ..tally import Tally, tally
 from .prediction import predict
@@ -71,7 +71,7 @@ def test(
 
     Args:
         network: in evaluation mode.
-        samples: of the held-back part, good images included.
+        samples: of the held-back part, good images included; an image with several types counts as "crack + hole".
         group_of: {name: group}, as a split has it.
         check_interrupt: called before every image; may raise to stop.
 
@@ -80,7 +80,7 @@ def test(
     """
     kinds: dict[Kind, dict[str, Tally]] = defaultdict(dict)
     images = []
-    for sample in samples:
+    for sample in whole_images(samples):
         if check_interrupt:
             check_interrupt()
         if sample.name not in group_of:

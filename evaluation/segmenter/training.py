@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...datasets.hold_out import hold_out
-from ...datasets.mvtec import Sample
+from ...datasets.sample import Sample, whole_images
 from ...datasets.split import Split
 from ...training.best import Best
 from ...training.crops import PictureCache
@@ -110,6 +110,7 @@ def train_segmenter(
             that cannot be read, a loss that is no longer finite, a state of another training.
     """
     _check(network_name, real, split)
+    real = whole_images(real)
     clock, pictures = _Clock(), PictureCache()
     fitting, held_out = hold_out(real, split.groups, settings.seed) if settings.hold_out else (real, [])
     sources = [Crops(samples, settings.crop, pictures) for samples in (fitting, synthetic) if samples]

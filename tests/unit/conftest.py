@@ -1,5 +1,6 @@
 """A small dataset, split and untrained base that several tests share."""
 
+import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.datasets.mvtec import read_mvtec
@@ -7,6 +8,7 @@ from anomaly_synthesis.datasets.procedural import write_surfaces
 from anomaly_synthesis.datasets.split import make_split, part_of
 from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig
 from anomaly_synthesis.training.base import labels_of
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +44,31 @@ def tiny_base(samples):
     torch.nn.init.normal_(base.unet.outlet[-1].weight, std=0.05)
     base.autoencoder.decoder[-2].weight.mul_(10)
     return base
+
+
+@pytest.fixture
+def put(tmp_path):
+    """put(name, values) writes an image below tmp_path: an array, or a noise picture of its own where none is given."""
+
+    def write(name, values=None, size=(12, 16)):
+        path = tmp_path / name
+        seed = list(path.relative_to(tmp_path).as_posix().encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if values is None:
+            values = np.random.default_rng(seed).integers(60, 140, size)
+        Image.fromarray(np.asarray(values, dtype=np.uint8)).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def spot():
+    """spot(rows, columns, value) is a mask of 12 x 16 pixels with a rectangle of `value`."""
+
+    def mask(rows=(3, 6), columns=(4, 9), value=255, size=(12, 16)):
+        values = np.zeros(size, np.uint8)
+        values[slice(*rows), slice(*columns)] = value
+        return values
+
+    return mask

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from anomaly_synthesis import cli
+from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.split import save_split
@@ -214,3 +215,48 @@ def test_evaluate_writes_a_report_and_says_what_it_cannot_do(files, tmp_path, ca
     assert "| real-only | 1 |" in (tmp_path / "study" / "report.md").read_text()
     assert cli.main([*given, "--methods", "magic"]) == 1
     assert "unknown method 'magic'" in capsys.readouterr().err
+
+
+def _as_coco(surfaces, root):
+    """The surfaces with their masks as run lengths in one COCO file per material."""
+    for material in sorted(path.name for path in surfaces.iterdir() if path.is_dir()):
+        (root / material / "images").mkdir(parents=True)
+        samples = [one for one in read_mvtec(surfaces) if one.object == material]
+        types = sorted({one.type for one in samples} - {"good"})
+        images, annotations = [], []
+        for number, one in enumerate(samples):
+            name = one.name.replace("/", "_")
+            shutil.copy(one.image, root / material / "images" / name)
+            images.append({"id": number, "file_name": name, "height": 96, "width": 96})
+            if one.mask is not None:
+                flat = read_mask(one.mask).numpy().T.ravel()
+                edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [not flat[-1]]])))
+                counts = np.diff(np.concatenate([[0], edges])).tolist()
+                annotations.append({"id": number, "image_id": number, "category_id": types.index(one.type),
+                                    "segmentation": {"size": [96, 96], "counts": counts}})  # fmt: skip
+        categories = [{"id": number, "name": name} for number, name in enumerate(types)]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / material / "annotations.json").write_text(json.dumps(content))
+
+
+def test_another_layout_goes_through_the_commands(surfaces, tmp_path, tiny_base, capsys):
+    data, split = tmp_path / "coco", tmp_path / "split.json"
+    _as_coco(surfaces, data)
+    assert cli.main(["inspect", str(data)]) == 0
+    assert "COCO layout (brushed_metal: annotations.json lists images" in capsys.readouterr().out
+    assert cli.main(["split", "--data", str(data), "--ungrouped", "--out", str(split)]) == 0
+    save_base(tmp_path / "base.safetensors", tiny_base, {"split": json.loads(split.read_text())["digest"]})
+    files = {"data": str(data), "split": str(split), "base": str(tmp_path / "base.safetensors")}
+    assert _synthesize(files, tmp_path / "pairs") == 0
+    for record in read_manifest(tmp_path / "pairs"):
+        assert record["mask_source"].startswith("{0}/images/{0}_test_{1}_".format(record["object"], record["type"]))
+    train = ["train-base", "--data", str(data), "--split", str(split), "--out", str(tmp_path / "b.safetensors"), *TRAIN]
+    assert cli.main(train) == 0
+
+
+def test_help_tells_what_data_may_look_like(capsys):
+    for command in ("inspect", "split", "synthesize", "evaluate"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        text = " ".join(capsys.readouterr().out.split())
+        assert "`anomaly-synthesis inspect DIR`" in text and "COCO" in text

@@ -96,3 +96,17 @@ def test_find_groups_takes_a_manifest_of_this_data_else_near_duplicates(tmp_path
 def test_real_manifest():
     groups, source = find_groups(read_mvtec(DATA / "magnetic_tile"), DATA / "magnetic_tile")
     assert len(groups) == 832 and len(set(groups.values())) == 187 and "manifest.csv" in source
+
+
+def test_a_manifest_of_any_layout_is_matched_by_the_whole_path(tmp_path):
+    names = ["candle/Data/Images/Normal/0.JPG", "pcb/Data/Images/Normal/0.JPG"]
+    samples = [Sample(name.split("/")[0], "good", "", name, Path("r"), None) for name in names]
+    samples.append(Sample("part", "good", "", "images/0.png", Path("r"), None))
+    table = tmp_path / "manifest.csv"
+    table.write_text(
+        "file,group\nvisa/candle/Data/Images/Normal/0.JPG,a\npcb/Data/Images/Normal/0.JPG,b\n"
+        "other/images/0.png,wrong\nshop\\part\\images\\0.png,c\n"
+    )
+    assert list(groups_from_manifest(samples, table).values()) == ["a", "b", "c"]
+    table.write_text("file,group\nimages/0.png,d\n")
+    assert groups_from_manifest(samples[2:], table) == {"images/0.png": "d"}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.datasets.hold_out import hold_out
-from anomaly_synthesis.datasets.mvtec import Sample, read_mvtec
+from anomaly_synthesis.datasets.mvtec import Sample, read_mvtec, read_sample
 from anomaly_synthesis.datasets.pictures import Picture, write_mask, write_picture
+from anomaly_synthesis.datasets.regions import MaskFiles
 from anomaly_synthesis.evaluation.metrics import metrics
 from anomaly_synthesis.evaluation.networks.small_unet import SmallUNet
 from anomaly_synthesis.evaluation.segmenter import training, validation
@@ -18,6 +19,7 @@ from anomaly_synthesis.evaluation.segmenter.testing import test as tested_on
 from anomaly_synthesis.evaluation.segmenter.training import Training, loss, train_segmenter
 from anomaly_synthesis.training.crops import PictureCache
 from anomaly_synthesis.training.loop import train
+from PIL import Image
 
 pytest.importorskip("sklearn")
 QUICK = Training(crop=32, batch=2, steps=4, hold_out=True, evaluate_every=2, seed=3)
@@ -311,3 +313,25 @@ def test_a_training_finds_what_it_was_shown(real):
     assert record.curve[-1][1] > 0.6
     total = tested_on(network, real, _split(real).groups).total()
     assert metrics(total)["iou"] > 0.7
+
+
+def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatch):
+    """Trained or tested on type by type, each defect would be false alarm where the other is meant."""
+    for name in ("images/0.png", "images/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_picture(tmp_path / name, Picture(np.full((40, 40, 1), 90, np.uint8)))
+    values = np.zeros((40, 40), np.uint8)
+    values[:8], values[20:24] = 1, 2
+    Image.fromarray(values).save(tmp_path / "labels.png")
+    kinds = {"dent": MaskFiles((tmp_path / "labels.png",), 1), "pit": MaskFiles((tmp_path / "labels.png",), 2)}
+    samples = [Sample("part", kind, "", "images/0.png", tmp_path, mask) for kind, mask in kinds.items()]
+    samples.append(Sample("part", "dent", "", "images/1.png", tmp_path, kinds["dent"]))
+
+    tested = tested_on(_Constant(), samples, {"images/0.png": "a", "images/1.png": "b"})
+    assert [(seen.type, seen.anomalous) for seen in tested.images] == [("dent + pit", 480), ("dent", 320)]
+
+    trained = []
+    monkeypatch.setattr(training, "Crops", lambda given, *rest: trained.extend(given) or Crops(given, *rest))
+    train_segmenter("small_unet", samples, [], _split(samples), replace(QUICK, hold_out=False))
+    assert [one.type for one in trained] == ["dent + pit", "dent"]
+    assert int(read_sample(trained[0])[1].sum()) == 480

@@ -215,3 +215,37 @@ def test_bad_input(mixed):
         make_split([], {})
     with pytest.raises(ValueError, match="have no group"):
         make_split(samples, {})
+
+
+def test_normal_images_without_a_part_go_where_their_group_goes(tmp_path):
+    samples = []
+    for number in range(40):
+        kind = "crack" if number < 8 else "good"
+        name = f"images/{number:02}.png"
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+        samples.append(Sample("tile", kind, "", name, tmp_path, Path("mask.png") if kind == "crack" else None))
+    groups = {one.name: one.name if number < 30 else samples[number - 30].name for number, one in enumerate(samples)}
+    split = make_split(samples, groups)
+    check_leak(split)
+    assert split.dropped == () and len(split.train) + len(split.held_back) == 40
+    alone = {one.name for one in samples[8:30]}
+    assert abs(len(alone & set(split.train)) / len(alone) - 0.75) < 0.05
+    for number in range(30, 40):
+        assert (samples[number].name in split.train) == (samples[number - 30].name in split.train)
+
+
+def test_types_of_one_image_are_one_name(tmp_path):
+    samples = []
+    for number in range(9):
+        name = f"test/{number}.png"
+        (tmp_path / "test").mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+        types = ("crack", "hole")[: 1 + number % 2]
+        samples += [Sample("tile", kind, "test", name, tmp_path, Path("mask.png")) for kind in types]
+    split = make_split(samples, {one.name: one.name for one in samples})
+    assert sorted([*split.train, *split.held_back]) == [f"test/{number}.png" for number in range(9)]
+    for kind in ("crack", "hole"):
+        assert {one.type for one in part_of(split, samples, "train")} >= {kind}
+    save_split(split, tmp_path / "split.json")
+    assert load_split(tmp_path / "split.json") == split

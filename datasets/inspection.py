@@ -1,0 +1,223 @@
+"""What a dataset holds and what is wrong with it, found in one pass over its files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import label
+
+from .components import EIGHT_NEIGHBOURS
+from .groups import find_groups
+from .layouts.found import Problem, relative
+from .pictures import Picture
+from .reading import Dataset, find_dataset, is_bare
+from .sample import NORMAL, Sample, read_sample
+
+SMALL, TINY = 100, 16  # px of a mask: what most models lose, and what a latent of ratio 4 holds in one cell
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of one type. images: that show the type; area: the QUANTILES of the masks' area in pixels; share: of
+    the image's; small, tiny: masks of fewer than 100 and 16 pixels; pieces: median and most of 8-connected pieces."""
+
+    images: int
+    area: tuple[float, ...]
+    share: tuple[float, ...]
+    small: int
+    tiny: int
+    pieces: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """One object. normal: normal images by part ("" where the layout has none); defective: images with a defect;
+    smallest, largest: (height, width) by area; formats: images by depth and channels; types: masks by type."""
+
+    normal: Mapping[str, int]
+    defective: int
+    smallest: tuple[int, int] | None
+    largest: tuple[int, int] | None
+    formats: Mapping[str, int]
+    types: Mapping[str, Masks]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A dataset. layout, why: as it was read; objects: by name; images: files that were read; groups: how images of
+    one part were found, and how many groups there are; notes: how what the folder does not say was understood."""
+
+    root: str
+    layout: str
+    why: str
+    images: int
+    objects: Mapping[str, Inspected]
+    groups: str
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def unusable(self) -> int:
+        """Problems for which commands refuse the dataset."""
+        return sum(problem.unusable for problem in self.problems)
+
+
+def inspect_dataset(
+    root: str | Path, layout: str | None = None, report: Callable[[int, int], None] | None = None
+) -> Inspection:
+    """Read every image and mask of a folder once, one at a time, and its images once more for their likeness.
+
+    Args:
+        root, layout: as `read_dataset` takes them.
+        report: called with images read and images in all.
+
+    Raises:
+        ValueError: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
+    """
+    dataset = find_dataset(root, layout)
+    seen = _Seen(dataset)
+    for done, sample in enumerate(dataset.samples, 1):
+        seen.read(sample)
+        if report:
+            report(done, len(dataset.samples))
+    problems = [*dataset.problems, *seen.problems, *seen.duplicates()]
+    groups, more = _grouped(seen.readable, dataset.root)
+    objects = {name: one.summary() for name, one in sorted(seen.objects.items())}
+    return Inspection(
+        str(root), dataset.layout.title, dataset.why, len({sample.name for sample in dataset.samples}), objects, groups,
+        dataset.notes, tuple(sorted({*problems, *more}, key=lambda problem: (not problem.unusable, problem))),
+    )
+
+
+@dataclass
+class _Object:
+    """Numbers of one object as they come in."""
+
+    normal: Counter[str] = field(default_factory=Counter)
+    defective: set[str] = field(default_factory=set)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    formats: dict[str, str] = field(default_factory=dict)
+    areas: dict[str, list[tuple[int, float, int]]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def summary(self) -> Inspected:
+        sizes = sorted(set(self.sizes.values()), key=lambda size: (size[0] * size[1], size))
+        types = {type: _masks(count, self.areas[type]) for type, count in sorted(self.counts.items())}
+        formats = dict(Counter(self.formats.values()).most_common())
+        smallest, largest = (sizes[0], sizes[-1]) if sizes else (None, None)
+        normal = dict(sorted(self.normal.items(), reverse=True))
+        return Inspected(normal, len(self.defective), smallest, largest, formats, types)
+
+
+class _Seen:
+    """The one pass: what was read, and what could not be."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+        self.objects: dict[str, _Object] = defaultdict(_Object)
+        self.readable: list[Sample] = []
+        self.problems: list[Problem] = []
+        self.content: dict[bytes, list[Sample]] = defaultdict(list)
+
+    def read(self, sample: Sample) -> None:
+        one = self.objects[sample.object]
+        if sample.type == NORMAL:
+            one.normal[sample.part] += 1
+        else:
+            one.defective.add(sample.name)
+            one.counts[sample.type] += 1
+        if is_bare(sample):
+            self._problem(sample, "a defect image without a mask", f"add {self.dataset.layout.truth}, or move it away")
+            return
+        try:
+            picture, mask = read_sample(sample)
+        except (ValueError, OSError) as error:
+            self._refuse(sample, error)
+            return
+        one.sizes[sample.name], one.formats[sample.name] = picture.size, _format(picture)
+        if mask is not None:
+            _, pieces = label(mask.numpy(), structure=EIGHT_NEIGHBOURS)
+            area = int(mask.sum())
+            one.areas[sample.type].append((area, area / mask.numel(), pieces))
+        self.readable.append(sample)
+        digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16).digest()
+        if sample.name not in {other.name for other in self.content[digest]}:
+            self.content[digest].append(sample)
+
+    def duplicates(self) -> list[Problem]:
+        """Images of the same bytes: a contradiction where one is normal and another has a defect, else a hint."""
+        found = []
+        for same in self.content.values():
+            if len(same) > 1:
+                names = ", ".join(sample.name for sample in same[1:3]) + (", ..." if len(same) > 3 else "")
+                contradiction = len({sample.type == NORMAL for sample in same}) > 1
+                what = "the same file as {}, and one is normal, one has a defect" if contradiction else "the same as {}"
+                remedy = "remove the wrong one" if contradiction else "remove it, or see to it that a group holds both"
+                found.append(Problem(same[0].name, what.format(names), remedy, contradiction))
+        return found
+
+    def _refuse(self, sample: Sample, error: ValueError | OSError) -> None:
+        """Under the file that the message begins with."""
+        text = f"{sample.image}: {error.strerror}; restore it" if isinstance(error, OSError) else str(error)
+        blamed = next((path for path in sample.files if text.startswith(f"{path}: ")), sample.image)
+        what, _, remedy = text.removeprefix(f"{blamed}: ").rpartition("; ")
+        self.problems.append(Problem(relative(blamed, sample.root), what, remedy))
+
+    def _problem(self, sample: Sample, what: str, remedy: str) -> None:
+        self.problems.append(Problem(sample.name, what, remedy))
+
+
+def _format(picture: Picture) -> str:
+    depth, colour = picture.pixels.dtype.itemsize * 8, ("grey", "colour")[picture.pixels.shape[2] == 3]
+    return f"{depth}-bit {colour}" + " with alpha" * (picture.alpha is not None)
+
+
+def _masks(images: int, found: Sequence[tuple[int, float, int]]) -> Masks:
+    if not found:
+        return Masks(images, (), (), 0, 0, (0, 0))
+    areas, shares, pieces = (np.array(column) for column in zip(*found, strict=True))
+    area, share = (tuple(float(value) for value in np.quantile(column, QUANTILES)) for column in (areas, shares))
+    small, tiny = (int((areas < limit).sum()) for limit in (SMALL, TINY))
+    return Masks(images, area, share, small, tiny, (float(np.median(pieces)), float(pieces.max())))
+
+
+def _grouped(samples: Sequence[Sample], root: Path) -> tuple[str, list[Problem]]:
+    """A sentence on the groups that a split would take, and what they lead to."""
+    if not samples:
+        return "none: no image could be read", []
+    try:
+        groups, source = find_groups(samples, root)
+    except ValueError as error:
+        text, _, remedy = str(error).rpartition("; ")
+        return "none", [Problem(".", f"no groups can be made for a split: {text}", remedy, False)]
+    told = f"{len(set(groups.values()))} of {len(groups)} images, from {source}"
+    return told, [*_single(samples, groups), *_both(samples, groups)]
+
+
+def _single(samples: Iterable[Sample], groups: Mapping[str, str]) -> list[Problem]:
+    kinds: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for sample in samples:
+        if sample.type != NORMAL:
+            kinds[sample.object, sample.type].add(groups[sample.name])
+    return [
+        Problem(f"{object}/{type}", "all its images are in one group, so a split can hold none back",
+                "add images of other parts, or give groups by a manifest or a pattern", False)
+        for (object, type), found in kinds.items() if len(found) == 1
+    ]  # fmt: skip
+
+
+def _both(samples: Iterable[Sample], groups: Mapping[str, str]) -> list[Problem]:
+    sides: dict[str, dict[bool, str]] = defaultdict(dict)
+    for sample in samples:
+        sides[groups[sample.name]].setdefault(sample.type == NORMAL, sample.name)
+    mixed = [found for found in sides.values() if len(found) == 2]
+    if not mixed:
+        return []
+    what = f"{len(mixed)} groups hold normal and defect images, such as {mixed[0][True]} and {mixed[0][False]}"
+    return [Problem(".", what, "nothing: a split keeps each group on one side and drops normal images for it", False)]

@@ -1,0 +1,69 @@
+"""What a layout's reader gives: samples, and what is wrong with the folder, problem by problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..regions import MaskFiles, Outlines
+from ..sample import Sample
+
+Mask = Path | MaskFiles | Outlines
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something wrong with a dataset.
+
+    file: posix path relative to the dataset's root; what: what is wrong; remedy: what to do; unusable: strict reading
+    refuses the folder for it, otherwise the file is left out or only worth a look.
+    """
+
+    file: str
+    what: str
+    remedy: str
+    unusable: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}; {self.remedy}"
+
+
+@dataclass
+class Found:
+    """What was found in one folder; a defect image without a mask stands among the samples with mask None.
+
+    notes: how what the folder does not say was understood.
+    """
+
+    root: Path
+    samples: list[Sample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def problem(self, file: Path, what: str, remedy: str, unusable: bool = True) -> None:
+        self.problems.append(Problem(relative(file, self.root), what, remedy, unusable))
+
+    def add(self, object: str, type: str, part: str, image: Path, mask: Mask | None = None) -> None:
+        self.samples.append(Sample(object, type, part, relative(image, self.root), self.root, mask))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to lay out a dataset.
+
+    name: for --layout; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
+    image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to
+    put it into).
+    """
+
+    name: str
+    title: str
+    example: str
+    truth: str
+    matches: Callable[[Path], str | None]
+    read: Callable[[Path, str, Found], None]
+
+
+def relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,144 @@
+"""Outlines of annotation tools as pixels: polygons, rectangles, circles, run lengths, bitmaps.
+
+A shape is a list [kind, values, ...]:
+  ["polygon", [x, y, x, y, ...]]       corners between pixels: (0, 0) is the first pixel's outer corner (COCO)
+  ["points", [x, y, x, y, ...]]        corners on pixels, edges included (LabelMe's polygons)
+  ["rectangle", [x, y, x, y]]          opposite corners on pixels
+  ["circle", [x, y, x, y]]             its centre and a point on it
+  ["rle", [height, width], counts]     run lengths down the columns, nothing first; a list, or COCO's text
+  ["bitmap", [x, y], base64]           an image file, non-zero on the defect, with its top left corner
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+FARTHEST = 10**6  # px: no image is as large, and what lies beyond is damaged
+
+
+def draw(shapes: str | Sequence[list], size: tuple[int, int]) -> np.ndarray:
+    """The union of shapes (a list, or its JSON text) on an image of `size` (H, W), bool [H, W].
+
+    What reaches over the edge is cut; a polygon thinner than a pixel still marks the pixels that it passes through.
+    Raises ValueError for a shape that is none.
+    """
+    canvas = Image.new("1", (size[1], size[0]))
+    drawn, masks = ImageDraw.Draw(canvas), []
+    for kind, *values in json.loads(shapes) if isinstance(shapes, str) else shapes:
+        if kind == "rle":
+            masks.append(_from_runs(*values, size))
+        elif kind == "bitmap":
+            _paste(canvas, *values)
+        elif kind == "polygon":
+            masks.append(_polygon(_numbers(values[0], 6), size))
+        else:
+            _DRAWN[kind](drawn, _numbers(*values, 6 if kind == "points" else 4))
+    return np.logical_or.reduce([np.array(canvas, dtype=bool), *masks])
+
+
+def check_shape(shape: list) -> None:
+    """Raise ValueError for a shape that could not be drawn on any image."""
+    kind, *values = shape
+    if kind == "rle":
+        _counts(values[1], values[0])
+    elif kind == "bitmap":
+        _numbers(values[0], 2)
+        _bitmap(values[1])
+    else:
+        _numbers(values[0], 6 if kind in ("polygon", "points") else 4)
+
+
+def _points(drawn: ImageDraw.ImageDraw, xy: list[float]) -> None:
+    drawn.polygon(xy, fill=1, outline=1)
+
+
+def _rectangle(drawn: ImageDraw.ImageDraw, xy: list[float]) -> None:
+    x, y = sorted(xy[::2]), sorted(xy[1::2])
+    drawn.rectangle([x[0], y[0], x[-1], y[-1]], fill=1, outline=1)
+
+
+def _circle(drawn: ImageDraw.ImageDraw, xy: list[float]) -> None:
+    radius = math.dist(xy[:2], xy[2:4])
+    drawn.ellipse([xy[0] - radius, xy[1] - radius, xy[0] + radius, xy[1] + radius], fill=1, outline=1)
+
+
+_DRAWN = {"points": _points, "rectangle": _rectangle, "circle": _circle}
+
+
+def _polygon(xy: list[float], size: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centre is inside, by the even-odd rule; where there is none, those under the outline."""
+    mask = np.zeros(size, dtype=bool)
+    x, y = np.array(xy[::2]), np.array(xy[1::2])
+    x_next, y_next = np.roll(x, -1), np.roll(y, -1)
+    for row in range(max(math.floor(y.min()), 0), min(math.ceil(y.max()), size[0])):
+        centre = row + 0.5
+        crossed = (y <= centre) != (y_next <= centre)
+        part = (centre - y[crossed]) / (y_next[crossed] - y[crossed])
+        at = np.sort(x[crossed] + part * (x_next[crossed] - x[crossed]))
+        for first, last in np.clip(np.ceil(at - 0.5), 0, size[1]).astype(int).reshape(-1, 2):
+            mask[row, first:last] = True
+    if not mask.any():
+        line = Image.new("1", (size[1], size[0]))
+        corners = [(math.floor(a), math.floor(b)) for a, b in zip(xy[::2], xy[1::2], strict=True)]
+        ImageDraw.Draw(line).line([*corners, corners[0]], fill=1)
+        mask = np.array(line, dtype=bool)
+    return mask
+
+
+def _from_runs(shape: list[int], counts: list[int] | str, size: tuple[int, int]) -> np.ndarray:
+    if list(shape) != list(size):
+        raise ValueError(f"its run lengths are of {shape} (height, width), the image is {list(size)}")
+    runs = _counts(counts, shape)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape[1], shape[0]).T
+
+
+def _counts(counts: list[int] | str, shape: list[int]) -> list[int]:
+    runs = _decoded(counts) if isinstance(counts, str) else counts
+    whole = all(isinstance(number, int) for number in (*runs, *shape)) and len(shape) == 2
+    if not whole or min([*runs, *shape], default=-1) < 0 or sum(runs) != shape[0] * shape[1]:
+        raise ValueError(f"its run lengths do not fill an image of {shape} (height, width)")
+    return runs
+
+
+def _decoded(text: str) -> list[int]:
+    """COCO's compressed run lengths: five bits a character, each run from the third on less the one before the last."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
+
+
+def _paste(canvas: Image.Image, place: list[float], data: str) -> None:
+    bitmap = _bitmap(data)
+    canvas.paste(1, (round(place[0]), round(place[1])), bitmap)
+
+
+def _bitmap(data: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("L").point(bool, "1")
+    except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError("its bitmap is no image in base64") from error
+
+
+def _numbers(values: Sequence, least: int) -> list[float]:
+    plain = isinstance(values, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if not plain or len(values) < least or len(values) % 2:
+        raise ValueError(f"it has {values!r:.60} for points; accepted are {least // 2} points or more, x and y")
+    if not all(abs(value) <= FARTHEST for value in values):  # NaN fails this too
+        raise ValueError(f"a point is farther than {FARTHEST} pixels, or no number")
+    return values

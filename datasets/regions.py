@@ -1,0 +1,84 @@
+"""Where a defect is when one binary mask file does not say it: several files, a class value, or outlines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .outlines import draw
+from .pictures import read_labels, read_mask
+
+
+@dataclass(frozen=True, order=True)
+class MaskFiles:
+    """Defect is wherever one of the files holds `value`, or anything but 0 where no value is given."""
+
+    files: tuple[Path, ...]
+    value: int | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.files)) + ("" if self.value is None else f" (value {self.value})")
+
+    def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
+        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
+        OSError for one that cannot be opened."""
+        mask = np.zeros(size, dtype=bool)
+        for file in self.files:
+            labels = read_labels(file, size, of)
+            mask |= labels != 0 if self.value is None else labels == self.value
+        return torch.from_numpy(mask)
+
+
+@dataclass(frozen=True, order=True)
+class Outlines:
+    """Polygons and their like from an annotation file.
+
+    file: the annotation file; size: (height, width) that they were drawn on, None where the file does not say; shapes:
+    JSON text of what `outlines.draw` takes, in which a sample stays small, hashable and comparable.
+    """
+
+    file: Path
+    size: tuple[int, int] | None
+    shapes: str
+
+    def __str__(self) -> str:
+        return str(self.file)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.file,)
+
+    def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
+        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for outlines of another size or damaged ones."""
+        if self.size is not None and self.size != tuple(size):
+            raise ValueError(
+                f"{self.file}: the outlines were drawn on {self.size[0]} x {self.size[1]} (height x width), but {of} "
+                f"is {size[0]} x {size[1]}; both must have the same size; export the annotations for that picture"
+            )
+        try:
+            return torch.from_numpy(draw(self.shapes, size))
+        except ValueError as error:
+            raise ValueError(f"{self.file}: the outline of {of} cannot be drawn: {error}; draw it again") from error
+
+
+@dataclass(frozen=True, order=True)
+class Union:
+    """Everywhere that one of several regions is: the defects of one image, whatever their type."""
+
+    parts: tuple[Path | MaskFiles | Outlines, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.parts))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        found = (file for part in self.parts for file in ((part,) if isinstance(part, Path) else part.files))
+        return tuple(dict.fromkeys(found))
+
+    def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
+        """bool [H, W]; raises as the parts do."""
+        read = (read_mask(part, size, of) if isinstance(part, Path) else part.read(size, of) for part in self.parts)
+        return torch.stack(list(read)).any(0)
