@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..datasets.mvtec import check_samples, read_mvtec
+from ..datasets.reading import read_dataset
+from ..datasets.sample import check_samples
 from ..datasets.split import load_split, part_of
 from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.adapter_modules import load_for, tokens_of
@@ -71,7 +72,7 @@ def train_adapter_file(
     """
     state = Path(f"{out}.state")
     file = RunFile(settings.what, Path(out), [state])
-    samples, split = read_mvtec(data, types), load_split(split_file)
+    samples, split = read_dataset(data, types), load_split(split_file)
     train = part_of(split, samples, "train")
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
     fit = base_fit(base, file_digest(base_file))
