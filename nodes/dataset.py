@@ -23,15 +23,15 @@ class LoadDefectDataset(io.ComfyNode):
             display_name="Load Defect Dataset",
             category=MENU,
             description=(
-                "Reads items of a dataset in MVTec layout, one by one from disk. 'to synthesize' gives a normal image "
-                "and a mask for it, shaped like a real defect of the type: item i is the one that the command line's "
-                "`synthesize` makes for the same seed and split."
+                "Reads items of a dataset, one by one from disk, in any common layout. 'to synthesize' gives a normal "
+                "image and a mask for it, shaped like a real defect of the type: item i is the one that the command "
+                "line's `synthesize` makes for the same seed and split."
             ),
             inputs=[
                 io.String.Input(
                     "folder", default="procedural surfaces",
-                    tooltip="A folder <object>/train/good, <object>/test/<type>, <object>/ground_truth/<type>: its "
-                    "path, or its name below ComfyUI's input. 'procedural surfaces' is built in.",
+                    tooltip="A dataset's folder, its path or its name below ComfyUI's input: MVTec AD or LOCO, BTAD, "
+                    "VisA, COCO, LabelMe, or images and masks of one name. 'procedural surfaces' is built in.",
                 ),
                 io.Combo.Input(
                     "select", options=SELECT, default=SELECT[0],

@@ -1,4 +1,4 @@
-"""What Load Defect Dataset reads: items of a folder in MVTec layout, or of the built-in procedural surfaces."""
+"""What Load Defect Dataset reads: items of a dataset's folder, or of the built-in procedural surfaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import folder_paths
 import torch
 from torch import Tensor
 
-from ..datasets.mvtec import Sample, read_mvtec, read_sample
+from ..datasets.reading import read_dataset
+from ..datasets.sample import Sample, read_sample
 from ..datasets.split import load_split, part_of
 from ..synthesis.demo import SurfaceItems
 from ..synthesis.plan import Plan
@@ -74,7 +75,7 @@ def dataset_folder(folder: str) -> Path:
     path = Path(folder_paths.get_input_directory()) / folder.strip()
     if not path.is_dir():
         raise ValueError(
-            f"{NODE}: no folder {path}; give the path of a folder in MVTec layout, a folder's name below ComfyUI's "
+            f"{NODE}: no folder {path}; give the path of a dataset's folder, a folder's name below ComfyUI's "
             f"input, or {BUILT_IN!r}."
         )
     return path
@@ -84,8 +85,8 @@ def fingerprint(folder: str, split: str) -> str:
     """Changes where a file of the dataset or its split changes."""
     if folder.strip() == BUILT_IN:
         return BUILT_IN
-    samples = read_mvtec(dataset_folder(folder))
-    files = [file for sample in samples for file in (sample.image, sample.mask) if file]
+    samples = read_dataset(dataset_folder(folder))
+    files = [file for sample in samples for file in sample.files]
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in [*files, *_split_file(split)]]
     return hashlib.sha256(repr(states).encode()).hexdigest()
 
@@ -93,7 +94,7 @@ def fingerprint(folder: str, split: str) -> str:
 def _items(folder: str, select: str, type: str, split: str, seed: int) -> Callable[[int], Item]:
     if folder.strip() == BUILT_IN:
         return _surfaces(select)
-    samples = read_mvtec(dataset_folder(folder), [type.strip()] if type.strip() else None)
+    samples = read_dataset(dataset_folder(folder), [type.strip()] if type.strip() else None)
     for file in _split_file(split):
         samples = part_of(load_split(file), samples, "train")
     if select == "to synthesize":

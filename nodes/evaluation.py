@@ -20,15 +20,15 @@ class SplitDataset(io.ComfyNode):
             display_name="Split Defect Dataset",
             category=f"{CATEGORY}/dataset",
             description=(
-                "Splits a dataset in MVTec layout into images to train on and images held back to test on, so that no "
-                "part is on both sides: images of one part (a group) stay together."
+                "Splits a dataset, in any common layout, into images to train on and images held back to test on, so "
+                "that no part is on both sides: images of one part (a group) stay together."
             ),
             inputs=[
                 io.String.Input(
                     "folder", default="procedural surfaces",
-                    tooltip="A folder <object>/train/good, <object>/test/<type>, <object>/ground_truth/<type>: its "
-                    "path, or its name below ComfyUI's input. 'procedural surfaces' (default) is built in: 168 small "
-                    "images, the types that Load Defect Dataset makes items of.",
+                    tooltip="A dataset's folder, its path or its name below ComfyUI's input: MVTec AD or LOCO, BTAD, "
+                    "VisA, COCO, LabelMe, or images and masks of one name. 'procedural surfaces' (default) is built "
+                    "in: 168 small images, the types that Load Defect Dataset makes items of.",
                 ),
                 io.String.Input(
                     "split", default="",

@@ -15,8 +15,9 @@ import folder_paths
 
 from ..datasets import split as splits
 from ..datasets.groups import find_groups
-from ..datasets.mvtec import Sample, check_samples, read_mvtec
 from ..datasets.procedural import write_surfaces
+from ..datasets.reading import read_dataset
+from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from .defects import BUILT_IN, dataset_folder, fingerprint
 from .errors import named
@@ -47,13 +48,13 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int) 
         types: by commas or lines; empty is all.
 
     Raises:
-        ValueError: no such folder, file or type, another layout, a damaged image, a split of other data, or one that
+        ValueError: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
             holds back no defect.
     """
     with named(NODE), _warnings() as warnings:
         built_in = folder.strip() == BUILT_IN
         root = _surfaces() if built_in else dataset_folder(folder)
-        samples = read_mvtec(root, [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None)
+        samples = read_dataset(root, [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None)
         if split.strip():
             file, source = _split_file(split), split.strip()
             dealt = load_split(file)
