@@ -14,7 +14,11 @@ from .test_browser import VIEW
 PROMPTS, WORKFLOWS = REPOSITORY / "tests" / "prompts", REPOSITORY / "workflows"
 HELP = REPOSITORY / "web" / "docs"
 # Indices of the procedural items.
-THUMBNAILS = {"aias-synthesis": (1, 3, 5, 8), "aias-advanced": (0, 6, 9, 10), "fast-synthesis": (1, 3, 5, 9)}
+THUMBNAILS = {
+    "aias-synthesis": (1, 3, 5, 8), "aias-advanced": (0, 6, 9, 10), "fast-synthesis": (1, 3, 5, 9),
+    "stage-synthesis": (1, 3, 5, 9), "fast-and-stage": (1, 3, 5, 9),
+}  # fmt: skip
+TRAININGS = ("fast-train", "stage-train")
 THUMBNAIL, TILE = 400, 198
 ZOOM = """([x, y, scale]) => {
     app.canvas.ds.scale = scale
@@ -51,9 +55,10 @@ def test_thumbnail(newest, server, name):
     sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
-def test_training_thumbnail(newest, server):
+@pytest.mark.parametrize("name", TRAININGS)
+def test_training_thumbnail(newest, server, name):
     """The error on held-out defects while it trained, over the pair that the adapter then makes."""
-    prompt = json.loads((PROMPTS / "fast-train.json").read_text())
+    prompt = json.loads((PROMPTS / f"{name}.json").read_text())
     (curve,) = [id for id, node in prompt.items() if node["class_type"] == "PreviewImage"]
     entry = server.run(prompt)
     sheet = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white")
@@ -63,14 +68,14 @@ def test_training_thumbnail(newest, server):
     for image, top in ((plot, 0), (pair, THUMBNAIL - 150)):
         sheet.paste(image.resize((THUMBNAIL, THUMBNAIL * image.height // image.width), Image.Resampling.LANCZOS),
                     (0, top))  # fmt: skip
-    sheet.save(WORKFLOWS / "fast-train.jpg", quality=88)
+    sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
 def test_help_pictures(newest, server, page, tmp_path):
     page.tab.set_viewport_size({"width": 2000, "height": 1000})
     made = set()
     # A node is shown in the first that has it.
-    for name in (*THUMBNAILS, "core-ksampler", "evaluate", "baselines", "fast-train"):
+    for name in (*THUMBNAILS, "core-ksampler", "evaluate", "baselines", *TRAININGS):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)

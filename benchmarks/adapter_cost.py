@@ -1,12 +1,13 @@
-"""What FARM costs beside a denoiser of Stable Diffusion 1.5's size: seconds of one call each.
+"""What FARM and an MGA head cost beside a denoiser of Stable Diffusion 1.5's size: seconds of one call each.
 
-    path/to/host/python -P benchmarks/farm_cost.py --comfyui path/to/ComfyUI --out farm_cost.json
+    path/to/host/python -P benchmarks/adapter_cost.py --comfyui path/to/ComfyUI --out adapter_cost.json
 
 Runs inside ComfyUI's own process, with its Python, on the CPU: core's UNet in SD 1.5's configuration (860 M parameters,
-77 tokens of 768 channels), random weights, and FARM for its latents, told background and 8 tokens, one latent of
-64 x 64. The two take turns, and what counts is the processor's time, since the machine may have other work: on one
-thread it is the wall time of an idle machine. Told are the medians and the least of the rounds. FARM's share is its
-seconds over those of a step with one call of the denoiser; guidance calls it twice.
+77 tokens of 768 channels), random weights, and for its latents FARM, told background and 8 tokens, and an MGA head of
+the paper's widths; one latent of 64 x 64. They take turns, and what counts is the processor's time, since the machine
+may have other work: on one thread it is the wall time of an idle machine. Told are the medians and the least of the
+rounds. A share is the seconds over those of a step with one call of the denoiser. Guidance calls the denoiser and the
+head twice, and FARM once.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def _calls(host: Path) -> dict[str, Callable[[], object]]:
-    """One call of the denoiser, one of FARM."""
+    """One call of the denoiser, of FARM and of a head."""
     sys.argv = sys.argv[:1]  # the host reads its options while it is imported
     sys.path.insert(0, str(host))
     _load_package()
@@ -67,18 +68,23 @@ def _calls(host: Path) -> dict[str, Callable[[], object]]:
     import comfy.ldm.modules.diffusionmodules.openaimodel as openai
     import comfy.ops
     from anomaly_synthesis.modules.farm import FARM
+    from anomaly_synthesis.modules.mga import MGA
 
     unet = openai.UNetModel(**SD15, dtype=torch.float32, operations=comfy.ops.disable_weight_init)
     with torch.no_grad():
         for weight in unet.parameters():
             weight.normal_(std=weight[0].numel() ** -0.5) if weight.ndim > 1 else weight.fill_(1)
-    farm = FARM(LATENT[1], token_channels=TOKENS[2])
-    for name, module in (("denoiser", unet), ("FARM", farm)):
+    farm, head = FARM(LATENT[1], token_channels=TOKENS[2]), MGA(LATENT[1], branch="aware")
+    for name, module in (("denoiser", unet), ("FARM", farm), ("MGA head", head)):
         print(f"{name}: {sum(weight.numel() for weight in module.parameters()) / 1e6:.2f} M parameters")
     x, mask, t = torch.randn(LATENT), torch.zeros(1, 1, *LATENT[2:]), torch.tensor([500])
     mask[..., 20:40, 20:40] = 1
     text, tokens = torch.randn(TOKENS), torch.randn(1, COUNT, TOKENS[2])
-    return {"denoiser": lambda: unet.eval()(x, t, text), "farm": lambda: farm.eval()(x, t, mask, x, tokens)}
+    return {
+        "denoiser": lambda: unet.eval()(x, t, text),
+        "farm": lambda: farm.eval()(x, t, mask, x, tokens),
+        "mga": lambda: head.eval()(x, mask, t),
+    }
 
 
 def _load_package() -> None:
@@ -99,8 +105,9 @@ def _timed(call: Callable[[], object]) -> float:
 def _figures(seconds: dict[str, list[float]]) -> dict:
     told = {}
     for name, measure in (("median", statistics.median), ("least", min)):
-        denoiser, farm = (measure(seconds[kind]) for kind in ("denoiser", "farm"))
-        told[name] = {"denoiser_s": round(denoiser, 3), "farm_s": round(farm, 4), "share": round(farm / denoiser, 5)}
+        found = {kind: measure(taken) for kind, taken in seconds.items()}
+        told[name] = {f"{kind}_s": round(value, 4) for kind, value in found.items()}
+        told[name] |= {f"{kind}_share": round(found[kind] / found["denoiser"], 5) for kind in ("farm", "mga")}
     return told
 
 
