@@ -66,7 +66,11 @@ def read_picture(path: str | Path) -> Picture:
     is NOT applied: masks belong to the pixels as stored.
     Raises ValueError for a damaged file or a kind that would lose depth, OSError if the file cannot be opened.
     """
-    data = Path(path).read_bytes()
+    return picture_of(Path(path).read_bytes(), path)
+
+
+def picture_of(data: bytes, path: str | Path) -> Picture:
+    """As `read_picture`, of a file's bytes; path: only what errors call it."""
     image = _decode(data, path)
     if _has_deep_colour(image, data):
         raise ValueError(
@@ -94,7 +98,14 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | P
     Raises ValueError for another size, a damaged file, or values that are not 0 but all below half of the range (a
     label image); OSError if the file cannot be opened.
     """
-    image = _decode(Path(path).read_bytes(), path)
+    return mask_of(Path(path).read_bytes(), path, size, of)
+
+
+def mask_of(
+    data: bytes, path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None
+) -> torch.Tensor:
+    """As `read_mask`, of a file's bytes; path: only what errors call it."""
+    image = _decode(data, path)
     if size is not None and (image.height, image.width) != tuple(size):
         picture = "its picture" if of is None else str(of)
         raise ValueError(
