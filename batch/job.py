@@ -24,11 +24,15 @@ _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gp
 
 @dataclass(frozen=True)
 class Source:
-    """Where a result comes from: an output of a node (None: what an output node shows), or a file given to an input."""
+    """Where a result comes from: an output of a node (None: what an output node shows), or a file given to an input.
+
+    field: of an output that is no plain text or number, the name of the value in it.
+    """
 
     node: str
     output: str | int | None = None
     input: str | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True)
@@ -220,13 +224,14 @@ class _Reader:
                 found[name] = source
         return found
 
-    def _source(self, keys: Keys, raw: Any, file: bool) -> Source | None:
+    def _source(self, keys: Keys, raw: Any, file: bool, pictures: bool = True) -> Source | None:
         if isinstance(raw, str) and raw:
             return Source(raw)
         if isinstance(raw, dict) and isinstance(raw.get("node"), str):
-            node, output, given = raw["node"], raw.get("output"), raw.get("input")
-            if raw.keys() == {"node", "output"} and isinstance(output, str | int) and not isinstance(output, bool):
-                return Source(node, output=output)
+            node, output, given, field = (raw.get(key) for key in ("node", "output", "input", "field"))
+            keyed = raw.keys() == {"node", "output"} or (raw.keys() == {"node", "output", "field"} and not pictures)
+            if keyed and type(output) in (str, int) and type(field) in (str, type(None)):
+                return Source(node, output=output, field=field)
             if raw.keys() == {"node", "input"} and isinstance(given, str) and file:
                 return Source(node, input=given)
         also = ", or {node: TITLE, input: NAME} for the file that this input gets" if file else ""
@@ -236,7 +241,7 @@ class _Reader:
 
     def _text_or_source(self, keys: Keys, raw: Any, names: set[str]) -> Source | Value | None:
         if isinstance(raw, dict) and "node" in raw:
-            return self._source(keys, raw, file=False)
+            return self._source(keys, raw, file=False, pictures=False)
         value = self._value(keys, raw, names)
         if value is not None and not isinstance(value, Fixed | FromKind):
             self._problem(keys, f"{raw!r:.60}; accepted is a plain value, {{kind: NAME}} or {{node: .., output: ..}}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -176,10 +177,19 @@ def _record(job: Job, item: PlanItem, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest's entries that the job and the server's texts tell."""
     record: dict[str, Any] = {"visibility": None, "visible": None, "base": None, "adapter": None}
     for name, value in {**job.record, **job.names}.items():
-        record[name] = _number(raw[name]) if isinstance(value, Source) else value.of(item)
-    for name in job.names:
-        record[name] = str(record[name] if not isinstance(job.names[name], Source) else raw[name]).strip()
-    return record
+        record[name] = _told(name, value, raw[name]) if isinstance(value, Source) else value.of(item)
+    return record | {name: str(record[name]).strip() for name in job.names}
+
+
+def _told(name: str, source: Source, text: str) -> Any:
+    """A server's text: an object's or type's name as it is, else the number, truth or null that it tells."""
+    if source.field is not None:
+        # Both spellings of a record: {"visibility": 1.5} and Score(visibility=1.5).
+        found = re.search(rf"""\b{re.escape(source.field)}["']?\s*[=:]\s*["']?([^\s,"'()\[\]{{}}]+)""", text)
+        if not found:
+            raise ItemFailed(f"{name}: the output has no {source.field}, but {text[:100]!r}")
+        text = found[1]
+    return text if name in ("object", "type") else _number(text)
 
 
 def _number(text: str) -> Any:
