@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB.yaml", help="the job file; see below")
     parser.add_argument("--dry-run", action="store_true",
                         help="check job and servers, tell plan and estimate, run nothing")  # fmt: skip
-    parser.add_argument("--retry", action="store_true", help="with resume: retry what was set aside")
+    parser.add_argument("--retry", action="store_true", help="with resume: try what was set aside")
     parser.add_argument("--ray", metavar="ADDRESS",
-                        help="start ComfyUI on a Ray cluster, not the job's servers; 'local': this machine")  # fmt: skip
+                        help="start ComfyUI on a Ray cluster, not the job's servers ('local': here)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="with status: as JSON")
     parser.add_argument("--to", default="items.csv", metavar="FILE", help="with export: a .csv or .jsonl (items.csv)")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 Keys = tuple[str | int, ...]
+_LIST, _MAPPING = "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 _MOST = 1_000_000  # bytes; a job is a page of text
 
 
@@ -53,10 +55,15 @@ class YamlFile:
 
     def _value(self, loader: _Loader, node: yaml.Node, keys: Keys) -> Any:
         self._lines.setdefault(keys, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            value = loader.construct_object(node)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{self.where(keys)}: {value}; accepted is a finite number")
+            return value if isinstance(value, str | int | float | None) else node.value  # a date is a text here
+        if node.tag not in (_LIST, _MAPPING):
+            raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not accepted", problem_mark=node.start_mark)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(loader, child, (*keys, place)) for place, child in enumerate(node.value)]
-        if not isinstance(node, yaml.MappingNode):
-            return loader.construct_object(node)
         found: dict[str, Any] = {}
         for key_node, child in node.value:
             line = key_node.start_mark.line + 1
