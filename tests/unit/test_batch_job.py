@@ -77,12 +77,16 @@ def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
     told = str(refused.value)
     for words in (
         "line 2, out: 7", "line 3, count: 0", "line 4, seed: -1", "line 5, colour: no such key",
-        "line 6, servers.0: 'ftp://a'", "line 6, servers.1: no name or password", "line 6, servers.3: http://c:1/",
+        "line 6, servers.0: 'ftp://a'", "line 6, servers.1: no name or password",
+        "line 6, servers.3: http://c:1/ is there twice",
         "line 8, kinds.0.type: ['crack', 5]", "line 10, inputs.A.seed: {'sed': 'x'}", "line 10, inputs.A.size: [1]",
-        "line 10, inputs.A.type: no kind has colour", "line 10, inputs.A.other: no kind has colour", "line 11, inputs.B",
-        "line 12, inputs.C.x: []", "line 12, inputs.C.y: no kind has colour", "line 12, inputs.C.z: {'item'",
+        "line 10, inputs.A.type: no kind has colour", "line 10, inputs.A.other: no kind has colour",
+        "line 11, inputs.B",
+        "line 12, inputs.C.x: []", "line 12, inputs.C.y: no kind has colour",
+        "line 12, inputs.C.z: {'item': True}",
         "line 14, results.image", "line 15, results.mask", "line 16, results.objekt: no such result",
-        "line 13, results.normal: None", "line 17, results.object: object 'a/b'", "line 18, results.type: {'seed': 'x'}",
+        "line 13, results.normal: None", "line 17, results.object: object 'a/b'",
+        "line 18, results.type: {'seed': 'x'}",
         "line 20, record.index: the batch writes", "line 21, limits.tries: 0", "line 21, limits.hours: no such limit",
         "line 22, cluster.python: 3", "cluster.comfyui: missing",
     ):  # fmt: skip
