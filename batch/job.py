@@ -225,10 +225,11 @@ class _Reader:
         return found
 
     def _source(self, keys: Keys, raw: Any, file: bool, pictures: bool = True) -> Source | None:
-        if isinstance(raw, str) and raw:
-            return Source(raw)
-        if isinstance(raw, dict) and isinstance(raw.get("node"), str):
+        if type(raw) in (str, int) and raw != "":
+            return Source(str(raw))
+        if isinstance(raw, dict) and type(raw.get("node")) in (str, int):
             node, output, given, field = (raw.get(key) for key in ("node", "output", "input", "field"))
+            node = str(node)  # an id
             keyed = raw.keys() == {"node", "output"} or (raw.keys() == {"node", "output", "field"} and not pictures)
             if keyed and type(output) in (str, int) and type(field) in (str, type(None)):
                 return Source(node, output=output, field=field)

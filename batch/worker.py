@@ -276,6 +276,7 @@ class Worker:
         plan_item = run.job.plan.item(item)
         pair = await asyncio.to_thread(check, run.job, plan_item, raw, run.files_of(plan_item))
         await asyncio.to_thread(run.writer.spool.put, item, raw)
+        run.writer.hand(item, pair)
         run.table.fetched(item, pair.digest, seconds)
         self.made += 1
         self._ends.append(time.monotonic())

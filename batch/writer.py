@@ -10,9 +10,10 @@ from pathlib import Path
 
 from ..datasets.pairs import PairWriter
 from .job import Job
-from .results import ItemFailed, ItemMissing, Spool, check
+from .results import ItemFailed, ItemMissing, Pair, Spool, check
 from .table import FETCHED, WRITTEN, Row, Table
 
+_AT_HAND = 4
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +38,7 @@ class Writer:
         self.pairs = PairWriter(job.out, {"made_by": "batch", "workflow": digest, **job.settings()}, resume=True)
         self.spool = Spool(job.folder / "spool")
         self.more, self.closing = asyncio.Event(), False
+        self._at_hand: dict[int, Pair] = {}
         self._reconcile()
 
     def _reconcile(self) -> None:
@@ -61,6 +63,11 @@ class Writer:
                 self.more.clear()
                 await self.more.wait()
 
+    def hand(self, item: int, pair: Pair) -> None:
+        """A pair of the spool that is decoded already; a few are kept, so that what is due soon is decoded once."""
+        if len(self._at_hand) < _AT_HAND:
+            self._at_hand[item] = pair
+
     def close(self) -> None:
         """Let `run` end with what is due now."""
         self.closing = True
@@ -80,7 +87,9 @@ class Writer:
 
     def _put(self, row: Row) -> None:
         item = self._job.plan.item(row.item)
-        pair = check(self._job, item, self.spool.get(row.item), self._files_of(item))
+        pair = self._at_hand.pop(row.item, None)
+        if pair is None:
+            pair = check(self._job, item, self.spool.get(row.item), self._files_of(item))
         values = {f"{node}.{name}": value.name if isinstance(value, Path) else value
                   for (node, name), value in self._job.values(item).items()}  # fmt: skip
         own = {"item": row.item, "seed": row.seed, "seconds": row.seconds, "settings": values}

@@ -1,8 +1,8 @@
 """Does a batch survive? Two ComfyUI processes, a runner, and kill -9 for all of them; then the pairs are compared.
 
-    path/to/python -P benchmarks/batch_survival.py --comfyui path/to/ComfyUI --items 500 --out survival.json
+    python -P benchmarks/batch_survival.py --comfyui path/to/ComfyUI --items 500
 
-Run with the Python that has `anomaly-synthesis batch`. The job is workflows/aias-synthesis.json with the bundled compact
+Run with the Python of `anomaly-synthesis batch`. The job is workflows/aias-synthesis.json with the bundled compact
 base. First it runs undisturbed on both servers. Then again, and while it runs: the runner is killed 5 times and
 resumed, each server killed 3 times and started again, all connections are cut 5 times (the runner speaks to the servers
 through a relay that can), and another client fills both queues twice. What must come out: as many pairs as items, each

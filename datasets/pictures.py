@@ -231,5 +231,6 @@ def _png(values: np.ndarray) -> bytes:
     modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
     mode = "I;16" if values.dtype == np.uint16 else modes[1 if values.ndim == 2 else values.shape[2]]
     raw = np.ascontiguousarray(values, dtype="<u2" if mode == "I;16" else np.uint8).tobytes()
-    Image.frombytes(mode, (values.shape[1], values.shape[0]), raw).save(buffer, "PNG")
+    # Level 4, as ComfyUI saves: 2.5 times as fast as Pillow's own 6 for files that are 8 % larger.
+    Image.frombytes(mode, (values.shape[1], values.shape[0]), raw).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()

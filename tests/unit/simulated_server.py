@@ -61,6 +61,7 @@ class Simulated:
         self.delay, self.port = delay, port
         self.hang, self.refuse, self.full, self.own_ids, self.lose_answers = False, None, None, False, 0
         self.garbage, self.fails, self.kills, self.stuck, self.odd = set(), set(), set(), set(), {}
+        self.grain = 256  # levels of the pictures' noise
         self.info, self.version = OBJECT_INFO, "0.33.0"
         self.ran, self.uploads, self.headers, self.others = [], {}, [], 0
         self.seen: list[str] = []
@@ -278,7 +279,7 @@ class Simulated:
             return f"made {inputs['type']}"
         rng = np.random.default_rng(inputs["seed"] % 2**63)
         size = inputs["size"]
-        normal = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        normal = rng.integers(0, self.grain, (size, size, 3), dtype=np.uint8)
         mask = np.zeros((size, size), np.uint8)
         mask[size // 4 : size // 2, 2 : size // 2] = 0 if odd == "empty" else 255
         if odd == "size" and slot == 1:
