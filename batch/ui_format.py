@@ -93,10 +93,10 @@ class _Graph:
 
     def _widgets(self, node: dict) -> dict[str, Any]:
         values = node.get("widgets_values")
-        named = node.get("widgets_values_named") or (values if isinstance(values, dict) else None)
+        # Some files have `widgets_values_named`, too; the page does not read it, and it may be of an older graph.
         defined = _defined(self.info[node["type"]])
-        if named is not None:
-            return {name: _value(named[name]) for name in defined if name in named}
+        if isinstance(values, dict):
+            return {name: _value(values[name]) for name in defined if name in values}
         values, found = list(values or []), {}
         for name, (kind, options) in defined.items():
             if not values:

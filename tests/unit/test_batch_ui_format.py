@@ -83,7 +83,8 @@ def test_widgets_follow_the_definition_with_what_the_page_adds():
     assert inputs([5, 20, "b", "words"]) == whole, "files of before the control was there"
     assert inputs([5, "fixed", 20, "b"]) == {key: value for key, value in whole.items() if key != "text"}
     named = {"text": "words", "kind": "b", "steps": 20, "noise_seed": 5, "control_after_generate": "fixed"}
-    assert inputs(None, widgets_values_named=named) == whole == inputs(named)
+    assert inputs(named) == whole
+    assert inputs([5, "fixed", 20, "b", "words"], widgets_values_named={**named, "steps": 1}) == whole
     picture = to_api(_graph(_node(1, "LoadImage", ["a.png", "image"])), INFO)["1"]["inputs"]
     assert picture == {"image": "a.png"}
 
