@@ -227,6 +227,12 @@ def _study_line(what: str, done: int, of: int) -> None:
     print(f"{what}: {done}/{of}  ", end="\n" if done == of or not sys.stdout.isatty() else "\r", flush=True)
 
 
+def _batch(options: argparse.Namespace) -> None:
+    from .batch.commands import run_command
+
+    run_command(options, lambda text: print(text, end="", flush=True), sys.stdout.isatty())
+
+
 def _by_type(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
     found: dict[tuple[str, str], list[dict]] = {}
     for record in records:
@@ -417,6 +423,11 @@ def _parser() -> argparse.ArgumentParser:
                        "--unaware serve aware=false")  # fmt: skip
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
+
+    if (Path(__file__).parent / "batch").is_dir():  # the registry's archive has no code that opens connections
+        from .batch.arguments import add_arguments
+
+        add_arguments(_command(commands, "batch", _batch, "make thousands of pairs with ComfyUI servers, to the end"))
     return parser
 
 

@@ -44,24 +44,24 @@ class PairWriter:
         held = {path.name for path in self.root.iterdir()} - {_RUN, f".{_RUN}.tmp"} if self.root.exists() else set()
         if held and not resume:
             raise ValueError(f"{self.root}: the folder is not empty; choose another folder or pass --resume")
-        self._lines: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
         if held:
             self._check_run(json.loads(text))
-            self._lines = self._whole_pairs()
+            lines = self._whole_pairs()
         else:
             self.root.mkdir(parents=True, exist_ok=True)
             write_atomic(self.root / _RUN, (text + "\n").encode())
-        self._taken = {line["image"] for line in self._lines}
+        self._done, self._taken = len(lines), {line["image"] for line in lines}  # not the lines: a run may be long
         self._placed: dict[tuple[str, Path], str] = {}
 
     @property
     def done(self) -> int:
         """Pairs written so far, and so the index of the next."""
-        return len(self._lines)
+        return self._done
 
     def mean(self, key: str) -> float:
         """Mean of a number in the manifest's lines; 0 for an empty folder."""
-        return sum(line[key] for line in self._lines) / max(len(self._lines), 1)
+        return sum(line[key] for line in read_manifest(self.root)) / self._done if self._done else 0
 
     def write(
         self,
@@ -187,7 +187,7 @@ class PairWriter:
                 raise
         finally:
             os.close(file)
-        self._lines.append(line)
+        self._done += 1
         self._taken.add(line["image"])
 
 

@@ -67,7 +67,11 @@ def read_picture(path: str | Path) -> Picture:
     is NOT applied: masks belong to the pixels as stored.
     Raises ValueError for a damaged file or a kind that would lose depth, OSError if the file cannot be opened.
     """
-    data = Path(path).read_bytes()
+    return picture_of(Path(path).read_bytes(), path)
+
+
+def picture_of(data: bytes, path: str | Path) -> Picture:
+    """As `read_picture`, of a file's bytes; path: only what errors call it."""
     image = _decode(data, path)
     if _has_deep_colour(image, data):
         raise ValueError(
@@ -95,7 +99,14 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | P
     Raises ValueError for another size, a damaged file, or values that are not 0 but all below half of the range (a
     label image); OSError if the file cannot be opened.
     """
-    image = _decode(Path(path).read_bytes(), path)
+    return mask_of(Path(path).read_bytes(), path, size, of)
+
+
+def mask_of(
+    data: bytes, path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None
+) -> torch.Tensor:
+    """As `read_mask`, of a file's bytes; path: only what errors call it."""
+    image = _decode(data, path)
     _check_size(image, path, size, of)
     values, top = _mask_values(image, path)
     if 0 < values.max() <= top / 2:
@@ -254,5 +265,6 @@ def _png(values: np.ndarray) -> bytes:
     modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
     mode = "I;16" if values.dtype == np.uint16 else modes[1 if values.ndim == 2 else values.shape[2]]
     raw = np.ascontiguousarray(values, dtype="<u2" if mode == "I;16" else np.uint8).tobytes()
-    Image.frombytes(mode, (values.shape[1], values.shape[0]), raw).save(buffer, "PNG")
+    # Level 4, as ComfyUI saves: 2.5 times as fast as Pillow's own 6 for files that are 8 % larger.
+    Image.frombytes(mode, (values.shape[1], values.shape[0]), raw).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
+from ..datasets.batch_plan import derived_seed
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.pictures import Picture
 from ..datasets.procedural import MATERIALS, defect_mask, surface
 from ..modules.base_file import file_digest, load_base
 from .pair import Job, Settings
-from .plan import Planned, derived_seed
+from .plan import Planned
 from .run import run
 from .sheet import save_sheet
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ..datasets.batch_plan import derived_seed
 from ..datasets.masks import place_mask
 from ..datasets.mvtec import Sample, read_sample
 from ..datasets.pictures import Picture, read_picture
@@ -67,12 +67,6 @@ class Plan:
         mask = place_mask(read_sample(shape)[1], picture.size, generator)
         seed = derived_seed(self.seed, index, f"anomaly {redraw}")
         return Planned(Job(picture, mask, object, type, seed), normal.image, normal.name, shape.name)
-
-
-def derived_seed(seed: int, index: int, purpose: str) -> int:
-    """A seed in 0 .. 2^63 - 1 for one purpose of one item, unlike those of other items, runs and purposes."""
-    digest = hashlib.blake2b(f"{seed}/{index}/{purpose}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def _by_object(samples: Sequence[Sample]) -> dict[str, list[Sample]]:

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from anomaly_synthesis.datasets.batch_plan import derived_seed
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
 from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
-from anomaly_synthesis.synthesis.plan import Plan, derived_seed
+from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.run import run
 
 SETTINGS = Settings(steps=3)

@@ -1,0 +1,88 @@
+"""ComfyUI on the GPUs of a Ray cluster: an actor per GPU keeps one server alive, the runner feeds them as any other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Any
+
+from .job import Job
+from .ray_host import ComfyHost
+
+_LOCAL = "local"
+
+
+class Cluster:
+    """The servers of a cluster, from `async with` to the end of its block.
+
+    Args:
+        job: its `cluster` tells how ComfyUI is started: comfyui (folder), python, arguments, actors, gpus (of each).
+        address: the cluster's, as `ray.init` takes it; "local": a cluster of this machine alone.
+
+    Raises:
+        ValueError: ray is not installed, the job has no `cluster`, or the cluster has no room for one actor.
+    """
+
+    def __init__(self, job: Job, address: str) -> None:
+        if job.cluster is None:
+            raise ValueError(f"{job.path}: --ray needs `cluster`, with the folder of ComfyUI on the cluster's machines")
+        try:
+            import ray
+        except ImportError as error:
+            raise ValueError("--ray needs the package ray: pip install anomaly-synthesis[cluster]") from error
+        self._ray, self._how, self._address = ray, job.cluster, address
+        self._actors: list[Any] = []
+        self.servers: tuple[str, ...] = ()
+
+    async def __aenter__(self) -> Cluster:
+        local = self._address == _LOCAL
+        gpus, count = self._how.get("gpus", 1), self._how.get("actors")
+        try:
+            self._ray.init(address=None if local else self._address, include_dashboard=False if local else None,
+                           num_cpus=max(count or 1, 1) if local else None, log_to_driver=False)  # fmt: skip
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ValueError(f"--ray {self._address}: {error}") from error
+        try:
+            count = count or int(self._ray.cluster_resources().get("GPU", 0) // gpus if gpus else 1)
+            if count < 1:
+                raise ValueError(f"--ray {self._address}: the cluster has no GPU; for processors alone, set "
+                                 "`cluster: {gpus: 0, actors: ..}`")  # fmt: skip
+            host = self._ray.remote(num_gpus=gpus, num_cpus=0 if gpus else 1)(_Actor)
+            self._actors = [host.remote(dict(self._how), local) for _ in range(count)]
+            self.servers = tuple(await self._urls())
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        with contextlib.suppress(Exception):  # a machine may be gone; Ray ends what is left with its actors
+            await asyncio.to_thread(self._ray.get, [actor.stop.remote() for actor in self._actors], timeout=15)
+        self._ray.shutdown()
+
+    async def _urls(self) -> list[str]:
+        """Of the actors that found room. Raises ValueError where none did."""
+        asked = [actor.url.remote() for actor in self._actors]
+        ready, _ = await asyncio.to_thread(self._ray.wait, asked, num_returns=len(asked), timeout=60)
+        try:
+            urls = self._ray.get(ready)
+        except self._ray.exceptions.RayError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[-1]
+            raise ValueError(f"--ray {self._address}: an actor cannot start: {reason}") from error
+        if not urls:
+            raise ValueError(f"--ray {self._address}: no actor was started in 60 s; is the cluster full?")
+        return urls
+
+
+class _Actor(ComfyHost):
+    """`ComfyHost` at the address of the machine that Ray put it on."""
+
+    def __init__(self, how: dict[str, Any], local: bool) -> None:
+        if local:
+            address = "127.0.0.1"
+        else:
+            import ray
+
+            address = ray.util.get_node_ip_address()
+        super().__init__(how["comfyui"], how.get("python") or sys.executable, how.get("arguments") or [], address)

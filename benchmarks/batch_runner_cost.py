@@ -1,0 +1,122 @@
+"""What the runner of a batch costs beside the servers: processor time per item, and memory for plans of any length.
+
+    path/to/python -P benchmarks/batch_runner_cost.py --out batch_runner_cost.json
+
+The server is the tests' simulated one, in a process of its own, which answers at once with pairs of 256 x 256. Each run
+is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor seconds
+per item (not the start of the process), and its resident memory after a tenth of the items and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+JOB = """\
+workflow: workflow.json
+out: pairs-{count}
+count: {count}
+servers: {url}
+inputs:
+  Make Pair:
+    seed: {{item: 0}}
+    size: 256
+results: {{image: Result, mask: {{node: 1, output: mask}}, normal: {{node: 1, output: normal}}, object: a, type: b}}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--items", type=int, default=1000, help="items that are made of every plan, at most (1000)")
+    parser.add_argument("--plans", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], help="items of the plans")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="batch-cost-"))
+    (folder / "workflow.json").write_text(json.dumps(_simulated().PROMPT))
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=_serve, args=(theirs,), daemon=True)
+    server.start()
+    url, rows = _received(ours, server), []
+    for count in options.plans:
+        path = folder / f"{count}.yaml"
+        path.write_text(JOB.format(count=count, url=url))
+        runner = context.Process(target=_run, args=(path, min(count, options.items), theirs))
+        runner.start()
+        rows.append({"planned": count, **_received(ours, runner)})
+        runner.join()
+        print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+    server.kill()
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _received(pipe, process):
+    """What a process sends; an error of its own ends this one, too."""
+    while not pipe.poll(1):
+        if process.exitcode not in (None, 0):
+            raise SystemExit(process.exitcode)
+    return pipe.recv()
+
+
+def _run(path: Path, items: int, pipe) -> None:
+    """One run, in a process of its own, which is stopped after so many items."""
+    from anomaly_synthesis.batch.job import read_job
+    from anomaly_synthesis.batch.runner import Runner
+
+    marks: dict[str, tuple[int, float, float, float]] = {}
+
+    def show(progress) -> None:
+        made = progress.counts["written"]
+        if made >= max(items // 10, 1):
+            marks.setdefault("first", (made, time.process_time(), time.monotonic(), _resident()))
+        if made >= items:
+            marks.setdefault("last", (made, time.process_time(), time.monotonic(), _resident()))
+            runner.stop()
+
+    job = read_job(path)
+    runner = Runner(job, show=show)
+    asyncio.run(runner.run(job.servers))
+    first, last = marks["first"], marks.get("last") or marks["first"]
+    made = max(last[0] - first[0], 1)
+    pipe.send({
+        "made": last[0], "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
+        "wall_ms_per_item": round((last[2] - first[2]) / made * 1000, 2), "resident_mb_early": round(first[3], 1),
+        "resident_mb_end": round(last[3], 1),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    })  # fmt: skip
+
+
+def _serve(pipe) -> None:
+    with _simulated().Simulated() as server:
+        server.grain = 8  # 256 x 256 of it make a file as large as those of real surfaces
+        pipe.send(server.url)
+        time.sleep(86400)
+
+
+def _simulated():
+    path = REPOSITORY / "tests" / "unit" / "simulated_server.py"
+    spec = importlib.util.spec_from_file_location("simulated_server", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["simulated_server"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()

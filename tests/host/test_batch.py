@@ -1,0 +1,110 @@
+"""Batches on real servers: saved graphs run as they are, in either format, and a run that is killed ends whole."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("aiohttp")
+
+import yaml
+from anomaly_synthesis.batch import commands
+from anomaly_synthesis.batch.client import Server, Timing, session
+from anomaly_synthesis.batch.ui_format import to_api
+from anomaly_synthesis.datasets.pairs import read_manifest
+from anomaly_synthesis.datasets.pictures import read_mask, read_picture
+
+from .conftest import REPOSITORY, python_of
+
+pytestmark = pytest.mark.host
+WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
+EXAMPLE = next(
+    yaml.safe_load(block)
+    for block in re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / "batch.md").read_text(), re.DOTALL)
+    if block.startswith("workflow")
+)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_saved_graph_becomes_the_prompt_that_the_page_sends(server, path):
+    prompt = to_api(json.loads(path.read_text()), server.object_info())
+    twin = json.loads((REPOSITORY / "tests" / "prompts" / path.name).read_text())
+    assert {id: (node["class_type"], node["inputs"]) for id, node in prompt.items()} == {
+        id: (node["class_type"], node["inputs"]) for id, node in twin.items()
+    }
+
+
+def _job(folder, server, workflow, **changes):
+    inputs = EXAMPLE["inputs"] | {"KSampler (AIAS)": EXAMPLE["inputs"]["KSampler (AIAS)"] | {"steps": 3}}
+    job = EXAMPLE | {"workflow": str(workflow), "out": "pairs", "servers": server.url, "inputs": inputs} | changes
+    folder.mkdir()
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    return folder / "job.yaml"
+
+
+def _made(path):
+    out = path.parent / "pairs"
+    return {file.relative_to(out).as_posix(): file.read_bytes() for file in out.rglob("*.png")}
+
+
+def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
+    made = []
+    for name, workflow in (("ui", REPOSITORY / EXAMPLE["workflow"].removeprefix("../")),
+                           ("api", REPOSITORY / "tests" / "prompts" / "aias-synthesis.json")):  # fmt: skip
+        path = _job(tmp_path / name, server, workflow, count=2)
+        assert "2 items" in commands.dry_run(path)
+        assert "2 of 2 pairs" in commands.run_batch(path, lambda _: None)
+        made.append(_made(path))
+    assert made[0] == made[1] and len(made[0]) == 8
+    for record in read_manifest(tmp_path / "ui" / "pairs"):
+        folder = tmp_path / "ui" / "pairs"
+        image, normal = (read_picture(folder / record[key]).pixels for key in ("image", "normal"))
+        changed = (image != normal).any(-1)
+        mask = read_mask(folder / record["mask"]).numpy()
+        assert not (changed & ~mask).any() and changed[mask].mean() > 0.3
+        assert record["visibility"] > 0 and record["visible"] in (True, False) and record["seconds"] > 0
+    assert not list(server.output.rglob("pairs*")), "Save Pairs is left out"
+
+
+def test_what_the_server_lacks_is_told_before_anything_runs(server, tmp_path):
+    prompt = json.loads((REPOSITORY / "tests" / "prompts" / "aias-synthesis.json").read_text())
+    prompt["1"]["inputs"]["base_name"] = "nowhere.safetensors"
+    prompt["20"]["class_type"] = "NoSuchNode"
+    del prompt["3"]["inputs"]["context"]
+    (tmp_path / "prompt.json").write_text(json.dumps(prompt))
+    with pytest.raises(ValueError) as refused:
+        commands.dry_run(_job(tmp_path / "job", server, tmp_path / "prompt.json", count=2))
+    for words in ("base_name: the server has no 'nowhere.safetensors'", "no node NoSuchNode", "context: missing"):
+        assert words in str(refused.value)
+
+
+def test_a_prompt_keeps_our_id_and_what_a_server_refuses_has_its_reasons(server):
+    async def ask():
+        async with session() as http:
+            client = Server(server.url, http, Timing())
+            empty = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+            prompt = {"1": empty, "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+            own = "01234567-89ab-4cde-8f01-23456789abcd"
+            assert await client.send(prompt, own, "client", ["2"], {"run": "x", "item": 1}) == own
+            server.wait(own)
+            assert (await client.history(own))["outputs"]["2"]["images"]
+            bad = {**prompt, "1": {**empty, "inputs": {**empty["inputs"], "width": 0}}}
+            with pytest.raises(Exception, match="node 1 .*smaller than min of 1"):
+                await client.send(bad, own, "client", ["2"], {})
+
+    asyncio.run(ask())
+
+
+def test_a_killed_batch_on_killed_servers_ends_whole(host, tmp_path):
+    script = REPOSITORY / "benchmarks" / "batch_survival.py"
+    done = subprocess.run(
+        [sys.executable, "-P", str(script), "--comfyui", str(host), "--python", python_of(host), "--items", "12",
+         "--runner-kills", "2", "--server-kills", "1", "--delay-items", "0", "--work", str(tmp_path / "work"),
+         "--out", str(tmp_path / "found.json")], capture_output=True, text=True, timeout=590, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["pairs"] == 12 and found["identical"] and found["runner_kills"] >= 1

@@ -1,0 +1,217 @@
+"""Job files: what they mean, and every kind of mistake in them, told with line and key before anything runs."""
+
+import json
+
+import pytest
+
+pytest.importorskip("aiohttp")
+
+from anomaly_synthesis.batch import commands
+from anomaly_synthesis.batch.job import read_job
+from anomaly_synthesis.batch.yaml_file import YamlFile
+from anomaly_synthesis.datasets.pairs import read_manifest
+from anomaly_synthesis.datasets.pictures import read_picture
+from PIL import Image
+
+from .batch_jobs import FAST, run, write_job
+from .simulated_server import OBJECT_INFO, PROMPT, Simulated
+
+
+@pytest.fixture
+def server():
+    with Simulated() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\nb: [1, 2\n", r"job.yaml, line 3: not YAML"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", r"job.yaml, line 4, b.c: this key is there twice"),
+        ("- 1\n- 2\n", "line 1: .*accepted is a mapping"),
+        ("a: &x [1]\nb: *x\n", "line 2: not YAML .*aliases"),
+        ("a: !!python/object/apply:os.system [echo]\n", "line 1: not YAML"),
+        ("? [1]\n: 2\n", "line 1: a key must be one word"),
+        ("[" * 3000, "not YAML"),
+        ("\x00", "not YAML"),
+        ("a: .nan\n", "line 1, a: nan; accepted is a finite number"),
+    ],
+    ids=["open list", "key twice", "list", "alias", "python tag", "list as key", "deep", "zero byte", "not a number"],
+)
+def test_yaml_errors_have_their_line(tmp_path, text, words):
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        YamlFile(tmp_path / "job.yaml")
+
+
+BAD = """\
+workflow: workflow.json
+out: 7
+count: 0
+seed: -1
+colour: red
+servers: [ftp://a, "http://me:secret@b:1", "http://c:1", "http://c:1/"]
+kinds:
+  - {object: bottle, type: [crack, 5]}
+inputs:
+  A: {seed: {sed: x}, size: [1], type: {kind: colour}, text: "{free}", other: {text: "a {colour}"}}
+  B: 5
+  C: {x: {choose: []}, y: {files: "{colour}/*.png"}, z: {item: true}}
+results:
+  image: {node: A, input: x}
+  mask: {node: A}
+  objekt: bottle
+  object: a/b
+  type: {seed: x}
+record:
+  index: 5
+limits: {tries: 0, hours: 3}
+cluster: {python: 3}
+"""
+
+
+def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
+    (tmp_path / "job.yaml").write_text(BAD)
+    with pytest.raises(ValueError) as refused:
+        read_job(tmp_path / "job.yaml")
+    told = str(refused.value)
+    for words in (
+        "line 2, out: 7", "line 3, count: 0", "line 4, seed: -1", "line 5, colour: no such key",
+        "line 6, servers.0: 'ftp://a'", "line 6, servers.1: no name or password",
+        "line 6, servers.3: http://c:1/ is there twice",
+        "line 8, kinds.0.type: ['crack', 5]", "line 10, inputs.A.seed: {'sed': 'x'}", "line 10, inputs.A.size: [1]",
+        "line 10, inputs.A.type: no kind has colour", "line 10, inputs.A.other: no kind has colour",
+        "line 11, inputs.B",
+        "line 12, inputs.C.x: []", "line 12, inputs.C.y: no kind has colour",
+        "line 12, inputs.C.z: {'item': True}",
+        "line 14, results.image", "line 15, results.mask", "line 16, results.objekt: no such result",
+        "line 13, results.normal: None", "line 17, results.object: object 'a/b'",
+        "line 18, results.type: {'seed': 'x'}",
+        "line 20, record.index: the batch writes", "line 21, limits.tries: 0", "line 21, limits.hours: no such limit",
+        "line 22, cluster.python: 3", "cluster.comfyui: missing",
+    ):  # fmt: skip
+        assert f"job.yaml, {words}" in told or words in told, f"{words}\n\n{told}"
+    assert "secret" not in told and "free" not in told
+
+
+def test_values_of_items(tmp_path, server):
+    for name in ("b", "a", "c"):
+        (tmp_path / f"{name}.png").write_bytes(b"x")
+    path = write_job(
+        tmp_path, [server], kinds=[{"object": "nut", "type": ["dent", "rust"]}],
+        inputs={"Make Pair": {
+            "fixed": 3, "kind": {"kind": "type"}, "item": {"item": 5}, "seed": {"seed": "s"}, "twin": {"seed": "s"},
+            "each": {"each": [1, 2]}, "choose": {"choose": list(range(1000))}, "text": {"text": "a {type} {free}"},
+            "files": {"files_in_turn": "?.png"},
+        }},
+    )  # fmt: skip
+    path.write_text(path.read_text().replace("{type} {free}", "{type}"))
+    job = read_job(path)
+    items = [{name: value for (_, name), value in job.values(job.plan.item(i)).items()} for i in range(24)]
+    assert [item["kind"] for item in items[:3]] == ["dent", "rust", "dent"]
+    assert [item["item"] for item in items] == list(range(5, 29))
+    assert [item["each"] for item in items[:5]] == [1, 1, 2, 2, 1]
+    assert [item["files"].name for item in items[:5]] == ["a.png", "a.png", "b.png", "b.png", "c.png"]
+    assert items[1]["text"] == "a rust" and items[1]["seed"] == items[1]["twin"] == job.seed(job.plan.item(1))
+    assert len({item["seed"] for item in items}) == 24 and len({item["choose"] for item in items}) > 20
+    assert items == [{name: value for (_, name), value in job.values(job.plan.item(i)).items()} for i in range(24)]
+
+
+def _problems(tmp_path, server, **changes) -> str:
+    with pytest.raises(ValueError) as refused:
+        commands.dry_run(write_job(tmp_path, [server], **changes), timing=FAST)
+    return str(refused.value)
+
+
+def test_what_a_server_cannot_run_is_told_in_one_list(tmp_path, server):
+    prompt = json.loads(json.dumps(PROMPT))
+    prompt["1"]["inputs"] |= {"model": "huge.safetensors", "size": "big"}
+    del prompt["1"]["inputs"]["type"]
+    prompt["3"] = {"class_type": "NoSuchNode", "inputs": {}}
+    prompt["4"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 1], "filename_prefix": "x"}}
+    prompt["5"] = {"class_type": "SaveImage", "inputs": {"images": ["9", 0], "filename_prefix": "x"}}
+    prompt["6"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 7], "filename_prefix": "x"}}
+    (tmp_path / "workflow.json").write_text(json.dumps(prompt))
+    told = _problems(
+        tmp_path, server,
+        inputs={"Make Pair": {"seed": {"item": -5}, "sizes": 3}, "Nobody": {"x": 1}},
+        results={"image": "Result", "mask": {"node": "1", "output": "musk"}, "object": "plate", "type": "scratch",
+                 "normal": {"node": "Make Pair", "output": 3}},
+    )  # fmt: skip
+    for words in (
+        "node 1 (Make Pair), model: the server has no 'huge.safetensors'; it has small.safetensors, large.safetensors",
+        "node 1 (Make Pair), size: 'big' is no INT", "node 1 (Make Pair), type: missing",
+        "node 3 (NoSuchNode): the server has no node NoSuchNode", "node 4 (Save Image), images: wants IMAGE, but",
+        "node 5 (Save Image), images: connected to node 9", "node 6 (Save Image), images: connected to output 7",
+        "inputs.Make Pair.seed: -5 is not in 0 ..", "inputs.Make Pair.sizes: Make Pair has no such input; did you mean",
+        "inputs.Nobody: the workflow has no node 'Nobody'; it has", "results.mask: Make Pair has no output 'musk'; its",
+        "results.normal: output 3 of Make Pair is STRING",
+    ):  # fmt: skip
+        assert words in told, f"{words}\n\n{told}"
+    assert not server.ran
+
+
+def test_several_nodes_of_a_title_need_an_id(tmp_path, server):
+    prompt = {**PROMPT, "7": PROMPT["1"]}
+    (tmp_path / "workflow.json").write_text(json.dumps(prompt))
+    assert "2 nodes are 'Make Pair': 1, 7; give the id" in _problems(tmp_path, server)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "not a workflow"), ("[1]", "not a workflow"), ("{}", "not a workflow"), ('{"1": {"inputs": {}}}', "node 1"),
+     ('{"1": 5}', "node 1 has no class_type")],
+)  # fmt: skip
+def test_files_that_are_no_workflow_are_refused(tmp_path, server, text, words):
+    path = write_job(tmp_path, [server])
+    (tmp_path / "workflow.json").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        run(path)
+
+
+def test_dry_run_tells_the_plan_and_runs_nothing(tmp_path, server):
+    server.fill(3)
+    server.delay = 5
+    path = write_job(tmp_path, [server], kinds=[{"type": ["a", "b"]}])
+    told = commands.dry_run(path, timing=FAST)
+    assert "24 items: 12 of each of 2 kinds" in told and "ComfyUI 0.33.0, 3 prompts in its queue" in told
+    assert "item 23: Make Pair.seed = 23" in told and "time:" in told
+    assert not (tmp_path / "pairs").exists() and not (tmp_path / "pairs.batch").exists()
+
+
+def test_files_are_sent_and_kept_bit_for_bit_as_normals(tmp_path, server):
+    (tmp_path / "goods").mkdir()
+    for value in range(3):
+        Image.new("RGB", (24, 24), (value, 7, 9)).save(tmp_path / "goods" / f"{value}.png")
+    prompt = {**PROMPT, "8": {"class_type": "LoadImage", "inputs": {"image": "example.png"}}}
+    (tmp_path / "workflow.json").write_text(json.dumps(prompt))
+    results = {"image": "Result", "mask": {"node": "1", "output": "mask"}, "object": "plate", "type": {"kind": "type"},
+               "normal": {"node": "Load Image", "input": "image"}}  # fmt: skip
+    path = write_job(
+        tmp_path, [server], count=3, kinds=[{"type": ["scratch", "dent"]}], results=results,
+        inputs={"Make Pair": {"seed": {"item": 0}, "type": {"kind": "type"}},
+                "Load Image": {"image": {"files_in_turn": "goods/*.png"}}},
+        record={"words": {"node": "1", "output": "words"}, "base": "b"},
+    )  # fmt: skip
+    run(path)
+    assert len(server.uploads) == 3, "every file once"
+    for record in read_manifest(tmp_path / "pairs"):
+        value = record["item"] // 2
+        source = tmp_path / "goods" / f"{value}.png"
+        assert (tmp_path / "pairs" / record["normal"]).read_bytes() == source.read_bytes()
+        assert (read_picture(tmp_path / "pairs" / record["normal"]).pixels == (value, 7, 9)).all()
+        assert record["type"] == ["scratch", "dent"][record["item"] % 2] and record["base"] == "b"
+        assert record["words"] == f"made {record['type']}" and record["settings"]["Load Image.image"] == f"{value}.png"
+
+
+def test_files_that_do_not_match_are_told(tmp_path, server):
+    prompt = {**PROMPT, "8": {"class_type": "LoadImage", "inputs": {"image": "example.png"}}}
+    (tmp_path / "workflow.json").write_text(json.dumps(prompt))
+    told = _problems(tmp_path, server, kinds=[{"object": ["nut", "bolt"]}],
+                     inputs={"Load Image": {"image": {"files": "{object}/*.png"}}})  # fmt: skip
+    assert "inputs.Load Image.image: no file matches for nut" in told and "for bolt" in told
+
+
+def test_the_simulated_servers_nodes_are_of_a_hosts_form():
+    for node in OBJECT_INFO.values():
+        assert {"input", "output", "output_name", "output_node"} <= node.keys()
