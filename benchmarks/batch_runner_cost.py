@@ -4,7 +4,8 @@
 
 The server is the tests' simulated one, in a process of its own, which answers at once with pairs of 256 x 256. Each run
 is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor seconds
-per item (not the start of the process), and its resident memory after a tenth of the items and at the end.
+per item (not the start of the process), how much of them is reading and writing PNG (three pictures are read, two and a
+mask written), and its resident memory after a tenth of the items and at the end.
 """
 
 from __future__ import annotations
@@ -73,15 +74,20 @@ def _run(path: Path, items: int, pipe) -> None:
     """One run, in a process of its own, which is stopped after so many items."""
     from anomaly_synthesis.batch.job import read_job
     from anomaly_synthesis.batch.runner import Runner
+    from anomaly_synthesis.datasets import pictures
 
-    marks: dict[str, tuple[int, float, float, float]] = {}
+    marks: dict[str, tuple[int, float, float, float, float]] = {}
+    codec = [0.0]
+    for name in ("_png", "_decode"):
+        setattr(pictures, name, _timed(getattr(pictures, name), codec))
 
     def show(progress) -> None:
         made = progress.counts["written"]
+        now = (made, time.process_time(), time.monotonic(), _resident(), codec[0])
         if made >= max(items // 10, 1):
-            marks.setdefault("first", (made, time.process_time(), time.monotonic(), _resident()))
+            marks.setdefault("first", now)
         if made >= items:
-            marks.setdefault("last", (made, time.process_time(), time.monotonic(), _resident()))
+            marks.setdefault("last", now)
             runner.stop()
 
     job = read_job(path)
@@ -91,10 +97,22 @@ def _run(path: Path, items: int, pipe) -> None:
     made = max(last[0] - first[0], 1)
     pipe.send({
         "made": last[0], "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
+        "of_it_png_ms": round((last[4] - first[4]) / made * 1000, 2),
         "wall_ms_per_item": round((last[2] - first[2]) / made * 1000, 2), "resident_mb_early": round(first[3], 1),
         "resident_mb_end": round(last[3], 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     })  # fmt: skip
+
+
+def _timed(function, total: list[float]):
+    def timed(*arguments):
+        began = time.thread_time()
+        try:
+            return function(*arguments)
+        finally:
+            total[0] += time.thread_time() - began
+
+    return timed
 
 
 def _serve(pipe) -> None:

@@ -12,8 +12,6 @@ import numpy as np
 from aiohttp import web
 from PIL import Image, PngImagePlugin
 
-CLIENT = "anomaly-synthesis-batch"
-
 
 def _node(inputs: dict, outputs: list[tuple[str, str]], output_node: bool = False, display: str | None = None) -> dict:
     return {
@@ -57,14 +55,13 @@ class Simulated:
     stuck: seeds that never end; lose_answers: /prompt queues, then cuts the connection, so many times.
     """
 
-    def __init__(self, delay: float = 0.0, port: int = 0, slow: int = 0) -> None:
+    def __init__(self, delay: float = 0.0, port: int = 0) -> None:
         self.delay, self.port = delay, port
         self.hang, self.refuse, self.full, self.own_ids, self.lose_answers = False, None, None, False, 0
         self.garbage, self.fails, self.kills, self.stuck, self.odd = set(), set(), set(), set(), {}
         self.grain = 256  # levels of the pictures' noise
         self.info, self.version = OBJECT_INFO, "0.33.0"
-        self.ran, self.uploads, self.headers, self.others = [], {}, [], 0
-        self.seen: list[str] = []
+        self.ran, self.uploads, self.headers = [], {}, []
 
     @property
     def url(self) -> str:
@@ -142,7 +139,6 @@ class Simulated:
 
     @web.middleware
     async def _mood(self, request, handler):
-        self.seen.append(request.path)
         self.headers.append(dict(request.headers))
         if self.hang:
             await asyncio.sleep(3600)

@@ -14,7 +14,6 @@ pytest.importorskip("aiohttp")
 
 from anomaly_synthesis.batch import commands
 from anomaly_synthesis.batch.job import read_job
-from anomaly_synthesis.batch.runner import Runner
 from anomaly_synthesis.batch.table import Lock, Table
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
@@ -333,10 +332,6 @@ def _command(action, path):
         [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", code, "batch", action, str(path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def test_the_runner_is_read_from_the_job(tmp_path, server):
-    assert Runner(read_job(write_job(tmp_path, [server]))).timing.answer == 30
 
 
 def test_status_cancel_export_and_report(server, tmp_path):

@@ -14,7 +14,7 @@ from anomaly_synthesis.datasets.pictures import read_picture
 from PIL import Image
 
 from .batch_jobs import FAST, run, write_job
-from .simulated_server import OBJECT_INFO, PROMPT, Simulated
+from .simulated_server import PROMPT, Simulated
 
 
 @pytest.fixture
@@ -210,8 +210,3 @@ def test_files_that_do_not_match_are_told(tmp_path, server):
     told = _problems(tmp_path, server, kinds=[{"object": ["nut", "bolt"]}],
                      inputs={"Load Image": {"image": {"files": "{object}/*.png"}}})  # fmt: skip
     assert "inputs.Load Image.image: no file matches for nut" in told and "for bolt" in told
-
-
-def test_the_simulated_servers_nodes_are_of_a_hosts_form():
-    for node in OBJECT_INFO.values():
-        assert {"input", "output", "output_name", "output_node"} <= node.keys()
