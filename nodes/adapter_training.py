@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..modules.adapter_file import Adapter
 from ..modules.adapter_modules import tokens_of
+from ..modules.mga import SMALL
 from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule
 from ..samplers.schedule import TIMESTEPS
@@ -80,6 +81,11 @@ def told_mask(schedule: MaskSchedule | None) -> dict:
             f"are counted from 0 to {TIMESTEPS - 1} for every model: connect a schedule of {TIMESTEPS}."
         )
     return {"t_s": schedule.t_s, "shape": schedule.shape}
+
+
+def sized(heads: str) -> dict:
+    """The settings of `StageTraining` for heads of a size: "paper", which is its own, or "small"."""
+    return {"widths": SMALL} if heads == "small" else {}
 
 
 def _trained(

@@ -10,6 +10,7 @@ MENU = f"{CATEGORY}/training"
 MAX_SEED = 2**63 - 1
 # As in training.adapter_settings, which is not imported before a node runs; a test holds them together.
 CHECKPOINTING = ["auto", "on", "off"]
+HEADS = ["paper", "small"]
 
 
 class TrainFASTAdapter(io.ComfyNode):
@@ -215,6 +216,11 @@ class TrainSTAGEAdapter(io.ComfyNode):
                     tooltip="On (default): the error is averaged over each defect's own area, so that a small defect "
                     "weighs as much as a large one. Off: over the whole map, as in the paper.",
                 ),
+                io.Combo.Input(
+                    "heads", options=HEADS, default=HEADS[0], optional=True,
+                    tooltip="Size of the MGA heads. paper (default): 2.7 M parameters each. small: 0.2 M, for a tenth "
+                    "of the time, which is enough beside a compact base.",
+                ),
             ],
             outputs=_trained("For Save STAGE Adapter, Apply MGA and Anomaly Tokens."),
         )  # fmt: skip
@@ -223,15 +229,16 @@ class TrainSTAGEAdapter(io.ComfyNode):
     def execute(
         cls, model, vae, dataset, steps: int, batch: int, learning_rate: float, tokens: int, resolution: int,
         patience: int, seed: int, conditioning=None, tokens_of=None, mask_schedule=None, checkpointing: str = "auto",
-        look_every: int = 100, normalise: bool = True,
+        look_every: int = 100, normalise: bool = True, heads: str = "paper",
     ) -> io.NodeOutput:  # fmt: skip
         from ..training.stage import StageTraining
         from .adapter_record import curve_picture, told
-        from .adapter_training import told_mask, train
+        from .adapter_training import sized, told_mask, train
 
         settings = StageTraining(
             steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed,
             checkpointing=checkpointing, evaluate_every=look_every, normalise=normalise, **told_mask(mask_schedule),
+            **sized(heads),
         )  # fmt: skip
         adapter = train(model, vae, dataset, settings, resolution, conditioning, tokens_of)
         return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))

@@ -26,6 +26,11 @@ def _heads(adapter) -> list[float]:
     return [head.conv[-1].weight.abs().max().item() for head in adapter.modules.branches]
 
 
+def check_small_heads_are_small():
+    adapter, *_ = train(heads="small")
+    assert adapter.modules.aware.widths == room("modules.mga").SMALL
+
+
 def check_train_save_and_load():
     before = bits(base()[0])
     stage = room("training.stage")
