@@ -140,7 +140,7 @@ def test_the_graph_gives_the_command_lines_pixels(server, host, surfaces, tmp_pa
     ("node", "change", "words"),
     [
         ("LoadAnomalyLDM", {"base_name": "gone.safetensors"}, "no base 'gone.safetensors' in anomaly_bases (searched:"),
-        ("LoadDefectDataset", {"folder": "no such folder"}, "give the path of a folder in MVTec layout"),
+        ("LoadDefectDataset", {"folder": "no such folder"}, "give the path of a dataset's folder"),
         ("KSamplerAIAS", {"steps": 0}, "smaller than min of 1"),
         ("KSamplerAIAS", {"steps": 10_000}, "bigger than max of 1000"),
         ("CropToMask", {"resolution": 8}, "smaller than min of 32"),

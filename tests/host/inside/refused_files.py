@@ -129,7 +129,7 @@ def _items(folder: str, select: str = "to synthesize", type: str = "", split: st
 def check_a_missing_dataset_is_refused_before_the_run():
     assert own("LoadDefectDataset").validate_inputs(folder="procedural surfaces") is True
     told = own("LoadDefectDataset").validate_inputs(folder="gone")
-    assert "Load Defect Dataset: no folder" in told and str(INPUT) in told and "MVTec layout" in told
+    assert "Load Defect Dataset: no folder" in told and str(INPUT) in told and "a dataset's folder" in told
     with refused("Load Defect Dataset: ", "no folder", str(INPUT)):
         _items("gone")
 
