@@ -224,7 +224,7 @@ def check_folders_without_pairs_are_refused():
             use(_grain(), ["gone"])
         with refused(f"{name}: ", "bare holds no pairs"):
             use(_grain(), ["bare"])
-        with refused(f"{name}: ", "letters: not in any known layout"):
+        with refused(f"{name}: ", "letters: not in MVTec layout"):
             use(_grain(), ["letters"])
         with refused(f"{name}: folder '../x' is not below"):
             use(_grain(), ["../x"])
