@@ -10,6 +10,7 @@ import time
 import aiohttp
 
 from .client import Busy, Server, ServerGone
+from .waiting import happened
 
 
 class Lost(Exception):
@@ -104,9 +105,7 @@ class Watch:
     async def _look(self) -> None:
         timing = self._server.timing
         while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                wait = timing.poll if self._listening else timing.poll_blind
-                await asyncio.wait_for(self._look_now.wait(), wait)
+            await happened(self._look_now, timing.poll if self._listening else timing.poll_blind)
             self._look_now.clear()
             asked = list(self._ends)
             try:

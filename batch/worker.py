@@ -17,6 +17,7 @@ from .check import placed
 from .client import Busy, NotThere, Refused, Server, ServerGone
 from .results import Interrupted, ItemFailed, check, failure_of, fetch, seconds_of
 from .table import SENT, Row
+from .waiting import happened
 from .watch import Lost, Watch
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ class Worker:
             if self.run.stopping:
                 return
             self.wake.clear()
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.run.ending.wait(), wait)
+            await happened(self.run.ending, wait)
             wait = min(2 * wait, timing.retry_most)
 
     async def recall(self, prompt_ids: list[str]) -> None:
@@ -120,8 +120,7 @@ class Worker:
                     if self.idle:
                         await self.run.steal_for(self)
                     self.wake.clear()
-                    with contextlib.suppress(asyncio.TimeoutError):
-                        await asyncio.wait_for(self.wake.wait(), self.server.timing.tick)
+                    await happened(self.wake, self.server.timing.tick)
             finally:
                 self._watch = None
 
