@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .server import RUN, Server, succeeded
+from .server import RUN, Server, cached, succeeded
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # ComfyUI opens its default graph by itself; what is loaded before that would be lost.
@@ -77,7 +77,9 @@ class Page:
         answer: Any = got.value.json()
         assert got.value.ok, f"ComfyUI refused:\n{answer}"
         entry = succeeded(self._server.wait(answer["prompt_id"], timeout))
-        self._shown = [node for node, output in entry["outputs"].items() if output.get("images") and ":" not in node]
+        # What comes from the cache is in the history, but older hosts do not tell the page of it.
+        told = [node for node, output in entry["outputs"].items() if output.get("images") and ":" not in node]
+        self._shown = [node for node in told if node not in cached(entry)]
         return entry
 
     def open_help(self, node_id: str):
