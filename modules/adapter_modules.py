@@ -15,11 +15,11 @@ from .tokens import AnomalyTokens, Type
 Modules = TypeVar("Modules", bound=nn.Module)
 
 
-def rebuilt(adapter: Adapter, method: str, make: Callable[[Adapter], Modules]) -> Modules:
+def rebuilt(adapter: Adapter, method: str, kind: Callable[..., Modules]) -> Modules:
     """The modules of an adapter, frozen and in evaluation mode.
 
     Args:
-        method: "fast" or "stage"; make: untrained modules of the adapter's types, base and shapes.
+        method: "fast" or "stage"; kind: class of the modules, made of types, channels and the adapter's shapes.
 
     Raises:
         ValueError: an adapter of another method, or one whose weights do not fit its own description.
@@ -28,7 +28,8 @@ def rebuilt(adapter: Adapter, method: str, make: Callable[[Adapter], Modules]) -
         found, wanted = adapter.method.upper(), method.upper()
         raise ValueError(f"Load Adapter: this adapter is {found}'s, not {wanted}'s; load it where it belongs.")
     try:
-        modules = make(adapter)
+        base = adapter.base
+        modules = kind(adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
         modules.load_state_dict(dict(adapter.tensors))
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"Load Adapter: the adapter is not whole ({error}); train or fetch it again.") from error

@@ -66,10 +66,7 @@ def to_adapter(modules: FastModules, base: Fit, split: str, training: dict) -> A
 
 def from_adapter(adapter: Adapter) -> FastModules:
     """The modules, frozen and in evaluation mode. Raises ValueError as `rebuilt`."""
-    return rebuilt(
-        adapter, "fast",
-        lambda a: FastModules(a.types, a.base.latent_channels, a.base.token_channels, **a.shapes),
-    )  # fmt: skip
+    return rebuilt(adapter, "fast", FastModules)
 
 
 def load_fast(

@@ -48,10 +48,7 @@ def to_adapter(modules: StageModules, base: Fit, split: str, training: dict) -> 
 
 def from_adapter(adapter: Adapter) -> StageModules:
     """The modules, frozen and in evaluation mode. Raises ValueError as `rebuilt`."""
-    return rebuilt(
-        adapter, "stage",
-        lambda a: StageModules(a.types, a.base.latent_channels, a.base.token_channels, **a.shapes),
-    )  # fmt: skip
+    return rebuilt(adapter, "stage", StageModules)
 
 
 def load_stage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from .sampling import FOREGROUND_MODES, MAX_SEED, MAX_STEPS, MENU, PRESETS, SEED
+from .sampling import MAX_SEED, MAX_STEPS, MENU, PRESETS, SEED, check_variance, foreground_mode_input, solver_inputs
 from .sockets import MaskSchedule
 
 # As in samplers.stage_presets, samplers.mask_schedule and samplers.graded; a test holds them together.
@@ -165,30 +165,10 @@ class GradedSamplerNode(io.ComfyNode):
                 "model comes from Apply MGA. The defaults are the preset 'recommended'."
             ),
             inputs=[
-                io.Int.Input(
-                    "order", default=2, min=1, max=2,
-                    tooltip="1: each step uses the model's last answer. 2 (default): extrapolates from the last two, "
-                    "which is more exact.",
-                ),
-                io.Float.Input(
-                    "eta", default=1.0, min=0.0, max=1.0, step=0.01,
-                    tooltip="Fresh noise per step: 1 (default) ancestral, 0 none. EMA and windows change what the "
-                    "estimate aims at, and noise forgets the former aim; without both 0.5 is better.",
-                ),
-                io.Float.Input(
-                    "variance", default=0.0, min=0.0, max=1.0, step=0.01,
-                    tooltip="Size of that noise between the posterior's variance (0, default) and its upper bound (1). "
-                    "Needs eta 1.",
-                ),
-                io.Boolean.Input(
-                    "pure_start", default=True,
-                    tooltip="Take the first state as pure noise, as the levels 'half' want it. On by default; has no "
-                    "effect on flow models, and on runs that start in the middle.",
-                ),
-                io.Boolean.Input(
-                    "correct", default=True,
-                    tooltip="Mend every state by the estimate made at it, at no cost. On by default; meant for order 2 "
-                    "and the levels 'half'.",
+                *solver_inputs(
+                    1.0,
+                    "Fresh noise per step: 1 (default) ancestral, 0 none. EMA and windows change what the estimate "
+                    "aims at, and noise forgets the former aim; without both 0.5 is better.",
                 ),
                 io.String.Input(
                     "windows", default=WINDOWS,
@@ -209,12 +189,7 @@ class GradedSamplerNode(io.ComfyNode):
                     "mask_schedule", optional=True,
                     tooltip="From EMA Mask Schedule. Open: no EMA, the mask is the defect's own at every level.",
                 ),
-                io.Combo.Input(
-                    "foreground_mode", options=FOREGROUND_MODES, default=FOREGROUND_MODES[0], optional=True,
-                    tooltip="How FARM's estimate enters, for a model from Apply FARM. x0_blend (default): mixed into "
-                    "the model's. renoise: noised and put into the state (preset paper), with pure_start and correct "
-                    "off.",
-                ),
+                foreground_mode_input(),
             ],
             outputs=[io.Sampler.Output("sampler", display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
         )  # fmt: skip
@@ -234,8 +209,7 @@ class GradedSamplerNode(io.ComfyNode):
         from .level_text import typed_windows
 
         node = "Graded Diffusion Sampler"
-        if variance and eta != 1:
-            raise ValueError(f"{node}: variance {variance:g} needs eta 1, and eta is {eta:g}.")
+        check_variance(node, variance, eta)
         options = {"order": order, "eta": eta, "variance": variance, "pure_start": pure_start, "correct": correct,
                    "windows": typed_windows(node, windows), "aif": aif, "blend": blend,
                    "mask_schedule": mask_schedule, "foreground_mode": foreground_mode}  # fmt: skip

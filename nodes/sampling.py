@@ -138,37 +138,12 @@ class AIASSamplerNode(io.ComfyNode):
                 "whole image. Use it with AIAS Sigmas and Per-Item Noise. The defaults are the preset 'recommended'."
             ),
             inputs=[
-                io.Int.Input(
-                    "order", default=2, min=1, max=2,
-                    tooltip="1: each step uses the model's last answer. 2 (default): extrapolates from the last two, "
-                    "which is more exact.",
+                *solver_inputs(
+                    0.5,
+                    "Fresh noise per step: 1 ancestral, 0 none. Some of it (default 0.5) forgives an imperfect model; "
+                    "below 10 steps 0 is better.",
                 ),
-                io.Float.Input(
-                    "eta", default=0.5, min=0.0, max=1.0, step=0.01,
-                    tooltip="Fresh noise per step: 1 ancestral, 0 none. Some of it (default 0.5) forgives an imperfect "
-                    "model; below 10 steps 0 is better.",
-                ),
-                io.Float.Input(
-                    "variance", default=0.0, min=0.0, max=1.0, step=0.01,
-                    tooltip="Size of that noise between the posterior's variance (0, default) and its upper bound (1). "
-                    "Needs eta 1.",
-                ),
-                io.Boolean.Input(
-                    "pure_start", default=True,
-                    tooltip="Take the first state as pure noise, as the levels 'half' want it. On by default; has no "
-                    "effect on flow models, and on runs that start in the middle.",
-                ),
-                io.Boolean.Input(
-                    "correct", default=True,
-                    tooltip="Mend every state by the estimate made at it, at no cost. On by default; meant for order 2 "
-                    "and the levels 'half'.",
-                ),
-                io.Combo.Input(
-                    "foreground_mode", options=FOREGROUND_MODES, default=FOREGROUND_MODES[0], optional=True,
-                    tooltip="How FARM's estimate enters, for a model from Apply FARM. x0_blend (default): mixed into "
-                    "the model's. renoise: noised and put into the state (preset paper), with pure_start and correct "
-                    "off.",
-                ),
+                foreground_mode_input(),
             ],
             outputs=[io.Sampler.Output("sampler", display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
         )  # fmt: skip
@@ -180,8 +155,7 @@ class AIASSamplerNode(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         from .aias_sampler import AIASSampler
 
-        if variance and eta != 1:
-            raise ValueError(f"AIAS Sampler: variance {variance:g} needs eta 1, and eta is {eta:g}.")
+        check_variance("AIAS Sampler", variance, eta)
         options = {"order": order, "eta": eta, "variance": variance, "pure_start": pure_start, "correct": correct,
                    "foreground_mode": foreground_mode}  # fmt: skip
         return io.NodeOutput(AIASSampler(options))
@@ -295,6 +269,47 @@ class PerItemNoiseNode(io.ComfyNode):
         from .latents import PerItemNoise
 
         return io.NodeOutput(PerItemNoise(seed))
+
+
+def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
+    """What every SAMPLER of this pack is asked; eta: its default."""
+    return [
+        io.Int.Input(
+            "order", default=2, min=1, max=2,
+            tooltip="1: each step uses the model's last answer. 2 (default): extrapolates from the last two, "
+            "which is more exact.",
+        ),
+        io.Float.Input("eta", default=eta, min=0.0, max=1.0, step=0.01, tooltip=eta_tooltip),
+        io.Float.Input(
+            "variance", default=0.0, min=0.0, max=1.0, step=0.01,
+            tooltip="Size of that noise between the posterior's variance (0, default) and its upper bound (1). "
+            "Needs eta 1.",
+        ),
+        io.Boolean.Input(
+            "pure_start", default=True,
+            tooltip="Take the first state as pure noise, as the levels 'half' want it. On by default; has no "
+            "effect on flow models, and on runs that start in the middle.",
+        ),
+        io.Boolean.Input(
+            "correct", default=True,
+            tooltip="Mend every state by the estimate made at it, at no cost. On by default; meant for order 2 "
+            "and the levels 'half'.",
+        ),
+    ]  # fmt: skip
+
+
+def foreground_mode_input() -> io.Input:
+    return io.Combo.Input(
+        "foreground_mode", options=FOREGROUND_MODES, default=FOREGROUND_MODES[0], optional=True,
+        tooltip="How FARM's estimate enters, for a model from Apply FARM. x0_blend (default): mixed into the model's. "
+        "renoise: noised and put into the state (preset paper), with pure_start and correct off.",
+    )  # fmt: skip
+
+
+def check_variance(node: str, variance: float, eta: float) -> None:
+    """Raise ValueError for a variance that eta does not allow."""
+    if variance and eta != 1:
+        raise ValueError(f"{node}: variance {variance:g} needs eta 1, and eta is {eta:g}.")
 
 
 NODES = [AnomalyConditioning, KSamplerAIAS, AIASSamplerNode, AIASSigmas, AnomalyInference, PerItemNoiseNode]

@@ -10,7 +10,7 @@ MENU = f"{CATEGORY}/training"
 MAX_SEED = 2**63 - 1
 # As in training.adapter_settings, which is not imported before a node runs; a test holds them together.
 CHECKPOINTING = ["auto", "on", "off"]
-HEADS = ["paper", "small"]
+HEADS = ["paper", "small"]  # see nodes.adapter_training.sized
 
 
 class TrainFASTAdapter(io.ComfyNode):
