@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,12 +37,6 @@ def test_a_saved_graph_becomes_the_prompt_that_the_page_sends(server, path):
     }
 
 
-def _apart(call, *arguments):
-    """The call in a thread of its own: the browser of other tests has an event loop in this one."""
-    with ThreadPoolExecutor(1) as threads:
-        return threads.submit(call, *arguments).result()
-
-
 def _job(folder, server, workflow, **changes):
     inputs = EXAMPLE["inputs"] | {"KSampler (AIAS)": EXAMPLE["inputs"]["KSampler (AIAS)"] | {"steps": 3}}
     job = EXAMPLE | {"workflow": str(workflow), "out": "pairs", "servers": server.url, "inputs": inputs} | changes
@@ -62,8 +55,8 @@ def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
     for name, workflow in (("ui", REPOSITORY / EXAMPLE["workflow"].removeprefix("../")),
                            ("api", REPOSITORY / "tests" / "prompts" / "aias-synthesis.json")):  # fmt: skip
         path = _job(tmp_path / name, server, workflow, count=2)
-        assert "2 items" in _apart(commands.dry_run, path)
-        assert "2 of 2 pairs" in _apart(commands.run_batch, path, lambda _: None)
+        assert "2 items" in commands.dry_run(path)
+        assert "2 of 2 pairs" in commands.run_batch(path, lambda _: None)
         made.append(_made(path))
     assert made[0] == made[1] and len(made[0]) == 8
     for record in read_manifest(tmp_path / "ui" / "pairs"):
@@ -83,7 +76,7 @@ def test_what_the_server_lacks_is_told_before_anything_runs(server, tmp_path):
     del prompt["3"]["inputs"]["context"]
     (tmp_path / "prompt.json").write_text(json.dumps(prompt))
     with pytest.raises(ValueError) as refused:
-        _apart(commands.dry_run, _job(tmp_path / "job", server, tmp_path / "prompt.json", count=2))
+        commands.dry_run(_job(tmp_path / "job", server, tmp_path / "prompt.json", count=2))
     for words in ("base_name: the server has no 'nowhere.safetensors'", "no node NoSuchNode", "context: missing"):
         assert words in str(refused.value)
 
@@ -102,7 +95,7 @@ def test_a_prompt_keeps_our_id_and_what_a_server_refuses_has_its_reasons(server)
             with pytest.raises(Exception, match="node 1 .*smaller than min of 1"):
                 await client.send(bad, own, "client", ["2"], {})
 
-    _apart(asyncio.run, ask())
+    asyncio.run(ask())
 
 
 def test_a_killed_batch_on_killed_servers_ends_whole(host, tmp_path):
