@@ -12,13 +12,13 @@ from math import ceil
 
 import numpy as np
 
-from ..methods import REAL_ONLY
+from ..methods import NEEDS_BASE, REAL_ONLY, needs
 
 DRAWS = 2000
 WIDTH = 1.96  # standard deviations to either side: 95 % of a normal distribution
 BINS = 4
+TINY = 100  # px: masks below are told by themselves, since they are the first that methods lose
 RISE = 0.02  # IoU by which a training has to change over the last third of its looks to be no longer level
-OURS = ("aias", "fast")  # how the methods' names begin that are compared with the baselines
 _SIGNS = np.array([1.0, -1.0])
 
 
@@ -71,7 +71,8 @@ def of(cells: Sequence[dict], method: str) -> list[dict]:
 
 
 def is_baseline(method: str) -> bool:
-    return not method.startswith(OURS)
+    """Whether a method is one that ours, which sample with a base, are compared with."""
+    return not needs(method, NEEDS_BASE)
 
 
 def best_baseline(cells: Sequence[dict]) -> str:
@@ -152,11 +153,24 @@ def by_area(cells: Sequence[dict]) -> Areas | None:
 
     Images of one area stay in one bin, so there may be fewer than four, of unequal size.
     """
-    areas = {_key(image): image["anomalous"] for cell in cells for image in cell["images"] if image["anomalous"]}
-    if not areas:
-        return None
+    areas = _areas(cells)
     values = np.array(list(areas.values()))
-    edges = np.quantile(values, np.arange(1, BINS) / BINS)
+    return _in_bins(cells, areas, np.quantile(values, np.arange(1, BINS) / BINS)) if areas else None
+
+
+def tiny(cells: Sequence[dict]) -> Areas | None:
+    """The same for the images whose masks have fewer than TINY pixels, in one bin; None where there is none."""
+    areas = {key: area for key, area in _areas(cells).items() if area < TINY}
+    return _in_bins(cells, areas, np.array([])) if areas else None
+
+
+def _areas(cells: Sequence[dict]) -> dict[tuple, int]:
+    return {_key(image): image["anomalous"] for cell in cells for image in cell["images"] if image["anomalous"]}
+
+
+def _in_bins(cells: Sequence[dict], areas: dict[tuple, int], edges: np.ndarray) -> Areas:
+    """Pooled IoU of the images with `areas`, in the bins that ascending `edges` part and that hold any."""
+    values = np.array(list(areas.values()))
     found, place = np.unique(np.searchsorted(edges, values), return_inverse=True)
     bins = dict(zip(areas, place, strict=True))
     held = [values[place == index] for index in range(len(found))]
@@ -265,7 +279,7 @@ def _by_bin(cell: dict, bins: dict, count: int) -> np.ndarray:
     """IoU [count] of one cell's images; NaN where it has none of a bin."""
     sums = np.zeros((count, 3))
     for image in cell["images"]:
-        if image["anomalous"]:
+        if _key(image) in bins:
             sums[bins[_key(image)]] += image["hits"], image["false"], image["anomalous"]
     union = sums[:, 1] + sums[:, 2]
     return np.divide(sums[:, 0], union, out=np.full(count, np.nan), where=union > 0)

@@ -104,17 +104,24 @@ def by_size(cells: Sequence[dict]) -> str:
     areas = compare.by_area(cells)
     if areas is None:
         return ""
-    names = list(areas.iou)
-    rows = []
-    for index, (low, high) in enumerate(areas.bounds):
-        values = [mean(list(areas.iou[name][:, index])) for name in names]
-        rows.append([f"{low} to {high}", str(areas.images[index]), *values])
-    return _SIZE + table(["mask area, px", "images", *map(escape, names)], rows)
+    rows = _size_rows(areas)
+    smallest = compare.tiny(cells)
+    if smallest is not None:
+        rows += [[f"under {compare.TINY}", *rest] for _, *rest in _size_rows(smallest)]
+    return _SIZE + table(["mask area, px", "images", *map(escape, areas.iou)], rows)
+
+
+def _size_rows(areas: compare.Areas) -> list[list[str]]:
+    return [
+        [f"{low} to {high}", str(areas.images[index]), *(mean(list(iou[:, index])) for iou in areas.iou.values())]
+        for index, (low, high) in enumerate(areas.bounds)
+    ]
 
 
 _SIZE = """### IoU by defect size
 
-Images in bins of a quarter each by the area of their mask, all types together; pooled within a bin.
+Images in bins of a quarter each by the area of their mask, and the smallest by themselves; all types together, pooled
+within a bin.
 
 """
 

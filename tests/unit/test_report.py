@@ -133,6 +133,12 @@ def test_needed_seeds_and_groups_by_hand():
     assert 1.96 * sqrt(0.05**2 / seeds + 0.01**2) <= 0.03 < 1.96 * sqrt(0.05**2 / (seeds - 1) + 0.01**2)
 
 
+def test_what_samples_with_a_base_is_no_baseline():
+    ours = ("aias", "aias-unaware", "fast@steps=10,farm=0", "stage@graded=baseline", "fast-and-stage")
+    assert not any(map(compare.is_baseline, ours))
+    assert all(map(compare.is_baseline, ("real-only", "copy-paste", "cutpaste-scar", "draem")))
+
+
 def test_halves_of_one_arm():
     cells = [cell("a", seed, iou=iou) for seed, iou in enumerate((0.5, 0.6, 0.99, 0.4, 0.5))]
     found = compare.halves(cells[::-1], "a", NETWORK)
@@ -154,6 +160,15 @@ def test_by_area_keeps_equal_areas_together():
     found = compare.by_area([cell("a", 0, [image(f"i{index}", 1, 0, 5) for index in range(3)] + [image("j", 1, 0, 9)])])
     assert found.bounds == [(5, 5), (9, 9)] and found.images == [3, 1]
     assert compare.by_area([cell("a", 0, [image("a", 0, 3, 0)])]) is None
+
+
+def test_masks_under_100_pixels_are_told_by_themselves():
+    images = [image("a", 20, 0, 99), image("b", 10, 1, 40), image("c", 50, 0, 100), image("d", 7, 0, 0, type="good")]
+    cells = [cell("a", 0, images)]
+    assert compare.tiny(cells).images == [2] and compare.tiny(cells).iou["a"] == pytest.approx(30 / 140)
+    assert "| under 100 | 2 | 21.4 |" in tables.by_size(cells)
+    large = [cell("a", 0, images[2:])]
+    assert compare.tiny(large) is None and "under" not in tables.by_size(large)
 
 
 @pytest.mark.parametrize(
