@@ -166,8 +166,8 @@ def _print(what: str, row: dict) -> None:
     print(f"\n{what}: pairs per second and MB at every tenth, unbroken")
     print("  " + "  ".join(f"{part['rate']:6.1f}" for part in parts))
     print("  " + "  ".join(f"{part['memory']:6.0f}" for part in parts))
-    print(f"  killed with {row['kills']} {'pairs' if what == 'write' else 'images'}; then {row['pairs']} pairs, {row['lost']} lost, "
-          f"{row['twice']} twice, {row['different']} of {row['files']} files different")  # fmt: skip
+    print(f"  killed with {row['kills']} {'pairs' if what == 'write' else 'images'}; then {row['pairs']} pairs, "
+          f"{row['lost']} lost, {row['twice']} twice, {row['different']} of {row['files']} files differ")  # fmt: skip
 
 
 def _options() -> argparse.Namespace:
