@@ -68,7 +68,6 @@ def _killed(what: str, out: Path, options, seconds: float, generator: random.Ran
     left = []
     for share in range(options.kills):
         process = _start(what, out, options)
-        done = _done(what, out)
         # A writer goes on where it was, an export looks at everything again from the start.
         first, last = ((share / options.kills, (share + 1) / options.kills) if what != "write" else
                        (0, 1 / (options.kills + 1)))  # fmt: skip
@@ -76,7 +75,6 @@ def _killed(what: str, out: Path, options, seconds: float, generator: random.Ran
         process.kill()
         process.wait()
         left.append(_done(what, out))
-        assert left[-1] >= done
     process = _start(what, out, options)
     process.stdout.read()
     if process.wait() != 0:
@@ -123,13 +121,16 @@ class _Parts:
 
     def start(self) -> None:
         self._begun = self._last = time.perf_counter()
+        self._used = time.process_time()
 
     def __call__(self, done: int) -> None:
         if done % self._each == 0:
-            now = time.perf_counter()
-            rate = self._each / (now - self._last)
-            print(json.dumps({"done": done, "rate": rate, "at": now - self._begun, "memory": _memory()}), flush=True)
-            self._last = now
+            now, used = time.perf_counter(), time.process_time()
+            print(json.dumps({
+                "done": done, "at": now - self._begun, "rate": self._each / (now - self._last),
+                "processor": (used - self._used) / self._each * 1000, "memory": _memory(),
+            }), flush=True)  # fmt: skip
+            self._last, self._used = now, used
 
 
 def _memory() -> float:
@@ -163,9 +164,9 @@ def _digests(root: Path) -> dict[str, str]:
 
 def _print(what: str, row: dict) -> None:
     parts = row["parts"]
-    print(f"\n{what}: pairs per second and MB at every tenth, unbroken")
-    print("  " + "  ".join(f"{part['rate']:6.1f}" for part in parts))
-    print("  " + "  ".join(f"{part['memory']:6.0f}" for part in parts))
+    print(f"\n{what}: at every tenth of the unbroken run")
+    for key, unit in (("rate", "pairs/s"), ("processor", "ms of processor time per pair"), ("memory", "MB")):
+        print("  " + " ".join(f"{part[key]:6.1f}" for part in parts) + f"  {unit}")
     print(f"  killed with {row['kills']} {'pairs' if what == 'write' else 'images'}; then {row['pairs']} pairs, "
           f"{row['lost']} lost, {row['twice']} twice, {row['different']} of {row['files']} files differ")  # fmt: skip
 
