@@ -19,6 +19,14 @@ _ERRORS = {
 _QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 _LAYOUTS = ("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index")
+_FORMATS = ("coco", "yolo", "plain")
+_EXPORTS = """\
+formats (MVTec layout is what the folder of pairs is in already):
+  coco   images/, annotations/instances.json: an annotation for every connected piece of a mask
+  yolo   images/, labels/, data.yaml: a polygon for every connected piece of a mask
+  plain  images/, masks/, normals/: an image and its mask have one name
+files are called <index>_<object>_<type>; a class is <type>, or <object>_<type> where there are several objects. Each
+folder gets manifest.jsonl with the pairs' lines. More in docs/export.md."""
 _LAYOUT = """a data folder holds one object, or a folder for each, in MVTec layout:
   <object>/train/good/0001.png
   <object>/test/<defect type>/0002.png
@@ -196,6 +204,16 @@ def _synthesize(options: argparse.Namespace) -> None:
         )
 
 
+def _export(options: argparse.Namespace) -> None:
+    from .datasets.exports.export import export_pairs
+
+    done = export_pairs(
+        options.pairs, options.out, options.format, segmentation=options.segmentation,
+        visible_only=options.visible_only, normals=not options.no_normals, resume=options.resume, report=_export_line,
+    )  # fmt: skip
+    print(f"{options.out}: {done.told()}")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.report import write_report
     from .evaluation.segmenter.training import Training
@@ -221,6 +239,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _read_line(done: int, of: int) -> None:
     if sys.stderr.isatty():
         print(f"read: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
+
+
+def _export_line(done: int, of: int) -> None:
+    if sys.stderr.isatty():
+        print(f"exported: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
 
 
 def _study_line(what: str, done: int, of: int) -> None:
@@ -423,6 +446,22 @@ def _parser() -> argparse.ArgumentParser:
                        "--unaware serve aware=false")  # fmt: skip
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
+
+    export = _command(
+        commands, "export", _export,
+        "write a folder of pairs, as synthesize, batch or Save Pairs makes it, in the format that a trainer reads",
+    )  # fmt: skip
+    export.epilog = _EXPORTS
+    export.add_argument("--pairs", required=True, metavar="DIR", help="folder of pairs with manifest.jsonl")
+    export.add_argument("--format", required=True, choices=_FORMATS, help="see below")
+    export.add_argument("--out", required=True, metavar="DIR", help="folder to make, beside the pairs")
+    export.add_argument("--segmentation", choices=("rle", "polygon"),
+                        help="coco: run lengths (default) or polygons; both are the mask, pixel by pixel")  # fmt: skip
+    export.add_argument("--visible-only", action="store_true",
+                        help="leave out pairs not known to show their defect; they are noise in labels")  # fmt: skip
+    export.add_argument("--no-normals", action="store_true", help="leave out the normal images")
+    export.add_argument("--resume", action="store_true",
+                        help="go on after a stop, or follow pairs that came or went: as a new export")  # fmt: skip
 
     if (Path(__file__).parent / "batch").is_dir():  # the registry's archive has no code that opens connections
         from .batch.arguments import add_arguments

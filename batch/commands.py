@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import csv
+import io
 import json
 import os
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.pairs import read_manifest
+from ..datasets.pictures import open_atomic
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
 from .progress import Progress
@@ -190,15 +192,16 @@ def export(path: str | Path, to: str | Path) -> str:
     job, to = read_job(path), Path(to)
     if to.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"{to}: accepted is a name that ends in .csv or .jsonl")
-    temporary = to.with_name(f".{to.name}.tmp")
-    with _table(job) as table, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        _table(job) as table, open_atomic(to) as raw,
+        io.TextIOWrapper(raw, encoding="utf-8", newline="") as file,
+    ):  # fmt: skip
         written = csv.DictWriter(file, _COLUMNS) if to.suffix == ".csv" else None
         if written:
             written.writeheader()
         count = 0
         for count, row in enumerate(_exported(job, table), 1):  # noqa: B007 - told below
             written.writerow(row) if written else file.write(json.dumps(row) + "\n")
-    temporary.replace(to)
     return f"{to}: {count} items"
 
 

@@ -1,6 +1,8 @@
-"""Masks of several pieces, divided so that each piece can be made at its own scale."""
+"""Masks of several pieces: each by itself, or divided so that each can be made at its own scale."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -11,6 +13,13 @@ from .windows import CONTEXT, box_side
 
 EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=np.int8)
 Box = tuple[int, int, int, int]  # top, left, bottom, right in pixels; the last two are exclusive
+
+
+def pieces(mask: np.ndarray) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """Every 8-connected piece of a mask (bool [H, W]): bool [h, w] of its own box, and the box's (top, left)."""
+    labels, _ = label(mask, structure=EIGHT_NEIGHBOURS)
+    for number, box in enumerate(find_objects(labels), 1):
+        yield labels[box] == number, (box[0].start, box[1].start)
 
 
 def boxed_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> list[tuple[Box, Tensor]]:

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .run_lengths import decompressed
+
 FARTHEST = 10**6  # px: no image is as large, and what lies beyond is damaged
 
 
@@ -100,26 +102,10 @@ def _from_runs(shape: list[int], counts: list[int] | str, size: tuple[int, int])
 
 
 def _counts(counts: list[int] | str, shape: list[int]) -> list[int]:
-    runs = _decoded(counts) if isinstance(counts, str) else counts
+    runs = decompressed(counts) if isinstance(counts, str) else counts
     whole = all(isinstance(number, int) for number in (*runs, *shape)) and len(shape) == 2
     if not whole or min([*runs, *shape], default=-1) < 0 or sum(runs) != shape[0] * shape[1]:
         raise ValueError(f"its run lengths do not fill an image of {shape} (height, width)")
-    return runs
-
-
-def _decoded(text: str) -> list[int]:
-    """COCO's compressed run lengths: five bits a character, each run from the third on less the one before the last."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
     return runs
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from PIL import Image
 from .pictures import Picture, remove_quietly, write_atomic, write_mask, write_picture
 
 _log = logging.getLogger(__name__)
-_RUN, _MANIFEST = "run.json", "manifest.jsonl"
+RUN, MANIFEST = "run.json", "manifest.jsonl"
 
 
 class PairWriter:
@@ -41,7 +41,7 @@ class PairWriter:
         text = _json(run, "the run's settings", indent=2)
         if self.root.exists() and not self.root.is_dir():
             raise ValueError(f"{self.root}: a file, not a folder; choose another folder")
-        held = {path.name for path in self.root.iterdir()} - {_RUN, f".{_RUN}.tmp"} if self.root.exists() else set()
+        held = {path.name for path in self.root.iterdir()} - {RUN, f".{RUN}.tmp"} if self.root.exists() else set()
         if held and not resume:
             raise ValueError(f"{self.root}: the folder is not empty; choose another folder or pass --resume")
         lines: list[dict[str, Any]] = []
@@ -50,7 +50,7 @@ class PairWriter:
             lines = self._whole_pairs()
         else:
             self.root.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.root / _RUN, (text + "\n").encode())
+            write_atomic(self.root / RUN, (text + "\n").encode())
         self._done, self._taken = len(lines), {line["image"] for line in lines}  # not the lines: a run may be long
         self._placed: dict[tuple[str, Path], str] = {}
 
@@ -106,9 +106,9 @@ class PairWriter:
             raise
 
     def _check_run(self, run: dict[str, Any]) -> None:
-        path = self.root / _RUN
+        path = self.root / RUN
         if not path.is_file():
-            raise ValueError(f"{self.root}: not empty, and no {_RUN}, so no run to resume; choose another folder")
+            raise ValueError(f"{self.root}: not empty, and no {RUN}, so no run to resume; choose another folder")
         stored = _parse(path.read_bytes(), path)
         keys = sorted(key for key in stored.keys() | run.keys() if stored.get(key, "-") != run.get(key, "-"))
         if keys:
@@ -120,7 +120,7 @@ class PairWriter:
 
     def _whole_pairs(self) -> list[dict[str, Any]]:
         """The manifest's lines up to the first that is cut or whose files do not open; the rest is cut off."""
-        path = self.root / _MANIFEST
+        path = self.root / MANIFEST
         if not path.exists():
             return []
         lines = _complete_lines(path)
@@ -150,7 +150,7 @@ class PairWriter:
                 write_picture(self._made(f"{folder}/{name}"), source)
         else:
             name = self._place_file(folder, Path(source).resolve())
-        _link(self.root / folder / name, self._made(f"{object_name}/test/good/{name}"))
+        link(self.root / folder / name, self._made(f"{object_name}/test/good/{name}"))
         return f"{folder}/{name}"
 
     def _place_file(self, folder: str, source: Path) -> str:
@@ -160,7 +160,7 @@ class PairWriter:
             name = source.name if number == 1 else f"{source.stem}_{number}{source.suffix}"
             target = self._made(f"{folder}/{name}")
             if not target.exists():
-                _link(source, target)
+                link(source, target)
             if filecmp.cmp(source, target, shallow=False):
                 self._placed[folder, source] = name
             number += 1
@@ -173,7 +173,7 @@ class PairWriter:
 
     def _append(self, line: dict[str, Any]) -> None:
         """Append one line in one write, on the disk when this returns; a line cut short is taken back."""
-        path = self.root / _MANIFEST
+        path = self.root / MANIFEST
         data = (json.dumps(line) + "\n").encode()
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
@@ -196,10 +196,18 @@ def read_manifest(root: str | Path) -> list[dict[str, Any]]:
 
     Raises ValueError if there is no manifest or a line is damaged.
     """
-    path = Path(root) / _MANIFEST
+    return list(manifest_lines(root))
+
+
+def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
+    """As `read_manifest`, one line at a time."""
+    path = Path(root) / MANIFEST
     if not path.is_file():
-        raise ValueError(f"{root}: no {_MANIFEST}; give a folder that holds synthetic pairs")
-    return [_parse(raw, f"{path}, line {number}") for number, raw in enumerate(_complete_lines(path), 1)]
+        raise ValueError(f"{root}: no {MANIFEST}; give a folder that holds synthetic pairs")
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            if raw.endswith(b"\n"):
+                yield _parse(raw, f"{path}, line {number}")
 
 
 def _complete_lines(path: Path) -> list[bytes]:
@@ -241,6 +249,7 @@ def _check_mask(mask: np.ndarray, picture: Picture, what: str) -> None:
 
 
 def _opens(path: Path) -> bool:
+    """Whether the file is an image, and whole by its checksums."""
     try:
         with Image.open(path) as image:
             image.verify()
@@ -256,7 +265,8 @@ def _content(picture: Picture) -> str:
     return digest.hexdigest()[:16]
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
+    """Make target the file at source, by a hard link where that works, else a copy; what is there already stays."""
     if target.exists():
         return
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -170,13 +172,23 @@ def write_atomic(path: str | Path, data: bytes) -> None:
 
     The temporary name is fixed (".<name>.tmp"), so that a run made again after a kill overwrites what the kill left.
     """
+    with open_atomic(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
+    """As `write_atomic`, for what is too long to be held: the file has its name once the block is left."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            yield file
         os.replace(temporary, path)
     except OSError as error:
         remove_quietly(temporary)
+        if error.filename is not None and str(error.filename) != str(temporary):
+            raise  # of another file, which the block uses
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
     except BaseException:
         remove_quietly(temporary)

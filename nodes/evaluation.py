@@ -142,11 +142,15 @@ class TrainSegmenter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs=None):
-        return _pairs_told("Train Segmenter", pairs)
+        from .saved_pairs import pairs_told
+
+        return pairs_told("Train Segmenter", pairs)
 
     @classmethod
     def fingerprint_inputs(cls, pairs=None, **_):
-        return _pairs_state("Train Segmenter", pairs)
+        from .saved_pairs import pairs_state
+
+        return pairs_state("Train Segmenter", pairs)
 
     @classmethod
     def execute(
@@ -240,11 +244,15 @@ class PairStatistics(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        return _pairs_told("Pair Statistics", pairs)
+        from .saved_pairs import pairs_told
+
+        return pairs_told("Pair Statistics", pairs)
 
     @classmethod
     def fingerprint_inputs(cls, pairs, **_):
-        return _pairs_state("Pair Statistics", pairs)
+        from .saved_pairs import pairs_state
+
+        return pairs_state("Pair Statistics", pairs)
 
     @classmethod
     def execute(cls, dataset: list, pairs: list[str]) -> io.NodeOutput:
@@ -257,26 +265,6 @@ class PairStatistics(io.ComfyNode):
         table = pair_table(data, saved_pairs(NODE, pairs, data))
         text = markdown(table)
         return io.NodeOutput(text, ui=_shown(picture(table)[None], text, cls))
-
-
-def _pairs_told(node: str, names: list[str | None] | None) -> bool | str:
-    """True, or why there is no one folder of pairs; None among `names`: another node will tell it."""
-    from .saved_pairs import pairs_root
-
-    try:
-        pairs_root(node, [name for name in names or [] if name is not None])
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def _pairs_state(node: str, names: list[str | None] | None) -> str | None:
-    """Changes where a pair of the folder changes; None where there is none, or another node will tell it."""
-    from .defects import fingerprint
-    from .saved_pairs import pairs_root
-
-    root = pairs_root(node, [name for name in names or [] if name is not None])
-    return fingerprint(str(root), "") if root else None
 
 
 def _shown(picture, text: str, node: type[io.ComfyNode]) -> dict:

@@ -49,6 +49,8 @@ print(json.dumps({
         "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
         "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
         "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
+        "formats": [room("nodes.export").FORMATS, list(room("datasets.exports").FORMATS)],
+        "segmentations": [room("nodes.export").SEGMENTATIONS, room("datasets.exports.coco").SEGMENTATIONS],
         "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
     },
 }))  # fmt: skip

@@ -1,0 +1,97 @@
+"""The pairs of a folder that are exported: chosen by their manifest's lines, then read one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..pairs import check_names, manifest_lines
+from ..pictures import read_mask
+
+_KEYS = {"index": int, "image": str, "mask": str, "normal": str, "object": str, "type": str}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A line of the manifest, and the folder that its paths open from."""
+
+    line: dict[str, Any]
+    root: Path
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Object and type."""
+        return self.line["object"], self.line["type"]
+
+    @property
+    def stem(self) -> str:
+        """A name that no other pair of the folder has, in the manifest's order."""
+        return f"{self.line['index']:06d}_{self.line['object']}_{self.line['type']}"
+
+    @property
+    def normal_stem(self) -> str:
+        """A name for its normal image; no type is called good."""
+        return f"{self.line['index']:06d}_{self.line['object']}_good"
+
+    def path(self, key: str) -> Path:
+        """The file of "image", "mask" or "normal"."""
+        return (self.root / self.line[key]).resolve()  # a link to a link would lead nowhere from another folder
+
+    def read_mask(self) -> np.ndarray:
+        """bool [H, W], of the image's size. Raises ValueError or OSError where image, mask or normal are not whole."""
+        image, mask = self.path("image"), self.path("mask")
+        values = read_mask(mask, whole_size(image), of=image).numpy()
+        if not values.any():
+            raise ValueError(f"{mask}: the mask is empty")
+        whole_size(self.path("normal"))
+        return values
+
+
+def whole_size(path: Path) -> tuple[int, int]:
+    """(height, width) of an image file. Raises ValueError where it is damaged, OSError where it cannot be opened."""
+    with path.open("rb") as file:
+        try:
+            with Image.open(file) as image:
+                image.verify()
+                return image.height, image.width
+        except Exception as error:  # Pillow raises many kinds
+            raise ValueError(f"{path}: not a readable image ({error}); it is damaged or cut short") from error
+
+
+def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
+    """The pairs of a folder in order, without those that are not known to be visible where `visible_only` asks so.
+
+    Raises ValueError if there is no manifest, or a line of it is none of a pair.
+    """
+    last = -1
+    for line in manifest_lines(root):
+        wrong = [key for key, kind in _KEYS.items() if not isinstance(line.get(key), kind)]
+        if wrong or line["index"] <= last:
+            raise ValueError(
+                f"{root}: manifest.jsonl has a line after pair {last} with {wrong[0] if wrong else 'index'} "
+                f"{line.get(wrong[0] if wrong else 'index')!r}; accepted are lines that Save Pairs or `synthesize` "
+                "writes, in index order"
+            )
+        check_names(object=line["object"], type=line["type"])
+        last = line["index"]
+        if line.get("visible") is True or not visible_only:
+            yield Pair(line, Path(root))
+
+
+def class_names(kinds: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """{(object, type): class}, sorted: the type alone, or "<object>_<type>" where the folder holds several objects.
+
+    Raises ValueError where two would be called the same.
+    """
+    several = len({object for object, _ in kinds}) > 1
+    names = {(object, type): f"{object}_{type}" if several else type for object, type in sorted(kinds)}
+    for kind, name in names.items():
+        other = next((one for one in names if one != kind and names[one] == name), None)
+        if other:
+            raise ValueError(f"{' / '.join(kind)} and {' / '.join(other)} would both be class {name!r}; rename one")
+    return names

@@ -1,0 +1,52 @@
+"""Pairs of the host's output folder, exported beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import comfy.model_management
+import comfy.utils
+
+from ..datasets.exports.export import export_pairs
+from .errors import named
+from .pairs import pairs_folder
+from .saved_pairs import pairs_root
+
+NODE = "Export Pairs"
+
+
+def export(
+    names: Sequence[str], format: str, segmentation: str, visible_only: bool, normals: bool, folder: str
+) -> tuple[Path, str]:
+    """Where the export is, and what it holds, in words.
+
+    Args:
+        names: of the folder of pairs, perhaps many times the same.
+        folder: of the export, below the host's output; "": beside the pairs.
+
+    Raises:
+        ValueError: several folders, no such folder, no pairs to write, a folder that holds something else.
+        OSError: the folder cannot be written; the next run goes on.
+    """
+    root = pairs_root(NODE, names)
+    if root is None:
+        raise ValueError(f"{NODE}: pairs is empty; connect Save Pairs' folder, or give its name.")
+    with named(NODE):
+        out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
+        done = export_pairs(
+            root, out, format, segmentation=segmentation if format == "coco" else None, visible_only=visible_only,
+            normals=normals, resume=True, report=_Progress(),
+        )  # fmt: skip
+    return out, done.told()
+
+
+class _Progress:
+    """The node's bar, and the end where the user asks for it."""
+
+    _bar: comfy.utils.ProgressBar | None = None
+
+    def __call__(self, done: int, of: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._bar = self._bar or comfy.utils.ProgressBar(of)
+        self._bar.update_absolute(done)

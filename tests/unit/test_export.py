@@ -1,0 +1,346 @@
+"""Pairs in other formats: read back by the field's own readers and by ours, stopped and continued."""
+
+import contextlib
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+from anomaly_synthesis import cli
+from anomaly_synthesis.datasets import pictures
+from anomaly_synthesis.datasets.components import pieces
+from anomaly_synthesis.datasets.exports import FORMATS
+from anomaly_synthesis.datasets.exports.export import export_pairs
+from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
+from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture, write_picture
+from anomaly_synthesis.datasets.reading import read_dataset
+from anomaly_synthesis.datasets.sample import NORMAL, read_sample
+
+KINDS = [("tile", "crack"), ("tile", "hole"), ("bottle", "crack")]
+SIZE = 31, 40
+
+
+def mask_of(index):
+    """A ring with a hole, specks that touch at a corner, a line of one pixel, and noise."""
+    rng = np.random.default_rng(index)
+    mask = rng.random(SIZE) < 0.02
+    mask[3:12, 4:14] = True
+    mask[6:9, 7:10] = False
+    mask[20, 20], mask[21, 21], mask[28, :9] = True, True, True
+    return mask
+
+
+def write(writer, index, kind, normal, **record):
+    picture = Picture(np.random.default_rng(100 + index).integers(0, 256, (*SIZE, 3), np.uint8))
+    record = {"seed": index, "visible": index % 3 != 2, "seconds": 0.5} | record
+    writer.write(
+        index=index, object=kind[0], type=kind[1], stem=f"{index:04}", picture=picture,
+        mask=torch.from_numpy(mask_of(index)), normal_source=normal, record=record,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def normals(tmp_path):
+    """Two normal images of one name."""
+    paths = [tmp_path / "source" / folder / "n.png" for folder in "ab"]
+    for value, path in enumerate(paths):
+        path.parent.mkdir(parents=True)
+        write_picture(path, Picture(np.full((*SIZE, 3), 50 + value, np.uint8)))
+    return paths
+
+
+@pytest.fixture
+def make(tmp_path, normals):
+    """make(name, count, kinds) writes a folder of pairs, or adds to it."""
+
+    def made(name="pairs", count=6, kinds=KINDS):
+        writer = PairWriter(tmp_path / name, {"made_by": "test"}, resume=True, growing=True)
+        for index in range(writer.done, count):
+            write(writer, index, kinds[index % len(kinds)], normals[index % 2])
+        return tmp_path / name
+
+    return made
+
+
+def files(root):
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def annotations(out):
+    return json.loads((out / "annotations" / "instances.json").read_bytes())
+
+
+@pytest.mark.parametrize("segmentation", ["rle", "polygon"])
+def test_pycocotools_decodes_every_piece_to_the_masks_pixels(tmp_path, make, segmentation):
+    coco = pytest.importorskip("pycocotools.coco")
+    pairs, out = make(), tmp_path / "out"
+    export_pairs(pairs, out, "coco", segmentation=segmentation)
+    read = coco.COCO(str(out / "annotations" / "instances.json"))
+    names = {one["id"]: (one["supercategory"], one["name"]) for one in read.loadCats(read.getCatIds())}
+    assert sorted(names.values()) == [("bottle", "bottle_crack"), ("tile", "tile_crack"), ("tile", "tile_hole")]
+    for source, line in zip(read_manifest(pairs), read_manifest(out), strict=True):
+        mask = read_mask(pairs / source["mask"]).numpy()
+        (image,) = read.loadImgs(line["image_id"])
+        assert line["image"] == f"images/{image['file_name']}" and (image["height"], image["width"]) == SIZE
+        found = read.loadAnns(read.getAnnIds(imgIds=image["id"]))
+        decoded = [read.annToMask(one).astype(bool) for one in found]
+        assert np.array_equal(np.sum(decoded, axis=0), mask.astype(int))  # no pixel missed, none twice
+        assert len(found) == len(list(pieces(mask)))
+        for one, region in zip(found, decoded, strict=True):
+            rows, columns = np.nonzero(region)
+            box = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
+            assert one["bbox"] == box and one["area"] == region.sum() and one["iscrowd"] == 0
+            assert names[one["category_id"]] == (line["object"], f"{line['object']}_{line['type']}")
+    normal = {line["normal"] for line in read_manifest(out)}
+    bare = [one["file_name"] for one in read.dataset["images"] if not read.getAnnIds(imgIds=one["id"])]
+    assert {f"images/{name}" for name in bare} == normal and len(bare) == 4  # two files, of two objects
+    assert len({one["id"] for one in read.dataset["annotations"]}) == len(read.dataset["annotations"])
+
+
+def _drawn(points):
+    import cv2
+
+    canvas = np.zeros(SIZE, np.uint8)
+    scaled = points.astype(np.float32).reshape(-1, 2) * np.array(SIZE[::-1], np.float32)
+    cv2.fillPoly(canvas, [scaled.astype(np.int32)], 1)  # as Ultralytics draws a label
+    return canvas.astype(bool)
+
+
+def test_yolo_labels_drawn_as_trainers_draw_them_are_the_masks(tmp_path, make):
+    pytest.importorskip("cv2")
+    pairs, out = make(), tmp_path / "out"
+    done = export_pairs(pairs, out, "yolo")
+    assert (done.pairs, done.normals, done.broken) == (6, 4, 0)
+    for source, line in zip(read_manifest(pairs), read_manifest(out), strict=True):
+        rows = [np.array(row.split(), float) for row in (out / line["mask"]).read_text().splitlines()]
+        mask = read_mask(pairs / source["mask"]).numpy()
+        assert np.array_equal(np.sum([_drawn(row[1:]) for row in rows], axis=0), mask.astype(int))
+        number = [("bottle", "crack"), ("tile", "crack"), ("tile", "hole")].index((line["object"], line["type"]))
+        assert {row[0] for row in rows} == {number} and all(len(row) > 6 for row in rows)
+        assert (out / line["normal"].replace("images", "labels").replace(".png", ".txt")).read_bytes() == b""
+    assert len(list((out / "labels").iterdir())) == len(list((out / "images").iterdir())) == 10
+
+
+def test_supervision_which_rounds_up_reads_yolo_labels_to_a_pixel(tmp_path, make):
+    supervision = pytest.importorskip("supervision")
+    pairs, out = make(kinds=[("tile", 'a "b": c'), ("tile", "größe #1")]), tmp_path / "out"
+    export_pairs(pairs, out, "yolo")
+    read = supervision.DetectionDataset.from_yolo(str(out / "images"), str(out / "labels"), str(out / "data.yaml"))
+    assert read.classes == ['a "b": c', "größe #1"] and len(read) == 8
+    lines = {str(out / line["image"]): line for line in read_manifest(out)}
+    for path, image, detections in read:
+        line = lines.pop(path, None)
+        if line is None:
+            assert len(detections) == 0
+            continue
+        mask = read_mask(pairs / read_manifest(pairs)[line["index"]]["mask"]).numpy()
+        drawn = np.any(detections.mask, axis=0)
+        grown = mask | np.pad(mask, ((0, 0), (1, 0)))[:, :-1]
+        grown |= np.pad(grown, ((1, 0), (0, 0)))[:-1]
+        assert not (mask & ~drawn).any() and not (drawn & ~grown).any() and image.shape[:2] == SIZE
+        assert {read.classes[number] for number in detections.class_id} == {line["type"]}
+    assert not lines
+
+
+def test_plain_pairs_share_a_name_and_are_the_same_files(tmp_path, make):
+    pairs, out = make(), tmp_path / "out"
+    export_pairs(pairs, out, "plain")
+    for source, line in zip(read_manifest(pairs), read_manifest(out), strict=True):
+        assert line["image"] == f"images/{line['index']:06d}_{line['object']}_{line['type']}.png"
+        assert line["mask"] == line["image"].replace("images", "masks")
+        for key in ("image", "mask", "normal"):
+            assert (out / line[key]).read_bytes() == (pairs / source[key]).read_bytes()
+        assert {key: line[key] for key in source if key not in ("image", "mask", "normal")} == {
+            key: source[key] for key in source if key not in ("image", "mask", "normal")
+        }
+    assert len(list((out / "normals").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("format", "segmentation", "layout"),
+    [("coco", "rle", "coco"), ("coco", "polygon", "coco"), ("plain", None, "stems")],
+)
+def test_our_own_readers_take_the_export_for_the_dataset_that_it_is(tmp_path, make, format, segmentation, layout):
+    pairs, out = make(kinds=KINDS[:2]), tmp_path / "tile"
+    export_pairs(pairs, out, format, segmentation=segmentation)
+    samples, lines = read_dataset(out), {line["image"]: line for line in read_manifest(out)}
+    assert {one.name for one in samples if one.type == NORMAL} == {line["normal"] for line in lines.values()}
+    assert len(samples) == 6 + 2 and {one.object for one in samples} == {"tile"}
+    for sample in samples:
+        if sample.type == NORMAL:
+            continue
+        line = lines.pop(sample.name)
+        assert sample.type == (line["type"] if layout == "coco" else "damaged")
+        picture, mask = read_sample(sample)
+        source = read_manifest(pairs)[line["index"]]
+        assert torch.equal(mask, read_mask(pairs / source["mask"]))
+        assert np.array_equal(picture.pixels, read_picture(pairs / source["image"]).pixels)
+    assert not lines
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_visible_only_and_no_normals_leave_the_rest_as_it_was(tmp_path, make, format):
+    pairs = make()
+    export_pairs(pairs, tmp_path / "all", format)
+    done = export_pairs(pairs, tmp_path / "some", format, visible_only=True, normals=False)
+    lines = read_manifest(tmp_path / "some")
+    assert [line["index"] for line in lines] == [0, 1, 3, 4] and (done.pairs, done.normals) == (4, 0)
+    assert all(line["normal"] is None for line in lines)
+    some, every = files(tmp_path / "some"), files(tmp_path / "all")
+    images = {name for name in some if name.startswith("images/")}
+    assert images == {line["image"] for line in lines} and not any("good" in name for name in some)
+    if format != "yolo":  # whose classes would be the same only if none had gone with the pairs
+        assert all(some[name] == every[name] for name in images)
+
+
+def test_pairs_of_unknown_visibility_are_not_known_to_be_visible(tmp_path, normals):
+    writer = PairWriter(tmp_path / "pairs", {})
+    for index, visible in enumerate((None, True)):
+        write(writer, index, KINDS[0], normals[0], visible=visible)
+    assert export_pairs(tmp_path / "pairs", tmp_path / "out", "plain", visible_only=True).pairs == 1
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stopped_after(pairs, out, format, count, **settings):
+    """An export that ends as after kill -9: nothing of Python's cleaning up happens."""
+    if pid := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+        return
+
+    def report(done, of):
+        if done == count:
+            os.kill(os.getpid(), 9)
+
+    with contextlib.suppress(BaseException):
+        export_pairs(pairs, out, format, report=report, **settings)
+    os._exit(0)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_killed_export_continued_is_an_unbroken_one(tmp_path, make, monkeypatch, format, copied):
+    if copied:
+        monkeypatch.setattr(os, "link", _full)
+    pairs, out = make(), tmp_path / "out"
+    export_pairs(pairs, tmp_path / "whole", format)
+    for count in (1, 3, 4):
+        _stopped_after(pairs, out, format, count, resume=True)
+        assert not (out / "manifest.jsonl").exists(), "a folder that is not complete must not look so"
+        with pytest.raises(ValueError, match="not empty; choose another folder or pass --resume"):
+            export_pairs(pairs, out, format)
+    (out / "images" / ".000005_bottle_crack.png.tmp").write_bytes(b"half")
+    export_pairs(pairs, out, format, resume=True)
+    assert files(out) == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_export_follows_pairs_that_came_went_and_changed(tmp_path, make, format):
+    pairs, out = make(count=4), tmp_path / "out"
+    export_pairs(pairs, out, format)
+    make(count=7)
+    lines = read_manifest(pairs)
+    (pairs / lines[0]["image"]).unlink()  # by hand; its normal image is another pair's, too
+    (pairs / lines[3]["mask"]).write_bytes((pairs / lines[3]["mask"]).read_bytes()[:50])
+    os.replace(pairs / lines[5]["image"], pairs / lines[2]["image"])
+    (out / "images" / "mine.png").write_bytes(b"mine")
+    done = export_pairs(pairs, out, format, resume=True)
+    assert (done.pairs, done.broken) == (4, 3) and "000003" not in "".join(files(out))
+    assert "0003_mask.png: not a readable image" in done.told() and "3 pairs are not whole" in done.told()
+    (out / "images" / "mine.png").unlink()
+    export_pairs(pairs, tmp_path / "new", format)
+    assert files(out) == files(tmp_path / "new")
+
+
+def _full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", ["export.json", "000002_bottle_crack.png", "manifest.jsonl"])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, make, monkeypatch, format, name):
+    pairs, out = make(), tmp_path / "out"
+    export_pairs(pairs, tmp_path / "whole", format)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", _full)
+        replace = os.replace
+        patch.setattr(pictures.os, "replace", lambda a, b: _full() if b.name == name else replace(a, b))
+        with pytest.raises(OSError, match=r"cannot write \(No space left on device\).*out") as error:
+            export_pairs(pairs, out, format)
+    assert error.value.errno == errno.ENOSPC
+    assert not [left for left in files(out) if left.endswith(".tmp")] and not (out / "manifest.jsonl").exists()
+    whole = files(tmp_path / "whole")
+    assert all(whole[written] == data for written, data in files(out).items())
+    export_pairs(pairs, out, format, resume=True)
+    assert files(out) == whole
+
+
+def test_folders_that_are_no_such_export_are_refused_and_left_alone(tmp_path, make):
+    pairs, out = make(), tmp_path / "out"
+    export_pairs(pairs, out, "coco")
+    before = files(out)
+    for settings, words in [
+        ({"format": "yolo"}, "format: 'coco' there, 'yolo' now"),
+        ({"format": "coco", "segmentation": "polygon"}, "segmentation: 'rle' there, 'polygon' now"),
+        ({"format": "coco", "visible_only": True}, "visible_only: False there, True now"),
+    ]:
+        with pytest.raises(ValueError, match=f"it holds another export .*{words}.*choose another folder"):
+            export_pairs(pairs, out, resume=True, **settings)
+    other = make("other", kinds=KINDS[1:])
+    with pytest.raises(ValueError, match="it holds another export .pairs: "):
+        export_pairs(other, out, "coco", resume=True)
+    assert files(out) == before
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "photo.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="no export to go on with; choose another folder"):
+        export_pairs(pairs, tmp_path / "foreign", "coco", resume=True)
+    with pytest.raises(ValueError, match="a file, not a folder"):
+        export_pairs(pairs, tmp_path / "foreign" / "photo.png", "coco")
+    for mixed in (pairs, pairs / "out", tmp_path):
+        with pytest.raises(ValueError, match="would mix with the pairs"):
+            export_pairs(pairs, mixed, "plain", resume=True)
+
+
+def test_what_holds_no_pairs_is_refused_before_anything_is_written(tmp_path, make):
+    pairs, out = make(count=1, kinds=KINDS[1:]), tmp_path / "out"
+    line = read_manifest(pairs)[0]
+    (tmp_path / "empty").mkdir()
+    cases = [(tmp_path / "empty", {}, "no manifest.jsonl"),
+             (pairs, {"format": "voc"}, "accepted are coco, yolo, plain"),
+             (pairs, {"format": "yolo", "segmentation": "rle"}, "only coco has a choice")]  # fmt: skip
+    for place, (change, words) in enumerate([
+        ({"visible": False}, "none of its pairs is known to be visible"), ({"object": "../up"}, "without slash"),
+        ({"index": "0"}, "index '0'"), ({"image": "gone.png"}, "none of its 1 pairs is whole"),
+    ]):  # fmt: skip
+        changed = tmp_path / f"changed {place}"
+        changed.mkdir()
+        (changed / "manifest.jsonl").write_text(json.dumps(line | change) + "\n")
+        cases.append((changed, {"visible_only": "visible" in change}, words))
+    for folder, settings, words in cases:
+        with pytest.raises(ValueError, match=words):
+            export_pairs(folder, out, **{"format": "coco"} | settings)
+        assert not out.exists()
+
+
+def test_classes_that_would_be_called_the_same_are_refused(tmp_path, make):
+    pairs = make(count=2, kinds=[("a", "b_c"), ("a_b", "c")])
+    with pytest.raises(ValueError, match="would both be class 'a_b_c'; rename one"):
+        export_pairs(pairs, tmp_path / "out", "yolo")
+
+
+def test_the_command(tmp_path, make, capsys):
+    pairs, out = make(), tmp_path / "out"
+    command = ["export", "--pairs", str(pairs), "--out", str(out), "--format", "coco"]
+    assert cli.main([*command, "--segmentation", "polygon"]) == 0
+    assert capsys.readouterr().out == f"{out}: 6 pairs, 4 normal images\n"
+    assert all(isinstance(one["segmentation"], list) for one in annotations(out)["annotations"])
+    assert cli.main([*command, "--segmentation", "polygon"]) == 1 and "--resume" in capsys.readouterr().err
+    assert cli.main([*command, "--resume"]) == 1 and "rle" in capsys.readouterr().err
+    assert cli.main([*command, "--segmentation", "polygon", "--resume"]) == 0
+    with pytest.raises(SystemExit) as usage:
+        cli.main([*command[:-1], "voc"])
+    assert usage.value.code == 2
