@@ -16,6 +16,7 @@ _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
     "stage": "the heads' noise error on groups held out: {:.2f} (the base alone has 1)",
 }
+_SCORES = ("visibility", "completeness", "precision", "boundary", "seam", "nearest_real")
 _QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 _LAYOUTS = ("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index")
@@ -194,6 +195,17 @@ def _synthesize(options: argparse.Namespace) -> None:
             f"  {object}/{type}: {len(found)}, {sum(r['visible'] for r in found) / len(found):.0%} visible, "
             f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
         )
+
+
+def _worst(options: argparse.Namespace) -> None:
+    from .synthesis.worst import save_worst_sheet, summary, value, words, worst_pairs
+
+    worst = worst_pairs(options.pairs, options.by, options.count)
+    save_worst_sheet(options.out, worst)
+    for line in worst.pairs:
+        scores = ", ".join(f"{words(score)} {value(line, score)}" for score in worst.scores)
+        print(f"{line['index']:6d}  {line['image']}  {scores}")
+    print("\n".join([*summary(worst), f"Look at {options.out}."]))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -391,6 +403,13 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
     _device_option(make)
+
+    worst = _command(commands, "worst", _worst, "show the worst pairs of a folder by a score, close up on one sheet")
+    worst.add_argument("--pairs", required=True, metavar="DIR", help="a folder of `synthesize`, `demo` or Save Pairs")
+    worst.add_argument("--by", choices=_SCORES, default="visibility",
+                       help="the score; low is bad, but of seam and nearest_real high is (visibility)")  # fmt: skip
+    worst.add_argument("--count", type=int, default=12, help="pairs to show (12)")
+    worst.add_argument("--out", required=True, metavar="FILE", help="the sheet to write, .png")
 
     study = _command(
         commands, "evaluate", _evaluate,

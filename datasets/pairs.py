@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +196,18 @@ def read_manifest(root: str | Path) -> list[dict[str, Any]]:
 
     Raises ValueError if there is no manifest or a line is damaged.
     """
+    return list(manifest_lines(root))
+
+
+def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
+    """As `read_manifest`, one line at a time, for folders whose manifest is long."""
     path = Path(root) / _MANIFEST
     if not path.is_file():
         raise ValueError(f"{root}: no {_MANIFEST}; give a folder that holds synthetic pairs")
-    return [_parse(raw, f"{path}, line {number}") for number, raw in enumerate(_complete_lines(path), 1)]
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            if raw.endswith(b"\n"):
+                yield _parse(raw, f"{path}, line {number}")
 
 
 def _complete_lines(path: Path) -> list[bytes]:

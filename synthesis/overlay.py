@@ -31,6 +31,7 @@ def labelled_row(
     """Images of one size [H, W, 3], each with the outline of its mask (bool [H, W] or None), and a text below.
 
     Args:
+        label: the text, of one line or several.
         longest: pixels that an image's longer side is shown at, at most.
         font_size: of the text in px; None is legible where a node shows the whole at a third.
 
@@ -43,14 +44,30 @@ def labelled_row(
     size = [max(round(n * scale), 1) for n in image.shape[:2]]
     width = len(tiles) * (size[1] + GAP) - GAP
     font = ImageFont.load_default(size=font_size or max(13, width // 45))
-    sheet = Image.new("RGB", (max(width, int(font.getlength(label)) + 4), size[0] + font.size * 3 // 2), "white")
+    lines, step = label.split("\n"), font.size * 3 // 2
+    longest_line = int(max(map(font.getlength, lines))) + 4
+    sheet = Image.new("RGB", (max(width, longest_line), size[0] + step * len(lines)), "white")
     for place, (image, mask) in enumerate(tiles):
         tile = _tile(image, size)
         if mask is not None:
             tile[_outline(mask, size)] = OUTLINE
         sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
-    ImageDraw.Draw(sheet).text((2, size[0]), label, "black", font=font)
+    for place, line in enumerate(lines):
+        ImageDraw.Draw(sheet).text((2, size[0] + place * step), line, "black", font=font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+
+
+def tiled(tiles: Sequence[Tensor], columns: int) -> Tensor:
+    """Tiles [h, w, 3] in 0 .. 1 of any sizes, `columns` side by side on white, as uint8 [H, W, 3]."""
+    lines = [tiles[start:start + columns] for start in range(0, len(tiles), columns)]
+    width = max(tile.shape[1] for tile in tiles) + 2 * GAP
+    sheets = []
+    for line in lines:
+        height = max(tile.shape[0] for tile in line) + 2 * GAP
+        padded = [F.pad(tile, (0, 0, 0, width - tile.shape[1], 0, height - tile.shape[0]), value=1) for tile in line]
+        padded += [torch.ones(height, width, 3)] * (columns - len(line))
+        sheets.append(torch.cat(padded, 1))
+    return (torch.cat(sheets) * 255).round().to(torch.uint8)
 
 
 def _tile(image: Tensor, size: list[int]) -> np.ndarray:
