@@ -69,9 +69,13 @@ def _inspect(options: argparse.Namespace) -> None:
     from .datasets.inspection import inspect_dataset
     from .datasets.inspection_text import as_json, as_text
     from .datasets.pictures import write_atomic
+    from .synthesis.dataset_sheet import DatasetSheet
 
-    inspection = inspect_dataset(options.folder, options.layout, _read_line)
+    sheet = DatasetSheet() if options.sheet else None
+    inspection = inspect_dataset(options.folder, options.layout, _read_line, sheet and sheet.look)
     print(as_text(inspection))
+    if sheet:
+        sheet.save(options.sheet, inspection)
     if options.json:
         write_atomic(options.json, as_json(inspection).encode())
     if inspection.unusable:
@@ -304,6 +308,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     inspect.add_argument("folder", metavar="DIR", help="the data folder")
     inspect.add_argument("--layout", choices=_LAYOUTS, help="what to read it as (found out)")
+    inspect.add_argument("--sheet", metavar="FILE", help="write a picture of it with examples of every type, .png")
     inspect.add_argument("--json", metavar="FILE", help="write all of it as JSON, too")
 
     split = _command(

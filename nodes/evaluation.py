@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from .sockets import CATEGORY, Dataset, Segmenter
 
@@ -142,11 +142,15 @@ class TrainSegmenter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs=None):
-        return _pairs_told("Train Segmenter", pairs)
+        from .saved_pairs import pairs_told
+
+        return pairs_told("Train Segmenter", pairs)
 
     @classmethod
     def fingerprint_inputs(cls, pairs=None, **_):
-        return _pairs_state("Train Segmenter", pairs)
+        from .saved_pairs import pairs_state
+
+        return pairs_state("Train Segmenter", pairs)
 
     @classmethod
     def execute(
@@ -205,11 +209,11 @@ class EvaluateSegmentation(io.ComfyNode):
     @classmethod
     def execute(cls, dataset, segmenter) -> io.NodeOutput:
         from .segmentation import evaluate, shown
-        from .tables import markdown
+        from .tables import markdown, on_node
 
         table, iou, cases = evaluate(dataset, segmenter)
         text = markdown(table)
-        return io.NodeOutput(text, iou, cases, ui=_shown(shown(table, cases), text, cls))
+        return io.NodeOutput(text, iou, cases, ui=on_node(shown(table, cases), text, cls))
 
 
 class PairStatistics(io.ComfyNode):
@@ -240,48 +244,27 @@ class PairStatistics(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        return _pairs_told("Pair Statistics", pairs)
+        from .saved_pairs import pairs_told
+
+        return pairs_told("Pair Statistics", pairs)
 
     @classmethod
     def fingerprint_inputs(cls, pairs, **_):
-        return _pairs_state("Pair Statistics", pairs)
+        from .saved_pairs import pairs_state
+
+        return pairs_state("Pair Statistics", pairs)
 
     @classmethod
     def execute(cls, dataset: list, pairs: list[str]) -> io.NodeOutput:
         from .lists import single
         from .pair_table import NODE, pair_table
         from .saved_pairs import saved_pairs
-        from .tables import markdown, picture
+        from .tables import markdown, on_node, picture
 
         (data,) = single(NODE, dataset=dataset)
         table = pair_table(data, saved_pairs(NODE, pairs, data))
         text = markdown(table)
-        return io.NodeOutput(text, ui=_shown(picture(table)[None], text, cls))
-
-
-def _pairs_told(node: str, names: list[str | None] | None) -> bool | str:
-    """True, or why there is no one folder of pairs; None among `names`: another node will tell it."""
-    from .saved_pairs import pairs_root
-
-    try:
-        pairs_root(node, [name for name in names or [] if name is not None])
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def _pairs_state(node: str, names: list[str | None] | None) -> str | None:
-    """Changes where a pair of the folder changes; None where there is none, or another node will tell it."""
-    from .defects import fingerprint
-    from .saved_pairs import pairs_root
-
-    root = pairs_root(node, [name for name in names or [] if name is not None])
-    return fingerprint(str(root), "") if root else None
-
-
-def _shown(picture, text: str, node: type[io.ComfyNode]) -> dict:
-    """The picture on the node, and the text in the history for whoever queued by the API."""
-    return ui.PreviewImage(picture, cls=node).as_dict() | {"text": (text,)}
+        return io.NodeOutput(text, ui=on_node(picture(table)[None], text, cls))
 
 
 NODES = [SplitDataset, TrainSegmenter, EvaluateSegmentation, PairStatistics]

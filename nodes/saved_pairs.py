@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..datasets.mvtec import Sample, read_mvtec
+from .defects import fingerprint
 from .errors import named
 from .pairs import pairs_folder
 from .split_dataset import Dataset
@@ -47,6 +48,21 @@ def pairs_root(node: str, names: Sequence[str]) -> Path | None:
     if roots and not roots[0].is_dir():
         raise ValueError(f"{node}: no folder {roots[0]}; connect Save Pairs' folder, so that the pairs are made first.")
     return roots[0] if roots else None
+
+
+def pairs_told(node: str, names: Sequence[str | None] | None) -> bool | str:
+    """True, or why there is no one folder of pairs; None among `names`: another node will tell it."""
+    try:
+        pairs_root(node, [name for name in names or [] if name is not None])
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def pairs_state(node: str, names: Sequence[str | None] | None) -> str | None:
+    """Changes where a pair of the folder changes; None where there is none, or another node will tell it."""
+    root = pairs_root(node, [name for name in names or [] if name is not None])
+    return fingerprint(str(root), "") if root else None
 
 
 def _listed(kinds: Iterable[tuple[str, str]]) -> str:

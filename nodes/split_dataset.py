@@ -53,7 +53,7 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int) 
     """
     with named(NODE), _warnings() as warnings:
         built_in = folder.strip() == BUILT_IN
-        root = _surfaces() if built_in else dataset_folder(folder)
+        root = surfaces_folder() if built_in else dataset_folder(folder)
         samples = read_dataset(root, [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None)
         if split.strip():
             file, source = _split_file(split), split.strip()
@@ -88,7 +88,7 @@ def check_folder(folder: str, split: str) -> None:
             _split_file(split)
 
 
-def _surfaces() -> Path:
+def surfaces_folder() -> Path:
     """The built-in data, written once per start of the host: its folder for temporary files is emptied then."""
     folder = temporary() / "surfaces"
     if not folder.exists():

@@ -38,23 +38,32 @@ def labelled_row(
     Returns:
         [h, w, 3] in 0 .. 1.
     """
-    image = tiles[0][0]
-    scale = longest / max(image.shape[:2])
-    scale = max(int(scale), 1) if scale > 1 else scale
-    size = [max(round(n * scale), 1) for n in image.shape[:2]]
+    shown = [outlined(image, mask, longest) for image, mask in tiles]
+    size = shown[0].shape[:2]
     width = len(tiles) * (size[1] + GAP) - GAP
     font = ImageFont.load_default(size=font_size or max(13, width // 45))
     lines, step = label.split("\n"), font.size * 3 // 2
     longest_line = int(max(map(font.getlength, lines))) + 4
     sheet = Image.new("RGB", (max(width, longest_line), size[0] + step * len(lines)), "white")
-    for place, (image, mask) in enumerate(tiles):
-        tile = _tile(image, size)
-        if mask is not None:
-            tile[_outline(mask, size)] = OUTLINE
+    for place, tile in enumerate(shown):
         sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
     for place, line in enumerate(lines):
         ImageDraw.Draw(sheet).text((2, size[0] + place * step), line, "black", font=font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+
+
+def outlined(image: Tensor, mask: Tensor | None, longest: int) -> np.ndarray:
+    """An image [H, W, 3] in 0 .. 1 with the outline of its mask (bool [H, W] or None), as uint8 [h, w, 3].
+
+    longest: px of the longer side, at most; small images are enlarged by a whole number.
+    """
+    scale = longest / max(image.shape[:2])
+    scale = max(int(scale), 1) if scale > 1 else scale
+    size = [max(round(n * scale), 1) for n in image.shape[:2]]
+    tile = _tile(image, size)
+    if mask is not None:
+        tile[_outline(mask, size)] = OUTLINE
+    return tile
 
 
 def tiled(tiles: Sequence[Tensor], columns: int) -> Tensor:

@@ -166,5 +166,5 @@ def _label(worst: Worst, line: dict[str, Any]) -> str:
     others = [score for score in worst.scores if score != worst.by]
     flag = "" if line["visible"] in (True, None) else "  NOT VISIBLE"
     told = ", ".join(f"{words(score)} {value(line, score)}" for score in others)
-    what = f"{line['index']}  {line['object']} / {line['type']}"
-    return f"{what}  {words(worst.by)} {value(line, worst.by)}{flag}\n{told}"
+    name = f"{line['index']}  {line['object']} / {line['type']}"
+    return f"{name}  {words(worst.by)} {value(line, worst.by)}{flag}\n{told}".rstrip()

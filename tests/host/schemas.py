@@ -49,6 +49,8 @@ print(json.dumps({
         "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
         "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
         "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
+        "layouts": [room("nodes.sockets").LAYOUTS, ["auto", *(one.name for one in room("datasets.layouts").LAYOUTS)]],
+        "scores": [room("nodes.inspection").SCORES, room("synthesis.worst").SCORES],
         "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
     },
 }))  # fmt: skip
