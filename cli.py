@@ -87,7 +87,7 @@ def _split(options: argparse.Namespace) -> None:
     from .datasets.reading import read_dataset
     from .datasets.split import check_leak, make_split, save_split
 
-    samples = read_dataset(options.data, options.types)
+    samples = read_dataset(options.data, options.types, options.layout)
     if options.groups:
         groups, source = groups_from_manifest(samples, options.groups, options.column), options.groups
     elif options.pattern:
@@ -118,7 +118,8 @@ def _train_base(options: argparse.Namespace) -> None:
     )  # fmt: skip
     record = train_base_file(
         options.data, options.split, options.out, settings,
-        types=options.types, resume=options.resume, device=_device(options), report=_training_line,
+        types=options.types, layout=options.layout, resume=options.resume, device=_device(options),
+        report=_training_line,
     )  # fmt: skip
     print(f"{options.out}: {record['parameters'] / 1e6:.2f} M parameters")
     for side, quality in record["quality"].items():
@@ -143,7 +144,7 @@ def _train(options: argparse.Namespace) -> None:
         checkpointing=options.checkpointing, precision=options.precision, **widths, **_learning_rate(options),
     )  # fmt: skip
     notes = train_adapter_file(
-        options.data, options.split, options.base, options.out, settings, types=options.types,
+        options.data, options.split, options.base, options.out, settings, types=options.types, layout=options.layout,
         tokens_file=options.tokens_of, aware=not options.unaware, resume=options.resume, device=_device(options),
         report=_training_line,
     )  # fmt: skip
@@ -181,7 +182,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     )  # fmt: skip
     source = Source(
         options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
-        options.foreign_base, options.adapter,
+        options.foreign_base, options.adapter, options.layout,
     )  # fmt: skip
     started = time.perf_counter()
     records, threshold = synthesize(
@@ -223,7 +224,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     study = Study(
         options.data, options.split, tuple(options.methods), tuple(options.networks), seeds, count,
         options.base, tuple(options.adapter), tuple(options.types) if options.types else None, options.textures,
-        Settings(), training,
+        Settings(), training, options.layout,
     )  # fmt: skip
     cells = []
     try:
@@ -307,7 +308,7 @@ def _parser() -> argparse.ArgumentParser:
         "code 1 where something must be mended before the folder can be used",
     )  # fmt: skip
     inspect.add_argument("folder", metavar="DIR", help="the data folder")
-    inspect.add_argument("--layout", choices=_LAYOUTS, help="what to read it as (found out)")
+    _layout(inspect)
     inspect.add_argument("--sheet", metavar="FILE", help="write a picture of it with examples of every type, .png")
     inspect.add_argument("--json", metavar="FILE", help="write all of it as JSON, too")
 
@@ -467,6 +468,11 @@ def _command(commands, name: str, function, description: str) -> argparse.Argume
 def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="data folder: one object, or several")
     parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
+    _layout(parser)
+
+
+def _layout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layout", choices=_LAYOUTS, help="what to read the data folder as (found out)")
 
 
 def _device_option(parser: argparse.ArgumentParser) -> None:

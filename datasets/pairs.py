@@ -196,18 +196,10 @@ def read_manifest(root: str | Path) -> list[dict[str, Any]]:
 
     Raises ValueError if there is no manifest or a line is damaged.
     """
-    return list(manifest_lines(root))
-
-
-def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
-    """As `read_manifest`, one line at a time, for folders whose manifest is long."""
     path = Path(root) / _MANIFEST
     if not path.is_file():
         raise ValueError(f"{root}: no {_MANIFEST}; give a folder that holds synthetic pairs")
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            if raw.endswith(b"\n"):
-                yield _parse(raw, f"{path}, line {number}")
+    return [_parse(raw, f"{path}, line {number}") for number, raw in enumerate(_complete_lines(path), 1)]
 
 
 def _complete_lines(path: Path) -> list[bytes]:
@@ -271,3 +263,14 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links
         write_atomic(target, source.read_bytes())
+
+
+def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
+    """As `read_manifest`, but one line at a time: a manifest may be long. Raises when the first line is asked for."""
+    path = Path(root) / _MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{root}: no {_MANIFEST}; give a folder that holds synthetic pairs")
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            if raw.endswith(b"\n"):
+                yield _parse(raw, f"{path}, line {number}")

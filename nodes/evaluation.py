@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .sockets import CATEGORY, Dataset, Segmenter
+from .sockets import CATEGORY, LAYOUTS, Dataset, Segmenter
 
 MENU = f"{CATEGORY}/evaluation"
 # As in evaluation.networks, which is not imported before a node runs; a test holds them together.
@@ -49,6 +49,11 @@ class SplitDataset(io.ComfyNode):
                     "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
                     tooltip="Decides which groups train. Not used where a split.json is given. Default 0.",
                 ),
+                io.Combo.Input(
+                    "layout", options=LAYOUTS, default=LAYOUTS[0], optional=True,
+                    tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
+                    "several layouts. Not for the built-in surfaces.",
+                ),
             ],
             outputs=[
                 Dataset.Output("dataset", display_name="dataset",
@@ -73,16 +78,18 @@ class SplitDataset(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder, split, **_):
+    def fingerprint_inputs(cls, folder, split, layout="auto", **_):
         from .split_dataset import state
 
-        return None if folder is None or split is None else state(folder, split)
+        return None if folder is None or split is None else state(folder, split, layout)
 
     @classmethod
-    def execute(cls, folder: str, split: str, share: float, types: str, seed: int) -> io.NodeOutput:
+    def execute(
+        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto"
+    ) -> io.NodeOutput:
         from .split_dataset import split_dataset
 
-        dataset, summary = split_dataset(folder, split, share, types, seed)
+        dataset, summary = split_dataset(folder, split, share, types, seed, layout)
         return io.NodeOutput(dataset, summary, str(dataset.file))
 
 

@@ -14,7 +14,7 @@ from ..datasets.inspection import inspect_dataset
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
 from ..synthesis.dataset_sheet import DatasetSheet
-from .defects import BUILT_IN, dataset_folder
+from .defects import BUILT_IN, dataset_folder, layout_name
 from .errors import named
 from .images import to_batch
 from .split_dataset import surfaces_folder
@@ -22,8 +22,8 @@ from .split_dataset import surfaces_folder
 NODE = "Inspect Dataset"
 
 
-def inspected(folder: str, layout: str) -> tuple[str, Tensor, str, int]:
-    """The report, the picture [1, h, w, 3] in 0 .. 1, the kinds by lines, and how many problems must be mended.
+def inspected(folder: str, layout: str) -> tuple[str, Tensor, str, int, str]:
+    """The report, the picture [1, h, w, 3] in 0 .. 1, the kinds by lines, how many problems must be mended, the path.
 
     Images are read one by one, and of every type five small examples are kept.
 
@@ -34,7 +34,8 @@ def inspected(folder: str, layout: str) -> tuple[str, Tensor, str, int]:
     with named(NODE):
         found = inspect_dataset(_root(folder), layout_name(layout), _progress(), sheet.look)
     kinds = [f"{name} / {type}" for name, one in found.objects.items() for type in one.types]
-    return as_text(found, None), to_batch([sheet.picture(found) / 255]), "\n".join(kinds), found.unusable
+    picture = to_batch([sheet.picture(found) / 255])
+    return as_text(found, None), picture, "\n".join(kinds), found.unusable, found.root
 
 
 def check_folder(folder: str) -> None:
@@ -57,11 +58,6 @@ def state(folder: str, layout: str) -> str:
     files = [*(file for sample in dataset.samples for file in sample.files), *manifests]
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
     return hashlib.sha256(repr((states, dataset.problems)).encode()).hexdigest()
-
-
-def layout_name(layout: str) -> str | None:
-    """A widget's choice as the readers take it: None finds out."""
-    return None if layout == "auto" else layout
 
 
 def _root(folder: str) -> Path:

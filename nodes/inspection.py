@@ -43,8 +43,8 @@ class InspectDataset(io.ComfyNode):
                 io.String.Output("kinds", display_name="kinds", tooltip="One 'object / type' a line, for Batch Plan."),
                 io.Int.Output("unusable", display_name="unusable", tooltip="Problems for which other nodes refuse the "
                               "dataset; 0 where it can be used."),
-                io.String.Output("dataset_folder", display_name="folder", tooltip="The folder as it was given, for "
-                                 "Load Defect Dataset and Split Defect Dataset."),
+                io.String.Output("dataset_folder", display_name="folder", tooltip="Path of the folder that was read, "
+                                 "for Load Defect Dataset and Split Defect Dataset."),
             ],
             is_output_node=True,
         )  # fmt: skip
@@ -71,8 +71,8 @@ class InspectDataset(io.ComfyNode):
         from .inspected import inspected
         from .tables import on_node
 
-        report, picture, kinds, unusable = inspected(folder, layout)
-        return io.NodeOutput(report, picture, kinds, unusable, folder, ui=on_node(picture, report, cls))
+        report, picture, *others = inspected(folder, layout)
+        return io.NodeOutput(report, picture, *others, ui=on_node(picture, report, cls))
 
 
 class WorstPairs(io.ComfyNode):

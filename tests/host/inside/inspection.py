@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .scenes import refused
-from .start import INPUT, OUTPUT, TEMPORARY, own, room
+from .start import INPUT, OUTPUT, TEMPORARY, call, own, room
 
 VISIBILITY = (2.0, 0.4, None, 3.0, 0.7)
 
@@ -60,7 +60,8 @@ def check_the_report_is_the_commands_and_the_picture_is_shown():
     report, picture, kinds, unusable, folder = done.args
     inspected = room("datasets.inspection").inspect_dataset(INPUT / "plates")
     assert report == room("datasets.inspection_text").as_text(inspected) and report.endswith("no problems")
-    assert (kinds, unusable, folder) == ("cast_grain / crack\ncast_grain / pit\ncast_grain / stain", 0, "plates")
+    assert (kinds, unusable) == ("cast_grain / crack\ncast_grain / pit\ncast_grain / stain", 0)
+    assert folder == str(INPUT / "plates")
     assert picture.ndim == 4 and picture.shape[3] == 3 and picture.dtype == torch.float32
     assert picture.min() >= 0 and picture.max() == 1
     assert done.ui["text"] == (report,) and len(done.ui["images"]) == 1
@@ -89,11 +90,16 @@ def check_all_problems_are_in_the_report():
 
 
 def check_the_built_in_surfaces_are_those_of_split_defect_dataset():
-    report, _, kinds, unusable, _ = _inspect("procedural surfaces").args
+    report, _, kinds, unusable, folder = _inspect("procedural surfaces").args
     assert "168 images, 88 with a defect; objects: 4" in report and unusable == 0 and str(TEMPORARY) in report
     assert set(map(tuple, (kind.split(" / ") for kind in kinds.splitlines()))) == set(
         room("synthesis.demo").SurfaceItems.types
     )
+    loaded = call(
+        "LoadDefectDataset", folder=folder, select="defect images", index=0, count=1, as_batch=False, type="pit",
+        split="", plan_seed=0,
+    )  # fmt: skip
+    assert loaded[0][0].shape == (1, 160, 160, 3) and loaded[3] == ["pit"]
 
 
 @cache
@@ -114,6 +120,22 @@ def check_a_layout_that_is_named_is_read():
     assert _inspect(_two_ways(), "mvtec").args[2].splitlines()[0] == "cast / crack"
     with refused("Inspect Dataset: ", "not in LabelMe layout"):
         _inspect(_two_ways(), "labelme")
+
+
+def check_the_nodes_that_read_data_take_the_layout_too():
+    load = {"folder": _two_ways(), "select": "defect images", "index": 0, "count": 9, "as_batch": False, "type": "",
+            "split": "", "plan_seed": 0}  # fmt: skip
+    with refused("Load Defect Dataset: ", "it could be in 2 layouts"):
+        call("LoadDefectDataset", **load)
+    for layout, objects in (("mvtec", {"cast"}), ("stems", {"part"})):
+        assert set(call("LoadDefectDataset", **load, layout=layout)[2]) == objects
+    deal = {"folder": _two_ways(), "split": "", "share": 0.5, "types": "", "seed": 0}
+    with refused("Split Defect Dataset: ", "it could be in 2 layouts"):
+        call("SplitDataset", **deal)
+    assert {sample.object for sample in call("SplitDataset", **deal, layout="mvtec")[0].train} == {"cast"}
+    for node in ("LoadDefectDataset", "SplitDataset"):
+        seen = [own(node).fingerprint_inputs(folder=_two_ways(), split="", layout=name) for name in ("mvtec", "stems")]
+        assert None not in seen and len(set(seen)) == 2
 
 
 def check_a_missing_dataset_is_told_before_the_run():
