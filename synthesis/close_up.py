@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.masks import mask_box
@@ -10,12 +11,17 @@ from ..datasets.windows import Window, context_side, cut_mask, cut_picture, plac
 
 
 def close_up(picture: Picture, mask: Tensor, tile: int) -> tuple[Tensor, Tensor]:
-    """The square around a mask with context: image [h, h, 3] in 0 .. 1 and mask bool [h, h], h at most `tile`.
+    """The square around a mask with context: image [tile, tile, 3] in 0 .. 1 and mask bool [tile, tile].
 
     mask: bool [H, W] of the picture's size, not empty. `close_up_window` tells how much is shown.
     """
     window = close_up_window(mask, tile)
-    return cut_picture(picture, window).permute(1, 2, 0), cut_mask(mask, window)
+    image, cut = cut_picture(picture, window)[None], cut_mask(mask, window)[None, None].float()
+    if window.resolution < tile:
+        whole = tile % window.resolution == 0  # then every pixel of the picture is a square
+        image = F.interpolate(image, (tile, tile), mode="nearest" if whole else "bilinear")
+        cut = F.interpolate(cut, (tile, tile), mode="nearest")
+    return image[0].permute(1, 2, 0), cut[0, 0] > 0
 
 
 def close_up_window(mask: Tensor, tile: int) -> Window:

@@ -22,12 +22,12 @@ from .overlay import outlined
 
 EXAMPLES, TILE, GAP = 5, 120, 6  # of a type; px
 NAME, COUNT, AREA = 16, 226, 346  # px from the left: where the columns begin
-AREA_WIDTH, BAR_WIDTH = 250, 50
+AREA_WIDTH, BAR_WIDTH = 280, 50
 PICTURES = AREA + AREA_WIDTH + 28
 WIDTH = PICTURES + EXAMPLES * (TILE + GAP) + 10
 ROWS, PROBLEMS = 80, 12  # at most
 MARKS = (TINY, SMALL, 1_000, 10_000, 100_000, 1_000_000)  # px on the axis of mask areas
-BODY, HEADING = (ImageFont.load_default(size=size) for size in (17, 21))
+BODY, HEADING = (ImageFont.load_default(size=size) for size in (19, 23))
 BLACK, GREY, LIGHT, BLUE, RED = "black", (110, 110, 110), (225, 225, 225), (70, 110, 170), (180, 20, 20)
 
 

@@ -21,7 +21,7 @@ SCORES = {
     "visibility": False, "completeness": False, "precision": False, "boundary": False, "seam": True,
     "nearest_real": True,
 }  # fmt: skip
-TILE, FONT = 224, 15  # px
+TILE, FONT = 224, 18  # px
 _NEEDED = ("index", "image", "mask", "normal", "object", "type")
 
 
@@ -167,4 +167,4 @@ def _label(worst: Worst, line: dict[str, Any]) -> str:
     flag = "" if line["visible"] in (True, None) else "  NOT VISIBLE"
     told = ", ".join(f"{words(score)} {value(line, score)}" for score in others)
     name = f"{line['index']}  {line['object']} / {line['type']}"
-    return f"{name}  {words(worst.by)} {value(line, worst.by)}{flag}\n{told}".rstrip()
+    return f"{name}, {words(worst.by)} {value(line, worst.by)}{flag}\n{told}".rstrip()
