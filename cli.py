@@ -1,4 +1,4 @@
-"""The `anomaly-synthesis` command: argument parsing and words on the screen, no logic."""
+"""The `anomaly-synthesis` command: what each command calls, and words on the screen, no logic."""
 
 from __future__ import annotations
 
@@ -6,41 +6,23 @@ import argparse
 import logging
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-_PRESETS = ("recommended", "fast", "paper")
-_GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
-_PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
-_STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
+from .cli_arguments import QUICK, parser
+
 _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
     "stage": "the heads' noise error on groups held out: {:.2f} (the base alone has 1)",
 }
-_QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
-_SEED_HELP = "whole number that decides every random choice (0)"
-_LAYOUTS = ("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index")
-_FORMATS = ("coco", "yolo", "plain")
-_EXPORTS = """\
-formats (MVTec layout is what the folder of pairs is in already):
-  coco   images/, annotations/instances.json: an annotation for every connected piece of a mask
-  yolo   images/, labels/, data.yaml: a polygon for every connected piece of a mask
-  plain  images/, masks/, normals/: an image and its mask have one name
-files are called <index>_<object>_<type>; a class is <type>, or <object>_<type> where there are several objects. Each
-folder gets manifest.jsonl with the pairs' lines. More in docs/export.md."""
-_LAYOUT = """a data folder holds one object, or a folder for each, in MVTec layout:
-  <object>/train/good/0001.png
-  <object>/test/<defect type>/0002.png
-  <object>/ground_truth/<defect type>/0002_mask.png
-or as MVTec LOCO, BTAD, VisA, COCO or LabelMe files, or images and masks (black and white, or class numbers) that share
-a stem; which one is found out. `anomaly-synthesis inspect DIR` tells what a folder is taken for and what is wrong."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong usage."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        options.command(options)
+        _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -76,9 +58,13 @@ def _inspect(options: argparse.Namespace) -> None:
     from .datasets.inspection import inspect_dataset
     from .datasets.inspection_text import as_json, as_text
     from .datasets.pictures import write_atomic
+    from .synthesis.dataset_sheet import DatasetSheet
 
-    inspection = inspect_dataset(options.folder, options.layout, _read_line)
+    sheet = DatasetSheet() if options.sheet else None
+    inspection = inspect_dataset(options.folder, options.layout, partial(_count_line, "read"), sheet and sheet.look)
     print(as_text(inspection))
+    if sheet:
+        sheet.save(options.sheet, inspection)
     if options.json:
         write_atomic(options.json, as_json(inspection).encode())
     if inspection.unusable:
@@ -90,7 +76,7 @@ def _split(options: argparse.Namespace) -> None:
     from .datasets.reading import read_dataset
     from .datasets.split import check_leak, make_split, save_split
 
-    samples = read_dataset(options.data, options.types)
+    samples = read_dataset(options.data, options.types, options.layout)
     if options.groups:
         groups, source = groups_from_manifest(samples, options.groups, options.column), options.groups
     elif options.pattern:
@@ -121,7 +107,8 @@ def _train_base(options: argparse.Namespace) -> None:
     )  # fmt: skip
     record = train_base_file(
         options.data, options.split, options.out, settings,
-        types=options.types, resume=options.resume, device=_device(options), report=_training_line,
+        types=options.types, layout=options.layout, resume=options.resume, device=_device(options),
+        report=_training_line,
     )  # fmt: skip
     print(f"{options.out}: {record['parameters'] / 1e6:.2f} M parameters")
     for side, quality in record["quality"].items():
@@ -146,7 +133,7 @@ def _train(options: argparse.Namespace) -> None:
         checkpointing=options.checkpointing, precision=options.precision, **widths, **_learning_rate(options),
     )  # fmt: skip
     notes = train_adapter_file(
-        options.data, options.split, options.base, options.out, settings, types=options.types,
+        options.data, options.split, options.base, options.out, settings, types=options.types, layout=options.layout,
         tokens_file=options.tokens_of, aware=not options.unaware, resume=options.resume, device=_device(options),
         report=_training_line,
     )  # fmt: skip
@@ -184,7 +171,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     )  # fmt: skip
     source = Source(
         options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
-        options.foreign_base, options.adapter,
+        options.foreign_base, options.adapter, options.layout,
     )  # fmt: skip
     started = time.perf_counter()
     records, threshold = synthesize(
@@ -209,9 +196,21 @@ def _export(options: argparse.Namespace) -> None:
 
     done = export_pairs(
         options.pairs, options.out, options.format, segmentation=options.segmentation,
-        visible_only=options.visible_only, normals=not options.no_normals, resume=options.resume, report=_export_line,
+        visible_only=options.visible_only, normals=not options.no_normals, resume=options.resume,
+        report=partial(_count_line, "exported"),
     )  # fmt: skip
     print(f"{options.out}: {done.told()}")
+
+
+def _worst(options: argparse.Namespace) -> None:
+    from .synthesis.worst import save_worst_sheet, summary, value, words, worst_pairs
+
+    worst = worst_pairs(options.pairs, options.by, options.count)
+    save_worst_sheet(options.out, worst)
+    for line in worst.pairs:
+        scores = ", ".join(f"{words(score)} {value(line, score)}" for score in worst.scores)
+        print(f"{line['index']:6d}  {line['image']}  {scores}")
+    print("\n".join([*summary(worst), f"Look at {options.out}."]))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -220,12 +219,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.study import Study, run_study
     from .synthesis.pair import Settings
 
-    seeds, count, steps = _QUICK if options.quick else (options.seeds, options.count, options.steps)
+    seeds, count, steps = QUICK if options.quick else (options.seeds, options.count, options.steps)
     training = Training(steps=steps, device=_device(options))
     study = Study(
         options.data, options.split, tuple(options.methods), tuple(options.networks), seeds, count,
         options.base, tuple(options.adapter), tuple(options.types) if options.types else None, options.textures,
-        Settings(), training,
+        Settings(), training, options.layout,
     )  # fmt: skip
     cells = []
     try:
@@ -236,14 +235,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             print(f"\n{write_report(cells, Path(options.out), options.against)}\n{Path(options.out) / 'report.html'}")
 
 
-def _read_line(done: int, of: int) -> None:
+def _count_line(what: str, done: int, of: int) -> None:
     if sys.stderr.isatty():
-        print(f"read: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
-
-
-def _export_line(done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"exported: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
+        print(f"{what}: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
 
 
 def _study_line(what: str, done: int, of: int) -> None:
@@ -289,203 +283,20 @@ def _training_line(phase: str, step: int, steps: int, loss: float, rate: float) 
     print(f"{phase} {step}/{steps}  loss {loss:.4f}  {rate:.2f} steps/s  {left:.1f} min left  ", end=end, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="anomaly-synthesis",
-        description="Synthesize industrial defects: from a normal image, a mask and an anomaly type to a checked pair.",
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    demo = _command(commands, "demo", _demo, "16 pairs from the bundled base, with a contact sheet")
-    demo.add_argument("--out", required=True, help="folder for pairs and sheet.png; an unfinished demo is continued")
-    demo.add_argument("--preset", choices=_PRESETS, default="recommended", help=_PRESET_HELP)
-    demo.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
-
-    surfaces = _command(commands, "surfaces", _surfaces, "write procedural surfaces with exact masks, MVTec layout")
-    surfaces.add_argument("--out", required=True, help="folder to make")
-    surfaces.add_argument("--normals", type=int, default=60, help="normal images per material (60)")
-    surfaces.add_argument("--defects", type=int, default=20, help="defect images per material and type (20)")
-    surfaces.add_argument("--size", type=int, default=256, help="side in pixels (256)")
-    surfaces.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-
-    inspect = _command(
-        commands, "inspect", _inspect,
-        "tell what a data folder holds (objects, types, counts, sizes, masks by area) and what is wrong with it; exit "
-        "code 1 where something must be mended before the folder can be used",
-    )  # fmt: skip
-    inspect.add_argument("folder", metavar="DIR", help="the data folder")
-    inspect.add_argument("--layout", choices=_LAYOUTS, help="what to read it as (found out)")
-    inspect.add_argument("--json", metavar="FILE", help="write all of it as JSON, too")
-
-    split = _command(
-        commands, "split", _split,
-        "split the images into training and held-back, by group, into a split.json; groups come from a manifest.csv "
-        "with a group column in or beside the data, else from near-duplicates",
-    )  # fmt: skip
-    _data(split)
-    split.add_argument("--out", required=True, help="the split.json to write")
-    source = split.add_mutually_exclusive_group()
-    source.add_argument("--groups", metavar="CSV", help="groups from a manifest with the columns file and --column")
-    source.add_argument("--pattern", metavar="REGEX", help="groups from file names: the first capture group")
-    source.add_argument("--near-duplicates", action="store_true", help="groups of images that look alike")
-    source.add_argument("--ungrouped", action="store_true", help="every image is a group: no part appears twice")
-    split.add_argument("--column", default="group", help="the manifest's column (group)")
-    split.add_argument("--share", type=float, default=1 / 3, help="share of the defect images that trains (1/3)")
-    split.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-
-    train = _command(
-        commands, "train-base", _train_base,
-        "train a compact base, autoencoder, then UNet; the defaults take about two hours on two cores",
-    )  # fmt: skip
-    _data(train)
-    train.add_argument("--split", required=True, help="split.json; only its training part is read for training")
-    train.add_argument("--out", required=True, help="the base to write, .safetensors")
-    train.add_argument("--resolution", type=int, default=128, help="side of the crops in pixels (128)")
-    train.add_argument("--steps", type=int, default=6000, help="steps of the UNet (6000)")
-    train.add_argument("--autoencoder-steps", type=int, default=4000, help="steps of the autoencoder (4000)")
-    train.add_argument("--batch", type=int, default=16, help="crops per step (16)")
-    train.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    train.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
-    train.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
-    _device_option(train)
-
-    adapter = _command(commands, "train", _train, "train an adapter on a compact base: one for all defect types")
-    _data(adapter)
-    adapter.add_argument("--method", choices=("fast", "stage"), default="fast",
-                         help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads")  # fmt: skip
-    adapter.add_argument("--split", required=True, help="split.json; only its training part is read")
-    adapter.add_argument("--base", required=True, help="a compact base trained under this split, .safetensors")
-    adapter.add_argument("--out", required=True, help="the adapter to write, .safetensors")
-    adapter.add_argument("--steps", type=int, default=2000, help="optimiser steps (2000)")
-    adapter.add_argument("--batch", type=int, default=4, help="crops per step (4)")
-    adapter.add_argument("--learning-rate", type=float, help="peak learning rate (fast 1.5e-4, stage 1e-3)")
-    adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
-    adapter.add_argument("--tokens-of", metavar="FILE",
-                         help="stage: keep the tokens of this adapter, and train the heads alone")  # fmt: skip
-    adapter.add_argument("--widths", nargs="+", type=int, metavar="CHANNELS",
-                         help="stage: of the heads' layers, multiples of 16 (64 256 512 256 64, the paper's; for a\n"
-                         "compact base 32 64 128 64 32 take a tenth of the time)")  # fmt: skip
-    adapter.add_argument("--patience", type=int, default=0,
-                         help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
-    adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
-    adapter.add_argument("--checkpointing", choices=("auto", "on", "off"), default="auto",
-                         help="less memory, a third more time; auto: where a GPU's memory is short")  # fmt: skip
-    adapter.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
-    adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
-    _device_option(adapter)
-
-    released = _command(
-        commands, "import-stage", _import_stage,
-        "turn the files that STAGE's own code writes into one adapter; their pickles are read, never run",
-    )  # fmt: skip
-    released.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens")
-    released.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head")
-    released.add_argument("--fine-mask", required=True, metavar="FILE", help="fine_mask*.pt, the anomaly-only head")
-    released.add_argument("--out", required=True, help="the adapter to write, .safetensors")
-
-    make = _command(commands, "synthesize", _synthesize, "make checked pairs of image and mask, MVTec layout")
-    _data(make)
-    make.add_argument("--base", required=True, help="a compact base, .safetensors")
-    make.add_argument("--adapter", nargs="+", metavar="FILE",
-                      help="an adapter of `train`; one of FAST and one of STAGE work together")  # fmt: skip
-    make.add_argument("--graded", choices=_GRADED,
-                      help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps")
-    make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
-    make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (40; paper: 2)")
-    make.add_argument("--split", required=True, help="split.json; masks come from its training part")
-    make.add_argument("--normals", choices=("train", "held-back"), default="train",
-                      help="part that the normal images come from (train); held-back is for studies")  # fmt: skip
-    make.add_argument("--count", type=int, required=True, help="pairs to make")
-    make.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
-    make.add_argument("--preset", choices=_PRESETS, default="recommended", help=_PRESET_HELP)
-    make.add_argument("--guidance", type=float, default=2.0, help="classifier-free guidance, 1 is off (2)")
-    make.add_argument("--unaware", action="store_true", help="do not tell the model mask and background (the papers)")
-    make.add_argument("--context", type=float, default=1.0, help="context per side, in lengths of the mask's box (1)")
-    make.add_argument("--compose", choices=("difference", "paste"), default="difference",
-                      help="difference keeps the surface's fine texture (default); paste: the papers")  # fmt: skip
-    make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
-    make.add_argument("--foreign-base", action="store_true",
-                      help="accept a base of another split (it may know what is held back)")  # fmt: skip
-    make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
-    make.add_argument("--negatives", type=int, default=64,
-                      help="normal re-samples behind the threshold of visibility; more are steadier (64)")  # fmt: skip
-    make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    make.add_argument("--out", required=True, help="folder to make")
-    make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
-    _device_option(make)
-
-    study = _command(
-        commands, "evaluate", _evaluate,
-        "train segmentation networks with and without synthetic pairs, test them on the held-back part, and report",
-    )  # fmt: skip
-    _data(study)
-    study.add_argument("--split", required=True, help="split.json: the training part trains, the held-back part tests")
-    study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
-    study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
-                       help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
-                       "fast-no-farm, stage, fast-and-stage; sampled otherwise: aias@steps=10, "
-                       "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif")  # fmt: skip
-    study.add_argument("--against", nargs="+", default=[], metavar="METHOD",
-                       help="compare with these, too, not only with the best baseline")  # fmt: skip
-    study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
-                       help="small_unet (default), segformer")  # fmt: skip
-    study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
-    study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
-    study.add_argument("--steps", type=int, default=600,
-                       help="training steps of every network (600); --validate tells whether they suffice")
-    study.add_argument("--validate", action="store_true",
-                       help="train every cell once more with a fifth of the training groups held out, to see whether "
-                       "its method's trainings reach a plateau")  # fmt: skip
-    study.add_argument("--quick", action="store_true",
-                       help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
-                       .format(*_QUICK))
-    study.add_argument("--base", help="compact base trained under this split, for the methods that sample")
-    study.add_argument("--adapter", nargs="+", default=[], metavar="FILE",
-                       help="adapters of `train` on that base, for the fast and stage methods; those trained with "
-                       "--unaware serve aware=false")  # fmt: skip
-    study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
-    _device_option(study)
-
-    export = _command(
-        commands, "export", _export,
-        "write a folder of pairs, as synthesize, batch or Save Pairs makes it, in the format that a trainer reads",
-    )  # fmt: skip
-    export.epilog = _EXPORTS
-    export.add_argument("--pairs", required=True, metavar="DIR", help="folder of pairs with manifest.jsonl")
-    export.add_argument("--format", required=True, choices=_FORMATS, help="see below")
-    export.add_argument("--out", required=True, metavar="DIR", help="folder to make, beside the pairs")
-    export.add_argument("--segmentation", choices=("rle", "polygon"),
-                        help="coco: run lengths (default) or polygons; both are the mask, pixel by pixel")  # fmt: skip
-    export.add_argument("--visible-only", action="store_true",
-                        help="leave out pairs not known to show their defect; they are noise in labels")  # fmt: skip
-    export.add_argument("--no-normals", action="store_true", help="leave out the normal images")
-    export.add_argument("--resume", action="store_true",
-                        help="go on after a stop, or follow pairs that came or went: as a new export")  # fmt: skip
-
-    if (Path(__file__).parent / "batch").is_dir():  # the registry's archive has no code that opens connections
-        from .batch.arguments import add_arguments
-
-        add_arguments(_command(commands, "batch", _batch, "make thousands of pairs with ComfyUI servers, to the end"))
-    return parser
-
-
-def _command(commands, name: str, function, description: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name, help=description, description=description, epilog=_LAYOUT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(command=function)
-    return parser
-
-
-def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, help="data folder: one object, or several")
-    parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
-
-
-def _device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+_COMMANDS = {
+    "demo": _demo,
+    "surfaces": _surfaces,
+    "inspect": _inspect,
+    "split": _split,
+    "train-base": _train_base,
+    "train": _train,
+    "import-stage": _import_stage,
+    "synthesize": _synthesize,
+    "worst": _worst,
+    "export": _export,
+    "evaluate": _evaluate,
+    "batch": _batch,
+}
 
 
 if __name__ == "__main__":

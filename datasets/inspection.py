@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import label
+from torch import Tensor
 
 from .components import EIGHT_NEIGHBOURS
 from .groups import find_groups
@@ -33,6 +34,7 @@ class Masks:
     small: int
     tiny: int
     pieces: tuple[float, float]
+    doublings: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -69,19 +71,23 @@ class Inspection:
 
 
 def inspect_dataset(
-    root: str | Path, layout: str | None = None, report: Callable[[int, int], None] | None = None
+    root: str | Path,
+    layout: str | None = None,
+    report: Callable[[int, int], None] | None = None,
+    look: Callable[[Sample, Picture, Tensor | None], None] | None = None,
 ) -> Inspection:
     """Read every image and mask of a folder once, one at a time, and its images once more for their likeness.
 
     Args:
         root, layout: as `read_dataset` takes them.
         report: called with images read and images in all.
+        look: called with every sample that could be read, its picture and its mask (bool [H, W], or None: normal).
 
     Raises:
         ValueError: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
     """
     dataset = find_dataset(root, layout)
-    seen = _Seen(dataset)
+    seen = _Seen(dataset, look)
     for done, sample in enumerate(dataset.samples, 1):
         seen.read(sample)
         if report:
@@ -118,8 +124,8 @@ class _Object:
 class _Seen:
     """The one pass: what was read, and what could not be."""
 
-    def __init__(self, dataset: Dataset):
-        self.dataset = dataset
+    def __init__(self, dataset: Dataset, look: Callable[[Sample, Picture, Tensor | None], None] | None):
+        self.dataset, self.look = dataset, look
         self.objects: dict[str, _Object] = defaultdict(_Object)
         self.readable: list[Sample] = []
         self.problems: list[Problem] = []
@@ -146,6 +152,8 @@ class _Seen:
             area = int(mask.sum())
             one.areas[sample.type].append((area, area / mask.numel(), pieces))
         self.readable.append(sample)
+        if self.look:
+            self.look(sample, picture, mask)
         digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16).digest()
         if sample.name not in {other.name for other in self.content[digest]}:
             self.content[digest].append(sample)
@@ -180,11 +188,12 @@ def _format(picture: Picture) -> str:
 
 def _masks(images: int, found: Sequence[tuple[int, float, int]]) -> Masks:
     if not found:
-        return Masks(images, (), (), 0, 0, (0, 0))
+        return Masks(images, (), (), 0, 0, (0, 0), ())
     areas, shares, pieces = (np.array(column) for column in zip(*found, strict=True))
     area, share = (tuple(float(value) for value in np.quantile(column, QUANTILES)) for column in (areas, shares))
     small, tiny = (int((areas < limit).sum()) for limit in (SMALL, TINY))
-    return Masks(images, area, share, small, tiny, (float(np.median(pieces)), float(pieces.max())))
+    doublings = tuple(int(count) for count in np.bincount([int(one).bit_length() - 1 for one in areas]))
+    return Masks(images, area, share, small, tiny, (float(np.median(pieces)), float(pieces.max())), doublings)
 
 
 def _grouped(samples: Sequence[Sample], root: Path) -> tuple[str, list[Problem]]:

@@ -19,8 +19,8 @@ def as_json(inspection: Inspection) -> str:
     return json.dumps({**asdict(inspection), "quantiles": QUANTILES}, indent=2) + "\n"
 
 
-def as_text(inspection: Inspection) -> str:
-    """What it holds, object by object, then what must be mended and what is worth a look."""
+def as_text(inspection: Inspection, most: int | None = _SHOWN) -> str:
+    """What it holds, object by object, then what must be mended and what is worth a look: `most` of each, None all."""
     defective = sum(one.defective for one in inspection.objects.values())
     lines = [
         f"{inspection.root}: {inspection.layout} layout ({inspection.why})",
@@ -31,7 +31,7 @@ def as_text(inspection: Inspection) -> str:
     for name, one in inspection.objects.items():
         lines += ["", *_object(name, one)]
     mend, look = ([p for p in inspection.problems if p.unusable == unusable] for unusable in (True, False))
-    lines += _problems("to be mended before it can be used", mend) + _problems("worth a look", look)
+    lines += _problems("to be mended before it can be used", mend, most) + _problems("worth a look", look, most)
     return "\n".join(lines if mend or look else [*lines, "", "no problems"])
 
 
@@ -63,11 +63,12 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _problems(title: str, problems: Sequence[Problem]) -> list[str]:
+def _problems(title: str, problems: Sequence[Problem], most: int | None) -> list[str]:
     if not problems:
         return []
-    more = [f"  and {len(problems) - _SHOWN} more; --json lists all"] if len(problems) > _SHOWN else []
-    return ["", f"{len(problems)} {title}:", *(f"  {problem}" for problem in problems[:_SHOWN]), *more]
+    shown = problems[:most]
+    more = [f"  and {len(problems) - len(shown)} more; --json lists all"] if len(problems) > len(shown) else []
+    return ["", f"{len(problems)} {title}:", *(f"  {problem}" for problem in shown), *more]
 
 
 def _counts(found: Mapping[str, int]) -> str:

@@ -24,6 +24,7 @@ def train_base_file(
     settings: BaseTraining,
     *,
     types: Sequence[str] | None = None,
+    layout: str | None = None,
     resume: bool = False,
     device: str = "cpu",
     report: Callable | None = None,
@@ -31,7 +32,7 @@ def train_base_file(
     """Train a base on the training part and write it to `out` (.safetensors).
 
     Args:
-        types: defect types to use; None is all.
+        types, layout: as `read_dataset` takes them.
         resume: continue a killed run of the same data, split and settings; a finished one is left as it is.
 
     Returns:
@@ -41,7 +42,7 @@ def train_base_file(
         ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data or split.
     """
     file = RunFile("Train base", Path(out), [state_path(out, phase) for phase in PHASES])
-    samples, split = read_dataset(data, types), load_split(split_file)
+    samples, split = read_dataset(data, types, layout), load_split(split_file)
     train = part_of(split, samples, "train")
     asked = {"training": asdict(settings), "split": split.digest, "types": sorted({s.type for s in train})}
     done = file.finished(asked, resume, lambda path: load_base(path)[1])

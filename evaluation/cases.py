@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..datasets.pictures import Picture, write_picture
 from ..datasets.sample import Sample, read_sample, whole_images
-from ..synthesis.overlay import labelled_row
+from ..synthesis.overlay import labelled_row, tiled
 from .metrics import THRESHOLD
 from .segmenter.prediction import predict
 from .segmenter.testing import Seen, Tested
 
-LONGEST, FONT, GAP = 300, 14, 8  # px
+LONGEST, FONT = 300, 14  # px
 OF_A_KIND = 2  # best, and as many worst, of every type; good images with the most false alarms
 
 
@@ -42,7 +41,7 @@ def case_sheet(network: nn.Module, tested: Tested, samples: Sequence[Sample], co
     """
     named = {sample.name: sample for sample in whole_images(samples)}
     rows = [_row(network, named[seen.name], words) for seen, words in chosen(tested)]
-    return _sheet(rows, columns) if rows else None
+    return tiled(rows, columns) if rows else None
 
 
 def chosen(tested: Tested) -> list[tuple[Seen, str]]:
@@ -81,16 +80,3 @@ def _row(network: nn.Module, sample: Sample, words: str) -> Tensor:
     truth = torch.zeros_like(found) if mask is None else mask
     shown = image.permute(1, 2, 0)
     return labelled_row([(shown, None), (shown, truth), (shown, found)], words, LONGEST, FONT)
-
-
-def _sheet(rows: Sequence[Tensor], columns: int) -> Tensor:
-    """Rows [h, w, 3] in 0 .. 1 of any sizes in `columns` columns on white, uint8."""
-    lines = [rows[start:start + columns] for start in range(0, len(rows), columns)]
-    width = max(row.shape[1] for row in rows) + GAP
-    sheets = []
-    for line in lines:
-        height = max(row.shape[0] for row in line) + GAP
-        padded = [F.pad(row, (0, 0, 0, width - row.shape[1], 0, height - row.shape[0]), value=1) for row in line]
-        padded += [torch.ones(height, width, 3)] * (columns - len(line))
-        sheets.append(torch.cat(padded, 1))
-    return (torch.cat(sheets) * 255).round().to(torch.uint8)

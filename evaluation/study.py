@@ -36,7 +36,8 @@ class Study:
     data: a dataset's folder; split: its split.json; base: a compact base trained under that split, for the methods
     that need one; adapters: of FAST, on that base, at most one trained with the base told mask and background and one
     trained without; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1;
-    types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces.
+    types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces; layout: the data's, None
+    finds out.
     """
 
     data: str
@@ -51,6 +52,7 @@ class Study:
     textures: str | None = None
     settings: Settings = field(default_factory=Settings)
     training: Training = field(default_factory=Training)
+    layout: str | None = None
 
 
 def run_study(
@@ -87,7 +89,7 @@ def prepare(study: Study) -> Data:
         raise ValueError(f"Evaluate: unknown network {sorted(unknown)[0]!r}; choose from {', '.join(NETWORKS)}.")
     if study.seeds < 1 or study.per_type < 1 or not study.methods:
         raise ValueError("Evaluate: at least one method, one seed and one pair per type are needed.")
-    samples, split = read_dataset(study.data, study.types), load_split(study.split)
+    samples, split = read_dataset(study.data, study.types, study.layout), load_split(study.split)
     train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
     check_samples([*train, *held_back])
     if not any(sample.mask for sample in held_back):
@@ -135,8 +137,9 @@ def _adapters(
 
 def _claim(out: Path, study: Study, split: Split) -> None:
     """Write study.json, or check that the one there is of this study: methods, networks, seeds, and a base or adapters
-    for the methods that need them may be added (pairs know theirs themselves)."""
-    growing = ("methods", "networks", "seeds", "base", "adapters")
+    for the methods that need them may be added (pairs know theirs themselves), and the layout be named: the split knows
+    its data."""
+    growing = ("methods", "networks", "seeds", "base", "adapters", "layout")
     fixed = {key: value for key, value in asdict(study).items() if key not in growing}
     text = json.dumps(fixed | {"split_digest": split.digest}, sort_keys=True, indent=2)
     path = out / "study.json"

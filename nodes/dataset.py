@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from .sockets import CATEGORY, Crop, Scores
+from .sockets import CATEGORY, LAYOUTS, Crop, Scores
 
 MENU = f"{CATEGORY}/dataset"
 # As in nodes.defects and synthesis.compose, which are not imported before a node runs; a test holds them together.
@@ -63,6 +63,11 @@ class LoadDefectDataset(io.ComfyNode):
                     tooltip="For 'to synthesize' from a folder: decides which normal, which mask and where, for every "
                     "index. The command line's --seed.",
                 ),
+                io.Combo.Input(
+                    "layout", options=LAYOUTS, default=LAYOUTS[0], optional=True,
+                    tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
+                    "several layouts. Not for the built-in surfaces.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", is_output_list=True, tooltip="The images."),
@@ -90,19 +95,20 @@ class LoadDefectDataset(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder, split, **_):
+    def fingerprint_inputs(cls, folder, split, layout="auto", **_):
         from .defects import fingerprint
 
         # None: another node will tell it, and its own changes count.
-        return None if folder is None or split is None else fingerprint(folder, split)
+        return None if folder is None or split is None else fingerprint(folder, split, layout)
 
     @classmethod
     def execute(
-        cls, folder: str, select: str, index: int, count: int, as_batch: bool, type: str, split: str, plan_seed: int
-    ) -> io.NodeOutput:
+        cls, folder: str, select: str, index: int, count: int, as_batch: bool, type: str, split: str, plan_seed: int,
+        layout: str = "auto",
+    ) -> io.NodeOutput:  # fmt: skip
         from .defects import batched, listed, read_items
 
-        items = read_items(folder, select, index, count, type, split, plan_seed)
+        items = read_items(folder, select, index, count, type, split, plan_seed, layout)
         return io.NodeOutput(*(batched(items) if as_batch else listed(items)))
 
 

@@ -35,7 +35,9 @@ class Item(NamedTuple):
     seed: int
 
 
-def read_items(folder: str, select: str, index: int, count: int, type: str, split: str, seed: int) -> Iterator[Item]:
+def read_items(
+    folder: str, select: str, index: int, count: int, type: str, split: str, seed: int, layout: str
+) -> Iterator[Item]:
     """Items index .. index + count - 1, read one by one; beyond the last it starts again at the first.
 
     Raises:
@@ -44,7 +46,7 @@ def read_items(folder: str, select: str, index: int, count: int, type: str, spli
     if select not in SELECT:  # not every host checks a menu's value
         raise ValueError(f"{NODE}: select is {select!r}; choose one of {', '.join(SELECT)}.")
     with named(NODE):
-        item = _items(folder, select, type, split, seed)
+        item = _items(folder, select, type, split, seed, layout)
         for offset in range(count):
             yield item(index + offset)
 
@@ -81,20 +83,25 @@ def dataset_folder(folder: str) -> Path:
     return path
 
 
-def fingerprint(folder: str, split: str) -> str:
+def layout_name(layout: str) -> str | None:
+    """A widget's choice as the readers take it: None finds out."""
+    return None if layout == "auto" else layout
+
+
+def fingerprint(folder: str, split: str, layout: str = "auto") -> str:
     """Changes where a file of the dataset or its split changes."""
     if folder.strip() == BUILT_IN:
         return BUILT_IN
-    samples = read_dataset(dataset_folder(folder))
+    samples = read_dataset(dataset_folder(folder), layout=layout_name(layout))
     files = [file for sample in samples for file in sample.files]
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in [*files, *_split_file(split)]]
     return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
-def _items(folder: str, select: str, type: str, split: str, seed: int) -> Callable[[int], Item]:
+def _items(folder: str, select: str, type: str, split: str, seed: int, layout: str) -> Callable[[int], Item]:
     if folder.strip() == BUILT_IN:
         return _surfaces(select)
-    samples = read_dataset(dataset_folder(folder), [type.strip()] if type.strip() else None)
+    samples = read_dataset(dataset_folder(folder), [type.strip()] if type.strip() else None, layout_name(layout))
     for file in _split_file(split):
         samples = part_of(load_split(file), samples, "train")
     if select == "to synthesize":

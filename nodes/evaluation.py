@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
-from .sockets import CATEGORY, Dataset, Segmenter
+from .sockets import CATEGORY, LAYOUTS, Dataset, Segmenter
 
 MENU = f"{CATEGORY}/evaluation"
 # As in evaluation.networks, which is not imported before a node runs; a test holds them together.
@@ -49,6 +49,11 @@ class SplitDataset(io.ComfyNode):
                     "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
                     tooltip="Decides which groups train. Not used where a split.json is given. Default 0.",
                 ),
+                io.Combo.Input(
+                    "layout", options=LAYOUTS, default=LAYOUTS[0], optional=True,
+                    tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
+                    "several layouts. Not for the built-in surfaces.",
+                ),
             ],
             outputs=[
                 Dataset.Output("dataset", display_name="dataset",
@@ -73,16 +78,18 @@ class SplitDataset(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder, split, **_):
+    def fingerprint_inputs(cls, folder, split, layout="auto", **_):
         from .split_dataset import state
 
-        return None if folder is None or split is None else state(folder, split)
+        return None if folder is None or split is None else state(folder, split, layout)
 
     @classmethod
-    def execute(cls, folder: str, split: str, share: float, types: str, seed: int) -> io.NodeOutput:
+    def execute(
+        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto"
+    ) -> io.NodeOutput:
         from .split_dataset import split_dataset
 
-        dataset, summary = split_dataset(folder, split, share, types, seed)
+        dataset, summary = split_dataset(folder, split, share, types, seed, layout)
         return io.NodeOutput(dataset, summary, str(dataset.file))
 
 
@@ -209,11 +216,11 @@ class EvaluateSegmentation(io.ComfyNode):
     @classmethod
     def execute(cls, dataset, segmenter) -> io.NodeOutput:
         from .segmentation import evaluate, shown
-        from .tables import markdown
+        from .tables import markdown, on_node
 
         table, iou, cases = evaluate(dataset, segmenter)
         text = markdown(table)
-        return io.NodeOutput(text, iou, cases, ui=_shown(shown(table, cases), text, cls))
+        return io.NodeOutput(text, iou, cases, ui=on_node(shown(table, cases), text, cls))
 
 
 class PairStatistics(io.ComfyNode):
@@ -259,17 +266,12 @@ class PairStatistics(io.ComfyNode):
         from .lists import single
         from .pair_table import NODE, pair_table
         from .saved_pairs import saved_pairs
-        from .tables import markdown, picture
+        from .tables import markdown, on_node, picture
 
         (data,) = single(NODE, dataset=dataset)
         table = pair_table(data, saved_pairs(NODE, pairs, data))
         text = markdown(table)
-        return io.NodeOutput(text, ui=_shown(picture(table)[None], text, cls))
-
-
-def _shown(picture, text: str, node: type[io.ComfyNode]) -> dict:
-    """The picture on the node, and the text in the history for whoever queued by the API."""
-    return ui.PreviewImage(picture, cls=node).as_dict() | {"text": (text,)}
+        return io.NodeOutput(text, ui=on_node(picture(table)[None], text, cls))
 
 
 NODES = [SplitDataset, TrainSegmenter, EvaluateSegmentation, PairStatistics]

@@ -12,3 +12,5 @@ Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that 
 Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained segmentation network and its record
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
+# As in datasets.layouts, which is not imported before a node runs; a test holds them together.
+LAYOUTS = ["auto", "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index"]

@@ -19,7 +19,7 @@ from ..datasets.procedural import write_surfaces
 from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
-from .defects import BUILT_IN, dataset_folder, fingerprint
+from .defects import BUILT_IN, dataset_folder, fingerprint, layout_name
 from .errors import named
 from .tables import Table, markdown
 
@@ -39,13 +39,16 @@ class Dataset:
     file: Path
 
 
-def split_dataset(folder: str, split: str, share: float, types: str, seed: int) -> tuple[Dataset, str]:
+def split_dataset(
+    folder: str, split: str, share: float, types: str, seed: int, layout: str
+) -> tuple[Dataset, str]:
     """The dataset, and in words how it was dealt.
 
     Args:
         folder: as Load Defect Dataset takes it.
         split: path of a split.json, absolute or below the host's input; empty deals here, by `share` and `seed`.
         types: by commas or lines; empty is all.
+        layout: "auto", or the name of one.
 
     Raises:
         ValueError: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
@@ -53,8 +56,9 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int) 
     """
     with named(NODE), _warnings() as warnings:
         built_in = folder.strip() == BUILT_IN
-        root = _surfaces() if built_in else dataset_folder(folder)
-        samples = read_dataset(root, [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None)
+        root = surfaces_folder() if built_in else dataset_folder(folder)
+        wanted = [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None
+        samples = read_dataset(root, wanted, None if built_in else layout_name(layout))
         if split.strip():
             file, source = _split_file(split), split.strip()
             dealt = load_split(file)
@@ -68,10 +72,10 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int) 
     return Dataset(tuple(train), tuple(held_back), dealt, file), _told(samples, dealt, source, warnings)
 
 
-def state(folder: str, split: str) -> str:
+def state(folder: str, split: str, layout: str) -> str:
     """Changes where a file of the dataset, its split or its groups change. Raises ValueError for a missing one."""
     with named(NODE):
-        seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "")
+        seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "", layout)
         if folder.strip() == BUILT_IN:
             return seen
         root = dataset_folder(folder)
@@ -88,7 +92,7 @@ def check_folder(folder: str, split: str) -> None:
             _split_file(split)
 
 
-def _surfaces() -> Path:
+def surfaces_folder() -> Path:
     """The built-in data, written once per start of the host: its folder for temporary files is emptied then."""
     folder = temporary() / "surfaces"
     if not folder.exists():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from comfy_api.latest import io, ui
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -48,3 +49,8 @@ def picture(table: Table, size: int = SIZE) -> Tensor:
     for row, note in enumerate(table.notes):
         draw.text((margin, 2 * margin + (len(lines) + row) * step), note, "black", font=font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+
+
+def on_node(pictures: Tensor, text: str, node: type[io.ComfyNode]) -> dict:
+    """What a node shows: pictures [B, h, w, 3] in 0 .. 1, and the text in the history for who queued by the API."""
+    return ui.PreviewImage(pictures, cls=node).as_dict() | {"text": (text,)}

@@ -30,7 +30,7 @@ class Source:
     data: a dataset's folder; split: its split.json; base: compact base; types: defect types (None is all);
     normals: part that the normal images come from, "train" or, for studies, "held_back"; foreign_base: accept a base
     that was trained under another split, or on other data; adapter: trained on the base, of FAST or of STAGE, or one of
-    each.
+    each; layout: the data's, None finds out.
     """
 
     data: str
@@ -40,6 +40,7 @@ class Source:
     normals: str = "train"
     foreign_base: bool = False
     adapter: str | Sequence[str] | None = None
+    layout: str | None = None
 
 
 def synthesize(
@@ -72,7 +73,7 @@ def synthesize(
         raise ValueError(
             f"Synthesize: count is {count}, redraw {redraw}, negatives {negatives}; at least 1, 0 and 1 are needed."
         )
-    samples, split = read_dataset(source.data, source.types), load_split(source.split)
+    samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)
     train = part_of(split, samples, "train")
     normals = train if source.normals == "train" else part_of(split, samples, source.normals)

@@ -31,26 +31,52 @@ def labelled_row(
     """Images of one size [H, W, 3], each with the outline of its mask (bool [H, W] or None), and a text below.
 
     Args:
+        label: the text, of one line or several.
         longest: pixels that an image's longer side is shown at, at most.
         font_size: of the text in px; None is legible where a node shows the whole at a third.
 
     Returns:
         [h, w, 3] in 0 .. 1.
     """
-    image = tiles[0][0]
+    shown = [outlined(image, mask, longest) for image, mask in tiles]
+    size = shown[0].shape[:2]
+    width = len(tiles) * (size[1] + GAP) - GAP
+    font = ImageFont.load_default(size=font_size or max(13, width // 45))
+    lines, step = label.split("\n"), font.size * 3 // 2
+    longest_line = int(max(map(font.getlength, lines))) + 4
+    sheet = Image.new("RGB", (max(width, longest_line), size[0] + step * len(lines)), "white")
+    for place, tile in enumerate(shown):
+        sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
+    for place, line in enumerate(lines):
+        ImageDraw.Draw(sheet).text((2, size[0] + place * step), line, "black", font=font)
+    return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+
+
+def outlined(image: Tensor, mask: Tensor | None, longest: int) -> np.ndarray:
+    """An image [H, W, 3] in 0 .. 1 with the outline of its mask (bool [H, W] or None), as uint8 [h, w, 3].
+
+    longest: px of the longer side, at most; small images are enlarged by a whole number.
+    """
     scale = longest / max(image.shape[:2])
     scale = max(int(scale), 1) if scale > 1 else scale
     size = [max(round(n * scale), 1) for n in image.shape[:2]]
-    width = len(tiles) * (size[1] + GAP) - GAP
-    font = ImageFont.load_default(size=font_size or max(13, width // 45))
-    sheet = Image.new("RGB", (max(width, int(font.getlength(label)) + 4), size[0] + font.size * 3 // 2), "white")
-    for place, (image, mask) in enumerate(tiles):
-        tile = _tile(image, size)
-        if mask is not None:
-            tile[_outline(mask, size)] = OUTLINE
-        sheet.paste(Image.fromarray(tile), (place * (size[1] + GAP), 0))
-    ImageDraw.Draw(sheet).text((2, size[0]), label, "black", font=font)
-    return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+    tile = _tile(image, size)
+    if mask is not None:
+        tile[_outline(mask, size)] = OUTLINE
+    return tile
+
+
+def tiled(tiles: Sequence[Tensor], columns: int) -> Tensor:
+    """Tiles [h, w, 3] in 0 .. 1 of any sizes, `columns` side by side on white, as uint8 [H, W, 3]."""
+    lines = [tiles[start:start + columns] for start in range(0, len(tiles), columns)]
+    width = max(tile.shape[1] for tile in tiles) + 2 * GAP
+    sheets = []
+    for line in lines:
+        height = max(tile.shape[0] for tile in line) + 2 * GAP
+        padded = [F.pad(tile, (0, 0, 0, width - tile.shape[1], 0, height - tile.shape[0]), value=1) for tile in line]
+        padded += [torch.ones(height, width, 3)] * (columns - len(line))
+        sheets.append(torch.cat(padded, 1))
+    return (torch.cat(sheets) * 255).round().to(torch.uint8)
 
 
 def _tile(image: Tensor, size: list[int]) -> np.ndarray:

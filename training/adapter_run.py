@@ -47,6 +47,7 @@ def train_adapter_file(
     settings: AdapterTraining,
     *,
     types: Sequence[str] | None = None,
+    layout: str | None = None,
     tokens_file: str | Path | None = None,
     aware: bool = True,
     resume: bool = False,
@@ -57,7 +58,7 @@ def train_adapter_file(
     """Train an adapter on the training part and write it to `out` (.safetensors).
 
     Args:
-        types: defect types to use; None is all.
+        types, layout: as `read_dataset` takes them.
         tokens_file: adapter of the same base and split whose tokens are kept, so that only STAGE's heads train; None
             trains new tokens.
         aware: whether the base is told mask and background while the adapter trains.
@@ -72,7 +73,7 @@ def train_adapter_file(
     """
     state = Path(f"{out}.state")
     file = RunFile(settings.what, Path(out), [state])
-    samples, split = read_dataset(data, types), load_split(split_file)
+    samples, split = read_dataset(data, types, layout), load_split(split_file)
     train = part_of(split, samples, "train")
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
     fit = base_fit(base, file_digest(base_file))

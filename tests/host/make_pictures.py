@@ -19,6 +19,7 @@ THUMBNAILS = {
     "stage-synthesis": (1, 3, 5, 9), "fast-and-stage": (1, 3, 5, 9),
 }  # fmt: skip
 TRAININGS = ("fast-train", "stage-train")
+DATASET = "dataset-to-pairs"
 THUMBNAIL, TILE = 400, 198
 ZOOM = """([x, y, scale]) => {
     app.canvas.ds.scale = scale
@@ -71,11 +72,23 @@ def test_training_thumbnail(newest, server, name):
     sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
+def test_dataset_thumbnail(newest, server):
+    """The first rows of the dataset's picture over the worst pairs."""
+    entry = server.run(json.loads((PROMPTS / f"{DATASET}.json").read_text()))
+    files = [server.images({"outputs": {id: entry["outputs"][id]}})[0] for id in ("30", "31")]
+    dataset, worst = (Image.open(file).convert("RGB") for file in files)
+    sheet, height = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white"), THUMBNAIL * worst.height // worst.width
+    dataset = dataset.crop((0, 0, dataset.width, dataset.width * (THUMBNAIL - height) // THUMBNAIL))
+    sheet.paste(dataset.resize((THUMBNAIL, THUMBNAIL - height), Image.Resampling.LANCZOS), (0, 0))
+    sheet.paste(worst.resize((THUMBNAIL, height), Image.Resampling.LANCZOS), (0, THUMBNAIL - height))
+    sheet.save(WORKFLOWS / f"{DATASET}.jpg", quality=88)
+
+
 def test_help_pictures(newest, server, page, tmp_path):
     page.tab.set_viewport_size({"width": 2000, "height": 1000})
     made = set()
     # A node is shown in the first that has it.
-    for name in (*THUMBNAILS, "core-ksampler", "evaluate", "baselines", *TRAININGS):
+    for name in (*THUMBNAILS, "core-ksampler", "evaluate", "baselines", DATASET, *TRAININGS):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)

@@ -51,6 +51,8 @@ print(json.dumps({
         "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
         "formats": [room("nodes.export").FORMATS, list(room("datasets.exports").FORMATS)],
         "segmentations": [room("nodes.export").SEGMENTATIONS, room("datasets.exports.coco").SEGMENTATIONS],
+        "layouts": [room("nodes.sockets").LAYOUTS, ["auto", *(one.name for one in room("datasets.layouts").LAYOUTS)]],
+        "scores": [room("nodes.inspection").SCORES, room("synthesis.worst").SCORES],
         "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
     },
 }))  # fmt: skip

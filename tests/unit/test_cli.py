@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from anomaly_synthesis import cli
+from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
@@ -100,7 +100,7 @@ def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
 
 
 def test_the_presets_on_offer_are_the_samplers():
-    assert set(cli._PRESETS) == set(PRESETS)
+    assert set(cli_arguments.PRESETS) == set(PRESETS)
 
 
 def test_usage_errors_exit_2():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anomaly_synthesis import cli
+from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.groups import find_groups
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.inspection_text import as_text
@@ -93,7 +93,7 @@ def test_the_command_prints_and_writes_the_report(tile, put, spot, tmp_path, cap
 
 
 def test_the_layouts_on_offer_are_those_that_are_read():
-    assert tuple(layout.name for layout in LAYOUTS) == cli._LAYOUTS
+    assert tuple(layout.name for layout in LAYOUTS) == cli_arguments.LAYOUTS
 
 
 def test_the_report_streams(put, spot, tmp_path):

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from anomaly_synthesis import cli
+from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import Picture
 from anomaly_synthesis.datasets.split import save_split
@@ -54,7 +54,7 @@ def pixels(base, some, settings, adapter=None):
 
 
 def test_the_presets_switch_the_parts_one_by_one():
-    assert STAGE_PRESETS[:6] == SIX and cli._GRADED == STAGE_PRESETS
+    assert STAGE_PRESETS[:6] == SIX and cli_arguments.GRADED == STAGE_PRESETS
     parts = {name: stage_preset(name) for name in SIX}
     on = {
         name: (heads, options["aif"], bool(options["windows"]), options["mask_schedule"] is not None)

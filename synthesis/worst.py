@@ -1,0 +1,170 @@
+"""The worst pairs of a folder by one of their scores: what to look at before one trains on them."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..datasets.pairs import manifest_lines
+from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
+from .close_up import close_up
+from .overlay import labelled_row, tiled
+
+# Keys of the manifest; whether a high score is the bad one.
+SCORES = {
+    "visibility": False, "completeness": False, "precision": False, "boundary": False, "seam": True,
+    "nearest_real": True,
+}  # fmt: skip
+TILE, FONT = 224, 18  # px
+_NEEDED = ("index", "image", "mask", "normal", "object", "type")
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst pairs of a folder.
+
+    by: the score; pairs: their manifest lines, the worst first; scored: pairs of the folder that have this score;
+    unscored: those that have none; gone: lines whose image or mask was deleted; scores: those that any pair has.
+    """
+
+    root: Path
+    by: str
+    pairs: list[dict[str, Any]]
+    scored: int
+    unscored: int
+    gone: int
+    scores: tuple[str, ...]
+
+
+def worst_pairs(root: str | Path, by: str = "visibility", count: int = 12) -> Worst:
+    """The `count` pairs of a folder with the worst score `by`, one of SCORES; equal ones in the manifest's order.
+
+    The manifest is read line by line and only the worst are kept, whatever the folder's size.
+
+    Raises:
+        ValueError: another score, a count below 1, a folder without manifest or pairs, a damaged line, or no pair that
+            has this score; the message names the scores that there are.
+    """
+    if by not in SCORES:
+        raise ValueError(f"the score is {by!r}; accepted are {', '.join(SCORES)}")
+    if count < 1:
+        raise ValueError(f"count is {count}; at least 1 is needed")
+    seen = _Seen(Path(root), by)
+    sign = -1 if SCORES[by] else 1
+    pairs = heapq.nsmallest(count, seen.lines(), key=lambda line: sign * line[by])
+    if not seen.total:
+        raise ValueError(f"{root}: it holds no pairs; make some first")
+    if not pairs:
+        raise ValueError(f"{root}: {seen.why()}")
+    scores = tuple(score for score in SCORES if score in seen.has)
+    return Worst(Path(root), by, pairs, seen.scored, seen.unscored, seen.gone, scores)
+
+
+def worst_sheet(worst: Worst) -> Tensor:
+    """Every pair close up as normal, result, result with the mask's outline, and its scores: uint8 [H, W, 3].
+
+    Raises ValueError or OSError, which name the file, where one can no longer be read.
+    """
+    return tiled([_row(worst, line) for line in worst.pairs], 1 if len(worst.pairs) < 4 else 2)
+
+
+def save_worst_sheet(path: str | Path, worst: Worst) -> None:
+    """Write `worst_sheet` as PNG, whole or not at all."""
+    write_picture(path, Picture(worst_sheet(worst).numpy()))
+
+
+def summary(worst: Worst) -> list[str]:
+    """Sentences on what was chosen from what, and which types the worst are of."""
+    which = "highest" if SCORES[worst.by] else "lowest"
+    lines = [f"The {len(worst.pairs)} of {worst.scored} pairs with the {which} {words(worst.by)}."]
+    if worst.unscored:
+        lines.append(f"{worst.unscored} more have no {words(worst.by)} and were passed over.")
+    if worst.gone:
+        lines.append(f"{worst.gone} lines of the manifest are of pairs whose files were deleted.")
+    kinds = Counter(f"{line['object']} / {line['type']}" for line in worst.pairs)
+    return [*lines, "By type: " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common()) + "."]
+
+
+def words(score: str) -> str:
+    """A score's key as people read it."""
+    return score.replace("_", " ")
+
+
+def value(line: dict[str, Any], score: str) -> str:
+    """A score of a manifest line in two digits after the point; "-" where it has none."""
+    found = line.get(score)
+    return "-" if found is None else f"{found:.2f}"
+
+
+@dataclass
+class _Seen:
+    """One pass over a manifest: what it has, counted as it comes by."""
+
+    root: Path
+    by: str
+    total: int = 0
+    scored: int = 0
+    unscored: int = 0
+    gone: int = 0
+    has: set[str] = field(default_factory=set)
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Of the pairs that are there and have the score: what is shown of them."""
+        for line in manifest_lines(self.root):
+            self.total += 1
+            kept = self._kept(line)
+            if not all((self.root / line[key]).is_file() for key in ("image", "mask")):
+                self.gone += 1
+                continue
+            self.has |= kept.keys() & SCORES.keys()
+            if self.by in kept:
+                self.scored += 1
+                yield kept
+            else:
+                self.unscored += 1
+
+    def why(self) -> str:
+        """Why no pair is left to choose from."""
+        if self.gone == self.total:
+            return f"the files of all {self.total} pairs of its manifest were deleted; make some again"
+        known = ", ".join(score for score in SCORES if score in self.has)
+        return (
+            f"none of its {self.unscored} pairs has the score {self.by!r}; they have {known or 'no score at all'}; "
+            f"{'choose one of these' if known else 'connect scores to Save Pairs'}, or make the pairs again"
+        )
+
+    def _kept(self, line: dict[str, Any]) -> dict[str, Any]:
+        missing = [key for key in _NEEDED if key not in line]
+        wrong = [score for score in SCORES if isinstance(line.get(score, 0.0), (str, bool, list, dict))]
+        if missing or wrong:
+            what = f"no {', '.join(missing)}" if missing else f"{wrong[0]} {line[wrong[0]]!r:.40}, which is no number"
+            raise ValueError(f"{self.root}: line {self.total} of its manifest has {what}; give a folder of pairs")
+        scores = {score: line[score] for score in SCORES if line.get(score) is not None}
+        return {key: line.get(key) for key in (*_NEEDED, "visible", "seed")} | scores
+
+
+def _row(worst: Worst, line: dict[str, Any]) -> Tensor:
+    mask = read_mask(worst.root / line["mask"])
+    normal, result = (read_picture(worst.root / line[key]) for key in ("normal", "image"))
+    for picture, key in ((normal, "normal"), (result, "image")):
+        if picture.size != tuple(mask.shape):
+            raise ValueError(
+                f"{worst.root / line[key]}: {picture.size[0]} x {picture.size[1]}, but the mask "
+                f"{mask.shape[0]} x {mask.shape[1]} (height x width); remove this pair"
+            )
+    (normal, shown), (result, _) = (close_up(picture, mask, TILE) for picture in (normal, result))
+    return labelled_row([(normal, None), (result, None), (result, shown)], _label(worst, line), TILE, FONT)
+
+
+def _label(worst: Worst, line: dict[str, Any]) -> str:
+    others = [score for score in worst.scores if score != worst.by]
+    flag = "" if line["visible"] in (True, None) else "  NOT VISIBLE"
+    told = ", ".join(f"{words(score)} {value(line, score)}" for score in others)
+    name = f"{line['index']}  {line['object']} / {line['type']}"
+    return f"{name}, {words(worst.by)} {value(line, worst.by)}{flag}\n{told}".rstrip()
