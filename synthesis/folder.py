@@ -15,6 +15,7 @@ from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from .adapters import Adapters, load_adapters
+from .nearest_real import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
 from .run import NEGATIVES, run
@@ -88,9 +89,15 @@ def synthesize(
         "settings": asdict(settings),
     }  # fmt: skip
     writer = PairWriter(out, described, resume=resume)
+    base = base.to(device)
+    real = RealDefects.measured(
+        [s for s in train if (s.object, s.type) in plan.types], latent_features(base), base.config.resolution,
+        settings.context, split.groups,
+    )  # fmt: skip
     threshold = run(
-        base.to(device), base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
-        adapter_name=adapter_name, redraw=redraw, negatives=negatives, report=report,
+        base, base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
+        adapter_name=adapter_name, redraw=redraw, negatives=negatives, real=real,
+        report=report,
     )  # fmt: skip
     records = read_manifest(out)
     save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])

@@ -46,8 +46,12 @@ def visibility(result: Tensor, roundtrip: Tensor, normal: Tensor, mask: Tensor) 
         roundtrip: the normal image encoded and decoded, so that the autoencoder's own error is no defect.
         mask: bool [H, W], not empty.
     """
-    change = (result - roundtrip).abs().mean(0)[mask].mean()
-    return (change / (_spread(normal, mask) + FLOOR)).item()
+    return (result - roundtrip).abs().mean(0)[mask].mean().item() / unit(normal, mask)
+
+
+def unit(normal: Tensor, mask: Tensor) -> float:
+    """c + 2/255: what a change of a pixel is measured in; see `visibility`."""
+    return normal.mean(0)[ring(mask)].std(correction=0).item() + FLOOR
 
 
 def signed_contrast(image: Tensor, mask: Tensor, normal: Tensor | None = None) -> float:
@@ -63,7 +67,3 @@ def signed_contrast(image: Tensor, mask: Tensor, normal: Tensor | None = None) -
 def visible_above(negatives: Sequence[float]) -> float:
     """The 99th percentile over the visibility of negatives: crops whose mask was made again as normal surface."""
     return torch.tensor(negatives, dtype=torch.float64).quantile(PERCENTILE).item()
-
-
-def _spread(normal: Tensor, mask: Tensor) -> Tensor:
-    return normal.mean(0)[ring(mask)].std(correction=0)
