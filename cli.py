@@ -10,6 +10,7 @@ from pathlib import Path
 
 _PRESETS = ("recommended", "fast", "paper")
 _GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
+_POLICIES = ("keep", "drop", "refine")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
 _ERRORS = {
@@ -166,9 +167,12 @@ def _learning_rate(options: argparse.Namespace) -> dict:
 
 
 def _synthesize(options: argparse.Namespace) -> None:
+    from .datasets.pairs import read_dropped
     from .synthesis.folder import Source, synthesize
     from .synthesis.pair import Settings
+    from .synthesis.policy import Policy
 
+    policy = Policy(options.policy, options.redraw, options.rounds)
     settings = Settings(
         preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
         context=options.context, mode=options.compose, feather=options.feather, farm=options.farm,
@@ -181,19 +185,32 @@ def _synthesize(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     records, threshold = synthesize(
         source, options.out, options.count, settings,
-        seed=options.seed, redraw=options.redraw, negatives=options.negatives, resume=options.resume,
+        seed=options.seed, policy=policy, negatives=options.negatives, resume=options.resume,
         device=_device(options), report=_pair_line,
     )  # fmt: skip
     print(
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
         f"(visibility over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
     )
+    if policy.name == "drop":
+        print(f"{len(read_dropped(options.out))} of {options.count} dropped as not visible; see dropped.jsonl")
+    if policy.name == "refine":
+        _print_gain(records)
     for (object, type), found in sorted(_by_type(records).items()):
         low, middle, high = (sorted(r["contrast"] for r in found)[int(q * (len(found) - 1))] for q in (0.1, 0.5, 0.9))
         print(
             f"  {object}/{type}: {len(found)}, {sum(r['visible'] for r in found) / len(found):.0%} visible, "
             f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
         )
+
+
+def _print_gain(records: list[dict]) -> None:
+    from .synthesis.refine import gain
+
+    found = gain(records)
+    visible, calls = ("{:.0%} to {:.0%}".format(*found["visible"]), "{:.0f} to {:.0f}".format(*found["calls"]))
+    near = "-" if found["nearest_real"][0] is None else "{:.2f} to {:.2f}".format(*found["nearest_real"])
+    print(f"  refined from first draw to kept: visible {visible}, nearest real defect {near}, calls a pair {calls}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -384,7 +401,12 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
     make.add_argument("--foreign-base", action="store_true",
                       help="accept a base of another split (it may know what is held back)")  # fmt: skip
-    make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
+    make.add_argument("--policy", choices=_POLICIES, default="keep",
+                      help="keep all pairs and flag those that are not visible (default), drop those, or refine:\n"
+                      "make each --rounds times more, seeds and settings varied, and keep the best")  # fmt: skip
+    make.add_argument("--rounds", type=int, default=3, help="of --policy refine; each costs as much as a pair (3)")
+    make.add_argument("--redraw", type=int, default=0,
+                      help="new seeds where a pair is not visible, before it is kept or dropped (0)")  # fmt: skip
     make.add_argument("--negatives", type=int, default=64,
                       help="normal re-samples behind the threshold of visibility; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)

@@ -10,6 +10,7 @@ import numpy as np
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .composed import compose_parts, part_levels
 from .pair import BATCH, Job, Settings, made_parts
+from .pair_check import Scores
 from .visibility import visible_above
 
 PIXELS = 0.95  # share of a negative's pixels that count as unchanged
@@ -22,6 +23,10 @@ class Thresholds:
 
     visible: float
     changed: float
+
+    def shown(self, scores: Scores) -> bool:
+        """Does the pair show an anomaly?"""
+        return scores.visibility > self.visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +49,7 @@ def measure_negatives(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     normal = [Job(job.picture, job.mask, job.object, NORMAL, job.seed) for job in jobs]
     settings = replace(settings, graded=None)
     found = []
-    for job, parts in zip(normal, made_parts(base, normal, settings), strict=True):
+    for job, parts in zip(normal, made_parts(base, normal, settings)[0], strict=True):
         pair = compose_parts(job.picture, parts, settings.mode, settings.feather)
         levels = np.concatenate([part_levels(pair.picture, job.picture, part).numpy() for part in parts])
         found.append(Negative(pair.visibility, np.quantile(levels, _KEPT)))

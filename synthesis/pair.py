@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
@@ -88,13 +89,15 @@ class Job:
 class Pair(Scores):
     """A made pair, and its scores.
 
-    windows: where its parts were made (see `boxed_parts`); seconds: its share of the batch's time.
+    windows: where its parts were made (see `boxed_parts`); seconds: its share of the batch's time; calls: of the
+    denoiser's network, for one window each.
     """
 
     job: Job
     picture: Picture
     windows: tuple[Window, ...]
     seconds: float
+    calls: int
 
 
 def make_pairs(
@@ -114,7 +117,7 @@ def make_pairs(
             too few for STAGE's windows, MGA heads asked for that the adapter lacks.
     """
     started = time.perf_counter()
-    made = made_parts(base, jobs, settings, adapter)
+    made, calls = made_parts(base, jobs, settings, adapter)
     composed = [
         compose_parts(job.picture, parts, settings.mode, settings.feather, changed_above)
         for job, parts in zip(jobs, made, strict=True)
@@ -124,17 +127,20 @@ def make_pairs(
     return [
         Pair(
             **vars(c) | {"nearest_real": distance}, job=job, windows=tuple(part.window for part, _ in parts),
-            seconds=seconds,
+            seconds=seconds, calls=called,
         )
-        for job, c, parts, distance in zip(jobs, composed, made, nearest, strict=True)
+        for job, c, parts, distance, called in zip(jobs, composed, made, nearest, calls, strict=True)
     ]  # fmt: skip
 
 
 def made_parts(
     base: CompactLDM, jobs: Sequence[Job], settings: Settings,
     adapter: Adapters | FastModules | StageModules | None = None,
-) -> list[list[Made]]:  # fmt: skip
-    """What the model makes of every job, part by part, before it is composed. Raises as `make_pairs`."""
+) -> tuple[list[list[Made]], list[int]]:  # fmt: skip
+    """What the model makes of every job, part by part, before it is composed; and the denoiser's calls, see `Pair`.
+
+    Raises as `make_pairs`.
+    """
     for job in jobs:
         _check(job)
         base.label(job.object, job.type)
@@ -143,11 +149,27 @@ def made_parts(
         for index, job in enumerate(jobs)
         for part in crop_parts(index, job.mask, base.config.resolution, settings.context)
     ]
-    batches = [parts[first:first + BATCH] for first in range(0, len(parts), BATCH)]
-    with torch.inference_mode():
-        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings, adapters_of(adapter))]
-    made = list(zip(parts, decoded, strict=True))
-    return [[m for m in made if m[0].item == index] for index in range(len(jobs))]
+    made: list[list[Made]] = [[] for _ in jobs]
+    calls = [0] * len(jobs)
+    for first in range(0, len(parts), BATCH):
+        batch = parts[first:first + BATCH]
+        with torch.inference_mode(), _calls(base.unet) as counted:
+            decoded = _decoded(base, jobs, batch, settings, adapters_of(adapter))
+        for part, windows in zip(batch, decoded, strict=True):
+            made[part.item].append((part, windows))
+            calls[part.item] += len(counted)
+    return made, calls
+
+
+@contextmanager
+def _calls(network: nn.Module) -> Iterator[list[None]]:
+    """A list that grows by one entry per call of `network`."""
+    counted: list[None] = []
+    hook = network.register_forward_hook(lambda *_: counted.append(None))
+    try:
+        yield counted
+    finally:
+        hook.remove()
 
 
 def _nearest_real(

@@ -12,6 +12,7 @@ from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture
 from anomaly_synthesis.synthesis.negatives import Thresholds
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
+from anomaly_synthesis.synthesis.policy import Policy
 from anomaly_synthesis.synthesis.run import run
 
 SETTINGS = Settings(steps=3)
@@ -179,6 +180,6 @@ def test_redraw_gives_an_invisible_pair_new_seeds_and_then_keeps_it(tiny_base, t
 
     monkeypatch.setattr(module, "measured_thresholds", lambda *_: Thresholds(float("inf"), 1.0))
     plan, seen = Plan(train_part, train_part, 0), []
-    _run(tmp_path / "pairs", tiny_base, plan, 2, redraw=2, report=lambda *told: seen.append(told))
+    _run(tmp_path / "pairs", tiny_base, plan, 2, policy=Policy(redraw=2), report=lambda *told: seen.append(told))
     for index, _, pair, visible in seen:
         assert not visible and pair.job.seed == plan.item(index, 2).job.seed
