@@ -190,7 +190,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     )  # fmt: skip
     print(
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
-        f"(visibility over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
+        f"(strength over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
     )
     if policy.name == "drop":
         print(f"{len(read_dropped(options.out))} of {options.count} dropped as not visible; see dropped.jsonl")
@@ -272,7 +272,7 @@ def _pair_line(index: int, item, pair, visible: bool) -> None:
     flag = "" if visible else "  NOT VISIBLE"
     print(
         f"{index:6d}  {pair.job.object}/{pair.job.type}  visibility {pair.visibility:.2f}  "
-        f"contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
+        f"strength {pair.strength:.2f}  contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
         flush=True,
     )
 
@@ -408,7 +408,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--redraw", type=int, default=0,
                       help="new seeds where a pair is not visible, before it is kept or dropped (0)")  # fmt: skip
     make.add_argument("--negatives", type=int, default=64,
-                      help="normal re-samples behind the threshold of visibility; more are steadier (64)")  # fmt: skip
+                      help="normal re-samples behind the threshold of strength; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")

@@ -22,7 +22,7 @@ from .pair_check import (
     precision,
 )
 from .seam import seam
-from .visibility import signed_contrast, unit, visibility
+from .visibility import signed_contrast, strength, unit, visibility
 
 Made = tuple[Part, tuple[Tensor, Tensor]]  # a part, its window with the anomaly and without, decoded, [3, R, R]
 
@@ -48,9 +48,7 @@ def compose_parts(
         changed_above: change above which a pixel counts as filled, see `pair_check.completeness`.
     """
     result = composed_picture(normal, made, mode, feather)
-    scores = [_scores(result, normal, one, changed_above) for one in made]
-    mean = mean_scores(scores, [part.inside.sum().item() for part, _ in made])
-    return Composed(**vars(mean), picture=result)
+    return Composed(**vars(scores_of(result, normal, made, changed_above)), picture=result)
 
 
 def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0) -> Picture:
@@ -60,6 +58,14 @@ def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "differe
     for part, (anomalous, roundtrip) in made:
         compose_into(pixels, anomalous, roundtrip, part.in_area(normal.size)[1], part.window, mode, feather)
     return normal.with_pixels(pixels)
+
+
+def scores_of(
+    result: Picture, normal: Picture, made: Sequence[Made], changed_above: float = CHANGED_ABOVE
+) -> Scores:
+    """Scores of a result however it came about: means over the parts by area, see `compose_parts`."""
+    scores = [_scores(result, normal, one, changed_above) for one in made]
+    return mean_scores(scores, [part.inside.sum().item() for part, _ in made])
 
 
 def part_levels(result: Picture, normal: Picture, made: Made) -> Tensor:
@@ -75,6 +81,7 @@ def _scores(result: Picture, normal: Picture, made: Made, changed_above: float) 
     scale, shown = unit(surface, mask), part.shown()
     return Scores(
         visibility=visibility(seen, known, surface, mask),
+        strength=strength(seen, known, surface, mask),
         contrast=signed_contrast(seen, mask, surface),
         completeness=completeness(seen, known, mask, scale, changed_above),
         precision=precision(*windows, shown),

@@ -19,29 +19,29 @@ _KEPT = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Above which a pair is visible, and a pixel changed, both in spreads of the surface around the mask."""
+    """strength above which a pair is visible; change above which a pixel is filled, see `pair_check.completeness`."""
 
     visible: float
     changed: float
 
     def shown(self, scores: Scores) -> bool:
         """Does the pair show an anomaly?"""
-        return scores.visibility > self.visible
+        return scores.strength > self.visible
 
 
 @dataclass(frozen=True, eq=False)
 class Negative:
-    """visibility: of a mask made again as normal surface; levels: quantiles of its pixels' change, 0 to 100 %."""
+    """strength: of a mask made again as normal surface; levels: quantiles of its pixels' change, 0 to 100 %."""
 
-    visibility: float
+    strength: float
     levels: np.ndarray
 
 
 def thresholds(negatives: Sequence[Negative]) -> Thresholds:
-    """visible: the 99th percentile of visibility; changed: the 95th of the pixels' change, every negative counting
+    """visible: the 99th percentile of strength; changed: the 95th of the pixels' change, every negative counting
     alike, whatever its mask's area."""
     pixels = np.concatenate([one.levels for one in negatives])
-    return Thresholds(visible_above([one.visibility for one in negatives]), float(np.quantile(pixels, PIXELS)))
+    return Thresholds(visible_above([one.strength for one in negatives]), float(np.quantile(pixels, PIXELS)))
 
 
 def measure_negatives(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[Negative]:
@@ -52,7 +52,7 @@ def measure_negatives(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     for job, parts in zip(normal, made_parts(base, normal, settings)[0], strict=True):
         pair = compose_parts(job.picture, parts, settings.mode, settings.feather)
         levels = np.concatenate([part_levels(pair.picture, job.picture, part).numpy() for part in parts])
-        found.append(Negative(pair.visibility, np.quantile(levels, _KEPT)))
+        found.append(Negative(pair.strength, np.quantile(levels, _KEPT)))
     return found
 
 

@@ -51,12 +51,12 @@ def run(
         base_name, adapter_name: go into the manifest; see `file_digest`.
         adapter: see `make_pairs`.
         policy: what becomes of pairs that are not visible, see `synthesis.policy`.
-        negatives: normal re-samples that the thresholds of visibility and of completeness are read from.
+        negatives: normal re-samples that the thresholds of strength and of completeness are read from.
         real: see `make_pairs`.
         report: called with index, item, pair and visible after each write or drop.
 
     Returns:
-        the visibility above which pairs of this run count as visible.
+        the strength above which pairs of this run count as visible.
     """
     _log.info("%d of %d pairs are there; %d normal re-samples for the thresholds first",
               writer.done, count, negatives)  # fmt: skip
