@@ -45,6 +45,7 @@ from anomaly_synthesis.synthesis.visibility import visible_above
 MEASURES = ("visibility", "strength")
 GOALS = {"re-sampled": 0.99, "round trip": 0.95, "beside": 0.95, "real": 0.05}
 OTHER = 1000  # added to a seed for the plan that the thresholds are read from
+FAINT = 0.5  # |signed contrast| under which a spot is hardly seen on its surface, as in `evaluation.pair_statistics`
 GAP = 2  # px between a mask and the defect beside it
 
 
@@ -162,6 +163,11 @@ def _print(rows: list[dict], measure: str) -> None:
     negatives, real = (np.array([r[measure] for r in rows if r["case"] == case]) for case in ("re-sampled", "real"))
     above = (real[:, None] > negatives).mean() + (real[:, None] == negatives).mean() / 2
     at = {share: np.mean(real <= np.quantile(negatives, share)) for share in (0.9, 0.95, 0.99)}
+    faint = [abs(r["contrast"]) < FAINT for r in rows if r["case"] == "real"]
+    low = [r[measure] <= limits[r["seed"]] for r in rows if r["case"] == "real"]
+    both = sum(a and b for a, b in zip(faint, low, strict=True))
+    print(f"  |contrast| of real ones under {FAINT}: {both / max(sum(low), 1):.0%} of those flagged, "
+          f"{(sum(faint) - both) / max(len(low) - sum(low), 1):.0%} of the others")  # fmt: skip
     print(f"  area under the curve {above:.3f}; real ones flagged where 90, 95, 99 % of the re-samples are caught: "
           + ", ".join(f"{share:.0%}" for share in at.values()), flush=True)  # fmt: skip
 
