@@ -161,9 +161,12 @@ def _learning_rate(options: argparse.Namespace) -> dict:
 
 
 def _synthesize(options: argparse.Namespace) -> None:
+    from .datasets.pairs import read_dropped
     from .synthesis.folder import Source, synthesize
     from .synthesis.pair import Settings
+    from .synthesis.policy import Policy
 
+    policy = Policy(options.policy, options.redraw, options.rounds)
     settings = Settings(
         preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
         context=options.context, mode=options.compose, feather=options.feather, farm=options.farm,
@@ -176,19 +179,32 @@ def _synthesize(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     records, threshold = synthesize(
         source, options.out, options.count, settings,
-        seed=options.seed, redraw=options.redraw, negatives=options.negatives, resume=options.resume,
+        seed=options.seed, policy=policy, negatives=options.negatives, resume=options.resume,
         device=_device(options), report=_pair_line,
     )  # fmt: skip
     print(
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
-        f"(visibility over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
+        f"(strength over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
     )
+    if policy.name == "drop":
+        print(f"{len(read_dropped(options.out))} of {options.count} dropped as not visible; see dropped.jsonl")
+    if policy.name == "refine":
+        _print_gain(records)
     for (object, type), found in sorted(_by_type(records).items()):
         low, middle, high = (sorted(r["contrast"] for r in found)[int(q * (len(found) - 1))] for q in (0.1, 0.5, 0.9))
         print(
             f"  {object}/{type}: {len(found)}, {sum(r['visible'] for r in found) / len(found):.0%} visible, "
             f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
         )
+
+
+def _print_gain(records: list[dict]) -> None:
+    from .synthesis.refine import gain
+
+    found = gain(records)
+    visible, calls = ("{:.0%} to {:.0%}".format(*found["visible"]), "{:.0f} to {:.0f}".format(*found["calls"]))
+    near = "-" if found["nearest_real"][0] is None else "{:.2f} to {:.2f}".format(*found["nearest_real"])
+    print(f"  refined from first draw to kept: visible {visible}, nearest real defect {near}, calls a pair {calls}")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -272,7 +288,7 @@ def _pair_line(index: int, item, pair, visible: bool) -> None:
     flag = "" if visible else "  NOT VISIBLE"
     print(
         f"{index:6d}  {pair.job.object}/{pair.job.type}  visibility {pair.visibility:.2f}  "
-        f"contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
+        f"strength {pair.strength:.2f}  contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
         flush=True,
     )
 

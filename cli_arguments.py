@@ -7,6 +7,7 @@ from pathlib import Path
 
 PRESETS = ("recommended", "fast", "paper")
 GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
+POLICIES = ("keep", "drop", "refine")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
 SCORES = ("visibility", "completeness", "precision", "boundary", "seam", "nearest_real")
@@ -149,9 +150,14 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
     make.add_argument("--foreign-base", action="store_true",
                       help="accept a base of another split (it may know what is held back)")  # fmt: skip
-    make.add_argument("--redraw", type=int, default=0, help="new seeds to try where a pair is not visible (0)")
+    make.add_argument("--policy", choices=POLICIES, default="keep",
+                      help="keep all pairs and flag those that are not visible (default), drop those, or refine:\n"
+                      "make each --rounds times more, seeds and settings varied, and keep the best")  # fmt: skip
+    make.add_argument("--rounds", type=int, default=3, help="of --policy refine; each costs as much as a pair (3)")
+    make.add_argument("--redraw", type=int, default=0,
+                      help="new seeds where a pair is not visible, before it is kept or dropped (0)")  # fmt: skip
     make.add_argument("--negatives", type=int, default=64,
-                      help="normal re-samples behind the threshold of visibility; more are steadier (64)")  # fmt: skip
+                      help="normal re-samples behind the threshold of strength; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")

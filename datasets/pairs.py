@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import filecmp
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,16 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .json_lines import append_line, complete_lines, keep_lines, parse_line, read_lines
 from .pictures import Picture, remove_quietly, write_atomic, write_mask, write_picture
 
 _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"
+_DROPPED = "dropped.jsonl"
 
 
 class PairWriter:
-    """Writes pairs 0, 1, 2, ... of one run; each counts once its manifest line is on the disk.
+    """Writes or drops pairs 0, 1, 2, ... of one run; each counts once its line is on the disk.
 
     root: the folder; run: the settings that define the run (JSON-able), kept in run.json; resume: continue a folder of
     the same settings after its last whole pair; growing: take every complete line of the manifest as it stands, for a
@@ -44,24 +45,35 @@ class PairWriter:
         held = {path.name for path in self.root.iterdir()} - {RUN, f".{RUN}.tmp"} if self.root.exists() else set()
         if held and not resume:
             raise ValueError(f"{self.root}: the folder is not empty; choose another folder or pass --resume")
-        lines: list[dict[str, Any]] = []
+        self._written, self._dropped = 0, 0
+        self._taken: set[str] = set()  # the pairs' images, not their lines: a run may be long
         if held:
             self._check_run(json.loads(text))
-            lines = self._whole_pairs()
+            self._take_whole_pairs()
         else:
             self.root.mkdir(parents=True, exist_ok=True)
             write_atomic(self.root / RUN, (text + "\n").encode())
-        self._done, self._taken = len(lines), {line["image"] for line in lines}  # not the lines: a run may be long
         self._placed: dict[tuple[str, Path], str] = {}
 
     @property
     def done(self) -> int:
-        """Pairs written so far, and so the index of the next."""
-        return self._done
+        """Pairs written and dropped so far, and so the index of the next."""
+        return self._written + self._dropped
 
     def mean(self, key: str) -> float:
         """Mean of a number in the manifest's lines; 0 for an empty folder."""
-        return sum(line[key] for line in read_manifest(self.root)) / self._done if self._done else 0
+        return sum(line[key] for line in read_manifest(self.root)) / self._written if self._written else 0
+
+    def drop(self, index: int, record: Mapping[str, Any]) -> None:
+        """Leave pair `index`, which must be `done`, out of the folder for good: a line in dropped.jsonl remembers it.
+
+        record: JSON-able entries of that line. Raises ValueError as `write`, OSError if the folder cannot be written.
+        """
+        self._check_index(index)
+        _json(record, f"the record of pair {index}")
+        (self.root / MANIFEST).touch()  # a folder whose pairs were all dropped is one of no pairs
+        append_line(self.root / _DROPPED, {"index": index, **record})
+        self._dropped += 1
 
     def write(
         self,
@@ -99,17 +111,19 @@ class PairWriter:
         try:
             write_mask(self._made(truth), values)  # the mask first: an image without one would not be readable
             write_picture(self._made(image), picture)
-            self._append({**own, **record})
+            append_line(self.root / MANIFEST, {**own, **record})
         except BaseException:
             remove_quietly(self.root / image)
             remove_quietly(self.root / truth)
             raise
+        self._written += 1
+        self._taken.add(image)
 
     def _check_run(self, run: dict[str, Any]) -> None:
         path = self.root / RUN
         if not path.is_file():
             raise ValueError(f"{self.root}: not empty, and no {RUN}, so no run to resume; choose another folder")
-        stored = _parse(path.read_bytes(), path)
+        stored = parse_line(path.read_bytes(), path)
         keys = sorted(key for key in stored.keys() | run.keys() if stored.get(key, "-") != run.get(key, "-"))
         if keys:
             differences = "; ".join(f"{key}: {stored.get(key, '-')!r} there, {run.get(key, '-')!r} now" for key in keys)
@@ -118,24 +132,30 @@ class PairWriter:
                 "settings"
             )
 
-    def _whole_pairs(self) -> list[dict[str, Any]]:
-        """The manifest's lines up to the first that is cut or whose files do not open; the rest is cut off."""
-        path = self.root / MANIFEST
-        if not path.exists():
-            return []
-        lines = _complete_lines(path)
-        kept = []
-        for raw in lines:
-            line = _parse(raw, f"{path}, line {len(kept) + 1}")
-            paths = [self.root / line.get(key, "") for key in ("image", "mask", "normal")]
-            if line.get("index") != len(kept) or not (self._growing or all(map(_opens, paths))):
+    def _take_whole_pairs(self) -> None:
+        """Count the lines up to the first that is cut or whose files do not open; the rest is cut off."""
+        dropped = {line.get("index") for line in read_dropped(self.root)}
+        for raw in complete_lines(self.root / MANIFEST):
+            self._pass_dropped(dropped)
+            line = parse_line(raw, f"{self.root / MANIFEST}, line {self._written + 1}")
+            if not self._is_whole(line):
                 break
-            kept.append(line)
-        size = sum(map(len, lines[: len(kept)]))
-        if path.stat().st_size != size:
-            _log.warning("%s: continued after pair %d; what follows was not whole", path, len(kept) - 1)
-            os.truncate(path, size)
-        return kept
+            self._written += 1
+            self._taken.add(line["image"])
+        self._pass_dropped(dropped)
+        counts = (MANIFEST, self._written), (_DROPPED, self._dropped)
+        if any([keep_lines(self.root / name, count) for name, count in counts]):
+            last = self.done - 1
+            _log.warning("%s: continued after pair %d; what follows was not whole", self.root / MANIFEST, last)
+
+    def _pass_dropped(self, dropped: Set[int]) -> None:
+        while self.done in dropped:
+            self._dropped += 1
+
+    def _is_whole(self, line: Mapping[str, Any]) -> bool:
+        """Is this the next pair's line, and do its files open?"""
+        paths = [self.root / line.get(key, "") for key in ("image", "mask", "normal")]
+        return line.get("index") == self.done and (self._growing or all(map(_opens, paths)))
 
     def _check_index(self, index: int) -> None:
         if index != self.done:
@@ -171,25 +191,6 @@ class PairWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _append(self, line: dict[str, Any]) -> None:
-        """Append one line in one write, on the disk when this returns; a line cut short is taken back."""
-        path = self.root / MANIFEST
-        data = (json.dumps(line) + "\n").encode()
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            size = os.fstat(file).st_size
-            try:
-                if os.write(file, data) != len(data):
-                    raise OSError(errno.ENOSPC, "cannot write (the disk is full)", str(path))
-                os.fsync(file)
-            except BaseException:
-                os.ftruncate(file, size)
-                raise
-        finally:
-            os.close(file)
-        self._done += 1
-        self._taken.add(line["image"])
-
 
 def read_manifest(root: str | Path) -> list[dict[str, Any]]:
     """The manifest's lines in index order; a last line that is cut is left out. Paths in them are relative to root.
@@ -200,28 +201,16 @@ def read_manifest(root: str | Path) -> list[dict[str, Any]]:
 
 
 def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
-    """As `read_manifest`, one line at a time."""
+    """As `read_manifest`, one line after the other, for a folder of any length."""
     path = Path(root) / MANIFEST
     if not path.is_file():
         raise ValueError(f"{root}: no {MANIFEST}; give a folder that holds synthetic pairs")
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            if raw.endswith(b"\n"):
-                yield _parse(raw, f"{path}, line {number}")
+    yield from read_lines(path)
 
 
-def _complete_lines(path: Path) -> list[bytes]:
-    return [raw for raw in path.read_bytes().splitlines(keepends=True) if raw.endswith(b"\n")]
-
-
-def _parse(raw: bytes, where: str | Path) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except ValueError as error:
-        raise ValueError(f"{where}: not JSON ({error}); make the pairs again in another folder") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: {value!r:.40}; accepted is a JSON object; make the pairs again in another folder")
-    return value
+def read_dropped(root: str | Path) -> list[dict[str, Any]]:
+    """The lines of the pairs that were dropped, in index order; none where no pair was."""
+    return list(read_lines(Path(root) / _DROPPED))
 
 
 def _json(value: Mapping[str, Any], what: str, indent: int | None = None) -> str:

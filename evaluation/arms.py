@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..datasets.pairs import PairWriter
+from ..synthesis.pair_check import NOT_SCORED
 from ..synthesis.plan import Plan
 from ..synthesis.run import blocks, write_pair
 from .methods import Tools
@@ -35,7 +36,7 @@ def make_arm(
         started = time.perf_counter()
         pictures = make(items, tools)
         record = {
-            "visibility": None, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
+            **NOT_SCORED, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
             "seconds": round((time.perf_counter() - started) / len(items), 4),
         }  # fmt: skip
         for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..datasets.masks import mask_box
 from ..datasets.mvtec import Sample, read_sample
-from ..synthesis.visibility import ring, signed_contrast
+from ..synthesis.seam import seam
+from ..synthesis.visibility import signed_contrast
 
 SIDE = 32  # px of the crops that distances are measured on
 VISIBLE = 0.5  # |signed contrast| above which a human finds a spot on a surface at a glance
@@ -30,18 +31,6 @@ class Defect:
 def measure(image: Tensor, mask: Tensor) -> Defect:
     """image: [3, H, W] in 0 .. 1; mask: bool [H, W], not empty."""
     return Defect(signed_contrast(image, mask), seam(image, mask), _crop(image, mask))
-
-
-def seam(image: Tensor, mask: Tensor) -> float:
-    """Mean gradient across the mask's edge over the mean gradient of the ring around it: 1 is no edge at all."""
-    grey = image.mean(0)
-    down, across = (grey[1:] - grey[:-1]).abs(), (grey[:, 1:] - grey[:, :-1]).abs()
-    edge = torch.cat([down[mask[1:] != mask[:-1]], across[mask[:, 1:] != mask[:, :-1]]])
-    around = ring(mask)
-    surface = torch.cat([down[around[1:] & around[:-1]], across[around[:, 1:] & around[:, :-1]]])
-    if not len(edge) or not len(surface):
-        return 1.0
-    return float(edge.mean() / surface.mean().clamp_min(1 / 255))
 
 
 def summary(made: Sequence[Defect], real: Sequence[Defect]) -> dict[str, float | None]:

@@ -152,7 +152,8 @@ class ComposePair(io.ComfyNode):
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="The images with their anomalies."),
                 Scores.Output("scores", display_name="scores",
-                              tooltip="Visibility and signed contrast of each, for Preview Pair and Save Pairs."),
+                              tooltip="Visibility, strength, contrast, completeness, precision, boundary and seam of "
+                              "each, for Preview Pair and Save Pairs."),
             ],
         )  # fmt: skip
 

@@ -21,9 +21,10 @@ from ..datasets.pairs import PairWriter, check_names
 from ..datasets.pictures import Picture, write_atomic
 from ..datasets.windows import Window
 from ..modules.base_file import file_digest
+from ..synthesis.composed import compose_parts
 from ..synthesis.crop import Crop, check_windows, whole_images, window_of
 from ..synthesis.overlay import overlay
-from ..synthesis.pair import compose_parts
+from ..synthesis.pair_check import NOT_SCORED, Scores
 from .errors import named
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
 from .loaders import adapter_path, base_path
@@ -32,12 +33,10 @@ from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, s
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, kw_only=True)
+class Score(Scores):
     """What Compose Pair knows of a pair; `visible`: visibility is above the node's threshold."""
 
-    visibility: float
-    contrast: float
     visible: bool
     windows: tuple[Window, ...]
 
@@ -105,7 +104,8 @@ def composed(
         image[mask] = to_image(pair.picture)[mask].to(image)
         images.append(image)
         windows = tuple(part.window for part, _ in parts)
-        scores.append(Score(pair.visibility, pair.contrast, pair.visibility > visible_above, windows))
+        measured = {name: getattr(pair, name) for name in NOT_SCORED}
+        scores.append(Score(**measured, visible=pair.visibility > visible_above, windows=windows))
     return to_batch(images), scores
 
 
@@ -181,10 +181,10 @@ def pairs_folder(folder: str) -> Path:
 
 def _scored(scores: Sequence[Score] | None, item: int) -> dict:
     if scores is None:
-        return {"visibility": None, "visible": None, "contrast": None, "windows": None}
+        return NOT_SCORED | {"visible": None, "windows": None}
     score = scores[item]
-    return {
-        "visibility": round(score.visibility, 4), "visible": score.visible, "contrast": round(score.contrast, 4),
+    return score.entries | {
+        "visible": score.visible,
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
     }  # fmt: skip
 

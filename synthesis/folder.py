@@ -15,9 +15,11 @@ from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from .adapters import Adapters, load_adapters
+from .nearest_real import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
-from .run import NEGATIVES, run
+from .policy import Policy
+from .run import KEEP, NEGATIVES, run
 from .sheet import save_sheet
 
 ON_SHEET = 32
@@ -50,7 +52,7 @@ def synthesize(
     settings: Settings,
     *,
     seed: int = 0,
-    redraw: int = 0,
+    policy: Policy = KEEP,
     negatives: int = NEGATIVES,
     resume: bool = False,
     device: str = "cpu",
@@ -59,20 +61,18 @@ def synthesize(
     """Make pairs 0 .. count - 1 into `out`, in MVTec layout with manifest.jsonl and sheet.png.
 
     Args:
-        redraw, negatives, report: see `synthesis.run.run`.
+        policy, negatives, report: see `synthesis.run.run`.
         resume: continue `out`, which must hold a run of the same source, settings and seed.
 
     Returns:
-        all records of the folder's manifest, and the visibility above which a pair counts as visible.
+        all records of the folder's manifest, and the strength above which a pair counts as visible.
 
     Raises:
         ValueError: anything about source, settings or folder that cannot work; found before the first pair is made.
         OSError: the folder cannot be written.
     """
-    if count < 1 or redraw < 0 or negatives < 1:
-        raise ValueError(
-            f"Synthesize: count is {count}, redraw {redraw}, negatives {negatives}; at least 1, 0 and 1 are needed."
-        )
+    if count < 1 or negatives < 1:
+        raise ValueError(f"Synthesize: count is {count}, negatives {negatives}; at least 1 of each is needed.")
     samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)
     train = part_of(split, samples, "train")
@@ -85,13 +85,19 @@ def synthesize(
     adapter, adapter_name = _adapter(source, base_fit(base, base_name), split, plan.types)
     described = {
         "base": base_name, "adapter": adapter_name, "split": split.digest, "normals": source.normals,
-        "types": [list(key) for key in plan.types], "seed": seed, "redraw": redraw, "negatives": negatives,
+        "types": [list(key) for key in plan.types], "seed": seed, "policy": asdict(policy), "negatives": negatives,
         "settings": asdict(settings),
     }  # fmt: skip
     writer = PairWriter(out, described, resume=resume)
+    base = base.to(device)
+    real = RealDefects.measured(
+        [s for s in train if (s.object, s.type) in plan.types], latent_features(base), base.config.resolution,
+        settings.context, split.groups,
+    )  # fmt: skip
     threshold = run(
-        base.to(device), base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
-        adapter_name=adapter_name, redraw=redraw, negatives=negatives, report=report,
+        base, base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
+        adapter_name=adapter_name, policy=policy, negatives=negatives, real=real,
+        report=report,
     )  # fmt: skip
     records = read_manifest(out)
     save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])

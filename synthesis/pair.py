@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..datasets.masks import latent_mask
 from ..datasets.pictures import Picture
-from ..datasets.windows import CONTEXT, Window, cut_picture, enlarge, image_part
-from ..modules.compact_ldm import NORMAL, CompactLDM
+from ..datasets.windows import CONTEXT, Window, cut_picture
+from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..samplers.aias import sample_aias
@@ -26,9 +27,11 @@ from ..samplers.presets import preset
 from ..samplers.schedule import ldm_sigmas, nearest_timestep
 from ..samplers.stage_presets import stage_preset, with_stage
 from .adapters import Adapters, adapters_of
-from .compose import check_mode, compose_into
+from .compose import check_mode
+from .composed import Composed, Made, compose_parts
 from .crop import Part, crop_parts, part_seed
-from .visibility import signed_contrast, visibility
+from .nearest_real import RealDefects, windows_of
+from .pair_check import CHANGED_ABOVE, Scores, mean_known
 
 BATCH = 8  # windows per call of the model
 
@@ -82,45 +85,62 @@ class Job:
     seed: int
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A made pair.
+@dataclass(frozen=True, kw_only=True)
+class Pair(Scores):
+    """A made pair, and its scores.
 
-    windows: where its parts were made (see `boxed_parts`); visibility, contrast: see `synthesis.visibility`, means over
-    the parts by area; seconds: its share of the batch's time.
+    windows: where its parts were made (see `boxed_parts`); seconds: its share of the batch's time; calls: of the
+    denoiser's network, for one window each.
     """
 
     job: Job
     picture: Picture
     windows: tuple[Window, ...]
-    visibility: float
-    contrast: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class Composed:
-    """A picture with its anomaly, and its scores: means over the parts by area, see `synthesis.visibility`."""
-
-    picture: Picture
-    visibility: float
-    contrast: float
+    calls: int
 
 
 def make_pairs(
     base: CompactLDM, jobs: Sequence[Job], settings: Settings,
-    adapter: Adapters | FastModules | StageModules | None = None,
+    adapter: Adapters | FastModules | StageModules | None = None, *,
+    changed_above: float = CHANGED_ABOVE, real: RealDefects | None = None,
 ) -> list[Pair]:  # fmt: skip
     """Make a batch of pairs. Every job is cropped to the base's resolution, so images may differ in size.
 
     Args:
         adapter: trained on this base; its tokens join the type's own, FARM and STAGE's parts as the settings say.
+        changed_above: see `pair_check.completeness`.
+        real: defects that `nearest_real` is measured to; None leaves it out.
 
     Raises:
         ValueError: an empty mask, mask and image of different sizes, an unknown type or preset, steps out of range or
             too few for STAGE's windows, MGA heads asked for that the adapter lacks.
     """
     started = time.perf_counter()
+    made, calls = made_parts(base, jobs, settings, adapter)
+    composed = [
+        compose_parts(job.picture, parts, settings.mode, settings.feather, changed_above)
+        for job, parts in zip(jobs, made, strict=True)
+    ]
+    nearest = _nearest_real(jobs, composed, made, real) if real else [None] * len(jobs)
+    seconds = (time.perf_counter() - started) / len(jobs)
+    return [
+        Pair(
+            **vars(c) | {"nearest_real": distance}, job=job, windows=tuple(part.window for part, _ in parts),
+            seconds=seconds, calls=called,
+        )
+        for job, c, parts, distance, called in zip(jobs, composed, made, nearest, calls, strict=True)
+    ]  # fmt: skip
+
+
+def made_parts(
+    base: CompactLDM, jobs: Sequence[Job], settings: Settings,
+    adapter: Adapters | FastModules | StageModules | None = None,
+) -> tuple[list[list[Made]], list[int]]:  # fmt: skip
+    """What the model makes of every job, part by part, before it is composed; and the denoiser's calls, see `Pair`.
+
+    Raises as `make_pairs`.
+    """
     for job in jobs:
         _check(job)
         base.label(job.object, job.type)
@@ -129,40 +149,41 @@ def make_pairs(
         for index, job in enumerate(jobs)
         for part in crop_parts(index, job.mask, base.config.resolution, settings.context)
     ]
-    batches = [parts[first:first + BATCH] for first in range(0, len(parts), BATCH)]
-    with torch.inference_mode():
-        decoded = [item for batch in batches for item in _decoded(base, jobs, batch, settings, adapters_of(adapter))]
-    made = list(zip(parts, decoded, strict=True))
-    composed = [
-        compose_parts(job.picture, [m for m in made if m[0].item == index], settings.mode, settings.feather)
-        for index, job in enumerate(jobs)
+    made: list[list[Made]] = [[] for _ in jobs]
+    calls = [0] * len(jobs)
+    for first in range(0, len(parts), BATCH):
+        batch = parts[first:first + BATCH]
+        with torch.inference_mode(), _calls(base.unet) as counted:
+            decoded = _decoded(base, jobs, batch, settings, adapters_of(adapter))
+        for part, windows in zip(batch, decoded, strict=True):
+            made[part.item].append((part, windows))
+            calls[part.item] += len(counted)
+    return made, calls
+
+
+@contextmanager
+def _calls(network: nn.Module) -> Iterator[list[None]]:
+    """A list that grows by one entry per call of `network`."""
+    counted: list[None] = []
+    hook = network.register_forward_hook(lambda *_: counted.append(None))
+    try:
+        yield counted
+    finally:
+        hook.remove()
+
+
+def _nearest_real(
+    jobs: Sequence[Job], composed: Sequence[Composed], made: Sequence[Sequence[Made]], real: RealDefects
+) -> list[float | None]:
+    """Of every job, the mean over its parts by area."""
+    kinds = [(job.object, job.type) for job, parts in zip(jobs, made, strict=True) for _ in parts]
+    crops = [
+        crop for c, parts in zip(composed, made, strict=True) for crop in windows_of(c.picture, [p for p, _ in parts])
     ]
-    seconds = (time.perf_counter() - started) / len(jobs)
-    windows = [tuple(part.window for part in parts if part.item == index) for index in range(len(jobs))]
+    distances = iter(real.distances(kinds, crops))
     return [
-        Pair(job, c.picture, w, c.visibility, c.contrast, seconds)
-        for job, c, w in zip(jobs, composed, windows, strict=True)
+        mean_known([next(distances) for _ in parts], [part.inside.sum().item() for part, _ in parts]) for parts in made
     ]
-
-
-def compose_parts(
-    normal: Picture, made: Sequence[tuple[Part, tuple[Tensor, Tensor]]], mode: str = "difference", feather: int = 0
-) -> Composed:
-    """Put the parts of one picture together and score the result.
-
-    Args:
-        normal: the normal picture.
-        made: for every part of its mask: the window with the anomaly and the normal window, both decoded, [3, R, R] in
-            0 .. 1.
-        mode, feather: see `compose`.
-    """
-    check_mode(mode, feather)
-    pixels = normal.pixels.copy()
-    for part, (anomalous, roundtrip) in made:
-        compose_into(pixels, anomalous, roundtrip, part.in_area(normal.size)[1], part.window, mode, feather)
-    result = normal.with_pixels(pixels)
-    scores = [_scores(result, roundtrip, normal, part) for part, (_, roundtrip) in made]
-    return Composed(result, *_mean(scores))
 
 
 def _decoded(
@@ -223,26 +244,6 @@ def _farm(foreground: Callable[[Tensor, Tensor], Tensor] | None, settings: Setti
         return {}
     until = {} if settings.farm_until is None else {"foreground_until": settings.farm_until}
     return {"foreground": foreground, "foreground_strength": settings.farm} | until
-
-
-def normal_visibility(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[float]:
-    """Visibility of the same jobs with the mask made again as normal surface: what no defect looks like."""
-    normal = [Job(job.picture, job.mask, job.object, NORMAL, job.seed) for job in jobs]
-    return [pair.visibility for pair in make_pairs(base, normal, replace(settings, graded=None))]
-
-
-def _scores(result: Picture, roundtrip: Tensor, normal: Picture, part: Part) -> tuple[float, float, float]:
-    """Visibility, signed contrast and area of a part, read on its window."""
-    rows, columns = image_part(part.window, normal.size)
-    area, mask = part.in_area(normal.size)
-    seen, surface = (Picture(picture.pixels[area]).image() for picture in (result, normal))
-    known = enlarge(roundtrip, part.window)[:, rows[1], columns[1]]
-    return visibility(seen, known, surface, mask), signed_contrast(seen, mask, surface), float(mask.sum())
-
-
-def _mean(scores: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
-    total = sum(area for _, _, area in scores)
-    return sum(v * area for v, _, area in scores) / total, sum(c * area for _, c, area in scores) / total
 
 
 def _check(job: Job) -> None:

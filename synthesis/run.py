@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from typing import Any, Protocol
 
 from ..datasets.pairs import PairWriter
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from .adapters import Adapters
-from .pair import BATCH, Pair, Settings, make_pairs, normal_visibility
+from .nearest_real import RealDefects
+from .negatives import measured_thresholds
+from .pair import BATCH, Pair, Settings, make_pairs
+from .pair_check import DIGITS
 from .plan import Planned
-from .visibility import visible_above
+from .policy import Policy, Settled, settle
 
 _log = logging.getLogger(__name__)
 NEGATIVES = 64
+KEEP = Policy()
 
 
 class Items(Protocol):
@@ -35,39 +40,45 @@ def run(
     *,
     adapter: Adapters | None = None,
     adapter_name: str | None = None,
-    redraw: int = 0,
+    policy: Policy = KEEP,
     negatives: int = NEGATIVES,
+    real: RealDefects | None = None,
     report: Callable[[int, Planned, Pair, bool], None] | None = None,
 ) -> float:
-    """Make items 0 .. count - 1 that `writer` does not have yet, and write them with their record.
+    """Make items 0 .. count - 1 that `writer` does not have yet, and write or drop them with their record.
 
     Args:
         base_name, adapter_name: go into the manifest; see `file_digest`.
         adapter: see `make_pairs`.
-        redraw: times that a pair which is not visible is made again with a new seed; afterwards it is kept, flagged.
-        negatives: normal re-samples that the threshold of visibility is read from.
-        report: called with index, item, pair and visible after each write.
+        policy: what becomes of pairs that are not visible, see `synthesis.policy`.
+        negatives: normal re-samples that the thresholds of strength and of completeness are read from.
+        real: see `make_pairs`.
+        report: called with index, item, pair and visible after each write or drop.
 
     Returns:
-        the visibility above which pairs of this run count as visible.
+        the strength above which pairs of this run count as visible.
     """
-    _log.info("%d of %d pairs are there; %d normal re-samples for the visibility threshold first",
+    _log.info("%d of %d pairs are there; %d normal re-samples for the thresholds first",
               writer.done, count, negatives)  # fmt: skip
-    threshold = visibility_threshold(base, plan, settings, negatives)
+    found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives)
+    make = partial(make_pairs, base, adapter=adapter, changed_above=found.changed, real=real)
+    has_farm = adapter is not None and adapter.fast is not None and settings.farm > 0
     for start, items in blocks(plan, writer.done, count):
-        pairs = make_pairs(base, [item.job for item in items], settings, adapter)
-        for index, (item, pair) in enumerate(zip(items, pairs, strict=True), start):
+        first = make([item.job for item in items], settings)
+        indices = range(start, start + len(items))
+        settled = settle(policy, make, plan.item, indices, first, settings, found.shown, has_farm, writer.done)
+        for index, item, one in zip(indices, items, settled, strict=True):
             if index < writer.done:
                 continue
-            for attempt in range(1, redraw + 1):
-                if pair.visibility > threshold:
-                    break
-                pair = _again(base, plan.item(index, attempt), settings, adapter, pair.seconds)
-            visible = pair.visibility > threshold
-            write_pair(writer, index, item, pair.picture, _record(pair, visible, base_name, adapter_name, settings))
+            visible = found.shown(one.pair)
+            record = _record(one, visible, base_name, adapter_name)
+            if policy.name == "drop" and not visible:
+                writer.drop(index, {"object": item.job.object, "type": item.job.type} | record)
+            else:
+                write_pair(writer, index, item, one.pair.picture, record)
             if report:
-                report(index, item, pair, visible)
-    return threshold
+                report(index, item, one.pair, visible)
+    return found.visible
 
 
 def blocks(plan: Items, done: int, count: int) -> Iterator[tuple[int, list[Planned]]]:
@@ -90,33 +101,16 @@ def write_pair(
     )  # fmt: skip
 
 
-def visibility_threshold(base: CompactLDM, plan: Items, settings: Settings, count: int = NEGATIVES) -> float:
-    """The 99th percentile of visibility over the first `count` items with their masks made again as normal surface."""
-    scores: list[float] = []
-    for start in range(0, count, BATCH):
-        jobs = [plan.item(index).job for index in range(start, min(start + BATCH, count))]
-        scores += normal_visibility(base, jobs, settings)
-    return visible_above(scores)
-
-
-def _again(
-    base: CompactLDM, item: Planned, settings: Settings, adapter: Adapters | None, spent: float
-) -> Pair:
-    pair = make_pairs(base, [item.job], settings, adapter)[0]
-    return replace(pair, seconds=pair.seconds + spent)
-
-
-def _record(
-    pair: Pair, visible: bool, base_name: str, adapter_name: str | None, settings: Settings
-) -> dict[str, Any]:
-    return {
-        "seed": pair.job.seed,  # of the redraw that was kept
-        "visibility": round(pair.visibility, 4),
+def _record(settled: Settled, visible: bool, base_name: str, adapter_name: str | None) -> dict[str, Any]:
+    pair = settled.pair
+    record = {
+        "seed": pair.job.seed,  # of the attempt that was kept
+        **pair.entries,
         "visible": visible,
-        "contrast": round(pair.contrast, 4),
-        "seconds": round(pair.seconds, 4),
+        "seconds": round(pair.seconds, DIGITS),
         "base": base_name,
         "adapter": adapter_name,
-        "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in pair.windows],
-        "settings": asdict(settings),
+        "windows": [asdict(window) | {"factor": round(window.factor, DIGITS)} for window in pair.windows],
+        "settings": asdict(settled.settings),
     }
+    return record if settled.refined is None else record | {"refined": settled.refined}

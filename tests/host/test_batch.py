@@ -66,6 +66,7 @@ def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
         mask = read_mask(folder / record["mask"]).numpy()
         assert not (changed & ~mask).any() and changed[mask].mean() > 0.3
         assert record["visibility"] > 0 and record["visible"] in (True, False) and record["seconds"] > 0
+        assert 0 <= record["completeness"] <= 1
     assert not list(server.output.rglob("pairs*")), "Save Pairs is left out"
 
 

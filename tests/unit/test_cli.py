@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.mvtec import read_mvtec
-from anomaly_synthesis.datasets.pairs import read_manifest
+from anomaly_synthesis.datasets.pairs import read_dropped, read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.modules.base_file import load_base, save_base
 from anomaly_synthesis.samplers.presets import PRESETS
+from anomaly_synthesis.synthesis.policy import POLICIES
 from PIL import Image
 
 TRAIN = ["--resolution", "32", "--autoencoder-steps", "2", "--steps", "2", "--batch", "2"]
@@ -66,7 +67,9 @@ def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
     ("more", "words"),
     [
         (("--count", "0"), "count is 0"),
-        (("--count", "1", "--redraw", "-1"), "redraw -1"),
+        (("--count", "1", "--redraw", "-1"), "redraw is -1"),
+        (("--count", "1", "--policy", "refine", "--rounds", "0"), "rounds 0"),
+        (("--count", "1", "--policy", "refine", "--redraw", "1"), "leave redraw out"),
         (("--count", "1", "--negatives", "0"), "negatives 0"),
         (("--count", "1", "--types", "dent"), "dent"),
         (("--count", "1", "--feather", "-2"), "feather is -2"),
@@ -81,6 +84,22 @@ def test_bad_options_exit_1_with_words(files, tmp_path, capsys, more, words):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error
     assert not (tmp_path / "pairs").exists(), "a refused command must leave nothing that blocks the corrected one"
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"), [("drop", "of 3 dropped as not visible"), ("refine", "refined from first draw to kept")]
+)
+def test_policies_tell_what_they_did_and_are_part_of_the_run(files, tmp_path, capsys, policy, words):
+    out, options = tmp_path / "pairs", ("--count", "3", "--rounds", "1", "--negatives", "8")
+    assert _synthesize(files, out, *options, "--policy", policy) == 0
+    assert words in capsys.readouterr().out and (out / "sheet.png").exists()
+    assert len(read_manifest(out)) + len(read_dropped(out)) == 3
+    assert _synthesize(files, out, *options, "--resume") == 1
+    assert "policy" in capsys.readouterr().err
+
+
+def test_the_policies_on_offer_are_the_engines():
+    assert cli._POLICIES == POLICIES
 
 
 def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):

@@ -9,8 +9,10 @@ import torch
 from anomaly_synthesis.datasets.batch_plan import derived_seed
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
 from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture
+from anomaly_synthesis.synthesis.negatives import Thresholds
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
+from anomaly_synthesis.synthesis.policy import Policy
 from anomaly_synthesis.synthesis.run import run
 
 SETTINGS = Settings(steps=3)
@@ -164,7 +166,8 @@ def test_the_folder_of_a_run_holds_what_the_manifest_says(tiny_base, train_part,
     assert [record["index"] for record in records] == list(range(6))
     for record in records:
         wanted = {"image", "mask", "normal", "object", "type", "seed", "index", "visibility", "visible", "seconds",
-                  "base", "adapter", "settings", "contrast"}  # fmt: skip
+                  "base", "adapter", "settings", "contrast", "strength", "completeness", "precision", "boundary",
+                  "seam", "nearest_real"}  # fmt: skip
         assert wanted <= set(record)
         normal, result = (read_picture(root / record[key]).pixels for key in ("normal", "image"))
         mask = read_mask(root / record["mask"]).numpy()
@@ -175,8 +178,8 @@ def test_the_folder_of_a_run_holds_what_the_manifest_says(tiny_base, train_part,
 def test_redraw_gives_an_invisible_pair_new_seeds_and_then_keeps_it(tiny_base, train_part, tmp_path, monkeypatch):
     from anomaly_synthesis.synthesis import run as module
 
-    monkeypatch.setattr(module, "visible_above", lambda scores: float("inf"))
+    monkeypatch.setattr(module, "measured_thresholds", lambda *_: Thresholds(float("inf"), 1.0))
     plan, seen = Plan(train_part, train_part, 0), []
-    _run(tmp_path / "pairs", tiny_base, plan, 2, redraw=2, report=lambda *told: seen.append(told))
+    _run(tmp_path / "pairs", tiny_base, plan, 2, policy=Policy(redraw=2), report=lambda *told: seen.append(told))
     for index, _, pair, visible in seen:
         assert not visible and pair.job.seed == plan.item(index, 2).job.seed

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, seam, summary
+from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, summary
+from anomaly_synthesis.synthesis.seam import seam
 
 
 def picture(level=0.8, size=64, seed=0, noise=0.05):

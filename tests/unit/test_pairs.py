@@ -7,7 +7,7 @@ import pytest
 import torch
 from anomaly_synthesis.datasets import pairs
 from anomaly_synthesis.datasets.mvtec import read_mvtec
-from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
+from anomaly_synthesis.datasets.pairs import PairWriter, read_dropped, read_manifest
 from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture, write_picture
 
 RUN = {"seed": 1, "size": (8, 8), "types": ["crack", "hole"]}
@@ -222,3 +222,28 @@ def test_a_growing_folder_that_was_weeded_by_hand_keeps_its_other_pairs(tmp_path
     writer.write(**pair(4, normals))
     assert [record["index"] for record in read_manifest(root)] == [0, 1, 2, 3, 4]
     assert PairWriter(root, RUN, resume=True).done == 1
+
+
+def test_dropped_pairs_count_and_are_remembered(tmp_path, normals):
+    root = tmp_path / "out"
+    writer = PairWriter(root, RUN)
+    writer.write(**pair(0, normals))
+    with pytest.raises(ValueError, match="out of order; the next to write is 1"):
+        writer.drop(2, {"seed": 5})
+    with pytest.raises(ValueError, match="cannot be stored as JSON"):
+        writer.drop(1, {"visibility": float("nan")})
+    assert read_dropped(root) == []
+    writer.drop(1, {"seed": 5})
+    writer.write(**pair(2, normals))
+    assert read_dropped(root) == [{"index": 1, "seed": 5}] and writer.done == 3
+    assert [line["index"] for line in read_manifest(root)] == [0, 2]
+    assert PairWriter(root, RUN, resume=True).done == 3
+    (root / read_manifest(root)[0]["image"]).unlink()
+    assert PairWriter(root, RUN, resume=True).done == 0 and read_dropped(root) == []
+
+
+def test_the_mean_is_over_what_was_written(tmp_path, normals):
+    writer = PairWriter(tmp_path / "out", RUN)
+    for index in range(4):
+        writer.drop(index, {}) if index % 2 else writer.write(**pair(index, normals, record={"seconds": index}))
+    assert writer.mean("seconds") == 1

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from anomaly_synthesis.synthesis.visibility import ring, signed_contrast, visibility, visible_above
+from anomaly_synthesis.synthesis.visibility import ring, signed_contrast, strength, visibility, visible_above
 
 
 def box_mask(top, left, height, width, size=(80, 90)):
@@ -53,6 +53,32 @@ def test_visibility_by_hand():
     result[:, :10] = 1  # outside, never read
     expected = (0.5 * 0.2 + 0.5 * 0.1) / (0.1 + 2 / 255)
     assert visibility(result, roundtrip, normal, mask) == pytest.approx(expected, rel=1e-4)
+
+
+def test_strength_by_hand():
+    normal, mask = chequered(0.4, 0.6), box_mask(30, 30, 10, 10)
+    result = normal.clone()
+    result[:, 30:32, 30:40] += 0.2  # a fifth of the mask: four fifths of the quarter that counts
+    texture = 0.1 * (1 - (1 / 81) ** 2) ** 0.5  # 9 x 9 px hold one pixel more of one kind
+    expected = 0.8 * 0.2 / ((0.1 + 2 / 255) * (texture + 1 / 255)) ** 0.5
+    assert strength(result, normal, normal, mask) == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_thin_defect_is_as_strong_as_a_full_one_and_shading_weakens_it_less_than_visibility():
+    mask, flat = box_mask(30, 30, 12, 12), torch.full((3, 80, 90), 0.5)
+    line = flat.clone()
+    line[:, 30:42, 33:36] -= 0.1
+    assert strength(line, flat, flat, mask) == pytest.approx(strength(flat - 0.1, flat, flat, mask), rel=1e-4)
+    shaded = flat + torch.linspace(-0.3, 0.3, 90)
+    weaker = [score(shaded - 0.1, shaded, shaded, mask) / score(flat - 0.1, flat, flat, mask)
+              for score in (strength, visibility)]  # fmt: skip
+    assert weaker[1] < weaker[0] / 2
+
+
+def test_no_change_has_no_strength_at_any_mask():
+    flat = torch.full((3, 20, 30), 0.5)
+    for mask in (torch.ones(20, 30, dtype=torch.bool), box_mask(0, 0, 1, 1, (20, 30))):
+        assert strength(flat, flat, flat, mask) == 0 and math.isfinite(strength(flat + 0.1, flat, flat, mask))
 
 
 def test_the_same_change_is_less_visible_on_a_rougher_surface():

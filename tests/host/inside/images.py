@@ -102,7 +102,9 @@ def check_the_manifest_tells_base_seeds_scores_and_settings():
         assert (record["object"], record["type"]) == (("a", "x"), ("b", "y"))[index]
         assert record["base"] == room("modules.base_file").file_digest(bundled)
         assert record["settings"]["2"] == {"node": "SIAS_KSamplerAIAS", "seed": 40, "steps": 4}
-        assert record["visibility"] == round(made.scores[index].visibility, 4) and len(record["windows"]) == 1
+        assert record.items() >= made.scores[index].entries.items() and len(record["windows"]) == 1
+        assert record["visibility"] == round(made.scores[index].visibility, 4) and 0 < record["completeness"] <= 1
+        assert 0 < record["precision"] <= 1 and 0 <= record["boundary"] <= 1 and record["nearest_real"] is None
     assert json.loads((OUTPUT / "told" / "workflow.json").read_text()) == {"nodes": [1]}
     more = _saved("told", made.images, batch.masks[:2], batch.images[:2], seed=7, **options)
     assert len(more) == 4 and [record["seed"] for record in more] == [40, 41, 7, 8]
@@ -124,7 +126,9 @@ def check_previews_of_narrow_images_come_as_one_batch():
     image, mask = one((600, 40))
     images, masks = image.expand(2, -1, -1, -1), mask.expand(2, -1, -1)
     score = room("nodes.pairs").Score
-    scores = [score(9.5, -0.5, True, ()), score(0.25, -10.25, False, ())]
+    others = dict.fromkeys(("strength", "completeness", "precision", "boundary", "seam"), 1.0)
+    told = ((9.5, -0.5, True), (0.25, -10.25, False))
+    scores = [score(visibility=v, contrast=c, visible=seen, windows=(), **others) for v, c, seen in told]
     shown = own("PreviewPair").execute(normal=images, image=images, mask=masks, scores=scores).ui.as_dict()["images"]
     sizes = {Image.open(TEMPORARY / one["filename"]).size for one in shown}
     assert len(shown) == 2 and len(sizes) == 1

@@ -1,0 +1,162 @@
+"""How far a made defect is from the nearest real one of its type, in any space of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ..datasets.masks import latent_mask
+from ..datasets.mvtec import Sample, read_sample
+from ..datasets.pictures import Picture
+from ..datasets.windows import cut_picture
+from ..modules.compact_ldm import CompactLDM
+from ..modules.tokens import Type
+from .crop import Part, crop_parts
+from .visibility import FLOOR, ring
+
+Features = Callable[[Tensor, Tensor], Tensor]  # crops [B, 3, R, R] in 0 .. 1, masks bool [B, R, R] -> [B, F]
+BATCH = 16  # crops per call of the features
+PER_TYPE = 256  # real defects that are compared with
+QUANTILES = (0.1, 0.5, 0.9)
+LEAST = 0.1  # of the features' mean spread: one that hardly varies among real defects must not decide alone
+
+
+class RealDefects:
+    """Real defects to measure made ones against.
+
+    A distance is Euclidean over the features, each in standard deviations over the type's real defects, and divided by
+    the median distance of a real defect to the nearest one of another image: 1 is as near as real defects are.
+    """
+
+    def __init__(self, features: Features, found: Mapping[Type, Sequence[tuple[str, Tensor]]]):
+        """found: for every (object, type), pairs of the group a defect belongs to (its image, or the images that show
+        one part) and its features [F]; types with fewer than two groups have no distance."""
+        self.features = features
+        self._types = {kind: own for kind, defects in found.items() if (own := _Type.of(defects)) is not None}
+
+    @classmethod
+    def measured(
+        cls, samples: Iterable[Sample], features: Features, resolution: int, context: float,
+        groups: Mapping[str, str] | None = None,
+    ) -> RealDefects:  # fmt: skip
+        """Of defect images, in the windows that synthesis would use for their masks, evenly at most 256 per type.
+
+        groups: {image's name: group}; None: every image is its own.
+        """
+        kinds: dict[Type, list[Sample]] = {}
+        for sample in samples:
+            if sample.mask is not None:
+                kinds.setdefault((sample.object, sample.type), []).append(sample)
+        found = {}
+        for kind, own in kinds.items():
+            chosen = own[:: -(-len(own) // PER_TYPE)]
+            read = [(sample.name, *read_sample(sample)) for sample in chosen]
+            shown = [
+                ((groups or {}).get(name, name), crop)
+                for name, picture, mask in read
+                for crop in windows_of(picture, crop_parts(0, mask, resolution, context))
+            ]
+            values = _in_batches(features, [crop for _, crop in shown])
+            found[kind] = list(zip([group for group, _ in shown], values, strict=True))
+        return cls(features, found)
+
+    def distances(self, kinds: Sequence[Type], crops: Sequence[tuple[Tensor, Tensor]]) -> list[float | None]:
+        """Of made defects, each a crop [3, R, R] and its mask bool [R, R]; None where the type has no distance."""
+        known = [place for place, kind in enumerate(kinds) if kind in self._types]
+        found: list[float | None] = [None] * len(kinds)
+        values = _in_batches(self.features, [crops[place] for place in known])
+        for place, value in zip(known, values, strict=True):
+            found[place] = self._types[kinds[place]].distance(value)
+        return found
+
+
+class _Type:
+    """The real defects of one type: features in standard deviations, and what counts as near."""
+
+    def __init__(self, mean: Tensor, spread: Tensor, real: Tensor, near: float):
+        self.mean, self.spread, self.real, self.near = mean, spread, real, near
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[str, Tensor]]) -> _Type | None:
+        groups = [group for group, _ in found]
+        if len(set(groups)) < 2:
+            return None
+        values = torch.stack([value for _, value in found]).double()
+        mean, spread = values.mean(0), values.std(0, correction=0)
+        spread = spread.clamp_min(max(LEAST * spread.mean().item(), torch.finfo(spread.dtype).tiny))
+        real = (values - mean) / spread
+        apart = torch.cdist(real, real)
+        apart[torch.tensor([[a == b for a in groups] for b in groups])] = torch.inf
+        near = apart.min(1).values.median().item()
+        return cls(mean, spread, real, near) if near > 0 else None
+
+    def distance(self, value: Tensor) -> float:
+        own = (value.double() - self.mean) / self.spread
+        return (torch.cdist(own[None], self.real).min() / self.near).item()
+
+
+def windows_of(picture: Picture, parts: Sequence[Part]) -> list[tuple[Tensor, Tensor]]:
+    """What the model would see of every part: its window [3, R, R] and its mask in it, bool [R, R]."""
+    return [(cut_picture(picture, part.window), part.shown()) for part in parts]
+
+
+def latent_features(base: CompactLDM) -> Features:
+    """Features of a defect in the space of the base's own encoder, [B, 3 C + 4] for C latent channels.
+
+    Per channel, inside the mask against outside it: difference of the means, log ratio of the standard deviations, log
+    ratio of the mean gradients. Of the grey values: 10, 50 and 90 % inside, from the mean of the ring around the mask
+    in its standard deviations, and log ratio of the standard deviations.
+    """
+    return partial(_latent_features, base)
+
+
+@torch.inference_mode()
+def _latent_features(base: CompactLDM, crops: Tensor, masks: Tensor) -> Tensor:
+    latents = base.encode(crops.to(base.latent_mean.device)).cpu()
+    inside = latent_mask(masks, latents.shape[2:]) > 0
+    return torch.stack([
+        torch.cat([_latent_part(latent, own[0]), _grey_part(crop, mask)])
+        for latent, own, crop, mask in zip(latents, inside, crops.cpu(), masks, strict=True)
+    ])  # fmt: skip
+
+
+def _latent_part(latent: Tensor, inside: Tensor) -> Tensor:
+    outside = ~inside if not inside.all() else inside
+    roughness = _gradient(latent)
+    spreads, edges = (
+        [found(where) for where in (inside, outside)]
+        for found in (lambda w: latent[:, w].std(1, correction=0), lambda w: roughness[:, w].mean(1))
+    )
+    shift = latent[:, inside].mean(1) - latent[:, outside].mean(1)
+    return torch.cat([shift, _log_ratio(*spreads), _log_ratio(*edges)])
+
+
+def _grey_part(crop: Tensor, mask: Tensor) -> Tensor:
+    grey, around = crop.mean(0), ring(mask)
+    own, outside = grey[mask], grey[around]
+    spread = outside.std(correction=0)
+    levels = (own.quantile(torch.tensor(QUANTILES)) - outside.mean()) / (spread + FLOOR)
+    return torch.cat([levels, _log_ratio(own.std(correction=0), spread, FLOOR)[None]])
+
+
+def _log_ratio(value: Tensor, base: Tensor, floor: float = 0.05) -> Tensor:
+    return ((value + floor) / (base + floor)).log()
+
+
+def _gradient(image: Tensor) -> Tensor:
+    """Mean of the absolute steps to the right and down, 0 past the border, [C, H, W]."""
+    down, across = torch.zeros_like(image), torch.zeros_like(image)
+    down[:, :-1] = (image[:, 1:] - image[:, :-1]).abs()
+    across[:, :, :-1] = (image[:, :, 1:] - image[:, :, :-1]).abs()
+    return (down + across) / 2
+
+
+def _in_batches(features: Features, crops: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    found: list[Tensor] = []
+    for first in range(0, len(crops), BATCH):
+        some = crops[first:first + BATCH]
+        found += features(torch.stack([crop for crop, _ in some]), torch.stack([mask for _, mask in some])).cpu()
+    return found

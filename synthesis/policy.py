@@ -1,0 +1,83 @@
+"""What becomes of the pairs of a block once their scores are known: kept, made again, dropped, refined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .pair import Pair, Settings
+from .plan import Planned
+from .refine import Make, Visible, refine
+
+POLICIES = ("keep", "drop", "refine")
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Policy:
+    """name: "keep" all pairs and flag those that are not visible; "drop" those; "refine" all, see `synthesis.refine`.
+
+    redraw: times that a pair which is not visible is made again with a new seed before it is kept, flagged, or dropped;
+    rounds: of "refine". Raises ValueError for values that cannot be, or not together.
+    """
+
+    name: str = "keep"
+    redraw: int = 0
+    rounds: int = ROUNDS
+
+    def __post_init__(self):
+        if self.name not in POLICIES:
+            raise ValueError(f"Synthesize: policy is {self.name!r}; choose one of {', '.join(POLICIES)}.")
+        if self.redraw < 0 or self.rounds < 1:
+            raise ValueError(f"Synthesize: redraw is {self.redraw}, rounds {self.rounds}; at least 0 and 1 are needed.")
+        if self.name == "refine" and self.redraw:
+            raise ValueError("Synthesize: refine tries new seeds itself; leave redraw out, or choose another policy.")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A pair as it goes into the folder: its settings, and the search behind it, if there was one, for the manifest."""
+
+    pair: Pair
+    settings: Settings
+    refined: dict[str, Any] | None = None
+
+
+def settle(
+    policy: Policy, make: Make, again: Callable[[int, int], Planned], indices: Sequence[int], pairs: Sequence[Pair],
+    settings: Settings, visible: Visible, has_farm: bool, done: int = 0,
+) -> list[Settled]:  # fmt: skip
+    """Apply a policy to the first draws of a block.
+
+    Args:
+        make: pairs of jobs and settings.
+        again: (index, attempt) -> the item with the seed of that attempt.
+        indices, pairs: the block.
+        has_farm: the settings' FARM has an adapter behind it.
+        done: items below it are already in the folder and left as they are drawn.
+    """
+    if policy.name != "refine":
+        redrawn = [
+            pair if index < done else _redrawn(policy.redraw, make, again, index, pair, settings, visible)
+            for index, pair in zip(indices, pairs, strict=True)
+        ]
+        return [Settled(pair, settings) for pair in redrawn]
+
+    def jobs(number: int) -> list:
+        return [again(index, number).job for index in indices]
+
+    found = refine(make, pairs, jobs, settings, visible, policy.rounds, has_farm)
+    return [Settled(one.pair, one.settings, one.record(visible, settings)) for one in found]
+
+
+def _redrawn(
+    times: int, make: Make, again: Callable[[int, int], Planned], index: int, pair: Pair, settings: Settings,
+    visible: Visible,
+) -> Pair:  # fmt: skip
+    for attempt in range(1, times + 1):
+        if visible(pair):
+            break
+        other = make([again(index, attempt).job], settings)[0]
+        pair = replace(other, seconds=other.seconds + pair.seconds)
+    return pair
