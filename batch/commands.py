@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..datasets.pairs import read_manifest
+from ..datasets.pairs import manifest_lines
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
 from .progress import Progress
@@ -204,12 +204,13 @@ def export(path: str | Path, to: str | Path) -> str:
 
 _COLUMNS = ["item", "state", "object", "type", "image", "mask", "seed", "server", "tries", "crashes", "seconds",
             "digest", "error"]  # fmt: skip
+_OF_PAIRS = ("object", "type", "image", "mask")  # the columns that the manifest tells
 
 
 def _exported(job: Job, table: Table) -> Iterator[dict[str, Any]]:
     lines = {}
     if table.counts()[WRITTEN]:
-        lines = {line["item"]: line for line in read_manifest(job.out)}
+        lines = {line["item"]: {name: line[name] for name in _OF_PAIRS} for line in manifest_lines(job.out)}
     for row in table.rows():
         line = lines.get(row.item, {})
         yield {name: getattr(row, name, line.get(name)) for name in _COLUMNS}

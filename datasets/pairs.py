@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +44,13 @@ class PairWriter:
         held = {path.name for path in self.root.iterdir()} - {_RUN, f".{_RUN}.tmp"} if self.root.exists() else set()
         if held and not resume:
             raise ValueError(f"{self.root}: the folder is not empty; choose another folder or pass --resume")
-        lines: list[dict[str, Any]] = []
+        self._done, self._taken = 0, set()  # the pairs' images, not their lines: a run may be long
         if held:
             self._check_run(json.loads(text))
-            lines = self._whole_pairs()
+            self._take_whole_pairs()
         else:
             self.root.mkdir(parents=True, exist_ok=True)
             write_atomic(self.root / _RUN, (text + "\n").encode())
-        self._done, self._taken = len(lines), {line["image"] for line in lines}  # not the lines: a run may be long
         self._placed: dict[tuple[str, Path], str] = {}
 
     @property
@@ -118,24 +117,22 @@ class PairWriter:
                 "settings"
             )
 
-    def _whole_pairs(self) -> list[dict[str, Any]]:
-        """The manifest's lines up to the first that is cut or whose files do not open; the rest is cut off."""
-        path = self.root / _MANIFEST
+    def _take_whole_pairs(self) -> None:
+        """Count the manifest's lines up to the first that is cut or whose files do not open; the rest is cut off."""
+        path, size = self.root / _MANIFEST, 0
         if not path.exists():
-            return []
-        lines = _complete_lines(path)
-        kept = []
-        for raw in lines:
-            line = _parse(raw, f"{path}, line {len(kept) + 1}")
+            return
+        for raw in _complete_lines(path):
+            line = _parse(raw, f"{path}, line {self._done + 1}")
             paths = [self.root / line.get(key, "") for key in ("image", "mask", "normal")]
-            if line.get("index") != len(kept) or not (self._growing or all(map(_opens, paths))):
+            if line.get("index") != self._done or not (self._growing or all(map(_opens, paths))):
                 break
-            kept.append(line)
-        size = sum(map(len, lines[: len(kept)]))
+            self._taken.add(line["image"])
+            self._done += 1
+            size += len(raw)
         if path.stat().st_size != size:
-            _log.warning("%s: continued after pair %d; what follows was not whole", path, len(kept) - 1)
+            _log.warning("%s: continued after pair %d; what follows was not whole", path, self._done - 1)
             os.truncate(path, size)
-        return kept
 
     def _check_index(self, index: int) -> None:
         if index != self.done:
@@ -196,14 +193,21 @@ def read_manifest(root: str | Path) -> list[dict[str, Any]]:
 
     Raises ValueError if there is no manifest or a line is damaged.
     """
+    return list(manifest_lines(root))
+
+
+def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
+    """As `read_manifest`, one line after the other, for a folder of any length."""
     path = Path(root) / _MANIFEST
     if not path.is_file():
         raise ValueError(f"{root}: no {_MANIFEST}; give a folder that holds synthetic pairs")
-    return [_parse(raw, f"{path}, line {number}") for number, raw in enumerate(_complete_lines(path), 1)]
+    for number, raw in enumerate(_complete_lines(path), 1):
+        yield _parse(raw, f"{path}, line {number}")
 
 
-def _complete_lines(path: Path) -> list[bytes]:
-    return [raw for raw in path.read_bytes().splitlines(keepends=True) if raw.endswith(b"\n")]
+def _complete_lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as lines:
+        yield from (raw for raw in lines if raw.endswith(b"\n"))
 
 
 def _parse(raw: bytes, where: str | Path) -> dict[str, Any]:
