@@ -23,6 +23,7 @@ from .table import SENT, SET_ASIDE, WAITING, WRITTEN, Lock, Table
 from .worker import Unfit, Worker
 
 Show = Callable[[Progress], None]
+_CLUSTER_START = 600  # seconds: the ComfyUIs of a cluster begin with the run, on machines that may be busy
 
 
 def run_command(options: argparse.Namespace, write: Callable[[str], object], terminal: bool) -> None:
@@ -70,6 +71,7 @@ def run_batch(
     if retry:
         with _table(job, alone=True) as table:
             table.retry_set_aside()
+    timing = timing or (Timing(start=_CLUSTER_START) if ray else None)
     runner, error = Runner(job, timing, show), None
     try:
         counts = asyncio.run(_run(runner, job, ray))

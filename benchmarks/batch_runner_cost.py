@@ -2,10 +2,11 @@
 
     path/to/python -P benchmarks/batch_runner_cost.py --out batch_runner_cost.json
 
-The server is the tests' simulated one, in a process of its own, which answers at once with pairs of 256 x 256. Each run
-is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor seconds
-per item (not the start of the process), how much of them is reading and writing PNG (three pictures are read, two and a
-mask written), and its resident memory after a tenth of the items and at the end.
+The server is the tests' simulated one, of its own process, which answers at once with pairs of --size pixels square.
+Each run is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor
+seconds per item (not the start of the process), how much of them is reading and writing PNG (three pictures are read, a
+mask is written; the other two keep the server's compressed pixels), and its resident memory after a tenth of the items
+and at the end.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -31,7 +33,7 @@ servers: {url}
 inputs:
   Make Pair:
     seed: {{item: 0}}
-    size: 256
+    size: {size}
 results: {{image: Result, mask: {{node: 1, output: mask}}, normal: {{node: 1, output: normal}}, object: a, type: b}}
 """
 
@@ -40,9 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--items", type=int, default=1000, help="items that are made of every plan, at most (1000)")
     parser.add_argument("--plans", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], help="items of the plans")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a picture's side (256)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="batch-cost-"))
+    with tempfile.TemporaryDirectory(prefix="batch-cost-") as folder:
+        rows = measure(Path(folder), options)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
+    """A run of every plan; what each cost."""
     (folder / "workflow.json").write_text(json.dumps(_simulated().PROMPT))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -51,15 +61,15 @@ def main() -> None:
     url, rows = _received(ours, server), []
     for count in options.plans:
         path = folder / f"{count}.yaml"
-        path.write_text(JOB.format(count=count, url=url))
+        path.write_text(JOB.format(count=count, url=url, size=options.size))
         runner = context.Process(target=_run, args=(path, min(count, options.items), theirs))
         runner.start()
         rows.append({"planned": count, **_received(ours, runner)})
         runner.join()
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+        shutil.rmtree(folder / f"pairs-{count}")
     server.kill()
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
 
 
 def _received(pipe, process):
@@ -117,7 +127,7 @@ def _timed(function, total: list[float]):
 
 def _serve(pipe) -> None:
     with _simulated().Simulated() as server:
-        server.grain = 8  # 256 x 256 of it make a file as large as those of real surfaces
+        server.grain = 8  # 256 x 256 of it make a file of 93 KB
         pipe.send(server.url)
         time.sleep(86400)
 
