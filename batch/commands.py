@@ -72,17 +72,18 @@ def run_batch(
         with _table(job, alone=True) as table:
             table.retry_set_aside()
     timing = timing or (Timing(start=_CLUSTER_START) if ray else None)
-    runner, error = Runner(job, timing, show), None
     try:
-        counts = asyncio.run(_run(runner, job, ray))
-    except (ValueError, OSError) as stopped:
-        error = stopped
-    if (job.folder / "items.sqlite").is_file():
-        with _table(job) as table:
-            counts, report = table.counts(), write_report(job, table)
-        if error is None:
-            return f"{_summary(job, counts)}\n{report}"
-    raise error
+        asyncio.run(_run(Runner(job, timing, show), job, ray))
+    except (ValueError, OSError):
+        with contextlib.suppress(ValueError, OSError):  # not started, or a full disk: what stopped the run is told
+            _reported(job)
+        raise
+    return _reported(job)
+
+
+def _reported(job: Job) -> str:
+    with _table(job) as table:
+        return f"{_summary(job, table.counts())}\n{write_report(job, table)}"
 
 
 async def _run(runner: Runner, job: Job, ray: str | None) -> dict[str, int]:

@@ -96,14 +96,16 @@ def _run(path: Path, items: int, pipe) -> None:
         now = (made, time.process_time(), time.monotonic(), _resident(), codec[0])
         if made >= max(items // 10, 1):
             marks.setdefault("first", now)
+        if not runner.stopping:
+            marks["last"] = now
         if made >= items:
-            marks.setdefault("last", now)
             runner.stop()
 
     job = read_job(path)
     runner = Runner(job, show=show)
     asyncio.run(runner.run(job.servers))
-    first, last = marks["first"], marks.get("last") or marks["first"]
+    last = marks["last"]
+    first = marks.get("first", last)
     made = max(last[0] - first[0], 1)
     pipe.send({
         "made": last[0], "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
