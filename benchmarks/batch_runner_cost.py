@@ -30,6 +30,7 @@ workflow: workflow.json
 out: pairs-{count}
 count: {count}
 servers: {url}
+limits: {{ahead: 64}}
 inputs:
   Make Pair:
     seed: {{item: 0}}
