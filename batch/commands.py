@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..datasets.pairs import read_manifest
+from ..datasets.pairs import manifest_lines
 from ..datasets.pictures import open_atomic
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
@@ -25,6 +25,7 @@ from .table import SENT, SET_ASIDE, WAITING, WRITTEN, Lock, Table
 from .worker import Unfit, Worker
 
 Show = Callable[[Progress], None]
+_CLUSTER_START = 600  # seconds: the ComfyUIs of a cluster begin with the run, on machines that may be busy
 
 
 def run_command(options: argparse.Namespace, write: Callable[[str], object], terminal: bool) -> None:
@@ -72,17 +73,19 @@ def run_batch(
     if retry:
         with _table(job, alone=True) as table:
             table.retry_set_aside()
-    runner, error = Runner(job, timing, show), None
+    timing = timing or (Timing(start=_CLUSTER_START) if ray else None)
     try:
-        counts = asyncio.run(_run(runner, job, ray))
-    except (ValueError, OSError) as stopped:
-        error = stopped
-    if (job.folder / "items.sqlite").is_file():
-        with _table(job) as table:
-            counts, report = table.counts(), write_report(job, table)
-        if error is None:
-            return f"{_summary(job, counts)}\n{report}"
-    raise error
+        asyncio.run(_run(Runner(job, timing, show), job, ray))
+    except (ValueError, OSError):
+        with contextlib.suppress(ValueError, OSError):  # not started, or a full disk: what stopped the run is told
+            _reported(job)
+        raise
+    return _reported(job)
+
+
+def _reported(job: Job) -> str:
+    with _table(job) as table:
+        return f"{_summary(job, table.counts())}\n{write_report(job, table)}"
 
 
 async def _run(runner: Runner, job: Job, ray: str | None) -> dict[str, int]:
@@ -207,12 +210,13 @@ def export(path: str | Path, to: str | Path) -> str:
 
 _COLUMNS = ["item", "state", "object", "type", "image", "mask", "seed", "server", "tries", "crashes", "seconds",
             "digest", "error"]  # fmt: skip
+_OF_PAIRS = ("object", "type", "image", "mask")  # the columns that the manifest tells
 
 
 def _exported(job: Job, table: Table) -> Iterator[dict[str, Any]]:
     lines = {}
     if table.counts()[WRITTEN]:
-        lines = {line["item"]: line for line in read_manifest(job.out)}
+        lines = {line["item"]: {name: line[name] for name in _OF_PAIRS} for line in manifest_lines(job.out)}
     for row in table.rows():
         line = lines.get(row.item, {})
         yield {name: getattr(row, name, line.get(name)) for name in _COLUMNS}

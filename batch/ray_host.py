@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,9 +36,13 @@ class ComfyHost:
             free.bind((address, 0))
             self._port = free.getsockname()[1]
         self._address, self._ending = address, threading.Event()
-        self._log = Path(tempfile.mkdtemp(prefix="anomaly-synthesis-")) / "comfyui.log"
-        # A list, no shell: nothing in the job file is more than an argument.
+        self._own = Path(tempfile.mkdtemp(prefix="anomaly-synthesis-"))
+        self._log = self._own / "comfyui.log"
+        # Several may share ComfyUI's folder: one that starts empties its temporary folder, which has the results of
+        # all, and is refused a database that another one uses. A list, no shell: nothing in the job file is more than
+        # an argument.
         self._command = [python, "main.py", "--listen", address, "--port", str(self._port), "--disable-auto-launch",
+                         "--temp-directory", str(self._own), "--database-url", f"sqlite:///{self._own}/comfyui.db",
                          *map(str, arguments)]  # fmt: skip
         self._folder, self._process = folder, None
         # Linux ends a child with the thread that made it, so one thread makes them all.
@@ -57,10 +62,11 @@ class ComfyHost:
         return self._process.pid if self._process else None
 
     def stop(self) -> None:
-        """End the process, for good."""
+        """End the process, for good, and remove what was its own: log, database, temporary pictures."""
         self._ending.set()
         self._kill()
         self._thread.join(10)
+        shutil.rmtree(self._own, ignore_errors=True)
 
     def _watch(self) -> None:
         while not self._ending.is_set():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import os
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from ..datasets.pairs import read_manifest
+from ..datasets.pairs import manifest_lines
 from ..datasets.pictures import write_atomic
 from .job import Job
 from .table import FETCHED, SET_ASIDE, WRITTEN, Table
@@ -23,10 +24,10 @@ figure img{height:128px;image-rendering:pixelated}figcaption{font-size:12px;colo
 
 def write_report(job: Job, table: Table) -> Path:
     """Write report.html into the job's folder; its path. Pictures are shown from the output folder, not copied."""
-    counts, lines = table.counts(), read_manifest(job.out) if (job.out / "manifest.jsonl").is_file() else []
+    counts = table.counts()
     elapsed = float(table.fact("elapsed", 0.0))
     per_hour = counts[WRITTEN] / elapsed * 3600 if elapsed else 0
-    kinds = Counter((line["object"], line["type"]) for line in lines)
+    kinds = Counter((line["object"], line["type"]) for line in _lines(job))
     body = [
         f"<h1>{counts[WRITTEN]} of {sum(counts.values())} pairs</h1>",
         f"<p>{_text(job.path)} into {_text(job.out)}; {elapsed / 60:.1f} minutes of running, {per_hour:.0f} pairs an "
@@ -45,11 +46,20 @@ def write_report(job: Job, table: Table) -> Path:
         body += ["<h2>Failures</h2>", _table(("item", "state", "tries", "crashes", "last error"), tried)]
     if counts[FETCHED]:
         body.append(f"<p>{counts[FETCHED]} pairs are fetched and wait for an earlier item.</p>")
-    body += ["<h2>Pairs</h2>", *(_figure(job, line) for line in lines[:: max(1, len(lines) // _SHOWN)][:_SHOWN])]
+    body += ["<h2>Pairs</h2>", *(_figure(job, line) for line in _shown(job, kinds.total()))]
     page = f"<!doctype html><html lang=en><meta charset=utf-8><title>batch</title><style>{_STYLE}</style>"
     path = job.folder / "report.html"
     write_atomic(path, (page + "\n".join(body) + "</html>").encode())
     return path
+
+
+def _lines(job: Job) -> Iterator[dict]:
+    return manifest_lines(job.out) if (job.out / "manifest.jsonl").is_file() else iter(())
+
+
+def _shown(job: Job, count: int) -> Iterator[dict]:
+    """Some of so many pairs, from all of the run."""
+    return islice(_lines(job), 0, _SHOWN * max(1, count // _SHOWN), max(1, count // _SHOWN))
 
 
 def _figure(job: Job, line: dict) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..datasets.batch_plan import PlanItem
 from ..datasets.pairs import check_names
-from ..datasets.pictures import Picture, mask_of, picture_of, remove_quietly, write_atomic
+from ..datasets.pictures import Picture, mask_of, png_picture_of, remove_quietly, write_atomic
 from .client import Server
 from .job import Job, Source
 
@@ -100,13 +100,13 @@ async def fetch(server: Server, job: Job, targets: Mapping[str, str], entry: Map
 def check(job: Job, item: PlanItem, raw: Mapping[str, Any], files: Mapping[str, Path]) -> Pair:
     """The pair of raw results and of this machine's files. Raises ItemFailed."""
     try:
-        picture = picture_of(_bytes("image", raw, files), "image")
+        picture = png_picture_of(_bytes("image", raw, files), "image")
         mask = mask_of(_bytes("mask", raw, files), "mask").numpy()
         if mask.shape != picture.size:
             raise ItemFailed(f"mask is {_size(mask.shape)}, image {_size(picture.size)}; they must be the same")
         if not mask.any():
             raise ItemFailed("mask is empty; a pair needs a defect pixel")
-        normal = picture_of(_bytes("normal", raw, files), "normal")
+        normal = png_picture_of(_bytes("normal", raw, files), "normal")
         if normal.size != picture.size:
             raise ItemFailed(f"normal is {_size(normal.size)}, image {_size(picture.size)}; they must be the same")
         record = _record(job, item, raw)

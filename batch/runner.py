@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from .worker import Unfit, Worker
 from .workflow import Workflow, build, read_workflow
 from .writer import Writer
 
+_log = logging.getLogger(__name__)
 _BACK_OFF = 2.0  # seconds before an item's second try; twice as long before each further one
 _HOPELESS = 20  # items set aside in a row, none done: the job itself is wrong
 _LOOK = 64  # waiting items that are looked at for a claim
@@ -35,6 +37,7 @@ class Runner:
         self.workers: list[Worker] = []
         self.stopping = self.over = False
         self.ending = asyncio.Event()
+        self._versions: dict[str, str] = {}
         self._delays: dict[int, float] = {}
         self._reserved: dict[int, tuple[Worker, float]] = {}
         self._in_a_row, self._last_error = 0, ""
@@ -80,6 +83,10 @@ class Runner:
         """Take a server into the run. Raises Unfit where it cannot run the job."""
         await self.examine(worker)
         self.table.set_fact(f"version {worker.server.url}", version)
+        self._versions[worker.server.url] = version
+        if len(set(self._versions.values())) > 1:
+            told = ", ".join(f"{url} {one}" for url, one in self._versions.items())
+            _log.warning("ComfyUI is of several versions (%s): a pair's bytes may depend on which server made it", told)
 
     async def examine(self, worker: Worker) -> None:
         """Raises Unfit with all problems of the job on a server."""

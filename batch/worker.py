@@ -42,7 +42,7 @@ class Worker:
         self._crashed: set[int] = set()
         self._watch: Watch | None = None
         self._takes_ids, self._fine = False, "ComfyUI"
-        self._accepted = False
+        self._version: str | None = None
         self._closed_until = 0.0
 
     @property
@@ -98,9 +98,9 @@ class Worker:
 
     async def _join(self) -> None:
         version = await self.server.version()
-        if not self._accepted:
+        if version != self._version:  # also one that was updated while it was away
             await self.run.accept(self, version)
-            self._accepted = True
+            self._version = version
         self._uploaded.clear()  # another server may have come to the same address
         self.note = self._fine = f"ComfyUI {version}"
 

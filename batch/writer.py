@@ -8,7 +8,7 @@ import json
 import logging
 from pathlib import Path
 
-from ..datasets.pairs import PairWriter
+from ..datasets.pairs import PairWriter, manifest_lines
 from .job import Job
 from .results import ItemFailed, ItemMissing, Pair, Spool, check
 from .table import FETCHED, WRITTEN, Row, Table
@@ -43,7 +43,7 @@ class Writer:
 
     def _reconcile(self) -> None:
         """Make table, folder and spool agree after whatever stopped the runner before."""
-        there = set(items_in(self._job.out))
+        there = {line["item"] for line in manifest_lines(self._job.out)} if self.pairs.done else set()
         self._table.found_written(there)
         self._table.again([row.item for row in self._table.rows(WRITTEN) if row.item not in there])
         fetched = {row.item for row in self._table.rows(FETCHED)}
@@ -98,13 +98,3 @@ class Writer:
             index=self.pairs.done, object=pair.record["object"], type=pair.record["type"], stem=f"{row.item:06d}",
             picture=pair.picture, mask=pair.mask, normal_source=pair.normal, record={**own, **record},
         )  # fmt: skip
-
-
-def items_in(out: Path):
-    """The items of a folder's manifest, line by line; none where there is no manifest."""
-    path = out / "manifest.jsonl"
-    if path.is_file():
-        with path.open("rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):
-                    yield json.loads(line)["item"]

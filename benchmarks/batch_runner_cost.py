@@ -2,10 +2,12 @@
 
     path/to/python -P benchmarks/batch_runner_cost.py --out batch_runner_cost.json
 
-The server is the tests' simulated one, in a process of its own, which answers at once with pairs of 256 x 256. Each run
-is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor seconds
-per item (not the start of the process), how much of them is reading and writing PNG (three pictures are read, two and a
-mask written), and its resident memory after a tenth of the items and at the end.
+The server is the tests' simulated one, of its own process, which answers at once with pairs of --size pixels square.
+Each run is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor
+seconds per item (not the start of the process), how much of them is reading and writing PNG (three pictures are read, a
+mask is written; the other two keep the server's compressed pixels), and its resident memory after a tenth of the items
+and at the end. With --there the folder holds so many of the plan's pairs already, as if the run had made them and was
+stopped: what a runner costs late in a long plan, without its hours; start_s is its start, which opens what is there.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -28,10 +31,11 @@ workflow: workflow.json
 out: pairs-{count}
 count: {count}
 servers: {url}
+limits: {{ahead: 64}}
 inputs:
   Make Pair:
     seed: {{item: 0}}
-    size: 256
+    size: {size}
 results: {{image: Result, mask: {{node: 1, output: mask}}, normal: {{node: 1, output: normal}}, object: a, type: b}}
 """
 
@@ -40,9 +44,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--items", type=int, default=1000, help="items that are made of every plan, at most (1000)")
     parser.add_argument("--plans", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], help="items of the plans")
+    parser.add_argument("--there", type=int, default=0, help="pairs of every plan that are there already (0)")
+    parser.add_argument("--size", type=int, default=256, help="pixels of a picture's side (256)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="batch-cost-"))
+    with tempfile.TemporaryDirectory(prefix="batch-cost-") as folder:
+        rows = measure(Path(folder), options)
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
+    """A run of every plan; what each cost."""
     (folder / "workflow.json").write_text(json.dumps(_simulated().PROMPT))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -51,15 +64,38 @@ def main() -> None:
     url, rows = _received(ours, server), []
     for count in options.plans:
         path = folder / f"{count}.yaml"
-        path.write_text(JOB.format(count=count, url=url))
-        runner = context.Process(target=_run, args=(path, min(count, options.items), theirs))
-        runner.start()
-        rows.append({"planned": count, **_received(ours, runner)})
-        runner.join()
+        path.write_text(JOB.format(count=count, url=url, size=options.size))
+        if options.there:
+            _in_a_process(context, path, 1, ours, theirs)
+            _multiply(folder / f"pairs-{count}", options.there)
+        items = min(count, options.there + options.items)
+        rows.append({"planned": count, "there": options.there, **_in_a_process(context, path, items, ours, theirs)})
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
+        shutil.rmtree(folder / f"pairs-{count}")
     server.kill()
-    if options.out:
-        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def _in_a_process(context, path: Path, items: int, ours, theirs) -> dict:
+    runner = context.Process(target=_run, args=(path, items, theirs))
+    runner.start()
+    told = _received(ours, runner)
+    runner.join()
+    return told
+
+
+def _multiply(out: Path, count: int) -> None:
+    """Let a folder have so many pairs: its last one's files again and again, under names of their own."""
+    manifest = out / "manifest.jsonl"
+    lines = manifest.read_text().splitlines()
+    last = json.loads(lines[-1])
+    for index in range(len(lines), count):
+        line = {**last, "index": index, "item": index}
+        for key in ("image", "mask"):
+            line[key] = last[key].replace(f"{last['item']:06d}", f"{index:06d}")
+            shutil.copyfile(out / last[key], out / line[key])
+        lines.append(json.dumps(line))
+    manifest.write_text("\n".join(lines) + "\n")
 
 
 def _received(pipe, process):
@@ -75,28 +111,35 @@ def _run(path: Path, items: int, pipe) -> None:
     from anomaly_synthesis.batch.job import read_job
     from anomaly_synthesis.batch.runner import Runner
     from anomaly_synthesis.datasets import pictures
+    from anomaly_synthesis.datasets.pairs import manifest_lines
 
+    starts: list[float] = []
     marks: dict[str, tuple[int, float, float, float, float]] = {}
     codec = [0.0]
     for name in ("_png", "_decode"):
         setattr(pictures, name, _timed(getattr(pictures, name), codec))
 
     def show(progress) -> None:
-        made = progress.counts["written"]
+        starts.append(time.monotonic())
+        made = progress.counts["written"] - there
         now = (made, time.process_time(), time.monotonic(), _resident(), codec[0])
-        if made >= max(items // 10, 1):
+        if made >= max((items - there) // 10, 1):
             marks.setdefault("first", now)
-        if made >= items:
-            marks.setdefault("last", now)
+        if not runner.stopping:
+            marks["last"] = now
+        if made >= items - there:
             runner.stop()
 
-    job = read_job(path)
+    job, began = read_job(path), time.monotonic()
+    there = sum(1 for _ in manifest_lines(job.out)) if job.out.exists() else 0
     runner = Runner(job, show=show)
     asyncio.run(runner.run(job.servers))
-    first, last = marks["first"], marks.get("last") or marks["first"]
+    last = marks["last"]
+    first = marks.get("first", last)
     made = max(last[0] - first[0], 1)
     pipe.send({
-        "made": last[0], "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
+        "start_s": round(starts[0] - began, 1), "made": last[0],
+        "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
         "of_it_png_ms": round((last[4] - first[4]) / made * 1000, 2),
         "wall_ms_per_item": round((last[2] - first[2]) / made * 1000, 2), "resident_mb_early": round(first[3], 1),
         "resident_mb_end": round(last[3], 1),
@@ -117,7 +160,7 @@ def _timed(function, total: list[float]):
 
 def _serve(pipe) -> None:
     with _simulated().Simulated() as server:
-        server.grain = 8  # 256 x 256 of it make a file as large as those of real surfaces
+        server.grain = 8  # 256 x 256 of it make a file of 93 KB
         pipe.send(server.url)
         time.sleep(86400)
 

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .png import bare_png
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # of the files that a folder is searched for
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
@@ -27,11 +29,13 @@ class Picture:
 
     pixels: [H, W, C] uint8 or uint16, C 1 (grey) or 3 (RGB).
     alpha: [H, W] of the same dtype, or None; carried through untouched.
+    png: the bytes of a PNG of exactly these pixels, which then is written as it is, or None.
     Raises ValueError for any other shape or dtype.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
+    png: bytes | None = None
 
     def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha
@@ -59,7 +63,7 @@ class Picture:
 
     def with_pixels(self, pixels: np.ndarray) -> Picture:
         """The same picture with other pixels ([H, W, C] as above) and this one's alpha."""
-        return replace(self, pixels=pixels)
+        return replace(self, pixels=pixels, png=None)
 
 
 def read_picture(path: str | Path) -> Picture:
@@ -91,6 +95,12 @@ def picture_of(data: bytes, path: str | Path) -> Picture:
     if not _DIRECT[image.mode][1]:
         return Picture(values)
     return Picture(np.ascontiguousarray(values[..., :-1]), np.ascontiguousarray(values[..., -1]))
+
+
+def png_picture_of(data: bytes, path: str | Path) -> Picture:
+    """As `picture_of`; a PNG that can stay as it is keeps its compressed pixels. Raises ValueError also for a wrong
+    check sum in one."""
+    return replace(picture_of(data, path), png=bare_png(data, path))
 
 
 def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> torch.Tensor:
@@ -148,6 +158,9 @@ def write_picture(path: str | Path, picture: Picture) -> None:
     Raises ValueError for what PNG files written here cannot hold (16-bit colour or 16-bit alpha), OSError naming the
     path if it cannot be written; neither leaves a file behind.
     """
+    if picture.png is not None:
+        write_atomic(path, picture.png)
+        return
     values = picture.pixels
     if values.dtype == np.uint16 and (values.shape[2] == 3 or picture.alpha is not None):
         raise ValueError(f"{path}: 16-bit colour or 16-bit alpha cannot be written; accepted is {_ACCEPTED}")

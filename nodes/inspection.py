@@ -8,7 +8,7 @@ from .sockets import CATEGORY, LAYOUTS
 
 MENU = f"{CATEGORY}/dataset"
 # As in synthesis.worst, which is not imported before a node runs; a test holds them together.
-SCORES = ["visibility", "completeness", "precision", "boundary", "seam", "nearest_real"]
+SCORES = ["visibility", "strength", "completeness", "precision", "boundary", "seam", "nearest_real"]
 
 
 class InspectDataset(io.ComfyNode):

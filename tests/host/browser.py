@@ -65,6 +65,13 @@ class Page:
         """The graph in the API's format, as it would be queued."""
         return json.loads(self.tab.evaluate("async () => JSON.stringify((await app.graphToPrompt()).output)"))
 
+    def export(self, command: str, path: Path):
+        """Saves the file that a command of the page's menu downloads, such as Comfy.ExportWorkflowAPI."""
+        self.tab.evaluate("() => app.extensionManager.setting.set('Comfy.PromptFilename', false)")  # else it asks
+        with self.tab.expect_download() as got:
+            self.tab.evaluate("command => app.extensionManager.command.execute(command)", command)
+        got.value.save_as(path)
+
     def alerts(self) -> list[str]:
         """The texts of the messages and dialogs that lie over the page now."""
         self.tab.wait_for_timeout(500)  # they come a little later than what they are about

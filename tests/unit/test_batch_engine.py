@@ -155,16 +155,17 @@ def test_a_prompt_whose_answer_is_lost_is_not_repeated(server, tmp_path, undistu
 
 
 def test_a_poisoned_item_is_set_aside_and_the_rest_goes_on(server, tmp_path):
-    server.fails, server.odd = {3}, {5: "size", 6: "empty", 7: "two", 8: "text"}
+    server.fails, server.odd = {3}, {5: "size", 6: "empty", 7: "two", 8: "text", 9: "damaged", 10: "normal"}
     counts = run(write_job(tmp_path, [server]))
-    assert counts["written"] == 7 and counts["set_aside"] == 5
+    assert counts["written"] == 5 and counts["set_aside"] == 7
     records = read_manifest(tmp_path / "pairs")
-    assert [record["item"] for record in records] == [0, 1, 2, 4, 9, 10, 11]
-    assert [record["index"] for record in records] == list(range(7))
+    assert [record["item"] for record in records] == [0, 1, 2, 4, 11]
+    assert [record["index"] for record in records] == list(range(5))
     table = Table(tmp_path / "pairs.batch" / "items.sqlite")
     errors = {row.item: row.error for row in table.rows("set_aside")}
     table.close()
-    expected = {3: "ValueError: bad", 5: "23 x 24", 6: "empty", 7: "2 images", 8: "not a readable image"}
+    expected = {3: "ValueError: bad", 5: "23 x 24", 6: "empty", 7: "2 images", 8: "not a readable image",
+                9: "image: damaged at byte", 10: "normal is 24 x 23"}  # fmt: skip
     assert all(words in errors[item] for item, words in expected.items()), errors
     assert server.ran.count(3) == 3
     server.fails, server.odd = set(), {}
@@ -196,17 +197,48 @@ def test_a_server_that_cannot_run_the_job_is_left_out(server, other, tmp_path, u
     assert _whole(tmp_path, undisturbed) and not other.ran
 
 
-def test_no_server_or_no_comfyui_is_told(server, tmp_path):
-    server.garbage = {"/system_stats"}
-    path = write_job(tmp_path, [server])
+def test_a_server_that_comes_back_as_another_version_is_examined_again(server, other, tmp_path, undisturbed):
+    server.delay = other.delay = 0.05
+    seen = []
+
+    async def update(runner):
+        await asyncio.sleep(0.1)
+        other.version, other.info = "0.40.0", {name: node for name, node in other.info.items() if name != "MakePair"}
+        await asyncio.to_thread(other.restart)
+        seen.extend([runner.workers[1], len(other.ran)])
+
+    run(write_job(tmp_path, [server, other]), during=update)
+    worker, ran = seen
+    assert _whole(tmp_path, undisturbed)
+    assert worker.note.startswith("not used") and "no node MakePair" in worker.note and len(other.ran) == ran
+
+
+def test_servers_of_several_versions_are_told(server, other, tmp_path, undisturbed, caplog):
+    other.version = "0.3.64"
+    run(write_job(tmp_path, [server, other]))
+    assert _whole(tmp_path, undisturbed)
+    assert "several versions" in caplog.text and "0.3.64" in caplog.text and "0.33.0" in caplog.text
+
+
+def _no_server(path) -> str:
     timing = FAST.__class__(**{**FAST.__dict__, "start": 0.2})
-    with pytest.raises(ValueError, match="no server can be used:\n.*no JSON"):
+    with pytest.raises(ValueError, match="no server can be used:\n") as told:
         run(path, timing)
+    return str(told.value)
+
+
+def test_no_server_or_no_comfyui_is_told(server, tmp_path):
+    path = write_job(tmp_path, [server])
+    server.garbage = {"/system_stats"}
+    assert "no JSON" in _no_server(path)
+    server.garbage, server.version = set(), None
+    assert "not as ComfyUI does" in _no_server(path)
+    server.version, server.hang = "0.33.0", True
+    assert "no answer to /system_stats in 0.6 s" in _no_server(path)
+    server.hang = False
     server.kill()
-    with pytest.raises(ValueError, match="no server can be used:\n.*ClientConnector"):
-        run(path, timing)
+    assert "ClientConnector" in _no_server(path)
     server.start()
-    server.garbage = set()
 
 
 def test_a_second_runner_is_refused(server, tmp_path):
@@ -273,6 +305,16 @@ def test_a_full_disk_stops_the_run_and_resume_goes_on(server, tmp_path, undistur
     monkeypatch.undo()
     run(path)
     assert _whole(tmp_path, undisturbed)
+
+
+def test_what_stopped_a_run_is_told_also_where_no_report_can_be_written(server, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    server.fails = set(range(1000))
+    monkeypatch.setattr(commands, "write_report", full)
+    with pytest.raises(ValueError, match="20 items in a row"):
+        commands.run_batch(write_job(tmp_path, [server], count=1000, limits={"tries": 1}), lambda _: None, timing=FAST)
 
 
 def test_clean_stop_takes_prompts_back_and_resume_ends_the_job(server, tmp_path, undisturbed):
