@@ -94,7 +94,7 @@ class WorstPairs(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "by", options=SCORES, default=SCORES[0],
-                    tooltip="The score; only those that the folder's manifest has. Of visibility (default), "
+                    tooltip="The score; only those that the folder's manifest has. Of visibility (default), strength, "
                     "completeness, precision and boundary the lowest are shown, of seam and nearest_real the highest.",
                 ),
                 io.Int.Input("count", default=12, min=1, max=100,
