@@ -62,7 +62,7 @@ class Worker:
         timing = self.server.timing
         wait, since = timing.retry, time.monotonic()
         while not self.run.over:
-            made = self.made
+            made, unfit = self.made, False
             try:
                 await self._join()
                 await self._work()
@@ -70,11 +70,12 @@ class Worker:
             except (ServerGone, Busy) as error:
                 self.note = f"away: {error}"
             except Unfit as error:
-                self.note = f"not used: {error}"
-                self._release_all()
-                return
+                self.note, unfit = f"not used: {error}", True
             finally:
                 await self._drop_slots()
+            if unfit:
+                self._release_all()
+                return
             if self.made > made:
                 wait, since = timing.retry, time.monotonic()
             if time.monotonic() - since > timing.grace:
@@ -158,7 +159,7 @@ class Worker:
         for item, task in list(self._slots.items()):
             if task.done():
                 del self._slots[item]
-                task.result()  # raises ServerGone, OSError
+                task.result()  # raises ServerGone, Unfit, OSError
 
     async def _drop_slots(self) -> None:
         for task in self._slots.values():
@@ -180,7 +181,8 @@ class Worker:
         self.run.wake_all()
 
     async def _item(self, row: Row, client_id: str, sent: bool) -> None:
-        """From a leased item to its result in the spool. Raises ServerGone: the lease stays; OSError: disk full."""
+        """From a leased item to its result in the spool. Raises ServerGone: the lease stays; Unfit; OSError: disk
+        full."""
         item = row.item
         try:
             prompt_id = row.prompt_id if sent else await self._send(row, client_id)
@@ -191,8 +193,10 @@ class Worker:
             if why:
                 raise ItemFailed(why)
             await self._keep(item, entry)
-        except (ItemFailed, Refused) as error:
+        except ItemFailed as error:
             self.run.failed(item, str(error))
+        except Refused as error:
+            await self._refused(item, error)
         except Lost as lost:
             self._release(item, lost.crashed)
         except (Interrupted, NotThere):
@@ -203,6 +207,16 @@ class Worker:
             if error.crashed:
                 self._crashed.add(item)
             raise
+
+    async def _refused(self, item: int, error: Refused) -> None:
+        """A server that is another since it was examined refuses every item, and that is no failure of theirs."""
+        self._uploaded.clear()
+        try:
+            await self.run.examine(self)
+        except Unfit:
+            self._release(item)
+            raise
+        self.run.failed(item, str(error))
 
     async def _send(self, row: Row, client_id: str) -> str | None:
         plan_item = self.run.job.plan.item(row.item)

@@ -202,7 +202,8 @@ def test_a_server_that_comes_back_as_another_version_is_examined_again(server, o
     seen = []
 
     async def update(runner):
-        await asyncio.sleep(0.1)
+        while not other.ran:
+            await asyncio.sleep(0.01)
         other.version, other.info = "0.40.0", {name: node for name, node in other.info.items() if name != "MakePair"}
         await asyncio.to_thread(other.restart)
         seen.extend([runner.workers[1], len(other.ran)])
@@ -211,6 +212,21 @@ def test_a_server_that_comes_back_as_another_version_is_examined_again(server, o
     worker, ran = seen
     assert _whole(tmp_path, undisturbed)
     assert worker.note.startswith("not used") and "no node MakePair" in worker.note and len(other.ran) == ran
+
+
+def test_items_that_a_changed_server_refuses_go_to_the_other(server, other, tmp_path, undisturbed):
+    server.delay = other.delay = 0.05
+    workers = []
+
+    async def change(runner):
+        while not other.ran:
+            await asyncio.sleep(0.01)
+        workers.extend(runner.workers)
+        other.info = {name: node for name, node in other.info.items() if name != "MakePair"}
+
+    run(write_job(tmp_path, [server, other], count=30, limits={"tries": 1}), during=change)
+    assert [record["item"] for record in read_manifest(tmp_path / "pairs")] == list(range(30)), "none was set aside"
+    assert workers[1].note.startswith("not used") and "no node MakePair" in workers[1].note
 
 
 def test_servers_of_several_versions_are_told(server, other, tmp_path, undisturbed, caplog):
