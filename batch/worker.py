@@ -62,20 +62,20 @@ class Worker:
         timing = self.server.timing
         wait, since = timing.retry, time.monotonic()
         while not self.run.over:
-            made, unfit = self.made, False
+            made, trouble = self.made, None
             try:
                 await self._join()
                 await self._work()
                 return
-            except (ServerGone, Busy) as error:
-                self.note = f"away: {error}"
-            except Unfit as error:
-                self.note, unfit = f"not used: {error}", True
+            except (ServerGone, Busy, Unfit) as error:
+                trouble = error
             finally:
-                await self._drop_slots()
-            if unfit:
+                await self._drop_slots()  # what is stored meanwhile tells that all is fine
+            if isinstance(trouble, Unfit):
+                self.note = f"not used: {trouble}"
                 self._release_all()
                 return
+            self.note = f"away: {trouble}"
             if self.made > made:
                 wait, since = timing.retry, time.monotonic()
             if time.monotonic() - since > timing.grace:
@@ -181,8 +181,7 @@ class Worker:
         self.run.wake_all()
 
     async def _item(self, row: Row, client_id: str, sent: bool) -> None:
-        """From a leased item to its result in the spool. Raises ServerGone: the lease stays; Unfit; OSError: disk
-        full."""
+        """A leased item's result into the spool. Raises ServerGone: the lease stays; Unfit; OSError: disk full."""
         item = row.item
         try:
             prompt_id = row.prompt_id if sent else await self._send(row, client_id)
