@@ -99,7 +99,7 @@ def test_policies_tell_what_they_did_and_are_part_of_the_run(files, tmp_path, ca
 
 
 def test_the_policies_on_offer_are_the_engines():
-    assert cli._POLICIES == POLICIES
+    assert cli_arguments.POLICIES == POLICIES
 
 
 def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
