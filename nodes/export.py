@@ -70,10 +70,9 @@ class ExportPairs(io.ComfyNode):
         return pairs_told("Export Pairs", pairs)
 
     @classmethod
-    def fingerprint_inputs(cls, pairs, **_):
-        from .saved_pairs import pairs_state
-
-        return pairs_state("Export Pairs", pairs)
+    def fingerprint_inputs(cls, **_):
+        # Never the same: a linked name is not known here, and an export that is up to date is soon looked through.
+        return float("nan")
 
     @classmethod
     def execute(

@@ -121,7 +121,8 @@ class WorstPairs(io.ComfyNode):
     def fingerprint_inputs(cls, pairs, **_):
         from .saved_pairs import pairs_state
 
-        return pairs_state("Worst Pairs", pairs)
+        # A linked name is not known here: never the same, since pairs may have been deleted after the last look.
+        return float("nan") if None in (pairs or []) else pairs_state("Worst Pairs", pairs)
 
     @classmethod
     def execute(cls, pairs: list[str], by: list[str], count: list[int]) -> io.NodeOutput:

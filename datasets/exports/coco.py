@@ -30,7 +30,6 @@ class Coco:
     width); either is the mask, pixel by pixel.
     """
 
-    folders = ("images",)
     options = {"segmentation": SEGMENTATIONS}
 
     def __init__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..pairs import MANIFEST, RUN
+from ..pairs import MANIFEST, RUN, manifest_lines
 from ..pictures import open_atomic
 from . import FORMATS
 from .folder import Folder
@@ -73,6 +73,7 @@ def export_pairs(
     count, classes = _counted(pairs, visible_only)
     _check_apart(pairs, out)
     folder = Folder(out, {**settings, "pairs": _digest(pairs)}, resume)
+    folder.path(MANIFEST).unlink(missing_ok=True)  # until this run has written its own, the folder is not complete
     done, options = Exported(), {key: settings[key] for key in FORMATS[format].options}
     with contextlib.ExitStack() as stack:
         manifest = stack.enter_context(open_atomic(folder.path(MANIFEST)))
@@ -85,7 +86,7 @@ def export_pairs(
             if report:
                 report(number, count)
         writer.finish()
-        folder.sweep(writer.folders)
+        folder.sweep()
     return done
 
 
@@ -160,5 +161,6 @@ def _check_apart(pairs: Path, out: Path) -> None:
 def _digest(pairs: Path) -> str:
     """Tells the folder's run from others: its settings and its first pair, which stay while pairs are added."""
     run = pairs / RUN
-    with (pairs / MANIFEST).open("rb") as file:
-        return hashlib.sha256((run.read_bytes() if run.is_file() else b"") + file.readline()).hexdigest()[:16]
+    first = next(manifest_lines(pairs)) | {"seconds": None}  # a pair that is made anew takes another time
+    content = (run.read_bytes() if run.is_file() else b"") + json.dumps(first, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -16,7 +16,6 @@ from .source import Pair
 class Plain:
     """Places images and masks as they are."""
 
-    folders = ("images", "masks", "normals")
     options: dict[str, tuple[str, ...]] = {}
 
     def __init__(

@@ -27,7 +27,6 @@ names:
 class Yolo:
     """Writes an image and its labels at a time; normal images have an empty file of labels."""
 
-    folders = ("images", "labels")
     options: dict[str, tuple[str, ...]] = {}
 
     def __init__(

@@ -247,13 +247,38 @@ def test_an_export_follows_pairs_that_came_went_and_changed(tmp_path, make, form
     (pairs / lines[0]["image"]).unlink()  # by hand; its normal image is another pair's, too
     (pairs / lines[3]["mask"]).write_bytes((pairs / lines[3]["mask"]).read_bytes()[:50])
     os.replace(pairs / lines[5]["image"], pairs / lines[2]["image"])
-    (out / "images" / "mine.png").write_bytes(b"mine")
+    mine = [out / "images" / name for name in ("mine.png", "20240131_120000.png")]  # a camera counts, too
+    for path in mine:
+        path.write_bytes(b"mine")
     done = export_pairs(pairs, out, format, resume=True)
     assert (done.pairs, done.broken) == (4, 3) and "000003" not in "".join(files(out))
     assert "0003_mask.png: not a readable image" in done.told() and "3 pairs are not whole" in done.told()
-    (out / "images" / "mine.png").unlink()
+    for path in mine:
+        path.unlink()
     export_pairs(pairs, tmp_path / "new", format)
     assert files(out) == files(tmp_path / "new")
+
+
+def test_an_export_that_is_stopped_while_it_follows_is_not_complete(tmp_path, make):
+    pairs, out = make(count=4), tmp_path / "out"
+    export_pairs(pairs, out, "plain")
+    line = read_manifest(pairs)[1]
+    (pairs / line["image"]).unlink()
+    _stopped_after(pairs, out, "plain", 3, resume=True)
+    assert not (out / "manifest.jsonl").exists()
+    with (out / "placed.jsonl").open("a") as names:
+        names.write('"images/00')  # as a full disk cuts it
+    export_pairs(pairs, out, "plain", resume=True)
+    export_pairs(pairs, tmp_path / "new", "plain")
+    assert files(out) == files(tmp_path / "new")
+
+
+def test_a_first_pair_that_was_made_anew_is_still_of_the_same_pairs(tmp_path, make):
+    pairs, out = make(), tmp_path / "out"
+    export_pairs(pairs, out, "yolo")
+    first, *others = (pairs / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (pairs / "manifest.jsonl").write_text(json.dumps(json.loads(first) | {"seconds": 123.0}) + "\n" + "".join(others))
+    assert export_pairs(pairs, out, "yolo", resume=True).pairs == len(others) + 1
 
 
 def _full(*_, **__):
@@ -274,7 +299,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, make, mon
     assert error.value.errno == errno.ENOSPC
     assert not [left for left in files(out) if left.endswith(".tmp")] and not (out / "manifest.jsonl").exists()
     whole = files(tmp_path / "whole")
-    assert all(whole[written] == data for written, data in files(out).items())
+    assert all(whole[written] == data for written, data in files(out).items() if written != "placed.jsonl")
     export_pairs(pairs, out, format, resume=True)
     assert files(out) == whole
 
@@ -291,7 +316,7 @@ def test_folders_that_are_no_such_export_are_refused_and_left_alone(tmp_path, ma
         with pytest.raises(ValueError, match=f"it holds another export .*{words}.*choose another folder"):
             export_pairs(pairs, out, resume=True, **settings)
     other = make("other", kinds=KINDS[1:])
-    with pytest.raises(ValueError, match="it holds another export .pairs: "):
+    with pytest.raises(ValueError, match="it holds another export .of other pairs"):
         export_pairs(other, out, "coco", resume=True)
     assert files(out) == before
     (tmp_path / "foreign").mkdir()
