@@ -166,7 +166,8 @@ def parser() -> argparse.ArgumentParser:
     worst = _command(commands, "worst", "show the worst pairs of a folder by a score, close up on one sheet")
     worst.add_argument("--pairs", required=True, metavar="DIR", help="a folder of `synthesize`, `demo` or Save Pairs")
     worst.add_argument("--by", choices=SCORES, default="visibility",
-                       help="the score; low is bad, but of seam and nearest_real high is (visibility)")  # fmt: skip
+                       help="the score; low is bad, but of seam and nearest_real high is; visible of\n"
+                       "`synthesize` goes by strength (visibility)")  # fmt: skip
     worst.add_argument("--count", type=int, default=12, help="pairs to show (12)")
     worst.add_argument("--out", required=True, metavar="FILE", help="the sheet to write, .png")
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.batch_plan import PlanItem
-from ..datasets.pairs import check_names
+from ..datasets.pairs import SCORES, check_names
 from ..datasets.pictures import Picture, mask_of, png_picture_of, remove_quietly, write_atomic
 from .client import Server
 from .job import Job, Source
@@ -175,7 +175,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def _record(job: Job, item: PlanItem, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest's entries that the job and the server's texts tell."""
-    record: dict[str, Any] = {"visibility": None, "visible": None, "base": None, "adapter": None}
+    record: dict[str, Any] = dict.fromkeys((*SCORES, "visible", "base", "adapter"))
     for name, value in {**job.record, **job.names}.items():
         record[name] = _told(name, value, raw[name]) if isinstance(value, Source) else value.of(item)
     return record | {name: str(record[name]).strip() for name in job.names}

@@ -21,6 +21,10 @@ from .pictures import Picture, remove_quietly, write_atomic, write_mask, write_p
 _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"
 _DROPPED = "dropped.jsonl"
+# Keys of a line that tell what a pair is judged by, null where it is not known; see synthesis.pair_check.Scores.
+SCORES = (
+    "visibility", "strength", "contrast", "completeness", "precision", "boundary", "seam", "nearest_real",
+)  # fmt: skip
 
 
 class PairWriter:

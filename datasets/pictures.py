@@ -200,8 +200,8 @@ def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     except OSError as error:
         remove_quietly(temporary)
-        if error.filename is not None and str(error.filename) != str(temporary):
-            raise  # of another file, which the block uses
+        if error.errno is None or (error.filename is not None and str(error.filename) != str(temporary)):
+            raise  # of something else, which the block uses
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
     except BaseException:
         remove_quietly(temporary)

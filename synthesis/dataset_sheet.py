@@ -97,7 +97,9 @@ class _Scale:
 
 def _tile(picture: Picture, mask: Tensor | None) -> Image.Image:
     if mask is None:
-        return Image.fromarray(outlined(picture.image().permute(1, 2, 0), None, TILE))
+        step = max(1, min(picture.size) // (2 * TILE))  # what a tile cannot show need not become floats
+        small = Picture(picture.pixels[::step, ::step])
+        return Image.fromarray(outlined(small.image().permute(1, 2, 0), None, TILE))
     return Image.fromarray(outlined(*close_up(picture, mask, TILE), TILE))
 
 

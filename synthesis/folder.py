@@ -85,7 +85,7 @@ def synthesize(
     adapter, adapter_name = _adapter(source, base_fit(base, base_name), split, plan.types)
     described = {
         "base": base_name, "adapter": adapter_name, "split": split.digest, "normals": source.normals,
-        "types": [list(key) for key in plan.types], "seed": seed, "policy": asdict(policy), "negatives": negatives,
+        "types": [list(key) for key in plan.types], "seed": seed, "policy": policy.settings, "negatives": negatives,
         "settings": asdict(settings),
     }  # fmt: skip
     writer = PairWriter(out, described, resume=resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from .visibility import FLOOR, ring
 
 Features = Callable[[Tensor, Tensor], Tensor]  # crops [B, 3, R, R] in 0 .. 1, masks bool [B, R, R] -> [B, F]
 BATCH = 16  # crops per call of the features
-PER_TYPE = 256  # real defects that are compared with
+PER_TYPE, PER_IMAGE = 256, 16  # real defects that are compared with
 QUANTILES = (0.1, 0.5, 0.9)
 LEAST = 0.1  # of the features' mean spread: one that hardly varies among real defects must not decide alone
 
@@ -42,7 +43,8 @@ class RealDefects:
         cls, samples: Iterable[Sample], features: Features, resolution: int, context: float,
         groups: Mapping[str, str] | None = None,
     ) -> RealDefects:  # fmt: skip
-        """Of defect images, in the windows that synthesis would use for their masks, evenly at most 256 per type.
+        """Of defect images, in the windows that synthesis would use for their masks, evenly at most 256 per type and
+        16 per image.
 
         groups: {image's name: group}; None: every image is its own.
         """
@@ -52,15 +54,13 @@ class RealDefects:
                 kinds.setdefault((sample.object, sample.type), []).append(sample)
         found = {}
         for kind, own in kinds.items():
-            chosen = own[:: -(-len(own) // PER_TYPE)]
-            read = [(sample.name, *read_sample(sample)) for sample in chosen]
-            shown = [
-                ((groups or {}).get(name, name), crop)
-                for name, picture, mask in read
-                for crop in windows_of(picture, crop_parts(0, mask, resolution, context))
-            ]
-            values = _in_batches(features, [crop for _, crop in shown])
-            found[kind] = list(zip([group for group, _ in shown], values, strict=True))
+            shown = []
+            for sample in _evenly(own, PER_TYPE):
+                picture, mask = read_sample(sample)
+                parts = _evenly(crop_parts(0, mask, resolution, context), PER_IMAGE)
+                values = _in_batches(features, windows_of(picture, parts))
+                shown += [((groups or {}).get(sample.name, sample.name), value) for value in values]
+            found[kind] = _evenly(shown, PER_TYPE)
         return cls(features, found)
 
     def distances(self, kinds: Sequence[Type], crops: Sequence[tuple[Tensor, Tensor]]) -> list[float | None]:
@@ -89,13 +89,19 @@ class _Type:
         spread = spread.clamp_min(max(LEAST * spread.mean().item(), torch.finfo(spread.dtype).tiny))
         real = (values - mean) / spread
         apart = torch.cdist(real, real)
-        apart[torch.tensor([[a == b for a in groups] for b in groups])] = torch.inf
+        known = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+        number = torch.tensor([known[group] for group in groups])
+        apart[number[:, None] == number] = torch.inf
         near = apart.min(1).values.median().item()
         return cls(mean, spread, real, near) if near > 0 else None
 
     def distance(self, value: Tensor) -> float:
         own = (value.double() - self.mean) / self.spread
         return (torch.cdist(own[None], self.real).min() / self.near).item()
+
+
+def _evenly(values: Sequence[Any], most: int) -> list[Any]:
+    return list(values[:: -(-len(values) // most) or 1])
 
 
 def windows_of(picture: Picture, parts: Sequence[Part]) -> list[tuple[Tensor, Tensor]]:

@@ -26,6 +26,12 @@ class Policy:
     redraw: int = 0
     rounds: int = ROUNDS
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What defines a run: rounds for "refine" alone."""
+        rounds = {"rounds": self.rounds} if self.name == "refine" else {}
+        return {"name": self.name, "redraw": self.redraw, **rounds}
+
     def __post_init__(self):
         if self.name not in POLICIES:
             raise ValueError(f"Synthesize: policy is {self.name!r}; choose one of {', '.join(POLICIES)}.")

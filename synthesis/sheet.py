@@ -54,4 +54,5 @@ def _tiles(root: Path, record: dict) -> list[Image.Image]:
 
 def _label(record: dict) -> str:
     shown = "" if record["visible"] else "  NOT VISIBLE"
-    return f"{record['object']}  {record['type']}  visibility {record['visibility']:.2f}{shown}"
+    strength = "" if record.get("strength") is None else f"  strength {record['strength']:.2f}"
+    return f"{record['object']}  {record['type']}  visibility {record['visibility']:.2f}{strength}{shown}"

@@ -30,7 +30,8 @@ class Worst:
     """The worst pairs of a folder.
 
     by: the score; pairs: their manifest lines, the worst first; scored: pairs of the folder that have this score;
-    unscored: those that have none; gone: lines whose image or mask was deleted; scores: those that any pair has.
+    unscored: those that have none; gone: lines whose image, mask or normal image was deleted; scores: those that any
+    pair has.
     """
 
     root: Path
@@ -119,7 +120,7 @@ class _Seen:
         for line in manifest_lines(self.root):
             self.total += 1
             kept = self._kept(line)
-            if not all((self.root / line[key]).is_file() for key in ("image", "mask")):
+            if not all((self.root / line[key]).is_file() for key in ("image", "mask", "normal")):
                 self.gone += 1
                 continue
             self.has |= kept.keys() & SCORES.keys()
@@ -136,7 +137,8 @@ class _Seen:
         known = ", ".join(score for score in SCORES if score in self.has)
         return (
             f"none of its {self.unscored} pairs has the score {self.by!r}; they have {known or 'no score at all'}; "
-            f"{'choose one of these' if known else 'connect scores to Save Pairs'}, or make the pairs again"
+            f"{'choose one of these' if known else 'connect scores to Save Pairs, or name them in the batch job'}, or "
+            "make the pairs again"
         )
 
     def _kept(self, line: dict[str, Any]) -> dict[str, Any]:

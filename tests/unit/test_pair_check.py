@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from anomaly_synthesis.datasets.pairs import SCORES
 from anomaly_synthesis.synthesis.pair_check import (
     NOT_SCORED,
     Scores,
@@ -98,3 +99,7 @@ def test_parts_count_by_area_and_unknown_distances_not_at_all():
     mean = mean_scores([Scores(**values), Scores(**dict.fromkeys(NOT_SCORED, 4.0) | {"nearest_real": None})], [2, 1])
     assert mean.entries == dict.fromkeys(NOT_SCORED, 2.0) | {"nearest_real": 1.0}
     assert mean_scores([Scores(**values | {"nearest_real": None})], [3]).entries["nearest_real"] is None
+
+
+def test_the_manifest_knows_every_score():
+    assert tuple(NOT_SCORED) == SCORES

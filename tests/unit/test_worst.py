@@ -1,6 +1,7 @@
 """The worst pairs of a folder: which they are, how they are shown, and what a folder must have."""
 
-import tracemalloc
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,16 +131,26 @@ def test_pictures_of_other_sizes_are_named(pairs):
         worst_sheet(worst_pairs(root))
 
 
+_PEAK = """
+import sys, tracemalloc
+from anomaly_synthesis.synthesis.worst import worst_pairs
+worst_pairs(sys.argv[1])  # what is loaded once
+tracemalloc.start()
+print(worst_pairs(sys.argv[1]).scored, tracemalloc.get_traced_memory()[1])
+"""
+
+
 def test_memory_does_not_grow_with_the_manifest(pairs):
+    """In processes of their own: what other tests left may end at any time, and allocate."""
     root = pairs(_scored((0.5, 0.7)))
     first, second = (root / "manifest.jsonl").read_text().splitlines(keepends=True)
     peaks = []
     for repeats in (100, 3000):
         (root / "manifest.jsonl").write_text((first + second) * repeats)
-        tracemalloc.start()
-        assert worst_pairs(root).scored == 2 * repeats
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        done = subprocess.run([sys.executable, "-P", "-c", _PEAK, root], capture_output=True, text=True, check=True)
+        scored, peak = map(int, done.stdout.split())
+        assert scored == 2 * repeats
+        peaks.append(peak)
     assert peaks[1] < 1.5 * peaks[0]
 
 
