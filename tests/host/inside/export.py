@@ -64,12 +64,12 @@ def check_invisible_pairs_and_normal_images_can_be_left_out():
 
 
 def check_what_cannot_be_exported_is_told():
-    pairs, node = _save("refused", 1), own("ExportPairs")
+    pairs, node = _save("not exported", 1), own("ExportPairs")
     _export([pairs])
     with refused("Export Pairs: ", "it holds another export", "choose another folder"):
         _export([pairs], segmentation="polygon")
     with refused("Export Pairs: ", "would mix with the pairs"):
-        _export([pairs], folder="refused/export")
+        _export([pairs], folder="not exported/export")
     with refused("Export Pairs: folder '../x' is not below"):
         _export([pairs], folder="../x")
     with refused("Export Pairs: pairs is empty"):
