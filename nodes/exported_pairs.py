@@ -11,7 +11,7 @@ import comfy.utils
 from ..datasets.exports.export import export_pairs
 from .errors import named
 from .pairs import pairs_folder
-from .saved_pairs import pairs_root
+from .saved_pairs import needed_root
 
 NODE = "Export Pairs"
 
@@ -29,9 +29,7 @@ def export(
         ValueError: several folders, no such folder, no pairs to write, a folder that holds something else.
         OSError: the folder cannot be written; the next run goes on.
     """
-    root = pairs_root(NODE, names)
-    if root is None:
-        raise ValueError(f"{NODE}: pairs is empty; connect Save Pairs' folder, or give its name.")
+    root = needed_root(NODE, names)
     with named(NODE):
         out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
         done = export_pairs(

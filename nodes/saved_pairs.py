@@ -50,6 +50,14 @@ def pairs_root(node: str, names: Sequence[str]) -> Path | None:
     return roots[0] if roots else None
 
 
+def needed_root(node: str, names: Sequence[str]) -> Path:
+    """As `pairs_root`, for a node that has nothing to do without. Raises ValueError where all names are empty, too."""
+    root = pairs_root(node, names)
+    if root is None:
+        raise ValueError(f"{node}: pairs is empty; connect Save Pairs' folder, or give its name.")
+    return root
+
+
 def pairs_told(node: str, names: Sequence[str | None] | None) -> bool | str:
     """True, or why there is no one folder of pairs; None among `names`: another node will tell it."""
     try:

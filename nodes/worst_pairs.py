@@ -9,7 +9,7 @@ from torch import Tensor
 from ..synthesis.worst import Worst, summary, value, words, worst_pairs, worst_sheet
 from .errors import named
 from .images import to_batch
-from .saved_pairs import pairs_root
+from .saved_pairs import needed_root
 from .tables import Table
 
 NODE = "Worst Pairs"
@@ -21,9 +21,7 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
     Raises:
         ValueError: several folders, none, or one that holds no pairs with this score.
     """
-    root = pairs_root(NODE, names)
-    if root is None:
-        raise ValueError(f"{NODE}: pairs is empty; connect Save Pairs' folder, or give its name.")
+    root = needed_root(NODE, names)
     with named(NODE):
         found = worst_pairs(root, by, count)
         sheet = worst_sheet(found)
