@@ -184,7 +184,7 @@ def _synthesize(options: argparse.Namespace) -> None:
     )  # fmt: skip
     print(
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
-        f"(strength over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
+        f"(excess over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
     )
     if policy.name == "drop":
         print(f"{len(read_dropped(options.out))} of {options.count} dropped as not visible; see dropped.jsonl")
@@ -288,7 +288,7 @@ def _pair_line(index: int, item, pair, visible: bool) -> None:
     flag = "" if visible else "  NOT VISIBLE"
     print(
         f"{index:6d}  {pair.job.object}/{pair.job.type}  visibility {pair.visibility:.2f}  "
-        f"strength {pair.strength:.2f}  contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
+        f"excess {pair.excess:.2f}  contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
         flush=True,
     )
 

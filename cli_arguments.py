@@ -10,7 +10,7 @@ GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "s
 POLICIES = ("keep", "drop", "refine")
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
-SCORES = ("visibility", "strength", "completeness", "precision", "boundary", "seam", "nearest_real")
+SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boundary", "seam", "nearest_real")
 QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 LAYOUTS = ("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index")
@@ -157,7 +157,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--redraw", type=int, default=0,
                       help="new seeds where a pair is not visible, before it is kept or dropped (0)")  # fmt: skip
     make.add_argument("--negatives", type=int, default=64,
-                      help="normal re-samples behind the threshold of strength; more are steadier (64)")  # fmt: skip
+                      help="normal re-samples behind the threshold of excess; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
     make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
@@ -167,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     worst.add_argument("--pairs", required=True, metavar="DIR", help="a folder of `synthesize`, `demo` or Save Pairs")
     worst.add_argument("--by", choices=SCORES, default="visibility",
                        help="the score; low is bad, but of seam and nearest_real high is; visible of\n"
-                       "`synthesize` goes by strength (visibility)")  # fmt: skip
+                       "`synthesize` goes by excess (visibility)")  # fmt: skip
     worst.add_argument("--count", type=int, default=12, help="pairs to show (12)")
     worst.add_argument("--out", required=True, metavar="FILE", help="the sheet to write, .png")
 

@@ -23,9 +23,10 @@ from anomaly_synthesis.datasets.split import load_split, part_of
 from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, measure_samples, summary
 from anomaly_synthesis.modules.base_file import load_base_of
 from anomaly_synthesis.synthesis import refine as search
+from anomaly_synthesis.synthesis.made import BATCH, Settings
 from anomaly_synthesis.synthesis.nearest_real import RealDefects, latent_features
 from anomaly_synthesis.synthesis.negatives import measured_thresholds
-from anomaly_synthesis.synthesis.pair import BATCH, Pair, Settings, make_pairs
+from anomaly_synthesis.synthesis.pair import Pair, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 from scipy.stats import wasserstein_distance
 
@@ -61,7 +62,7 @@ def main() -> None:
 
 def _seed(base, plan: Plan, settings: Settings, real: RealDefects, measured, options) -> dict:
     limits = measured_thresholds(base, lambda index: plan.item(index).job, settings, options.negatives)
-    make = partial(make_pairs, base, changed_above=limits.changed, real=real)
+    make = partial(make_pairs, base, changed_above=limits.changed, control=True, real=real)
     found: list[search.Refined] = []
     for start in range(0, options.count, BATCH):
         indices = range(start, min(start + BATCH, options.count))

@@ -8,9 +8,9 @@ Every case is a mask of a plan on a normal image, scored as a pair is:
     real         a real training defect of the type, blended into the mask (Poisson): the one case that must pass
 
 The thresholds come from other re-samples (another seed's plan, `--negatives` of them), as a run measures them. Printed,
-by visibility and by strength: the share of every case that is flagged against the goals (99, 95, 95 % of the negatives;
-at most 5 % of the real ones), mean and range over seeds, real ones by type; the area under the ROC curve of real
-against re-sampled, and what it says where 90, 95 and 99 % of the tested re-samples are caught. `--json` takes the
+by visibility, by strength and by excess: the share of every case that is flagged against the goals (99, 95, 95 % of the
+negatives; at most 5 % of the real ones), mean and range over seeds, real ones by type; the area under the ROC curve of
+real against re-sampled, and what it says where 90, 95 and 99 % of the tested re-samples are caught. `--json` takes the
 scores of all cases and the curves, `--plot` the curves.
 
     python -P benchmarks/visibility_truth.py --data DIR --split FILE --base FILE --types blowhole break crack \
@@ -36,13 +36,14 @@ from anomaly_synthesis.datasets.windows import cut_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
 from anomaly_synthesis.synthesis.composed import Made, compose_parts, scores_of
+from anomaly_synthesis.synthesis.control import control_pictures
 from anomaly_synthesis.synthesis.crop import Part, crop_parts
-from anomaly_synthesis.synthesis.pair import BATCH, Settings, made_parts
+from anomaly_synthesis.synthesis.made import BATCH, Job, Settings, made_parts
 from anomaly_synthesis.synthesis.pair_check import Scores
 from anomaly_synthesis.synthesis.plan import Plan, Planned
 from anomaly_synthesis.synthesis.visibility import visible_above
 
-MEASURES = ("visibility", "strength")
+MEASURES = ("visibility", "strength", "excess")
 GOALS = {"re-sampled": 0.99, "round trip": 0.95, "beside": 0.95, "real": 0.05}
 OTHER = 1000  # added to a seed for the plan that the thresholds are read from
 FAINT = 0.5  # |signed contrast| under which a spot is hardly seen on its surface, as in `evaluation.pair_statistics`
@@ -77,7 +78,7 @@ def _cases(base: CompactLDM, train: list[Sample], settings: Settings, seed: int,
     for index in range(options.count):
         item = plan.item(index)
         source = read_sample(sources[item.mask_name, item.job.type])
-        found += [(case, item, scores) for case, scores in _decoded_cases(base, item, *source)]
+        found += [(case, item, scores) for case, scores in _decoded_cases(base, item, settings, *source)]
     return [
         {"case": case, "seed": seed, "type": f"{item.job.object}/{item.job.type}", **scores.entries}
         for case, item, scores in found
@@ -89,25 +90,32 @@ def _resampled(
 ) -> Iterator[tuple[Planned, Scores]]:
     for start in range(0, count, BATCH):
         items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
-        made, _ = made_parts(base, [replace(item.job, type=NORMAL) for item in items], settings)
-        for item, parts in zip(items, made, strict=True):
-            yield item, compose_parts(item.job.picture, parts)
+        jobs = [replace(item.job, type=NORMAL) for item in items]
+        controls, _ = control_pictures(base, jobs, settings)
+        for item, parts, control in zip(items, made_parts(base, jobs, settings)[0], controls, strict=True):
+            yield item, compose_parts(item.job.picture, parts, control=control)
 
 
 def _decoded_cases(
-    base: CompactLDM, item: Planned, source: Picture, source_mask: torch.Tensor
+    base: CompactLDM, item: Planned, settings: Settings, source: Picture, source_mask: torch.Tensor
 ) -> Iterator[tuple[str, Scores]]:
     normal, mask = item.job.picture, item.job.mask
     pasted = copy_paste(normal, mask, source, source_mask)
     parts = crop_parts(0, mask, base.config.resolution)
-    known = _roundtrip(base, normal, parts)
-    yield "real", scores_of(pasted, normal, _made(parts, _roundtrip(base, pasted, parts), known))
-    yield "round trip", compose_parts(normal, _made(parts, known, known), "paste")
+    known, control = _roundtrip(base, normal, parts), _control(base, item.job, settings)
+    real = _made(parts, _roundtrip(base, pasted, parts), known)
+    yield "real", scores_of(pasted, normal, real, control=control)
+    yield "round trip", compose_parts(normal, _made(parts, known, known), "paste", control=control)
     moved = _beside(mask)
     if moved is not None:
         parts = crop_parts(0, moved, base.config.resolution)
         windows = (_roundtrip(base, picture, parts) for picture in (pasted, normal))
-        yield "beside", compose_parts(normal, _made(parts, *windows))
+        control = _control(base, replace(item.job, mask=moved), settings)
+        yield "beside", compose_parts(normal, _made(parts, *windows), control=control)
+
+
+def _control(base: CompactLDM, job: Job, settings: Settings) -> Picture:
+    return control_pictures(base, [job], settings)[0][0]
 
 
 def _made(parts: list[Part], anomalous: list[torch.Tensor], known: list[torch.Tensor]) -> list[Made]:
@@ -175,7 +183,7 @@ def _print(rows: list[dict], measure: str) -> None:
 def _plot(rows: list[dict], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), layout="constrained")
     for axes, measure in zip(figure.subplots(1, len(MEASURES), sharey=True), MEASURES, strict=True):
         for name, points in _curve(rows, measure).items():
             caught, flagged = zip(*points, strict=True)

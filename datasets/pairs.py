@@ -23,7 +23,8 @@ RUN, MANIFEST = "run.json", "manifest.jsonl"
 _DROPPED = "dropped.jsonl"
 # Keys of a line that tell what a pair is judged by, null where it is not known; see synthesis.pair_check.Scores.
 SCORES = (
-    "visibility", "strength", "contrast", "completeness", "precision", "boundary", "seam", "nearest_real",
+    "visibility", "strength", "excess", "contrast", "completeness", "precision", "boundary", "seam",
+    "nearest_real",
 )  # fmt: skip
 
 

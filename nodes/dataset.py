@@ -144,22 +144,28 @@ class ComposePair(io.ComfyNode):
                 io.Float.Input(
                     "visible_above", default=1.0, min=0.0, max=100.0, step=0.05,
                     tooltip="A pair is visible where the mean change in the mask is more than this many times the "
-                    "surface's own spread around it. 1 (default) is a mild test; `synthesize` measures its threshold.",
+                    "surface's own spread around it; with a control, where its strongest change is more than this many "
+                    "times the control's. 1 (default) is a mild test; `synthesize` measures its threshold.",
                 ),
                 Crop.Input("crop", optional=True,
                            tooltip="Crop to Mask's crop, where made and roundtrip are crops. Open: whole images."),
+                io.Image.Input(
+                    "control", optional=True,
+                    tooltip="The same latent sampled as normal surface, decoded: 6 steps with cfg 1 and the type "
+                    "'good' will do. What is visible is then measured against it, which is surer.",
+                ),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="The images with their anomalies."),
                 Scores.Output("scores", display_name="scores",
                               tooltip="Visibility, strength, contrast, completeness, precision, boundary and seam of "
-                              "each, for Preview Pair and Save Pairs."),
+                              "each, and with a control excess, for Preview Pair and Save Pairs."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(
-        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None
+        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None, control=None
     ) -> io.NodeOutput:
         from .images import check_image, check_masks
         from .pairs import composed
@@ -169,7 +175,8 @@ class ComposePair(io.ComfyNode):
             for image, name in ((normal, "normal"), (made, "made"), (roundtrip, "roundtrip"))
         )
         masks = check_masks("Compose Pair", mask, normal)
-        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above))
+        control = None if control is None else check_image("Compose Pair", control, "control")
+        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, control))
 
 
 class PreviewPair(io.ComfyNode):

@@ -8,7 +8,7 @@ from .sockets import CATEGORY, LAYOUTS
 
 MENU = f"{CATEGORY}/dataset"
 # As in synthesis.worst, which is not imported before a node runs; a test holds them together.
-SCORES = ["visibility", "strength", "completeness", "precision", "boundary", "seam", "nearest_real"]
+SCORES = ["visibility", "strength", "excess", "completeness", "precision", "boundary", "seam", "nearest_real"]
 
 
 class InspectDataset(io.ComfyNode):
@@ -95,7 +95,8 @@ class WorstPairs(io.ComfyNode):
                 io.Combo.Input(
                     "by", options=SCORES, default=SCORES[0],
                     tooltip="The score; only those that the folder's manifest has. Of visibility (default), strength, "
-                    "completeness, precision and boundary the lowest are shown, of seam and nearest_real the highest.",
+                    "excess, completeness, precision and boundary the lowest are shown, of seam and nearest_real the "
+                    "highest.",
                 ),
                 io.Int.Input("count", default=12, min=1, max=100,
                              tooltip="How many pairs are shown, 1 to 100. Default 12; up to 3 stand in one column."),

@@ -21,7 +21,7 @@ from ..datasets.pairs import PairWriter, check_names
 from ..datasets.pictures import Picture, write_atomic
 from ..datasets.windows import Window
 from ..modules.base_file import file_digest
-from ..synthesis.composed import compose_parts
+from ..synthesis.composed import Made, compose_parts, composed_picture
 from ..synthesis.crop import Crop, check_windows, whole_images, window_of
 from ..synthesis.overlay import overlay
 from ..synthesis.pair_check import NOT_SCORED, Scores
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Scores):
-    """What Compose Pair knows of a pair; `visible`: visibility is above the node's threshold."""
+    """What Compose Pair knows of a pair; `visible`: excess, or visibility without a control, is above its threshold."""
 
     visible: bool
     windows: tuple[Window, ...]
@@ -65,7 +65,7 @@ class Batch:
 
 def composed(
     normal: Tensor, masks: Sequence[Tensor], made: Tensor, roundtrip: Tensor, crop: Crop | None, mode: str,
-    feather: int, visible_above: float,
+    feather: int, visible_above: float, control: Tensor | None = None,
 ) -> tuple[Tensor, list[Score]]:
     """Images [B, H, W, 3] with their anomalies, every value outside the masks untouched, and their scores.
 
@@ -73,6 +73,7 @@ def composed(
         normal: [B, H, W, 3]; masks: bool [H, W] each.
         made, roundtrip: decoded windows with anomaly and without, [P, h, w, 3].
         crop: which window is where; None where made and roundtrip are whole images.
+        control: decoded windows whose mask was made again as normal surface, as made; see `visibility.excess`.
 
     Raises:
         ValueError: counts or sizes that do not fit together, values not finite.
@@ -83,30 +84,39 @@ def composed(
             f"Compose Pair: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
             f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
         )
-    if made.shape != roundtrip.shape:
+    decoded = {"made": made, "roundtrip": roundtrip} | ({} if control is None else {"control": control})
+    if len({tuple(t.shape) for t in decoded.values()}) > 1:
         raise ValueError(
-            f"Compose Pair: made is {list(made.shape)} and roundtrip {list(roundtrip.shape)}; both must be decoded "
-            "from latents of one size and batch."
+            f"Compose Pair: {', '.join(f'{name} is {list(t.shape)}' for name, t in decoded.items())}; all must be "
+            "decoded from latents of one size and batch."
         )
-    planes = [t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip)]
-    check_windows("Compose Pair", planes[0], crop)
+    made, roundtrip, *control = (t.permute(0, 3, 1, 2).cpu().float() for t in decoded.values())
+    check_windows("Compose Pair", made, crop)
     images, scores = [], []
     for item, mask in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
         if not torch.equal(crop.mask(item), mask):
             raise ValueError("Compose Pair: mask is not the one that Crop to Mask cut by; connect the same to both.")
-        parts = [
-            (part, tuple(window_of(plane[place], part.window.resolution) for plane in planes))
-            for place, part in crop.of(item)
-        ]
-        pair = compose_parts(to_picture(normal[item]), parts, mode, feather)
+        picture, parts = to_picture(normal[item]), _parts(crop, item, made, roundtrip)
+        against = [composed_picture(picture, _parts(crop, item, windows, roundtrip), mode, feather)
+                   for windows in control]  # fmt: skip
+        pair = compose_parts(picture, parts, mode, feather, control=against[0] if against else None)
         image = normal[item].cpu().clone()
         image[mask] = to_image(pair.picture)[mask].to(image)
         images.append(image)
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
-        scores.append(Score(**measured, visible=pair.visibility > visible_above, windows=windows))
+        counted = pair.visibility if pair.excess is None else pair.excess
+        scores.append(Score(**measured, visible=counted > visible_above, windows=windows))
     return to_batch(images), scores
+
+
+def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]:
+    """The parts of an item, with their windows out of decoded ones, [P, 3, h, w]."""
+    return [
+        (part, tuple(window_of(windows[place], part.window.resolution) for windows in (made, roundtrip)))
+        for place, part in crop.of(item)
+    ]
 
 
 def save_pairs(
@@ -167,7 +177,8 @@ def _label(scores: Sequence[Score] | None, item: int) -> str:
         return "normal, result, mask"
     score = scores[item]
     flag = "" if score.visible else "  NOT VISIBLE"
-    return f"visibility {score.visibility:.2f}  contrast {score.contrast:+.2f}{flag}"
+    excess = "" if score.excess is None else f"  excess {score.excess:.2f}"
+    return f"visibility {score.visibility:.2f}{excess}  contrast {score.contrast:+.2f}{flag}"
 
 
 def pairs_folder(folder: str) -> Path:

@@ -22,7 +22,7 @@ from .pair_check import (
     precision,
 )
 from .seam import seam
-from .visibility import signed_contrast, strength, unit, visibility
+from .visibility import excess, signed_contrast, strength, unit, visibility
 
 Made = tuple[Part, tuple[Tensor, Tensor]]  # a part, its window with the anomaly and without, decoded, [3, R, R]
 
@@ -36,7 +36,7 @@ class Composed(Scores):
 
 def compose_parts(
     normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0,
-    changed_above: float = CHANGED_ABOVE,
+    changed_above: float = CHANGED_ABOVE, control: Picture | None = None,
 ) -> Composed:  # fmt: skip
     """Put the parts of one picture together and score the result.
 
@@ -46,9 +46,10 @@ def compose_parts(
             0 .. 1.
         mode, feather: see `compose`.
         changed_above: change above which a pixel counts as filled, see `pair_check.completeness`.
+        control: the normal picture with the same mask made again as normal surface; `excess` is measured against it.
     """
     result = composed_picture(normal, made, mode, feather)
-    return Composed(**vars(scores_of(result, normal, made, changed_above)), picture=result)
+    return Composed(**vars(scores_of(result, normal, made, changed_above, control)), picture=result)
 
 
 def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0) -> Picture:
@@ -61,10 +62,11 @@ def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "differe
 
 
 def scores_of(
-    result: Picture, normal: Picture, made: Sequence[Made], changed_above: float = CHANGED_ABOVE
-) -> Scores:
+    result: Picture, normal: Picture, made: Sequence[Made], changed_above: float = CHANGED_ABOVE,
+    control: Picture | None = None,
+) -> Scores:  # fmt: skip
     """Scores of a result however it came about: means over the parts by area, see `compose_parts`."""
-    scores = [_scores(result, normal, one, changed_above) for one in made]
+    scores = [_scores(result, normal, one, changed_above, control) for one in made]
     return mean_scores(scores, [part.inside.sum().item() for part, _ in made])
 
 
@@ -74,7 +76,9 @@ def part_levels(result: Picture, normal: Picture, made: Made) -> Tensor:
     return change_levels(seen, known, mask, unit(surface, mask))
 
 
-def _scores(result: Picture, normal: Picture, made: Made, changed_above: float) -> Scores:
+def _scores(
+    result: Picture, normal: Picture, made: Made, changed_above: float, control: Picture | None
+) -> Scores:
     """Scores of one part, read on its window; before composing, at the window's own resolution."""
     part, windows = made
     seen, surface, known, mask = _area(result, normal, made)
@@ -82,6 +86,7 @@ def _scores(result: Picture, normal: Picture, made: Made, changed_above: float) 
     return Scores(
         visibility=visibility(seen, known, surface, mask),
         strength=strength(seen, known, surface, mask),
+        excess=None if control is None else excess(seen, _area(control, normal, made)[0], surface, mask),
         contrast=signed_contrast(seen, mask, surface),
         completeness=completeness(seen, known, mask, scale, changed_above),
         precision=precision(*windows, shown),

@@ -65,7 +65,7 @@ def synthesize(
         resume: continue `out`, which must hold a run of the same source, settings and seed.
 
     Returns:
-        all records of the folder's manifest, and the strength above which a pair counts as visible.
+        all records of the folder's manifest, and the excess above which a pair counts as visible.
 
     Raises:
         ValueError: anything about source, settings or folder that cannot work; found before the first pair is made.

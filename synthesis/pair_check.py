@@ -23,12 +23,14 @@ DIGITS = 4
 class Scores:
     """What a pair is judged by; over several parts of a mask, the mean by area.
 
-    visibility, strength, contrast: see `synthesis.visibility`; completeness, precision, boundary: 0 .. 1, see this
-    file; seam: see `synthesis.seam`; nearest_real: see `synthesis.nearest_real`, None where no real defects are known.
+    visibility, strength, excess, contrast: see `synthesis.visibility`; completeness, precision, boundary: 0 .. 1, see
+    this file; seam: see `synthesis.seam`; nearest_real: see `synthesis.nearest_real`. None: excess without a control,
+    nearest_real where no real defects are known.
     """
 
     visibility: float
     strength: float
+    excess: float | None = None
     contrast: float
     completeness: float
     precision: float

@@ -12,9 +12,10 @@ from ..datasets.pairs import PairWriter
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from .adapters import Adapters
+from .made import BATCH, Settings
 from .nearest_real import RealDefects
 from .negatives import measured_thresholds
-from .pair import BATCH, Pair, Settings, make_pairs
+from .pair import Pair, make_pairs
 from .pair_check import DIGITS
 from .plan import Planned
 from .policy import Policy, Settled, settle
@@ -51,17 +52,19 @@ def run(
         base_name, adapter_name: go into the manifest; see `file_digest`.
         adapter: see `make_pairs`.
         policy: what becomes of pairs that are not visible, see `synthesis.policy`.
-        negatives: normal re-samples that the thresholds of strength and of completeness are read from.
+        negatives: normal re-samples that the thresholds of excess and of completeness are read from.
         real: see `make_pairs`.
         report: called with index, item, pair and visible after each write or drop.
 
     Returns:
-        the strength above which pairs of this run count as visible.
+        the excess above which pairs of this run count as visible.
     """
     _log.info("%d of %d pairs are there; %d normal re-samples for the thresholds first",
               writer.done, count, negatives)  # fmt: skip
     found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives)
-    make = partial(make_pairs, base, adapter=adapter, changed_above=found.changed, real=real)
+    make = partial(
+        make_pairs, base, adapter=adapter, changed_above=found.changed, control=True, real=real
+    )  # fmt: skip
     has_farm = adapter is not None and adapter.fast is not None and settings.farm > 0
     for start, items in blocks(plan, writer.done, count):
         first = make([item.job for item in items], settings)

@@ -54,5 +54,5 @@ def _tiles(root: Path, record: dict) -> list[Image.Image]:
 
 def _label(record: dict) -> str:
     shown = "" if record["visible"] else "  NOT VISIBLE"
-    strength = "" if record.get("strength") is None else f"  strength {record['strength']:.2f}"
-    return f"{record['object']}  {record['type']}  visibility {record['visibility']:.2f}{strength}{shown}"
+    excess = "" if record.get("excess") is None else f"  excess {record['excess']:.2f}"
+    return f"{record['object']}  {record['type']}  visibility {record['visibility']:.2f}{excess}{shown}"

@@ -67,12 +67,25 @@ def strength(result: Tensor, roundtrip: Tensor, normal: Tensor, mask: Tensor) ->
     its mask. It tells real defects from re-sampled surface better than `visibility`: benchmarks/README.md. Arguments as
     there.
     """
-    change = (result - normal).abs().mean(0)[mask]
-    strongest = change.topk(max(1, round(STRONGEST * len(change)))).values.mean().item()
     grey = roundtrip.mean(0)
     coarse = F.avg_pool2d(F.pad(grey[None, None], (FINE // 2,) * 4, mode="replicate"), FINE, 1)[0, 0]
     texture = (grey - coarse)[ring(mask)].std(correction=0).item() + FLOOR / 2
-    return strongest / math.sqrt(unit(normal, mask) * texture)
+    return _strongest(result, normal, mask) / math.sqrt(unit(normal, mask) * texture)
+
+
+def excess(result: Tensor, control: Tensor, normal: Tensor, mask: Tensor) -> float:
+    """Mean change of the quarter of the mask's pixels that changed most, over that of a control, plus one grey level.
+
+    `control`: the normal image with the same mask made again as normal surface, [C, H, W] in 0 .. 1. Re-sampled surface
+    has about 1, wherever it lies: what a surface's texture, light and the autoencoder add is in both. The grey level
+    keeps a surface that is made again exactly from dividing by nothing. Other arguments as in `visibility`.
+    """
+    return _strongest(result, normal, mask) / (_strongest(control, normal, mask) + FLOOR / 2)
+
+
+def _strongest(result: Tensor, normal: Tensor, mask: Tensor) -> float:
+    change = (result - normal).abs().mean(0)[mask]
+    return change.topk(max(1, round(STRONGEST * len(change)))).values.mean().item()
 
 
 def signed_contrast(image: Tensor, mask: Tensor, normal: Tensor | None = None) -> float:

@@ -19,7 +19,7 @@ def test_five_percent_of_the_pixels_of_the_negatives_themselves_count_as_changed
     negatives = measure_negatives(tiny_base, jobs, settings)
     limit = thresholds(negatives).changed
     assert np.mean([(one.levels > limit).mean() for one in negatives]) == pytest.approx(0.05, abs=0.01)
-    assert len(negatives) == 8 and all(one.strength > 0 for one in negatives)
+    assert len(negatives) == 8 and all(one.excess > 0 for one in negatives)
 
 
 def test_completeness_falls_as_the_threshold_rises(tiny_base, train_part):

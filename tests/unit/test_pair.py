@@ -166,8 +166,8 @@ def test_the_folder_of_a_run_holds_what_the_manifest_says(tiny_base, train_part,
     assert [record["index"] for record in records] == list(range(6))
     for record in records:
         wanted = {"image", "mask", "normal", "object", "type", "seed", "index", "visibility", "visible", "seconds",
-                  "base", "adapter", "settings", "contrast", "strength", "completeness", "precision", "boundary",
-                  "seam", "nearest_real"}  # fmt: skip
+                  "base", "adapter", "settings", "contrast", "strength", "excess", "completeness", "precision",
+                  "boundary", "seam", "nearest_real"}  # fmt: skip
         assert wanted <= set(record)
         normal, result = (read_picture(root / record[key]).pixels for key in ("normal", "image"))
         mask = read_mask(root / record["mask"]).numpy()

@@ -31,7 +31,7 @@ def make(tiny_base, samples, train_part, monkeypatch):
     return made
 
 
-LIMIT = 7.0
+LIMIT = 1.0
 
 
 def content(root):

@@ -2,7 +2,14 @@ import math
 
 import pytest
 import torch
-from anomaly_synthesis.synthesis.visibility import ring, signed_contrast, strength, visibility, visible_above
+from anomaly_synthesis.synthesis.visibility import (
+    excess,
+    ring,
+    signed_contrast,
+    strength,
+    visibility,
+    visible_above,
+)
 
 
 def box_mask(top, left, height, width, size=(80, 90)):
@@ -79,6 +86,15 @@ def test_no_change_has_no_strength_at_any_mask():
     flat = torch.full((3, 20, 30), 0.5)
     for mask in (torch.ones(20, 30, dtype=torch.bool), box_mask(0, 0, 1, 1, (20, 30))):
         assert strength(flat, flat, flat, mask) == 0 and math.isfinite(strength(flat + 0.1, flat, flat, mask))
+
+
+def test_excess_by_hand():
+    normal, mask = chequered(0.4, 0.6), box_mask(30, 30, 10, 10)
+    result, control = normal.clone(), normal.clone()
+    result[:, 30:32, 30:40] += 0.2  # a fifth of the mask: four fifths of the quarter that counts
+    control[:, 30:40, 30:40] += 0.05
+    assert excess(result, control, normal, mask) == pytest.approx(0.8 * 0.2 / (0.05 + 1 / 255), rel=1e-4)
+    assert excess(normal, normal, normal, mask) == 0
 
 
 def test_the_same_change_is_less_visible_on_a_rougher_surface():

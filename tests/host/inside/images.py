@@ -126,7 +126,7 @@ def check_previews_of_narrow_images_come_as_one_batch():
     image, mask = one((600, 40))
     images, masks = image.expand(2, -1, -1, -1), mask.expand(2, -1, -1)
     score = room("nodes.pairs").Score
-    others = dict.fromkeys(("strength", "completeness", "precision", "boundary", "seam"), 1.0)
+    others = dict.fromkeys(("strength", "excess", "completeness", "precision", "boundary", "seam"), 1.0)
     told = ((9.5, -0.5, True), (0.25, -10.25, False))
     scores = [score(visibility=v, contrast=c, visible=seen, windows=(), **others) for v, c, seen in told]
     shown = own("PreviewPair").execute(normal=images, image=images, mask=masks, scores=scores).ui.as_dict()["images"]
