@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator, Mapping, Set
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .claim import claim, json_text
 from .json_lines import append_line, complete_lines, keep_lines, parse_line, read_lines
 from .pictures import Picture, remove_quietly, write_atomic, write_mask, write_picture
 
@@ -44,20 +44,11 @@ class PairWriter:
         self, root: str | Path, run: Mapping[str, Any], resume: bool = False, growing: bool = False
     ) -> None:
         self.root, self._growing = Path(root), growing
-        text = _json(run, "the run's settings", indent=2)
-        if self.root.exists() and not self.root.is_dir():
-            raise ValueError(f"{self.root}: a file, not a folder; choose another folder")
-        held = {path.name for path in self.root.iterdir()} - {RUN, f".{RUN}.tmp"} if self.root.exists() else set()
-        if held and not resume:
-            raise ValueError(f"{self.root}: the folder is not empty; choose another folder or pass --resume")
+        resumed = claim(self.root, "run", RUN, run, resume)
         self._written, self._dropped = 0, 0
         self._taken: set[str] = set()  # the pairs' images, not their lines: a run may be long
-        if held:
-            self._check_run(json.loads(text))
+        if resumed:
             self._take_whole_pairs()
-        else:
-            self.root.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.root / RUN, (text + "\n").encode())
         self._placed: dict[tuple[str, Path], str] = {}
 
     @property
@@ -75,7 +66,7 @@ class PairWriter:
         record: JSON-able entries of that line. Raises ValueError as `write`, OSError if the folder cannot be written.
         """
         self._check_index(index)
-        _json(record, f"the record of pair {index}")
+        json_text(record, f"the record of pair {index}")
         (self.root / MANIFEST).touch()  # a folder whose pairs were all dropped is one of no pairs
         append_line(self.root / _DROPPED, {"index": index, **record})
         self._dropped += 1
@@ -111,7 +102,7 @@ class PairWriter:
         own = {"index": index, "image": image, "mask": truth, "normal": "", "object": object, "type": type}
         if set(own) & set(record):
             raise ValueError(f"pair {index}: the record sets {sorted(set(own) & set(record))}; the writer sets these")
-        _json(record, f"the record of pair {index}")
+        json_text(record, f"the record of pair {index}")
         own["normal"] = self._place_normal(object, normal_source)
         try:
             write_mask(self._made(truth), values)  # the mask first: an image without one would not be readable
@@ -123,19 +114,6 @@ class PairWriter:
             raise
         self._written += 1
         self._taken.add(image)
-
-    def _check_run(self, run: dict[str, Any]) -> None:
-        path = self.root / RUN
-        if not path.is_file():
-            raise ValueError(f"{self.root}: not empty, and no {RUN}, so no run to resume; choose another folder")
-        stored = parse_line(path.read_bytes(), path)
-        keys = sorted(key for key in stored.keys() | run.keys() if stored.get(key, "-") != run.get(key, "-"))
-        if keys:
-            differences = "; ".join(f"{key}: {stored.get(key, '-')!r} there, {run.get(key, '-')!r} now" for key in keys)
-            raise ValueError(
-                f"{self.root}: it holds a run of other settings ({differences}); choose another folder or the same "
-                "settings"
-            )
 
     def _take_whole_pairs(self) -> None:
         """Count the lines up to the first that is cut or whose files do not open; the rest is cut off."""
@@ -216,13 +194,6 @@ def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
 def read_dropped(root: str | Path) -> list[dict[str, Any]]:
     """The lines of the pairs that were dropped, in index order; none where no pair was."""
     return list(read_lines(Path(root) / _DROPPED))
-
-
-def _json(value: Mapping[str, Any], what: str, indent: int | None = None) -> str:
-    try:
-        return json.dumps(dict(value), indent=indent, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: cannot be stored as JSON ({error}); give plain finite values") from error
 
 
 def check_names(**names: str) -> None:

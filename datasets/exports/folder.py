@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..claim import claim
 from ..json_lines import complete_lines, keep_lines
 from ..pairs import link
 from ..pictures import remove_quietly, write_atomic
 
 _EXPORT, _PLACED = "export.json", "placed.jsonl"
-_EMPTY = {_EXPORT, f".{_EXPORT}.tmp", _PLACED, f".{_PLACED}.tmp"}
 
 
 class Folder:
@@ -29,17 +29,9 @@ class Folder:
     def __init__(self, root: str | Path, settings: Mapping[str, Any], resume: bool = False) -> None:
         self.root, self._placed = Path(root), set()
         self._known: set[str] = set()
-        if self.root.exists() and not self.root.is_dir():
-            raise ValueError(f"{root}: a file, not a folder; choose another folder")
-        held = {path.name for path in self.root.iterdir()} - _EMPTY if self.root.exists() else set()
-        if held and not resume:
-            raise ValueError(f"{root}: the folder is not empty; choose another folder or pass --resume")
-        if held:
-            self._check(settings)
+        if claim(self.root, "export", _EXPORT, settings, resume, frozenset({_PLACED})):
             self._known = {json.loads(line) for line in complete_lines(self.root / _PLACED)}
             keep_lines(self.root / _PLACED, len(self._known))  # not a last one that a full disk cut
-        self.root.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.root / _EXPORT, (json.dumps(settings, indent=2) + "\n").encode())
 
     def path(self, name: str) -> Path:
         """The path of a file with this name below root, its folder made."""
@@ -81,20 +73,3 @@ class Folder:
             self._known.add(name)
         self._placed.add(name)
         return path
-
-    def _check(self, settings: Mapping[str, Any]) -> None:
-        try:
-            stored = json.loads((self.root / _EXPORT).read_bytes())
-        except (OSError, ValueError):
-            stored = None
-        if not isinstance(stored, dict):
-            raise ValueError(f"{self.root}: not empty, and no export to go on with; choose another folder")
-        keys = sorted(key for key in stored.keys() | settings.keys() if stored.get(key) != settings.get(key))
-        if keys:
-            told = "; ".join(
-                "of other pairs" if key == "pairs" else f"{key}: {stored.get(key)!r} there, {settings.get(key)!r} now"
-                for key in keys
-            )
-            raise ValueError(f"{self.root}: it holds another export ({told}); choose another folder")
-
-

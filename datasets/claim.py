@@ -1,0 +1,69 @@
+"""Whose a folder is: nobody's yet, or that of the run that left its settings there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .pictures import write_atomic
+
+
+def claim(
+    root: Path, what: str, record: str, settings: Mapping[str, Any], resume: bool, notes: frozenset[str] = frozenset()
+) -> bool:
+    """Whether the folder `root` holds something of these settings to go on with; if not, it now is theirs.
+
+    A folder that holds the record alone counts as empty: what left it was stopped before it began, and must not block
+    the corrected one.
+
+    Args:
+        what: is claimed, a word for the errors: "run", "export".
+        record: file in the folder that keeps the settings.
+        settings: JSON-able.
+        resume: go on with what is there.
+        notes: further files that do not make it another's.
+
+    Raises:
+        ValueError: a file in place of the folder; a folder that holds something, where resume is not set or what it
+            holds is not of these settings; settings that are not JSON-able.
+        OSError: the folder cannot be written.
+    """
+    text = json_text(settings, f"the {what}'s settings", indent=2)
+    if root.exists() and not root.is_dir():
+        raise ValueError(f"{root}: a file, not a folder; choose another folder")
+    started = {record, *notes}
+    started |= {f".{name}.tmp" for name in started}
+    held = root.exists() and any(path.name not in started for path in root.iterdir())
+    if held and not resume:
+        raise ValueError(f"{root}: the folder is not empty; choose another folder or pass --resume")
+    if held:
+        _check(root, what, record, json.loads(text))
+        return True
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomic(root / record, (text + "\n").encode())
+    return False
+
+
+def json_text(value: Mapping[str, Any], what: str, indent: int | None = None) -> str:
+    """JSON of plain finite values. Raises ValueError for others, told by `what`."""
+    try:
+        return json.dumps(dict(value), indent=indent, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: cannot be stored as JSON ({error}); give plain finite values") from error
+
+
+def _check(root: Path, what: str, record: str, settings: dict[str, Any]) -> None:
+    try:
+        stored = json.loads((root / record).read_bytes())
+    except (OSError, ValueError):
+        stored = None
+    if not isinstance(stored, dict):
+        raise ValueError(f"{root}: not empty, and no readable {record}, so no {what} to resume; choose another folder")
+    keys = sorted(key for key in stored.keys() | settings.keys() if stored.get(key, "-") != settings.get(key, "-"))
+    if keys:
+        told = "; ".join(f"{key}: {stored.get(key, '-')!r} there, {settings.get(key, '-')!r} now" for key in keys)
+        raise ValueError(
+            f"{root}: it holds another {what}, of other settings ({told}); choose another folder or the same settings"
+        )
