@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from functools import partial
@@ -60,6 +61,8 @@ def _inspect(options: argparse.Namespace) -> None:
     from .datasets.pictures import write_atomic
     from .synthesis.dataset_sheet import DatasetSheet
 
+    for name in ("sheet", "json"):
+        _check_writable(f"--{name}", getattr(options, name))
     sheet = DatasetSheet() if options.sheet else None
     inspection = inspect_dataset(options.folder, options.layout, partial(_count_line, "read"), sheet and sheet.look)
     print(as_text(inspection))
@@ -69,6 +72,13 @@ def _inspect(options: argparse.Namespace) -> None:
         write_atomic(options.json, as_json(inspection).encode())
     if inspection.unusable:
         raise ValueError(f"{options.folder}: problems to be mended before it can be used: {inspection.unusable}")
+
+
+def _check_writable(option: str, path: str | Path | None) -> None:
+    """Raise ValueError where a file could not be written once the work is done."""
+    folder = Path(path).absolute().parent if path else None
+    if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(f"{option} {path}: {folder} is no folder that can be written to; make it, or name another")
 
 
 def _split(options: argparse.Namespace) -> None:

@@ -259,7 +259,8 @@ class PairStatistics(io.ComfyNode):
     def fingerprint_inputs(cls, pairs, **_):
         from .saved_pairs import pairs_state
 
-        return pairs_state("Pair Statistics", pairs)
+        # A linked name is not known here: never the same, since pairs may have been deleted after the last look.
+        return float("nan") if None in (pairs or []) else pairs_state("Pair Statistics", pairs)
 
     @classmethod
     def execute(cls, dataset: list, pairs: list[str]) -> io.NodeOutput:

@@ -279,3 +279,12 @@ def test_help_tells_what_data_may_look_like(capsys):
             cli.main([command, "--help"])
         text = " ".join(capsys.readouterr().out.split())
         assert "`anomaly-synthesis inspect DIR`" in text and "COCO" in text
+
+
+@pytest.mark.parametrize("option", ["--sheet", "--json"])
+def test_inspect_tells_before_it_reads_that_a_file_could_not_be_written(option, tmp_path, capsys, monkeypatch):
+    from anomaly_synthesis.datasets import inspection
+
+    monkeypatch.setattr(inspection, "inspect_dataset", lambda *_: pytest.fail("the dataset was read"))
+    assert cli.main(["inspect", str(tmp_path), option, str(tmp_path / "no" / "sheet.png")]) == 1
+    assert f"{option} {tmp_path / 'no' / 'sheet.png'}" in capsys.readouterr().err
