@@ -62,7 +62,7 @@ def main() -> None:
 
 def _seed(base, plan: Plan, settings: Settings, real: RealDefects, measured, options) -> dict:
     limits = measured_thresholds(base, lambda index: plan.item(index).job, settings, options.negatives)
-    make = partial(make_pairs, base, changed_above=limits.changed, control=True, real=real)
+    make = partial(make_pairs, base, changed_above=limits.changed, controlled=True, real=real)
     found: list[search.Refined] = []
     for start in range(0, options.count, BATCH):
         indices = range(start, min(start + BATCH, options.count))

@@ -36,7 +36,7 @@ from anomaly_synthesis.datasets.windows import cut_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
 from anomaly_synthesis.synthesis.composed import Made, compose_parts, scores_of
-from anomaly_synthesis.synthesis.control import control_pictures
+from anomaly_synthesis.synthesis.controls import control_pictures
 from anomaly_synthesis.synthesis.crop import Part, crop_parts
 from anomaly_synthesis.synthesis.made import BATCH, Job, Settings, made_parts
 from anomaly_synthesis.synthesis.pair_check import Scores
@@ -92,8 +92,8 @@ def _resampled(
         items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
         jobs = [replace(item.job, type=NORMAL) for item in items]
         controls, _ = control_pictures(base, jobs, settings)
-        for item, parts, control in zip(items, made_parts(base, jobs, settings)[0], controls, strict=True):
-            yield item, compose_parts(item.job.picture, parts, control=control)
+        for item, parts, own in zip(items, made_parts(base, jobs, settings)[0], controls, strict=True):
+            yield item, compose_parts(item.job.picture, parts, controls=own)
 
 
 def _decoded_cases(
@@ -102,19 +102,19 @@ def _decoded_cases(
     normal, mask = item.job.picture, item.job.mask
     pasted = copy_paste(normal, mask, source, source_mask)
     parts = crop_parts(0, mask, base.config.resolution)
-    known, control = _roundtrip(base, normal, parts), _control(base, item.job, settings)
+    known, controls = _roundtrip(base, normal, parts), _controls(base, item.job, settings)
     real = _made(parts, _roundtrip(base, pasted, parts), known)
-    yield "real", scores_of(pasted, normal, real, control=control)
-    yield "round trip", compose_parts(normal, _made(parts, known, known), "paste", control=control)
+    yield "real", scores_of(pasted, normal, real, controls=controls)
+    yield "round trip", compose_parts(normal, _made(parts, known, known), "paste", controls=controls)
     moved = _beside(mask)
     if moved is not None:
         parts = crop_parts(0, moved, base.config.resolution)
         windows = (_roundtrip(base, picture, parts) for picture in (pasted, normal))
-        control = _control(base, replace(item.job, mask=moved), settings)
-        yield "beside", compose_parts(normal, _made(parts, *windows), control=control)
+        controls = _controls(base, replace(item.job, mask=moved), settings)
+        yield "beside", compose_parts(normal, _made(parts, *windows), controls=controls)
 
 
-def _control(base: CompactLDM, job: Job, settings: Settings) -> Picture:
+def _controls(base: CompactLDM, job: Job, settings: Settings) -> list[Picture]:
     return control_pictures(base, [job], settings)[0][0]
 
 

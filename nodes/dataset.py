@@ -144,28 +144,30 @@ class ComposePair(io.ComfyNode):
                 io.Float.Input(
                     "visible_above", default=1.0, min=0.0, max=100.0, step=0.05,
                     tooltip="A pair is visible where the mean change in the mask is more than this many times the "
-                    "surface's own spread around it; with a control, where its strongest change is more than this many "
-                    "times the control's. 1 (default) is a mild test; `synthesize` measures its threshold.",
+                    "surface's own spread around it; with controls, where it is more than this many times as far from "
+                    "them as they are from each other. 1 (default) is a mild test; `synthesize` measures its "
+                    "threshold.",
                 ),
                 Crop.Input("crop", optional=True,
                            tooltip="Crop to Mask's crop, where made and roundtrip are crops. Open: whole images."),
                 io.Image.Input(
-                    "control", optional=True,
-                    tooltip="The same latent sampled as normal surface, decoded: 6 steps with cfg 1 and the type "
-                    "'good' will do. What is visible is then measured against it, which is surer.",
+                    "controls", optional=True,
+                    tooltip="The same latent, repeated (4 times, say) and sampled as normal surface, decoded: 6 steps "
+                    "with cfg 1 and the type 'good' will do. What is visible is then measured by them, which is surer.",
                 ),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", tooltip="The images with their anomalies."),
                 Scores.Output("scores", display_name="scores",
                               tooltip="Visibility, strength, contrast, completeness, precision, boundary and seam of "
-                              "each, and with a control excess, for Preview Pair and Save Pairs."),
+                              "each, and with controls excess, for Preview Pair and Save Pairs."),
             ],
         )  # fmt: skip
 
     @classmethod
     def execute(
-        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None, control=None
+        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None,
+        controls=None,
     ) -> io.NodeOutput:
         from .images import check_image, check_masks
         from .pairs import composed
@@ -175,8 +177,8 @@ class ComposePair(io.ComfyNode):
             for image, name in ((normal, "normal"), (made, "made"), (roundtrip, "roundtrip"))
         )
         masks = check_masks("Compose Pair", mask, normal)
-        control = None if control is None else check_image("Compose Pair", control, "control")
-        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, control))
+        controls = None if controls is None else check_image("Compose Pair", controls, "controls")
+        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, controls))
 
 
 class PreviewPair(io.ComfyNode):

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Score(Scores):
-    """What Compose Pair knows of a pair; `visible`: excess, or visibility without a control, is above its threshold."""
+    """What Compose Pair knows of a pair; `visible`: excess, or visibility without controls, is above its threshold."""
 
     visible: bool
     windows: tuple[Window, ...]
@@ -65,7 +65,7 @@ class Batch:
 
 def composed(
     normal: Tensor, masks: Sequence[Tensor], made: Tensor, roundtrip: Tensor, crop: Crop | None, mode: str,
-    feather: int, visible_above: float, control: Tensor | None = None,
+    feather: int, visible_above: float, controls: Tensor | None = None,
 ) -> tuple[Tensor, list[Score]]:
     """Images [B, H, W, 3] with their anomalies, every value outside the masks untouched, and their scores.
 
@@ -73,7 +73,8 @@ def composed(
         normal: [B, H, W, 3]; masks: bool [H, W] each.
         made, roundtrip: decoded windows with anomaly and without, [P, h, w, 3].
         crop: which window is where; None where made and roundtrip are whole images.
-        control: decoded windows whose mask was made again as normal surface, as made; see `visibility.excess`.
+        controls: the windows made again as normal surface at least twice, decoded, [k P, h, w, 3]: all P of them, and
+            then all again; see `visibility.excess`.
 
     Raises:
         ValueError: counts or sizes that do not fit together, values not finite.
@@ -84,13 +85,14 @@ def composed(
             f"Compose Pair: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
             f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
         )
-    decoded = {"made": made, "roundtrip": roundtrip} | ({} if control is None else {"control": control})
-    if len({tuple(t.shape) for t in decoded.values()}) > 1:
+    if made.shape != roundtrip.shape:
         raise ValueError(
-            f"Compose Pair: {', '.join(f'{name} is {list(t.shape)}' for name, t in decoded.items())}; all must be "
-            "decoded from latents of one size and batch."
+            f"Compose Pair: made is {list(made.shape)} and roundtrip {list(roundtrip.shape)}; both must be decoded "
+            "from latents of one size and batch."
         )
-    made, roundtrip, *control = (t.permute(0, 3, 1, 2).cpu().float() for t in decoded.values())
+    times = _times(made, controls)
+    planes = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
+    made, roundtrip, *times = planes
     check_windows("Compose Pair", made, crop)
     images, scores = [], []
     for item, mask in enumerate(masks):
@@ -98,9 +100,8 @@ def composed(
         if not torch.equal(crop.mask(item), mask):
             raise ValueError("Compose Pair: mask is not the one that Crop to Mask cut by; connect the same to both.")
         picture, parts = to_picture(normal[item]), _parts(crop, item, made, roundtrip)
-        against = [composed_picture(picture, _parts(crop, item, windows, roundtrip), mode, feather)
-                   for windows in control]  # fmt: skip
-        pair = compose_parts(picture, parts, mode, feather, control=against[0] if against else None)
+        own = [composed_picture(picture, _parts(crop, item, again, roundtrip), mode, feather) for again in times]
+        pair = compose_parts(picture, parts, mode, feather, controls=own)
         image = normal[item].cpu().clone()
         image[mask] = to_image(pair.picture)[mask].to(image)
         images.append(image)
@@ -109,6 +110,19 @@ def composed(
         counted = pair.visibility if pair.excess is None else pair.excess
         scores.append(Score(**measured, visible=counted > visible_above, windows=windows))
     return to_batch(images), scores
+
+
+def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
+    """The controls of a batch, one batch of windows each time that they were made."""
+    if controls is None:
+        return ()
+    count, rest = divmod(len(controls), len(made))
+    if rest or count < 2 or controls.shape[1:] != made.shape[1:]:
+        raise ValueError(
+            f"Compose Pair: controls is {list(controls.shape)}, made {list(made.shape)}; controls must be the same "
+            "windows two times or more: put Repeat Latent Batch between Defect Latent and their sampler."
+        )
+    return controls.split(len(made))
 
 
 def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]:

@@ -36,7 +36,7 @@ class Composed(Scores):
 
 def compose_parts(
     normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0,
-    changed_above: float = CHANGED_ABOVE, control: Picture | None = None,
+    changed_above: float = CHANGED_ABOVE, controls: Sequence[Picture] = (),
 ) -> Composed:  # fmt: skip
     """Put the parts of one picture together and score the result.
 
@@ -46,10 +46,10 @@ def compose_parts(
             0 .. 1.
         mode, feather: see `compose`.
         changed_above: change above which a pixel counts as filled, see `pair_check.completeness`.
-        control: the normal picture with the same mask made again as normal surface; `excess` is measured against it.
+        controls: the normal picture with the same mask made again as normal surface; `excess` is measured by them.
     """
     result = composed_picture(normal, made, mode, feather)
-    return Composed(**vars(scores_of(result, normal, made, changed_above, control)), picture=result)
+    return Composed(**vars(scores_of(result, normal, made, changed_above, controls)), picture=result)
 
 
 def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0) -> Picture:
@@ -63,10 +63,10 @@ def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "differe
 
 def scores_of(
     result: Picture, normal: Picture, made: Sequence[Made], changed_above: float = CHANGED_ABOVE,
-    control: Picture | None = None,
+    controls: Sequence[Picture] = (),
 ) -> Scores:  # fmt: skip
     """Scores of a result however it came about: means over the parts by area, see `compose_parts`."""
-    scores = [_scores(result, normal, one, changed_above, control) for one in made]
+    scores = [_scores(result, normal, one, changed_above, controls) for one in made]
     return mean_scores(scores, [part.inside.sum().item() for part, _ in made])
 
 
@@ -77,7 +77,7 @@ def part_levels(result: Picture, normal: Picture, made: Made) -> Tensor:
 
 
 def _scores(
-    result: Picture, normal: Picture, made: Made, changed_above: float, control: Picture | None
+    result: Picture, normal: Picture, made: Made, changed_above: float, controls: Sequence[Picture]
 ) -> Scores:
     """Scores of one part, read on its window; before composing, at the window's own resolution."""
     part, windows = made
@@ -86,7 +86,7 @@ def _scores(
     return Scores(
         visibility=visibility(seen, known, surface, mask),
         strength=strength(seen, known, surface, mask),
-        excess=None if control is None else excess(seen, _area(control, normal, made)[0], surface, mask),
+        excess=excess(seen, [_area(one, normal, made)[0] for one in controls], mask) if controls else None,
         contrast=signed_contrast(seen, mask, surface),
         completeness=completeness(seen, known, mask, scale, changed_above),
         precision=precision(*windows, shown),

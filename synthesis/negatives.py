@@ -9,7 +9,7 @@ import numpy as np
 
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .composed import compose_parts, part_levels
-from .control import control_pictures
+from .controls import control_pictures
 from .made import BATCH, Job, Settings, made_parts
 from .pair_check import Scores
 from .visibility import visible_above
@@ -51,8 +51,8 @@ def measure_negatives(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     settings = replace(settings, graded=None)
     controls, _ = control_pictures(base, normal, settings)
     found = []
-    for job, parts, control in zip(normal, made_parts(base, normal, settings)[0], controls, strict=True):
-        pair = compose_parts(job.picture, parts, settings.mode, settings.feather, control=control)
+    for job, parts, own in zip(normal, made_parts(base, normal, settings)[0], controls, strict=True):
+        pair = compose_parts(job.picture, parts, settings.mode, settings.feather, controls=own)
         levels = np.concatenate([part_levels(pair.picture, job.picture, part).numpy() for part in parts])
         found.append(Negative(pair.excess, np.quantile(levels, _KEPT)))
     return found

@@ -13,7 +13,7 @@ from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from .adapters import Adapters
 from .composed import Composed, Made, compose_parts
-from .control import control_pictures
+from .controls import control_pictures
 from .made import Job, Settings, made_parts
 from .nearest_real import RealDefects, windows_of
 from .pair_check import CHANGED_ABOVE, Scores, mean_known
@@ -37,14 +37,14 @@ class Pair(Scores):
 def make_pairs(
     base: CompactLDM, jobs: Sequence[Job], settings: Settings,
     adapter: Adapters | FastModules | StageModules | None = None, *,
-    changed_above: float = CHANGED_ABOVE, control: bool = False, real: RealDefects | None = None,
+    changed_above: float = CHANGED_ABOVE, controlled: bool = False, real: RealDefects | None = None,
 ) -> list[Pair]:  # fmt: skip
     """Make a batch of pairs. Every job is cropped to the base's resolution, so images may differ in size.
 
     Args:
         adapter: trained on this base; its tokens join the type's own, FARM and STAGE's parts as the settings say.
         changed_above: see `pair_check.completeness`.
-        control: measure `excess` against a control of every pair, see `synthesis.control`: 6 calls more per window.
+        controlled: measure `excess` against controls of every pair, see `synthesis.controls`: 24 calls more per window.
         real: defects that `nearest_real` is measured to; None leaves it out.
 
     Raises:
@@ -53,7 +53,7 @@ def make_pairs(
     """
     started = time.perf_counter()
     made, calls = made_parts(base, jobs, settings, adapter)
-    controls, spent = control_pictures(base, jobs, settings) if control else ([None] * len(jobs), [0] * len(jobs))
+    controls, spent = control_pictures(base, jobs, settings) if controlled else ([()] * len(jobs), [0] * len(jobs))
     composed = [
         compose_parts(job.picture, parts, settings.mode, settings.feather, changed_above, against)
         for job, parts, against in zip(jobs, made, controls, strict=True)

@@ -63,7 +63,7 @@ def run(
               writer.done, count, negatives)  # fmt: skip
     found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives)
     make = partial(
-        make_pairs, base, adapter=adapter, changed_above=found.changed, control=True, real=real
+        make_pairs, base, adapter=adapter, changed_above=found.changed, controlled=True, real=real
     )  # fmt: skip
     has_farm = adapter is not None and adapter.fast is not None and settings.farm > 0
     for start, items in blocks(plan, writer.done, count):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
@@ -73,18 +75,20 @@ def strength(result: Tensor, roundtrip: Tensor, normal: Tensor, mask: Tensor) ->
     return _strongest(result, normal, mask) / math.sqrt(unit(normal, mask) * texture)
 
 
-def excess(result: Tensor, control: Tensor, normal: Tensor, mask: Tensor) -> float:
-    """Mean change of the quarter of the mask's pixels that changed most, over that of a control, plus one grey level.
+def excess(result: Tensor, controls: Sequence[Tensor], mask: Tensor) -> float:
+    """How far a pair is from its controls, over how far these are from each other: about 1 for re-sampled surface.
 
-    `control`: the normal image with the same mask made again as normal surface, [C, H, W] in 0 .. 1. Re-sampled surface
-    has about 1, wherever it lies: what a surface's texture, light and the autoencoder add is in both. The grey level
-    keeps a surface that is made again exactly from dividing by nothing. Other arguments as in `visibility`.
+    `controls`: at least two images with the same mask made again as normal surface, [C, H, W] in 0 .. 1. A distance is
+    the mean difference of the quarter of the mask's pixels that differ most. Texture, light, and marks of the normal
+    image that sampling does not bring back are in the controls, too, and so count for nothing; one grey level is added
+    to their distance, for surface that is made again exactly. `result`, `mask`: as in `visibility`.
     """
-    return _strongest(result, normal, mask) / (_strongest(control, normal, mask) + FLOOR / 2)
+    apart = fmean(_strongest(one, other, mask) for one, other in combinations(controls, 2))
+    return fmean(_strongest(result, one, mask) for one in controls) / (apart + FLOOR / 2)
 
 
-def _strongest(result: Tensor, normal: Tensor, mask: Tensor) -> float:
-    change = (result - normal).abs().mean(0)[mask]
+def _strongest(image: Tensor, other: Tensor, mask: Tensor) -> float:
+    change = (image - other).abs().mean(0)[mask]
     return change.topk(max(1, round(STRONGEST * len(change)))).values.mean().item()
 
 

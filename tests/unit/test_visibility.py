@@ -90,11 +90,14 @@ def test_no_change_has_no_strength_at_any_mask():
 
 def test_excess_by_hand():
     normal, mask = chequered(0.4, 0.6), box_mask(30, 30, 10, 10)
-    result, control = normal.clone(), normal.clone()
-    result[:, 30:32, 30:40] += 0.2  # a fifth of the mask: four fifths of the quarter that counts
-    control[:, 30:40, 30:40] += 0.05
-    assert excess(result, control, normal, mask) == pytest.approx(0.8 * 0.2 / (0.05 + 1 / 255), rel=1e-4)
-    assert excess(normal, normal, normal, mask) == 0
+    controls = [normal.clone() for _ in range(3)]
+    for number, control in enumerate(controls):
+        control[:, 30:40, 30:40] += 0.03 * number  # .03, .06 and .03 from each other
+    result = normal.clone()
+    result[:, 30:32, 30:40] += 0.3  # a fifth of the mask: four fifths of the quarter that counts
+    away = (0.8 * 0.3 + (0.8 * 0.27 + 0.2 * 0.03) + (0.8 * 0.24 + 0.2 * 0.06)) / 3
+    assert excess(result, controls, mask) == pytest.approx(away / (0.04 + 1 / 255), rel=1e-3)
+    assert excess(normal, [normal, normal], mask) == 0
 
 
 def test_the_same_change_is_less_visible_on_a_rougher_surface():

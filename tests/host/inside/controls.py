@@ -1,0 +1,67 @@
+"""Compose Pair's controls: what is visible, measured by the same mask made again as normal surface."""
+
+from __future__ import annotations
+
+import torch
+
+import nodes
+
+from .scenes import SEED, base, ksampler, one, refused, told
+from .start import call, room
+
+
+def composed(controls: str | None = None, above: float = 1.0):
+    """The score of a pair of 4 steps; its controls are "resampled", the pair itself "made" twice, or there are none."""
+    (model, vae, resolution), (image, mask) = base(), one()
+    windows, window_masks, crop = call("CropToMask", image=image, mask=mask, resolution=resolution, context=1.0)
+    (latent,) = call("DefectLatent", image=windows, mask=window_masks, vae=vae, crop=crop)
+    made, roundtrip = vae.decode(ksampler(model, told(model, crop=crop), latent)), vae.decode(latent["samples"])
+    choices = {
+        None: lambda: None,
+        "made": lambda: torch.cat([made, made]),
+        "resampled": lambda: resampled(model, vae, latent),
+    }
+    _, scores = call(
+        "ComposePair", normal=image, mask=mask, made=made, roundtrip=roundtrip, mode="difference", feather=0,
+        visible_above=above, crop=crop, controls=choices[controls](),
+    )  # fmt: skip
+    return scores[0]
+
+
+def resampled(model, vae, latent: dict):
+    """As the help page says: the latent repeated, and sampled as normal surface."""
+    of = room("synthesis.controls")
+    (repeated,) = nodes.RepeatLatentBatch().repeat(latent, of.COUNT)
+    return vae.decode(ksampler(model, told(model, type="good"), repeated, seed=of.SEED, steps=of.STEPS, cfg=1.0))
+
+
+def check_without_controls_visibility_decides_and_excess_is_not_known():
+    free = composed()
+    assert free.excess is None
+    for above in (0.99 * free.visibility, 1.01 * free.visibility):
+        assert composed(above=above).visible == (free.visibility > above)
+
+
+def check_with_controls_excess_decides():
+    itself, shown = composed("made"), composed("resampled")
+    assert itself.excess == 0 and not itself.visible and shown.excess > 1
+    for above in (0.99 * shown.excess, 1.01 * shown.excess):
+        assert composed("resampled", above).visible == (shown.excess > above)
+
+
+def check_a_graph_s_controls_are_the_command_line_s():
+    score = composed("resampled")
+    pair, pictures, (image, mask) = room("synthesis.pair"), room("nodes.images"), one()
+    job = pair.Job(pictures.to_picture(image[0]), mask[0] > 0.5, "brushed_metal", "scratch", SEED)
+    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
+    (made,) = pair.make_pairs(loaded, [job], pair.Settings(steps=4), controlled=True)
+    assert abs(score.excess - made.excess) < 2e-3 * made.excess, (score.excess, made.excess)
+
+
+def check_controls_of_other_windows_or_of_one_time_are_refused():
+    (_, vae, _), (image, mask) = base(), one()
+    whole = vae.decode(call("DefectLatent", image=image, mask=mask, vae=vae, crop=None)[0]["samples"])
+    for controls in (whole, torch.cat([whole, whole])[:, :64, :64]):
+        with refused("Compose Pair: controls is ", "Repeat Latent Batch"):
+            call("ComposePair", normal=image, mask=mask, made=whole, roundtrip=whole, mode="difference", feather=0,
+                 visible_above=1.0, controls=controls)  # fmt: skip
