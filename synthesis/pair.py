@@ -30,8 +30,8 @@ from .adapters import Adapters, adapters_of
 from .compose import check_mode
 from .composed import Composed, Made, compose_parts
 from .crop import Part, crop_parts, part_seed
-from .nearest_real import RealDefects, windows_of
-from .pair_check import CHANGED_ABOVE, Scores, mean_known
+from .nearest_real import RealDefects
+from .pair_check import CHANGED_ABOVE, Scores
 
 BATCH = 8  # windows per call of the model
 
@@ -175,15 +175,8 @@ def _calls(network: nn.Module) -> Iterator[list[None]]:
 def _nearest_real(
     jobs: Sequence[Job], composed: Sequence[Composed], made: Sequence[Sequence[Made]], real: RealDefects
 ) -> list[float | None]:
-    """Of every job, the mean over its parts by area."""
-    kinds = [(job.object, job.type) for job, parts in zip(jobs, made, strict=True) for _ in parts]
-    crops = [
-        crop for c, parts in zip(composed, made, strict=True) for crop in windows_of(c.picture, [p for p, _ in parts])
-    ]
-    distances = iter(real.distances(kinds, crops))
-    return [
-        mean_known([next(distances) for _ in parts], [part.inside.sum().item() for part, _ in parts]) for parts in made
-    ]
+    kinds = [(job.object, job.type) for job in jobs]
+    return real.of_pairs(kinds, [c.picture for c in composed], [[part for part, _ in parts] for parts in made])
 
 
 def _decoded(
