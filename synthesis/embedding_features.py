@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.masks import mask_box
@@ -17,13 +18,14 @@ LEAST_VIEW = 32  # px: a smaller view, enlarged to an encoder's 224 px, is a blu
 
 
 def embedding_features(embed: Embed) -> Features:
-    """What a defect adds to the encoder's view of it, [B, F]: the embedding of a close view, less the embedding of the
-    same view with the mask filled in the mean colour of the ring around it.
+    """The direction in which a defect moves the encoder's view of it, [B, F] of length 1: the embedding of a close view,
+    less the embedding of the same view with the mask filled in the mean colour of the ring around it.
 
     The embedding of a whole crop was not taken: most of its pixels are surface, so that it tells object, colour and
     light, in which a made pair on another normal image is far from every real one, and hardly the defect. The
     difference to the normal image was not taken either: real defects have none. The filled view stands in for it, and
-    is there for real and made defects alike.
+    is there for real and made defects alike. Its length is not kept, since surface that shows nothing moves the view
+    by little, and would lie in the midst of all real defects; its direction does not.
     The view is the square around the mask's box of twice its longer side, at least 32 px, inside the crop: an encoder
     sees 14 to 32 px as one patch, and of a large surface around a small defect little else than the surface.
     """
@@ -36,7 +38,7 @@ def _embedding_features(embed: Embed, crops: Tensor, masks: Tensor) -> Tensor:
     for crop, mask in zip(crops, masks, strict=True):
         place = _view(mask)
         seen, without = embed(torch.stack([crop[place], _filled(crop, mask)[place]])).float().cpu()
-        found.append(seen - without)
+        found.append(F.normalize(seen - without, dim=0))
     return torch.stack(found)
 
 
