@@ -224,7 +224,8 @@ class SavePairs(io.ComfyNode):
                                 tooltip="The defect type's folder; one line for all, or one per image."),
                 io.String.Input("folder", default="pairs",
                                 tooltip="Folder below ComfyUI's output. Pairs are added to those that are there."),
-                Scores.Input("scores", optional=True, tooltip="From Compose Pair, for the manifest."),
+                Scores.Input("scores", optional=True,
+                             tooltip="From Compose Pair or Nearest Real Defect, for the manifest."),
                 io.Int.Input("seed", optional=True, force_input=True,
                              tooltip="Seed of the first image, where another node computes it; else it is found."),
                 io.Combo.Input(

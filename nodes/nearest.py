@@ -83,7 +83,7 @@ class NearestRealDefect(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, crop=OPEN, mask=OPEN):
+    def validate_inputs(cls, real=None, crop=OPEN, mask=OPEN):  # real: ComfyUI hears none but of an input that is there
         from .real_defects import NO_MASK
 
         return NO_MASK if crop is OPEN and mask is OPEN else True

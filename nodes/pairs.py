@@ -171,11 +171,11 @@ def check_not_visible(not_visible: str, scored: bool) -> None:
 
 
 def _told(folder: str, dropped: int, of: int) -> dict:
-    """For the history, and as a notice in the log; nothing where no pair was dropped."""
+    """For the history and the log; nothing where no pair was dropped."""
     if not dropped:
         return {}
     text = f"{dropped} of {of} not visible, dropped; {folder}/dropped.jsonl tells of them"
-    _log.warning("Save Pairs: %s.", text)
+    _log.info("Save Pairs: %s.", text)
     return {"text": (text,)}
 
 

@@ -18,8 +18,8 @@ LEAST_VIEW = 32  # px: a smaller view, enlarged to an encoder's 224 px, is a blu
 
 
 def embedding_features(embed: Embed) -> Features:
-    """The direction in which a defect moves the encoder's view of it, [B, F] of length 1: the embedding of a close view,
-    less the embedding of the same view with the mask filled in the mean colour of the ring around it.
+    """The direction in which a defect moves an encoder's view of it, [B, F] of length 1: from the embedding of a close
+    view with the mask filled in the mean colour of the ring around it to the embedding of the view itself.
 
     The embedding of a whole crop was not taken: most of its pixels are surface, so that it tells object, colour and
     light, in which a made pair on another normal image is far from every real one, and hardly the defect. The
