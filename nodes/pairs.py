@@ -144,7 +144,8 @@ def save_pairs(
         record = {"seed": seed(item), **_scored(batch.scores, item), **common}
         object, type, index = objects[item], types[item], writer.done
         if not_visible == "drop" and not record["visible"]:
-            writer.drop(index, {"object": object, "type": type} | record)
+            with named("Save Pairs"):
+                writer.drop(index, {"object": object, "type": type} | record)
             continue
         kept = to_picture(normal)
         with named("Save Pairs"):
