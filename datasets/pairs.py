@@ -121,6 +121,8 @@ class PairWriter:
         for raw in complete_lines(self.root / MANIFEST):
             self._pass_dropped(dropped)
             line = parse_line(raw, f"{self.root / MANIFEST}, line {self._written + 1}")
+            if self._growing and isinstance(line.get("index"), int):
+                self._dropped += max(line["index"] - self.done, 0)  # dropped.jsonl was weeded by hand, too
             if not self._is_whole(line):
                 break
             self._written += 1

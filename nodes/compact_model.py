@@ -105,6 +105,7 @@ def compact_vae(base: CompactLDM) -> comfy.sd.VAE:
     vae.first_stage_model = CompactAutoencoder(base.autoencoder).eval()
     vae.downscale_ratio = vae.upscale_ratio = RATIO
     vae.latent_channels = base.config.latent_channels
+    vae.anomaly_latents = base.latent_mean.clone(), base.latent_std.clone()
     vae.process_input = lambda image: 2 * image - 1
     vae.process_output = lambda image: image.div_(2).add_(0.5).clamp_(0, 1)
     vae.disable_offload = True  # 3 MB: always moved as a whole

@@ -7,12 +7,15 @@ from comfy_api.latest import io, ui
 from .sockets import CATEGORY, LAYOUTS, Crop, Scores
 
 MENU = f"{CATEGORY}/dataset"
-# As in nodes.defects and synthesis.compose, which are not imported before a node runs; a test holds them together.
+# As in nodes.defects, synthesis.compose and nodes.pairs, which are not imported before a node runs; a test holds them
+# together.
 # Hosts that know of it start an index with "increment"; older ones offer the choice and start with "randomize".
 NEXT = getattr(io, "ControlAfterGenerate", None)
 NEXT = NEXT.increment if NEXT else True
 SELECT = ["to synthesize", "normal images", "defect images"]
 MODES = ["difference", "paste"]
+NOT_VISIBLE = ["keep", "drop"]
+OPEN = object()  # no input's value
 
 
 class LoadDefectDataset(io.ComfyNode):
@@ -217,7 +220,7 @@ class SavePairs(io.ComfyNode):
             description=(
                 "Appends pairs to a folder in MVTec layout below ComfyUI's output: image, mask, normal image, and a "
                 "line of manifest.jsonl with seed, visibility and every widget that made it. A pair is written whole "
-                "or not at all."
+                "or not at all. Pairs that are not visible can be left out."
             ),
             inputs=[
                 io.Image.Input("image", tooltip="The images with their anomalies: PNG, in the normal image's depth, "
@@ -230,9 +233,15 @@ class SavePairs(io.ComfyNode):
                                 tooltip="The defect type's folder; one line for all, or one per image."),
                 io.String.Input("folder", default="pairs",
                                 tooltip="Folder below ComfyUI's output. Pairs are added to those that are there."),
-                Scores.Input("scores", optional=True, tooltip="From Compose Pair, for the manifest."),
+                Scores.Input("scores", optional=True,
+                             tooltip="From Compose Pair or Nearest Real Defect, for the manifest."),
                 io.Int.Input("seed", optional=True, force_input=True,
                              tooltip="Seed of the first image, where another node computes it; else it is found."),
+                io.Combo.Input(
+                    "not_visible", options=NOT_VISIBLE, default=NOT_VISIBLE[0], optional=True,
+                    tooltip="Pairs that are not visible by their scores. keep (default): saved, with visible false in "
+                    "the manifest. drop: left out, with a line in dropped.jsonl; needs scores.",
+                ),
             ],
             outputs=[io.String.Output("pairs_folder", display_name="folder",
                                       tooltip="The folder, for Train Segmenter and Pair Statistics: they then wait "
@@ -242,15 +251,27 @@ class SavePairs(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, not_visible=NOT_VISIBLE[0], scores=OPEN):
+        from .pairs import check_not_visible
+
+        try:
+            if not_visible is not None:  # None: another node will tell it
+                check_not_visible(not_visible, scores is not OPEN)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def execute(
-        cls, image, mask, normal, object: str, type: str, folder: str, scores=None, seed: int | None = None
-    ) -> io.NodeOutput:
+        cls, image, mask, normal, object: str, type: str, folder: str, scores=None, seed: int | None = None,
+        not_visible: str = NOT_VISIBLE[0],
+    ) -> io.NodeOutput:  # fmt: skip
         from .images import lines
         from .pairs import Batch, save_pairs
 
         batch = Batch.checked("Save Pairs", normal, image, mask, scores)
         names = [lines("Save Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
-        return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, cls.hidden))
+        return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, not_visible, cls.hidden))
 
 
 class BatchPlanNode(io.ComfyNode):

@@ -57,7 +57,8 @@ class SplitDataset(io.ComfyNode):
             ],
             outputs=[
                 Dataset.Output("dataset", display_name="dataset",
-                               tooltip="For Train Segmenter, Evaluate Segmentation and Pair Statistics."),
+                               tooltip="For Train Segmenter, Evaluate Segmentation, Pair Statistics and Measure Real "
+                               "Defects."),
                 io.String.Output("summary", display_name="summary", tooltip="How many images of each type are on each "
                                  "side, how many groups, and warnings; Markdown."),
                 io.String.Output("split_file", display_name="split",

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
-import comfy.model_management
-import comfy.utils
 from torch import Tensor
 
 from ..datasets.inspection import inspect_dataset
@@ -17,6 +14,7 @@ from ..synthesis.dataset_sheet import DatasetSheet
 from .defects import BUILT_IN, dataset_folder, layout_name
 from .errors import named
 from .images import to_batch
+from .progress import progress
 from .split_dataset import surfaces_folder
 
 NODE = "Inspect Dataset"
@@ -32,7 +30,7 @@ def inspected(folder: str, layout: str) -> tuple[str, Tensor, str, int, str]:
     """
     sheet = DatasetSheet()
     with named(NODE):
-        found = inspect_dataset(_root(folder), layout_name(layout), _progress(), sheet.look)
+        found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look)
     kinds = [f"{name} / {type}" for name, one in found.objects.items() for type in one.types]
     picture = to_batch([sheet.picture(found) / 255])
     return as_text(found, None), picture, "\n".join(kinds), found.unusable, found.root
@@ -62,14 +60,3 @@ def state(folder: str, layout: str) -> str:
 
 def _root(folder: str) -> Path:
     return surfaces_folder() if folder.strip() == BUILT_IN else dataset_folder(folder)
-
-
-def _progress() -> Callable[[int, int], None]:
-    """Tells the host of every image, and stops where the user does."""
-    bar = comfy.utils.ProgressBar(1)
-
-    def report(done: int, total: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
-    return report

@@ -62,7 +62,7 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     ratio = vae.spacial_compression_encode()
     height, width = image.shape[1:3]
     bottom, right = -height % ratio, -width % ratio
-    samples = vae.encode(_reflected(image, bottom, right))
+    samples = vae.encode(reflected(image, bottom, right))
     check_axes("Defect Latent", samples)
     if not torch.isfinite(samples).all():
         raise ValueError("Defect Latent: the VAE gave NaN or infinity; try it in 32 bit (--fp32-vae).")
@@ -177,7 +177,7 @@ def _check_count(node: str, latent: dict, masks: int) -> None:
         )
 
 
-def _reflected(image: Tensor, bottom: int, right: int) -> Tensor:
+def reflected(image: Tensor, bottom: int, right: int) -> Tensor:
     """[B, H, W, C] continued by reflection; by its edge where the image is too small to reflect."""
     if not bottom and not right:
         return image

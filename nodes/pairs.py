@@ -31,6 +31,7 @@ from .loaders import adapter_path, base_path
 from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
 
 _log = logging.getLogger(__name__)
+NOT_VISIBLE = ("keep", "drop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,18 +135,21 @@ def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]
 
 
 def save_pairs(
-    folder: str, batch: Batch, objects: Sequence[str], types: Sequence[str], seed: int | None, graph
-) -> ui.SavedImages:
-    """Append the pairs of a batch to a folder in MVTec layout below the host's output.
+    folder: str, batch: Batch, objects: Sequence[str], types: Sequence[str], seed: int | None, not_visible: str, graph
+) -> dict:
+    """Append the pairs of a batch to a folder in MVTec layout below the host's output, and tell the host what to show.
 
     Args:
+        not_visible: see `check_not_visible`; "drop" leaves a line in dropped.jsonl, as `synthesis.run` does.
         seed: of the batch's first item; read off the prompt where None.
         graph: what the host tells an output node: prompt, unique_id, extra_pnginfo.
 
     Raises:
-        ValueError: a folder outside the output, a name that is no file name, a folder that holds something else.
+        ValueError: a folder outside the output, a name that is no file name, a folder that holds something else, or
+            no scores to drop by.
         OSError: the folder cannot be written; the pairs before stay whole.
     """
+    check_not_visible(not_visible, batch.scores is not None)
     root = pairs_folder(folder)
     with named("Save Pairs"):
         for object, type in zip(objects, types, strict=True):
@@ -163,6 +167,10 @@ def save_pairs(
     for item, (image, mask, normal) in enumerate(zip(batch.images, batch.masks, batch.normals, strict=True)):
         record = {"seed": seed(item), **_scored(batch.scores, item), **common}
         object, type, index = objects[item], types[item], writer.done
+        if not_visible == "drop" and not record["visible"]:
+            with named("Save Pairs"):
+                writer.drop(index, {"object": object, "type": type} | record)
+            continue
         kept = to_picture(normal)
         with named("Save Pairs"):
             writer.write(
@@ -173,7 +181,27 @@ def save_pairs(
     workflow = (graph.extra_pnginfo or {}).get("workflow")
     if workflow is not None:
         write_atomic(root / "workflow.json", json.dumps(workflow).encode())
-    return ui.SavedImages(saved)
+    return ui.SavedImages(saved).as_dict() | _told(folder, len(batch.images) - len(saved), len(batch.images))
+
+
+def check_not_visible(not_visible: str, scored: bool) -> None:
+    """Raise ValueError unless pairs that are not visible can be kept, or dropped by their scores, as asked."""
+    if not_visible not in NOT_VISIBLE:
+        raise ValueError(f"Save Pairs: not_visible is {not_visible!r}; choose one of {', '.join(NOT_VISIBLE)}.")
+    if not_visible == "drop" and not scored:
+        raise ValueError(
+            "Save Pairs: not_visible is drop, but scores is open, so nobody knows which are visible; connect Compose "
+            "Pair's scores, or choose keep."
+        )
+
+
+def _told(folder: str, dropped: int, of: int) -> dict:
+    """For the history and the log; nothing where no pair was dropped."""
+    if not dropped:
+        return {}
+    text = f"{dropped} of {of} not visible, dropped; {folder}/dropped.jsonl tells of them"
+    _log.info("Save Pairs: %s.", text)
+    return {"text": (text,)}
 
 
 def overlays(batch: Batch) -> Tensor:
@@ -190,9 +218,10 @@ def _label(scores: Sequence[Score] | None, item: int) -> str:
     if scores is None:
         return "normal, result, mask"
     score = scores[item]
+    near = "" if score.nearest_real is None else f"  nearest real {score.nearest_real:.2f}"
     flag = "" if score.visible else "  NOT VISIBLE"
     excess = "" if score.excess is None else f"  excess {score.excess:.2f}"
-    return f"visibility {score.visibility:.2f}{excess}  contrast {score.contrast:+.2f}{flag}"
+    return f"visibility {score.visibility:.2f}{excess}  contrast {score.contrast:+.2f}{near}{flag}"
 
 
 def pairs_folder(folder: str) -> Path:

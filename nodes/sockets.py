@@ -9,6 +9,7 @@ CATEGORY = "anomaly synthesis"
 Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which image every crop is
 Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of a batch
 Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that train, images held back, and their split
+RealDefects = io.Custom("SIAS_REAL_DEFECTS")  # nodes.real_defects.Measured: features of the real defects that train
 Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained segmentation network and its record
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule

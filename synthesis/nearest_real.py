@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.masks import latent_mask
@@ -16,9 +17,11 @@ from ..datasets.windows import cut_picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from .crop import Part, crop_parts
+from .pair_check import mean_known
 from .visibility import FLOOR, ring
 
 Features = Callable[[Tensor, Tensor], Tensor]  # crops [B, 3, R, R] in 0 .. 1, masks bool [B, R, R] -> [B, F]
+Encode = Callable[[Tensor], Tensor]  # crops [B, 3, R, R] in 0 .. 1 -> latents [B, C, h, w]
 BATCH = 16  # crops per call of the features
 PER_TYPE, PER_IMAGE = 256, 16  # real defects that are compared with
 QUANTILES = (0.1, 0.5, 0.9)
@@ -36,32 +39,42 @@ class RealDefects:
         """found: for every (object, type), pairs of the group a defect belongs to (its image, or the images that show
         one part) and its features [F]; types with fewer than two groups have no distance."""
         self.features = features
+        self._groups = {kind: len({group for group, _ in defects}) for kind, defects in found.items()}
         self._types = {kind: own for kind, defects in found.items() if (own := _Type.of(defects)) is not None}
 
     @classmethod
     def measured(
         cls, samples: Iterable[Sample], features: Features, resolution: int, context: float,
-        groups: Mapping[str, str] | None = None,
+        groups: Mapping[str, str] | None = None, report: Callable[[int, int], None] | None = None,
     ) -> RealDefects:  # fmt: skip
         """Of defect images, in the windows that synthesis would use for their masks, evenly at most 256 per type and
         16 per image.
 
-        groups: {image's name: group}; None: every image is its own.
+        Args:
+            groups: {image's name: group}; None: every image is its own.
+            report: called with the images measured so far, and how many there will be.
         """
         kinds: dict[Type, list[Sample]] = {}
         for sample in samples:
             if sample.mask is not None:
                 kinds.setdefault((sample.object, sample.type), []).append(sample)
-        found = {}
-        for kind, own in kinds.items():
-            shown = []
-            for sample in _evenly(own, PER_TYPE):
-                picture, mask = read_sample(sample)
-                parts = _evenly(crop_parts(0, mask, resolution, context), PER_IMAGE)
-                values = _in_batches(features, windows_of(picture, parts))
-                shown += [((groups or {}).get(sample.name, sample.name), value) for value in values]
-            found[kind] = _evenly(shown, PER_TYPE)
-        return cls(features, found)
+        chosen = [(kind, sample) for kind, own in kinds.items() for sample in _evenly(own, PER_TYPE)]
+        found: dict[Type, list[tuple[str, Tensor]]] = {kind: [] for kind in kinds}
+        for number, (kind, sample) in enumerate(chosen, 1):
+            values = _in_batches(features, sample_windows(sample, resolution, context))
+            found[kind] += [((groups or {}).get(sample.name, sample.name), value) for value in values]
+            if report:
+                report(number, len(chosen))
+        return cls(features, {kind: _evenly(shown, PER_TYPE) for kind, shown in found.items()})
+
+    def unknown(self, kind: Type) -> str | None:
+        """Why a type has no distance, in words; None where it has one."""
+        if kind in self._types:
+            return None
+        if kind not in self._groups:
+            return f"there is none of {' / '.join(kind)} among the images that train"
+        alike = "all of one group of images" if self._groups[kind] < 2 else "the same ones"
+        return f"those of {' / '.join(kind)} are {alike}, and a distance needs different ones of two groups"
 
     def distances(self, kinds: Sequence[Type], crops: Sequence[tuple[Tensor, Tensor]]) -> list[float | None]:
         """Of made defects, each a crop [3, R, R] and its mask bool [R, R]; None where the type has no distance."""
@@ -71,6 +84,15 @@ class RealDefects:
         for place, value in zip(known, values, strict=True):
             found[place] = self._types[kinds[place]].distance(value)
         return found
+
+    def of_pairs(
+        self, kinds: Sequence[Type], pictures: Sequence[Picture], parts: Sequence[Sequence[Part]]
+    ) -> list[float | None]:
+        """Of made pairs, each with the parts of its mask: the mean over the parts by area."""
+        every = [kind for kind, own in zip(kinds, parts, strict=True) for _ in own]
+        crops = [crop for picture, own in zip(pictures, parts, strict=True) for crop in windows_of(picture, own)]
+        distances = iter(self.distances(every, crops))
+        return [mean_known([next(distances) for _ in own], [part.inside.sum().item() for part in own]) for own in parts]
 
 
 class _Type:
@@ -109,20 +131,36 @@ def windows_of(picture: Picture, parts: Sequence[Part]) -> list[tuple[Tensor, Te
     return [(cut_picture(picture, part.window), part.shown()) for part in parts]
 
 
+def sample_windows(sample: Sample, resolution: int, context: float) -> list[tuple[Tensor, Tensor]]:
+    """A defect image's windows as synthesis would use them, evenly at most 16; see `windows_of`."""
+    picture, mask = read_sample(sample)
+    return windows_of(picture, _evenly(crop_parts(0, mask, resolution, context), PER_IMAGE))
+
+
 def latent_features(base: CompactLDM) -> Features:
-    """Features of a defect in the space of the base's own encoder, [B, 3 C + 4] for C latent channels.
+    """`encoded_features` in the space of the base's own encoder."""
+    return encoded_features(lambda crops: base.encode(crops.to(base.latent_mean.device)))
+
+
+def encoded_features(encode: Encode, multiple: int = 1) -> Features:
+    """Features of a defect in an autoencoder's latent space, [B, 3 C + 4] for C latent channels.
 
     Per channel, inside the mask against outside it: difference of the means, log ratio of the standard deviations, log
     ratio of the mean gradients. Of the grey values: 10, 50 and 90 % inside, from the mean of the ring around the mask
     in its standard deviations, and log ratio of the standard deviations.
+
+    Args:
+        encode: gives latents of about unit variance per channel.
+        multiple: of pixels that `encode` continues a crop to, at the right and the bottom.
     """
-    return partial(_latent_features, base)
+    return partial(_encoded_features, encode, multiple)
 
 
 @torch.inference_mode()
-def _latent_features(base: CompactLDM, crops: Tensor, masks: Tensor) -> Tensor:
-    latents = base.encode(crops.to(base.latent_mean.device)).cpu()
-    inside = latent_mask(masks, latents.shape[2:]) > 0
+def _encoded_features(encode: Encode, multiple: int, crops: Tensor, masks: Tensor) -> Tensor:
+    latents = encode(crops).float().cpu()
+    bottom, right = (-length % multiple for length in masks.shape[1:])
+    inside = latent_mask(F.pad(masks.float(), (0, right, 0, bottom)), latents.shape[2:]) > 0
     return torch.stack([
         torch.cat([_latent_part(latent, own[0]), _grey_part(crop, mask)])
         for latent, own, crop, mask in zip(latents, inside, crops.cpu(), masks, strict=True)

@@ -15,8 +15,8 @@ from .adapters import Adapters
 from .composed import Composed, Made, compose_parts
 from .controls import control_pictures
 from .made import Job, Settings, made_parts
-from .nearest_real import RealDefects, windows_of
-from .pair_check import CHANGED_ABOVE, Scores, mean_known
+from .nearest_real import RealDefects
+from .pair_check import CHANGED_ABOVE, Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +72,5 @@ def make_pairs(
 def _nearest_real(
     jobs: Sequence[Job], composed: Sequence[Composed], made: Sequence[Sequence[Made]], real: RealDefects
 ) -> list[float | None]:
-    """Of every job, the mean over its parts by area."""
-    kinds = [(job.object, job.type) for job, parts in zip(jobs, made, strict=True) for _ in parts]
-    crops = [
-        crop for c, parts in zip(composed, made, strict=True) for crop in windows_of(c.picture, [p for p, _ in parts])
-    ]
-    distances = iter(real.distances(kinds, crops))
-    return [
-        mean_known([next(distances) for _ in parts], [part.inside.sum().item() for part, _ in parts]) for parts in made
-    ]
+    kinds = [(job.object, job.type) for job in jobs]
+    return real.of_pairs(kinds, [c.picture for c in composed], [[part for part, _ in parts] for parts in made])

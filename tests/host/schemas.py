@@ -44,6 +44,7 @@ print(json.dumps({
         "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
         "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
         "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
+        "not visible": [room("nodes.dataset").NOT_VISIBLE, room("nodes.pairs").NOT_VISIBLE],
         "checkpointing": [room("nodes.training").CHECKPOINTING, room("training.adapter_settings").CHECKPOINTING],
         "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
         "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],

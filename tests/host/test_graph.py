@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anomaly_synthesis.datasets.mvtec import read_mvtec
-from anomaly_synthesis.datasets.pairs import read_manifest
+from anomaly_synthesis.datasets.pairs import read_dropped, read_manifest
 from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.procedural import write_surfaces
 from anomaly_synthesis.datasets.split import make_split, save_split
@@ -69,6 +69,23 @@ def test_the_manifest_tells_what_made_a_pair(server):
     assert sampler == {
         "node": "SIAS_KSamplerAIAS", "seed": 41, "steps": 20, "cfg": 2.0, "preset": "recommended", "denoise": 1.0
     }  # fmt: skip
+
+
+def test_the_manifest_tells_the_nearest_real_defect_and_what_is_dropped_has_a_line(server):
+    prompt = _prompt("nearest-real", ComposePair={"visible_above": 4.0}, SavePairs={"folder": "nearest"})
+    entry = server.run(prompt)
+    kept, dropped = (read(server.output / "nearest") for read in (read_manifest, read_dropped))
+    lines = sorted([*kept, *dropped], key=lambda line: line["index"])
+    assert [line["index"] for line in lines] == list(range(6)) and kept and dropped
+    assert all(line["visible"] == (line in kept) and line["nearest_real"] > 0 for line in lines)
+    assert entry["outputs"]["24"]["text"][0].startswith(f"{len(dropped)} of 6 not visible, dropped")
+
+
+def test_what_a_node_lacks_is_told_before_anything_runs(server):
+    prompt = _prompt("nearest-real")
+    del prompt["24"]["inputs"]["scores"], prompt["42"]["inputs"]["crop"]
+    told = server.refused(prompt)
+    assert "not_visible is drop, but scores is open" in told["24"] and "crop and mask are both open" in told["42"]
 
 
 def test_the_manifest_names_the_adapter_as_the_command_line_does(server):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from anomaly_synthesis.synthesis.nearest_real import RealDefects, latent_features
+from anomaly_synthesis.synthesis.nearest_real import RealDefects, encoded_features, latent_features
 from anomaly_synthesis.synthesis.pair import Settings, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 
@@ -48,6 +48,23 @@ def test_types_without_two_groups_of_real_defects_have_no_distance():
     assert real(0.3, 0.4).distances([], []) == []
 
 
+def test_why_a_type_has_no_distance_is_told():
+    known = real(0.3, 0.4)
+    assert known.unknown(KIND) is None and "none of tile / dent" in known.unknown(("tile", "dent"))
+    assert "all of one group" in real(0.3, 0.4, groups=["a", "a"]).unknown(KIND)
+    assert "the same ones" in real(0.3, 0.3).unknown(KIND)
+
+
+def test_latents_of_continued_crops_are_read_where_the_crop_is():
+    """A crop of 12 px under a ratio of 8: the latent has 2 x 2 cells, of which the defect lies in one."""
+    crops = torch.full((1, 3, 12, 12), 0.5)
+    mask = torch.zeros(1, 12, 12, dtype=torch.bool)
+    mask[0, 8:12, 1:3] = True
+    latents = torch.tensor([[[[1.0, 2.0], [7.0, 3.0]]]])
+    found = encoded_features(lambda seen: latents, multiple=8)(crops, mask)
+    assert found.shape == (1, 7) and found[0, 0] == pytest.approx(7 - 2)
+
+
 def test_latent_features_see_the_defect_and_not_the_brightness_of_the_crop(tiny_base):
     generator = torch.Generator().manual_seed(0)
     surface = 0.5 + 0.05 * torch.randn(64, 64, generator=generator).expand(3, -1, -1)
@@ -75,3 +92,18 @@ def test_pairs_are_measured_only_where_real_defects_are_given(tiny_base, samples
     for pair, other in zip(pairs, alone, strict=True):
         assert pair.nearest_real > 0 and other.nearest_real is None
         assert replace(pair, nearest_real=None, seconds=0).entries == replace(other, seconds=0).entries
+
+
+def test_measuring_reports_every_image_and_can_be_stopped_there(samples):
+    seen, defects = [], sum(sample.mask is not None for sample in samples)
+    RealDefects.measured(samples, features, 64, 1.0, report=lambda *told: seen.append(told))
+    assert seen == [(number, defects) for number in range(1, defects + 1)] and defects > 2
+
+    def stop(done, total):
+        if done == 2:
+            raise InterruptedError
+
+    calls = []
+    with pytest.raises(InterruptedError):
+        RealDefects.measured(samples, lambda *given: calls.append(1) or features(*given), 64, 1.0, report=stop)
+    assert len(calls) == 2

@@ -242,6 +242,21 @@ def test_dropped_pairs_count_and_are_remembered(tmp_path, normals):
     assert PairWriter(root, RUN, resume=True).done == 0 and read_dropped(root) == []
 
 
+def test_a_growing_folder_goes_on_after_its_last_pair_whatever_was_dropped_or_weeded(tmp_path, normals):
+    root, growing = tmp_path / "out", {"resume": True, "growing": True}
+    for index in range(6):  # opened anew for each, as a node does
+        writer = PairWriter(root, RUN, **growing)
+        assert writer.done == index
+        writer.drop(index, {}) if index in (0, 2, 3, 5) else writer.write(**pair(index, normals))
+    (root / "dropped.jsonl").write_bytes((root / "dropped.jsonl").read_bytes() + b'{"index": 6')
+    assert PairWriter(root, RUN, **growing).done == 6
+    for kept, done in (((3, 5), 6), ((), 5)):
+        (root / "dropped.jsonl").write_text("".join(f'{{"index": {index}}}\n' for index in kept))
+        assert PairWriter(root, RUN, **growing).done == done
+        assert [[line["index"] for line in read(root)] for read in (read_manifest, read_dropped)] == [[1, 4], [*kept]]
+    assert PairWriter(root, RUN, resume=True).done == 0, "a run of its own has no gaps that nothing tells of"
+
+
 def test_the_mean_is_over_what_was_written(tmp_path, normals):
     writer = PairWriter(tmp_path / "out", RUN)
     for index in range(4):

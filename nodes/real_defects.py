@@ -1,0 +1,164 @@
+"""Real defects measured through the host's own encoders, and pairs measured against them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import comfy.model_management
+import torch
+from torch import Tensor
+
+from ..datasets.sample import Sample
+from ..modules.tokens import Type
+from ..synthesis.crop import Crop, Part, crop_parts
+from ..synthesis.embedding_features import embedding_features
+from ..synthesis.nearest_real import Encode, Features, RealDefects, encoded_features, sample_windows
+from .errors import named
+from .images import check_image, check_masks, to_picture
+from .latents import check_axes, reflected
+from .pairs import Score
+from .progress import progress
+from .split_dataset import Dataset
+
+_log = logging.getLogger(__name__)
+MEASURE, NEAREST = "Measure Real Defects", "Nearest Real Defect"
+NO_MASK = f"{NEAREST}: crop and mask are both open; connect Crop to Mask's crop, or the mask of the images."
+SPREAD_OF = 64  # real defects that the spread of a VAE's latents is read from
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Real defects, and the windows that they were measured in; see `synthesis.crop.crop_parts`."""
+
+    real: RealDefects
+    resolution: int
+    context: float
+
+
+def measured(dataset: Dataset, vae, resolution: int, context: float, clip_vision=None) -> Measured:
+    """The defects of the dataset's training part.
+
+    Raises:
+        ValueError: no defect in it, an image that cannot be read, a VAE whose latents have no two dimensions, an
+            encoder without embeddings of images, NaN from either.
+    """
+    samples = [sample for sample in dataset.train if sample.mask is not None]
+    if not samples:
+        raise ValueError(
+            f"{MEASURE}: none of the {len(dataset.train)} images that train has a defect; choose a larger share or "
+            "other types in Split Defect Dataset."
+        )
+    with named(MEASURE):
+        features = (
+            _vae_features(vae, samples, resolution, context) if clip_vision is None
+            else embedding_features(partial(_embedded, clip_vision))
+        )  # fmt: skip
+        real = RealDefects.measured(
+            samples, _interruptible(features), resolution, context, dataset.split.groups, progress()
+        )
+    return Measured(real, resolution, context)
+
+
+def with_nearest(
+    image: Tensor, scores: Sequence[Score], measured: Measured, kinds: Sequence[Type], crop: Crop | None,
+    mask: Tensor | None,
+) -> list[Score]:  # fmt: skip
+    """The scores with `nearest_real`, None where the type's real defects have no distance, with a notice in the log.
+
+    Args:
+        image: [B, H, W, C]; kinds: (object, type) of each.
+        crop, mask: one of them; see `composed` in nodes.pairs.
+
+    Raises:
+        ValueError: counts or sizes that do not fit together, values not finite, an empty mask, neither crop nor mask, a
+            crop of other images, or one whose windows are not those of the real defects.
+    """
+    image = check_image(NEAREST, image)
+    if len(scores) != len(image):
+        raise ValueError(f"{NEAREST}: {len(scores)} scores for {len(image)} images; connect the same Compose Pair.")
+    parts = _parts(image, measured, crop, mask)
+    for reason in dict.fromkeys(filter(None, map(measured.real.unknown, kinds))):
+        _log.warning("%s: nearest_real stays unknown: of real defects, %s.", NEAREST, reason)
+    with named(NEAREST):
+        distances = measured.real.of_pairs(kinds, [to_picture(one) for one in image], parts)
+    return [replace(score, nearest_real=near) for score, near in zip(scores, distances, strict=True)]
+
+
+def _parts(image: Tensor, measured: Measured, crop: Crop | None, mask: Tensor | None) -> list[list[Part]]:
+    """Of every image the parts of its mask, in windows as those of the real defects."""
+    if crop is None and mask is None:
+        raise ValueError(NO_MASK)
+    masks = None if mask is None else check_masks(NEAREST, mask, image)
+    if crop is None:
+        return [crop_parts(item, one, measured.resolution, measured.context) for item, one in enumerate(masks)]
+    if (crop.items, crop.size) != (len(image), tuple(image.shape[1:3])):
+        raise ValueError(
+            f"{NEAREST}: {len(image)} images of {image.shape[1]} x {image.shape[2]}, but the crop tells of "
+            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the crop of these images."
+        )
+    if masks and not all(torch.equal(crop.mask(item), one) for item, one in enumerate(masks)):
+        raise ValueError(f"{NEAREST}: mask is not the one that Crop to Mask cut by; connect the same to both.")
+    parts = [crop_parts(i, crop.mask(i), measured.resolution, measured.context) for i in range(crop.items)]
+    if _windows(crop.parts) != _windows(part for own in parts for part in own):
+        raise ValueError(
+            f"{NEAREST}: the crop's windows are not those of a resolution of {measured.resolution} and a context of "
+            f"{measured.context:g}, in which the real defects were measured; give Crop to Mask and {MEASURE} the same."
+        )
+    return parts
+
+
+def _windows(parts: Iterable[Part]) -> list[tuple]:
+    return [(part.item, part.window) for part in parts]
+
+
+def _interruptible(features: Features) -> Features:
+    def checked(crops: Tensor, masks: Tensor) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        return features(crops, masks)
+
+    return checked
+
+
+def _vae_features(vae, samples: Sequence[Sample], resolution: int, context: float) -> Features:
+    """Through any VAE for images. A compact base's knows the mean and spread of its latents, as the command line does;
+    another's spread is read from the real defects' own windows, since only its model knows it."""
+    encode = partial(_encoded, vae)
+    known = getattr(vae, "anomaly_latents", None)
+    mean, spread = known or (0, _spread(encode, samples, resolution, context))
+    return encoded_features(lambda crops: (encode(crops) - mean) / spread, vae.spacial_compression_encode())
+
+
+def _encoded(vae, crops: Tensor) -> Tensor:
+    """Latents [B, C, h, w] of crops [B, 3, R, R], continued to what the VAE can take; float32 on the CPU."""
+    bottom, right = (-length % vae.spacial_compression_encode() for length in crops.shape[2:])
+    latents = vae.encode(reflected(crops.movedim(1, -1), bottom, right))
+    check_axes(MEASURE, latents)
+    if not torch.isfinite(latents).all():
+        raise ValueError(f"{MEASURE}: the VAE gave NaN or infinity; try it in 32 bit (--fp32-vae).")
+    return latents.float().cpu()
+
+
+def _spread(encode: Encode, samples: Sequence[Sample], resolution: int, context: float) -> Tensor:
+    """Standard deviation of every latent channel over at most 64 real defects' windows, [1, C, 1, 1]."""
+    latents = []
+    for sample in samples[:: -(-len(samples) // SPREAD_OF)]:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        crop, _ = sample_windows(sample, resolution, context)[0]
+        latents.append(encode(crop[None])[0].flatten(1))
+    spread = torch.cat(latents, 1).std(1, correction=0)
+    return spread.clamp_min(max(1e-3 * spread.mean().item(), 1e-12))[None, :, None, None]
+
+
+def _embedded(clip_vision, images: Tensor) -> Tensor:
+    """Image embeddings [B, F] of images [B, 3, n, n]."""
+    found = clip_vision.encode_image(images.movedim(1, -1)).image_embeds
+    if found is None or found.ndim != 2:
+        raise ValueError(
+            f"{MEASURE}: clip_vision gives no image embeddings; load a CLIP vision, SigLIP or DINOv2 model."
+        )
+    if not torch.isfinite(found).all():
+        raise ValueError(f"{MEASURE}: clip_vision gave NaN or infinity; try it in 32 bit (--fp32-text-enc).")
+    return found

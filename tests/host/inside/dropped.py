@@ -1,0 +1,124 @@
+"""Save Pairs where pairs that are not visible are kept, or left out of the folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import torch
+
+from .scenes import one, pairs, refused
+from .start import OUTPUT, call, own, room
+
+SEEN = (True, False, True, False)
+
+
+def _scores(visible=SEEN) -> list:
+    """Of a real pair, for as many pairs as are told of."""
+    (score,) = pairs(*one((64, 64)), steps=1).scores
+    return [replace(score, visible=seen, visibility=float(place)) for place, seen in enumerate(visible)]
+
+
+def _save(folder: str, visible=SEEN, not_visible="drop", **changed):
+    """What Save Pairs gives for pairs of one image, each with its own grey in the mask."""
+    image, mask = one((64, 64))
+    images = torch.stack([torch.where(mask[0, ..., None] > 0, place / 9, image[0]) for place in range(len(visible))])
+    hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={"workflow": {}})
+    node = type("Told", (own("SavePairs"),), {"hidden": hidden})
+    given = {"scores": _scores(visible), "object": "plate", "type": "spot", "seed": 40} | changed
+    return node.execute(image=images, mask=mask, normal=image, folder=folder, not_visible=not_visible, **given)
+
+
+def _lines(folder: str) -> list[list[dict]]:
+    read = room("datasets.pairs")
+    return [lines(OUTPUT / folder) for lines in (read.read_manifest, read.read_dropped)]
+
+
+def _images(folder: str) -> list[str]:
+    return sorted(path.stem for path in (OUTPUT / folder / "plate" / "test" / "spot").glob("*.png"))
+
+
+def check_dropped_pairs_leave_a_line_and_no_file():
+    done = _save("thinned", type="spot\nspot\nspot\ndent")
+    kept, dropped = _lines("thinned")
+    assert [line["index"] for line in kept] == [0, 2] and [line["index"] for line in dropped] == [1, 3]
+    assert _images("thinned") == ["000000", "000002"] and not (OUTPUT / "thinned/plate/test/dent").exists()
+    assert [line["type"] for line in dropped] == ["spot", "dent"] and [line["seed"] for line in dropped] == [41, 43]
+    assert all(line["visible"] for line in kept) and not any(line["visible"] for line in dropped)
+    files = {"image", "mask", "normal"}
+    assert set(kept[0]) - set(dropped[0]) == files and not set(dropped[0]) - set(kept[0])
+    assert [line["visibility"] for line in dropped] == [1.0, 3.0]
+    told = done.ui["text"][0]
+    assert told == "2 of 4 not visible, dropped; thinned/dropped.jsonl tells of them"
+    assert [shown["filename"] for shown in done.ui["images"]] == ["000000.png", "000002.png"]
+
+
+def check_a_dropped_pairs_line_has_the_command_lines_keys():
+    engine = room("synthesis.run")._record
+    (made,) = room("synthesis.pair").make_pairs(
+        room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))[0],
+        [room("synthesis.demo").SurfaceItems().item(0).job], room("synthesis.pair").Settings(steps=1),
+    )  # fmt: skip
+    line = engine(room("synthesis.policy").Settled(made, room("synthesis.pair").Settings()), False, "base", None)
+    _save("keys", (False,))
+    assert set(_lines("keys")[1][0]) == {"index", "object", "type"} | set(line)
+
+
+def check_the_numbering_goes_on_over_drops_and_restarts():
+    for batch in ((False,), SEEN, (False, False), (True,), (True, False)):
+        _save("goes on", batch)
+    kept, dropped = _lines("goes on")
+    assert [[line["index"] for line in lines] for lines in (kept, dropped)] == [[1, 3, 7, 8], [0, 2, 4, 5, 6, 9]]
+    assert _images("goes on") == ["000001", "000003", "000007", "000008"]
+    read = room("datasets.pictures").read_picture
+    inside = [read(OUTPUT / "goes on" / line["image"]).pixels[40, 40, 0] for line in kept]
+    assert inside == [0, round(255 * 2 / 9), 0, 0], "every line has its own pair's image"
+    for line in kept[2:3]:
+        for key in ("image", "mask"):
+            (OUTPUT / "goes on" / line[key]).unlink()  # weeded by hand
+    _save("goes on", (True,), "keep")
+    assert [line["index"] for line in _lines("goes on")[0]] == [1, 3, 7, 8, 10]
+
+
+def check_a_batch_that_is_dropped_whole_is_no_error():
+    done = _save("nothing", (False, False))
+    assert done.ui["images"] == [] and done.ui["text"][0].startswith("2 of 2 not visible") and done.args == ("nothing",)
+    assert [len(lines) for lines in _lines("nothing")] == [0, 2]
+    with refused("Worst Pairs: "):
+        call("WorstPairs", pairs=["nothing"], by=["visibility"], count=[1])
+    _save("nothing", (True,))
+    assert [len(lines) for lines in _lines("nothing")] == [1, 2] and _images("nothing") == ["000002"]
+
+
+def check_kept_pairs_are_as_ever():
+    assert "text" not in _save("as ever", not_visible="keep").ui and "text" not in _save("seen", (True,)).ui
+    image, mask = one((64, 64))
+    hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
+    call(type("Told", (own("SavePairs"),), {"hidden": hidden}), image=image, mask=mask, normal=image, object="plate",
+         type="spot", folder="as ever")  # fmt: skip
+    kept, dropped = _lines("as ever")
+    assert [line["visible"] for line in kept] == [*SEEN, None] and dropped == []
+    assert not (OUTPUT / "as ever" / "dropped.jsonl").exists()
+
+
+def check_dropping_without_scores_is_refused_before_the_run_and_in_it():
+    node, words = own("SavePairs"), ("not_visible is drop, but scores is open", "connect Compose Pair's scores")
+    with refused("Save Pairs: ", *words):
+        _save("never", scores=None)
+    with refused("Save Pairs: ", "not_visible is 'burn'; choose one of keep, drop"):
+        _save("never", not_visible="burn")
+    assert not (OUTPUT / "never").exists()
+    assert all(word in node.validate_inputs(not_visible="drop") for word in words)
+    assert "choose one of keep, drop" in node.validate_inputs(not_visible="burn")
+    for given in ({}, {"not_visible": None}, {"not_visible": "keep"}, {"not_visible": "drop", "scores": None}):
+        assert node.validate_inputs(**given) is True
+
+
+def check_what_was_dropped_is_exported_by_nobody():
+    _save("to export")
+    shutil.rmtree(OUTPUT / "to export coco", ignore_errors=True)
+    call("ExportPairs", pairs=["to export"], format=["coco"], segmentation=["rle"], visible_only=[False],
+         normals=[False], folder=["to export coco"])  # fmt: skip
+    images = [path for path in (OUTPUT / "to export coco").rglob("*.png") if "mask" not in path.name]
+    assert len(images) == 2, images
