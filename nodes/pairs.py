@@ -33,12 +33,29 @@ from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, s
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Composing:
+    """The widgets of Compose Pair."""
+
+    mode: str
+    feather: int
+    visible_above: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score(Scores):
-    """What Compose Pair knows of a pair; `visible`: visibility is above the node's threshold."""
+    """What Compose Pair knows of a pair.
+
+    visible: visibility is above the node's threshold; composing: how it was composed, None where not by that node;
+    seed: it was sampled with, None where the graph tells it; refined: the search behind it, for the manifest, see
+    `synthesis.refine`.
+    """
 
     visible: bool
     windows: tuple[Window, ...]
+    composing: Composing | None = None
+    seed: int | None = None
+    refined: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +94,7 @@ def composed(
     Raises:
         ValueError: counts or sizes that do not fit together, values not finite.
     """
-    crop = crop or whole_images(masks)
-    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
-        raise ValueError(
-            f"Compose Pair: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
-            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
-        )
+    crop = checked_crop("Compose Pair", normal, masks, crop)
     if made.shape != roundtrip.shape:
         raise ValueError(
             f"Compose Pair: made is {list(made.shape)} and roundtrip {list(roundtrip.shape)}; both must be decoded "
@@ -93,8 +105,6 @@ def composed(
     images, scores = [], []
     for item, mask in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
-        if not torch.equal(crop.mask(item), mask):
-            raise ValueError("Compose Pair: mask is not the one that Crop to Mask cut by; connect the same to both.")
         parts = [
             (part, tuple(window_of(plane[place], part.window.resolution) for plane in planes))
             for place, part in crop.of(item)
@@ -105,8 +115,23 @@ def composed(
         images.append(image)
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
-        scores.append(Score(**measured, visible=pair.visibility > visible_above, windows=windows))
+        composing = Composing(mode, feather, visible_above)
+        visible = pair.visibility > visible_above
+        scores.append(Score(**measured, visible=visible, windows=windows, composing=composing))
     return to_batch(images), scores
+
+
+def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
+    """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises ValueError for one of others."""
+    crop = crop or whole_images(masks)
+    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
+        raise ValueError(
+            f"{node}: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
+            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
+        )
+    if not all(torch.equal(crop.mask(item), mask) for item, mask in enumerate(masks)):
+        raise ValueError(f"{node}: mask is not the one that Crop to Mask cut by; connect the same to both.")
+    return crop
 
 
 def save_pairs(
@@ -183,9 +208,11 @@ def _scored(scores: Sequence[Score] | None, item: int) -> dict:
     if scores is None:
         return NOT_SCORED | {"visible": None, "windows": None}
     score = scores[item]
+    searched = {"seed": score.seed, "refined": score.refined}
     return score.entries | {
         "visible": score.visible,
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
+        **{key: value for key, value in searched.items() if value is not None},
     }  # fmt: skip
 
 
