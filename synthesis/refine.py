@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
+from ..samplers.presets import preset
 from .pair import Pair, Settings
 from .pair_check import Scores
 
@@ -69,6 +70,12 @@ def proposal(settings: Settings | Varied, round: int, has_farm: bool) -> Setting
         *([{"context": settings.context / 2}] if cropped else []),
     ]
     return replace(settings, **changes[(round - 1) % len(changes)])
+
+
+def farm_varies(settings: Settings) -> bool:
+    """Whether an adapter's FARM can have half its share: `renoise`, of the preset paper, takes all of it or none."""
+    mode = preset(settings.preset, settings.steps)[1].get("foreground_mode")
+    return settings.farm > 0 and mode != "renoise"
 
 
 def rank(scores: Scores, visible: bool) -> tuple:
