@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import comfy.model_management
 import comfy.utils
@@ -12,7 +13,8 @@ from .fast_scenes import applied, random_adapter
 from .other_models import random_tokens, sd15
 from .refined_scenes import CFG, SEED, STEPS, drawn, eight_drawn, order, sampler, two_drawn, watched
 from .scenes import apart, base, eight, ksampler, one
-from .start import OUTPUT, call, room
+from .stage_scenes import with_mga
+from .start import OUTPUT, call, own, room
 
 
 def check_no_pair_gets_worse_and_outside_the_masks_nothing_changes():
@@ -76,17 +78,17 @@ def check_every_round_changes_one_setting_and_draws_new_seeds():
     renoise = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False,
                    foreground_mode="renoise")[0]  # fmt: skip
     whole = applied(base()[0], random_adapter(), *draw.kinds)
-    for given, farm, how in ((model, [0.8, 0.8, 0.4, 0.8, 0.8], "aias"), (model, [0.8] * 5, "euler"),
-                             (whole, [1.0] * 5, renoise), (base()[0], [0.0] * 5, "aias")):  # fmt: skip
+    for given, farm, how in ((model, [0.8, 0.8, 0.4, 0.8, 0.8], sampler("aias")), (model, [0.8] * 3, sampler("euler")),
+                             (whole, [1.0] * 3, renoise), (base()[0], [0.0] * 3, sampler("aias"))):  # fmt: skip
         with watched("sampled") as runs:
-            draw.refined(model=given, rounds=5, sampler=sampler(how) if isinstance(how, str) else how)
+            draw.refined(model=given, rounds=len(farm), sampler=how)
         assert [fast.farm_share(arguments[1]) for arguments, _ in runs] == farm
-        assert [arguments[3] for arguments, _ in runs] == guided
+        assert [arguments[3] for arguments, _ in runs] == guided[:len(farm)]
         seeds = [seed for arguments, _ in runs for seed in arguments[2].items]
-        assert len(set(seeds)) == 5 * len(draw.inputs["latent"]["samples"]) and not {SEED, SEED + 1} & set(seeds)
+        assert len(set(seeds)) == len(farm) * len(draw.images) and not {SEED, SEED + 1} & set(seeds)
     with watched("sampled") as runs:
-        draw.refined(rounds=5, cfg=1.0)
-    assert [arguments[3] for arguments, _ in runs] == [1.0] * 5
+        draw.refined(rounds=2, cfg=1.0)
+    assert [arguments[3] for arguments, _ in runs] == [1.0] * 2
     assert fast.farm_share(model) == 0.8
 
 
@@ -107,24 +109,31 @@ def check_only_pairs_that_show_nothing_are_tried_and_only_until_they_do():
         assert (made == rounds * 2 * STEPS * parts) == (hidden == 8)
 
 
-def check_some_items_of_a_batch_are_sampled_as_in_the_whole_batch():
-    """Tokens and FARM's types go by item. A model with a patch is run on all items: who knows what the patch holds."""
+def _latents_with_and_without_a_patch(model, how) -> tuple[float, float]:
+    """How far apart are the latents and the images of the pairs that show nothing where they are sampled alone, and
+    where all are, since the model has a patch."""
     draw = eight_drawn()
     seen = sorted(score.visibility for score in draw.scores)
-    given, crop = draw.judged((seen[3] + seen[4]) / 2), draw.inputs["crop"]
-    model = applied(base()[0], random_adapter(), *draw.kinds, strength=0.5, crop=crop)
+    given, crop, results = draw.judged((seen[3] + seen[4]) / 2), draw.inputs["crop"], []
     patched = model.clone()
     patched.set_model_sampler_post_cfg_function(lambda arguments: arguments["denoised"])
-    results, latents = [], []
     for one_model in (model, patched):
         with watched("sampled") as runs:
-            results.append(given.refined(model=one_model, refine="not visible", rounds=1)[0])
-        latents.append(runs[0][1])
-    hidden = [item for item, score in enumerate(given.scores) if not score.visible]
-    places = [place for item in hidden for place, _ in crop.of(item)]
-    assert len(latents[0]) == len(places) < len(latents[1]) == len(crop.parts)
-    assert apart(latents[0], latents[1][places]) < 1e-4 and apart(results[0] * 255, results[1] * 255) < 1.01
-    return {"largest difference of latents": apart(latents[0], latents[1][places])}
+            images, *_ = given.refined(model=one_model, sampler=how, refine="not visible", rounds=1)
+        results.append((runs[0][1], images))
+    places = [place for item, score in enumerate(given.scores) if not score.visible for place, _ in crop.of(item)]
+    assert len(results[0][0]) == len(places) < len(results[1][0]) == len(crop.parts)
+    return apart(results[0][0], results[1][0][places]), apart(results[0][1] * 255, results[1][1] * 255)
+
+
+def check_some_items_of_a_batch_are_sampled_as_in_the_whole_batch():
+    """Tokens and FARM's types go by item. A model with a patch is run on all items: who knows what the patch holds."""
+    farm = applied(base()[0], random_adapter(), *eight_drawn().kinds, strength=0.5, crop=eight_drawn().inputs["crop"])
+    (stage,) = call("GradedSampler", order=2, eta=0.5, variance=0.0, pure_start=True, correct=True, aif=True,
+                    blend="x0", windows="", mask_schedule=None)  # fmt: skip
+    figures = [_latents_with_and_without_a_patch(*given) for given in ((farm, sampler("aias")), (with_mga(), stage))]
+    assert max(latents for latents, _ in figures) < 1e-4 and max(images for _, images in figures) < 1.01, figures
+    return {"largest difference of latents and of images": figures}
 
 
 def check_calls_are_two_a_step_with_guidance_and_one_without():
@@ -159,10 +168,6 @@ def check_a_distance_to_real_defects_counts_only_where_all_draws_have_it():
 def check_the_manifest_tells_the_search():
     draw = eight_drawn()
     images, scores, _ = draw.refined()
-    from types import SimpleNamespace
-
-    from .start import own
-
     prompt = {"1": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"latent_image": ["0", 0], "seed": 40}},
               "2": {"class_type": "SIAS_SavePairs", "inputs": {"image": ["1", 0]}}}  # fmt: skip
     node = type("Told", (own("SavePairs"),), {
