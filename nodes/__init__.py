@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import baselines, dataset, evaluation, export, graded, inspection, loaders, masks, nearest, sampling, training
+from . import (
+    baselines,
+    dataset,
+    evaluation,
+    export,
+    graded,
+    inspection,
+    loaders,
+    masks,
+    nearest,
+    refinement,
+    sampling,
+    training,
+)
 
 
 class AnomalySynthesis(ComfyExtension):
@@ -13,5 +26,6 @@ class AnomalySynthesis(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Every menu's nodes."""
         loaders.declare_folders()
-        menus = loaders, masks, sampling, graded, training, dataset, nearest, export, inspection, baselines, evaluation
-        return [node for menu in menus for node in menu.NODES]
+        pairs = dataset, refinement, nearest, export, inspection
+        return [node for menu in (loaders, masks, sampling, graded, training, *pairs, baselines, evaluation)
+                for node in menu.NODES]  # fmt: skip

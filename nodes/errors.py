@@ -9,8 +9,8 @@ from contextlib import contextmanager
 # How the rooms below begin their errors, and other nodes' glue that a node reuses.
 _OTHERS = re.compile(
     r"(AIAS( grid| preset)?|Graded Diffusion|EMA Mask Schedule|MGA|Evaluate|split|Training( \([a-z]+\)| crops)?|"
-    r"Load (Defect Dataset|Adapter)|Save Pairs|FARM|Anomaly (Tokens|Conditioning)|Train (FAST|STAGE) Adapter|"
-    r"Measure Real Defects|Latent mask): "
+    r"Load (Defect Dataset|Adapter)|Save Pairs|Compose Pair|FARM|Anomaly (Tokens|Conditioning)|"
+    r"Train (FAST|STAGE) Adapter|(Measure Real Defects|Nearest Real Defect)|Latent mask): "
 )
 
 

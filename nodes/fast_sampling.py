@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,28 @@ def apply_farm(
     if strength > 0:
         clone.set_attachments(KEY, Attached(tuple(rows), strength, until, table))
         clone.set_additional_models(KEY, [adapter.patcher.clone()])
+    return clone
+
+
+def farm_share(model) -> float:
+    """FARM's share of the estimate in the mask, as Apply FARM set it; 0 without FARM."""
+    attached = model.get_attachment(KEY)
+    return attached.strength if attached else 0.0
+
+
+def with_farm_share(model, share: float):
+    """A clone of a MODEL with FARM, which has another share there."""
+    clone = model.clone()
+    clone.set_attachments(KEY, replace(model.get_attachment(KEY), strength=share))
+    return clone
+
+
+def with_farm_of(model, places: Sequence[int]):
+    """A clone of a MODEL, with or without FARM, for the items of the batch at `places` alone."""
+    clone, attached = model.clone(), model.get_attachment(KEY)
+    if attached:
+        rows = tuple(attached.rows[place % len(attached.rows)] for place in places)
+        clone.set_attachments(KEY, replace(attached, rows=rows))
     return clone
 
 

@@ -99,11 +99,26 @@ def sample_latent(
         check_channels(node, samples, model)
         sigmas = sigmas_of()
         seeds = ItemSeeds(seed, item_seeds(latent, seed))
-    made = comfy.sample.sample_custom(
-        model, initial_noise(samples.cpu(), seeds.items), cfg, sampler, sigmas, positive, negative, samples,
-        noise_mask=mask, callback=latent_preview.prepare_callback(model, len(sigmas) - 1), seed=seeds,
-    )  # fmt: skip
-    return latent | {"samples": made}
+    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
+    return latent | {
+        "samples": sampled(sampler, model, seeds, cfg, positive, negative, samples, mask, sigmas, callback)
+    }
+
+
+def sampled(
+    sampler, model, seeds: ItemSeeds, cfg: float, positive, negative, samples: Tensor, mask: Tensor | None,
+    sigmas: Tensor, callback: Callable,
+) -> Tensor:  # fmt: skip
+    """Latents that any SAMPLER makes of `samples`, every item from noise of its own seed.
+
+    Args:
+        mask: of latent size, see `latents.pooled_mask`.
+        callback: (step, x0, x, steps) after every step.
+    """
+    noise = initial_noise(samples.cpu(), seeds.items)
+    return comfy.sample.sample_custom(
+        model, noise, cfg, sampler, sigmas, positive, negative, samples, noise_mask=mask, callback=callback, seed=seeds
+    )
 
 
 def check_conditioning(model_wrap, batch: int) -> None:

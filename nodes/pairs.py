@@ -34,12 +34,30 @@ _log = logging.getLogger(__name__)
 NOT_VISIBLE = ("keep", "drop")
 
 
+@dataclass(frozen=True, eq=False)
+class Composing:
+    """What Compose Pair was given beside a batch: its widgets, and the controls, as `composed` takes them."""
+
+    mode: str
+    feather: int
+    visible_above: float
+    controls: Tensor | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score(Scores):
-    """What Compose Pair knows of a pair; `visible`: excess, or visibility without controls, is above its threshold."""
+    """What Compose Pair knows of a pair.
+
+    visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
+    where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
+    the manifest, see `synthesis.refine`.
+    """
 
     visible: bool
     windows: tuple[Window, ...]
+    composing: Composing | None = None
+    seed: int | None = None
+    refined: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,26 +98,19 @@ def composed(
     Raises:
         ValueError: counts or sizes that do not fit together, values not finite.
     """
-    crop = crop or whole_images(masks)
-    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
-        raise ValueError(
-            f"Compose Pair: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
-            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
-        )
+    crop = checked_crop("Compose Pair", normal, masks, crop)
     if made.shape != roundtrip.shape:
         raise ValueError(
             f"Compose Pair: made is {list(made.shape)} and roundtrip {list(roundtrip.shape)}; both must be decoded "
             "from latents of one size and batch."
         )
-    times = _times(made, controls)
+    composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
     planes = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
     made, roundtrip, *times = planes
     check_windows("Compose Pair", made, crop)
     images, scores = [], []
     for item, mask in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
-        if not torch.equal(crop.mask(item), mask):
-            raise ValueError("Compose Pair: mask is not the one that Crop to Mask cut by; connect the same to both.")
         picture, parts = to_picture(normal[item]), _parts(crop, item, made, roundtrip)
         own = [composed_picture(picture, _parts(crop, item, again, roundtrip), mode, feather) for again in times]
         pair = compose_parts(picture, parts, mode, feather, controls=own)
@@ -109,8 +120,21 @@ def composed(
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
         counted = pair.visibility if pair.excess is None else pair.excess
-        scores.append(Score(**measured, visible=counted > visible_above, windows=windows))
+        scores.append(Score(**measured, visible=counted > visible_above, windows=windows, composing=composing))
     return to_batch(images), scores
+
+
+def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
+    """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises ValueError for one of others."""
+    crop = crop or whole_images(masks)
+    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
+        raise ValueError(
+            f"{node}: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
+            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
+        )
+    if not all(torch.equal(crop.mask(item), mask) for item, mask in enumerate(masks)):
+        raise ValueError(f"{node}: mask is not the one that Crop to Mask cut by; connect the same to both.")
+    return crop
 
 
 def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
@@ -237,9 +261,11 @@ def _scored(scores: Sequence[Score] | None, item: int) -> dict:
     if scores is None:
         return NOT_SCORED | {"visible": None, "windows": None}
     score = scores[item]
+    searched = {"seed": score.seed, "refined": score.refined}
     return score.entries | {
         "visible": score.visible,
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
+        **{key: value for key, value in searched.items() if value is not None},
     }  # fmt: skip
 
 

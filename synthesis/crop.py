@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,12 @@ class Crop:
     def of(self, item: int) -> list[tuple[int, Part]]:
         """(place among the crops, part) of one image."""
         return [(place, part) for place, part in enumerate(self.parts) if part.item == item]
+
+    def some(self, items: Sequence[int]) -> tuple[Crop, list[int]]:
+        """The crop of some images alone, in that order, and the places of its parts among the crops."""
+        found = [(place, replace(part, item=new)) for new, item in enumerate(items) for place, part in self.of(item)]
+        parts = tuple(part for _, part in found)
+        return Crop(parts, self.size, len(items), self.whole), [place for place, _ in found]
 
     def mask(self, item: int) -> Tensor:
         """The mask of one image, bool [H, W]: the union of its parts."""

@@ -60,7 +60,7 @@ def settle(
         make: pairs of jobs and settings.
         again: (index, attempt) -> the item with the seed of that attempt.
         indices, pairs: the block.
-        has_farm: the settings' FARM has an adapter behind it.
+        has_farm: the settings' FARM has an adapter behind it, and `refine.farm_varies`.
         done: items below it are already in the folder and left as they are drawn.
     """
     if policy.name != "refine":

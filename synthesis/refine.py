@@ -7,11 +7,22 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, median
 from typing import Any
 
-from .pair import Job, Pair, Settings
+from ..samplers.presets import preset
+from .pair import Pair, Settings
 from .pair_check import Scores
 
-Make = Callable[[Sequence[Job], Settings], list[Pair]]
+Make = Callable[[Sequence[Any], Any], list[Pair]]  # (jobs, settings or what varies of them) -> pairs
 Visible = Callable[[Scores], bool]
+
+
+@dataclass(frozen=True)
+class Varied:
+    """What a search may change where sampler and windows are given: as in `pair.Settings`; no context, since the
+    windows are cut."""
+
+    guidance: float
+    farm: float
+    context: None = None
 
 
 @dataclass(frozen=True)
@@ -23,13 +34,13 @@ class Refined:
     """
 
     pair: Pair
-    settings: Settings
+    settings: Settings | Varied
     round: int
     rounds: int
     first: Pair
     calls: int
 
-    def record(self, visible: Visible, settings: Settings) -> dict[str, Any]:
+    def record(self, visible: Visible, settings: Settings | Varied) -> dict[str, Any]:
         """For the manifest: which round was kept, what it changed in the run's `settings`, and the first scores."""
         kept, run = asdict(self.settings), asdict(settings)
         return {
@@ -42,23 +53,29 @@ class Refined:
         }
 
 
-def proposal(settings: Settings, round: int, has_farm: bool) -> Settings:
+def proposal(settings: Settings | Varied, round: int, has_farm: bool) -> Settings | Varied:
     """Settings of round 1, 2, 3, ...; every round has a new seed, too, which the plan draws from (seed, index, round).
 
     Round 1 keeps the settings. Then one of them differs, in turn: guidance x 1.5, context x 2, FARM's share x 0.5,
     guidance / 1.5, context / 2, as they are; and again. What is switched off stays off (guidance 1, FARM 0 or absent):
-    its rounds keep the settings.
+    its rounds keep the settings. Where the windows are given (context None), there are no rounds of context.
     """
-    guided = settings.guidance != 1
-    changes = (
+    guided, cropped = settings.guidance != 1, settings.context is not None
+    changes = [
         {},
         {"guidance": settings.guidance * 1.5} if guided else {},
-        {"context": settings.context * 2},
+        *([{"context": settings.context * 2}] if cropped else []),
         {"farm": settings.farm / 2} if has_farm else {},
         {"guidance": settings.guidance / 1.5} if guided else {},
-        {"context": settings.context / 2},
-    )
+        *([{"context": settings.context / 2}] if cropped else []),
+    ]
     return replace(settings, **changes[(round - 1) % len(changes)])
+
+
+def farm_varies(settings: Settings) -> bool:
+    """Whether an adapter's FARM can have half its share: `renoise`, of the preset paper, takes all of it or none."""
+    mode = preset(settings.preset, settings.steps)[1].get("foreground_mode")
+    return settings.farm > 0 and mode != "renoise"
 
 
 def rank(scores: Scores, visible: bool) -> tuple:
@@ -86,8 +103,8 @@ def gain(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float | None, 
 
 
 def refine(
-    make: Make, first: Sequence[Pair], again: Callable[[int], Sequence[Job]], settings: Settings, visible: Visible,
-    rounds: int, has_farm: bool,
+    make: Make, first: Sequence[Pair], again: Callable[[int], Sequence[Any]], settings: Settings | Varied,
+    visible: Visible, rounds: int, has_farm: bool, pays: Callable[[Refined], bool] = lambda best: True,
 ) -> list[Refined]:  # fmt: skip
     """Make a batch of pairs `rounds` times more, by `proposal`, and keep the best of each by `rank`.
 
@@ -95,16 +112,20 @@ def refine(
         make: pairs of jobs and settings.
         first: the pairs as the run's settings make them.
         again: the same jobs with the seeds of a round.
+        pays: whether a pair is worth another round, by the best so far.
     """
     best = [Refined(pair, settings, 0, rounds, pair, pair.calls) for pair in first]
     for number in range(1, rounds + 1):
-        tried = proposal(settings, number, has_farm)
-        for place, pair in enumerate(make(again(number), tried)):
+        places = [place for place, one in enumerate(best) if pays(one)]
+        if not places:
+            break
+        tried, jobs = proposal(settings, number, has_farm), again(number)
+        for place, pair in zip(places, make([jobs[place] for place in places], tried), strict=True):
             best[place] = _better(best[place], pair, tried, number, visible)
     return best
 
 
-def _better(best: Refined, pair: Pair, settings: Settings, number: int, visible: Visible) -> Refined:
+def _better(best: Refined, pair: Pair, settings: Settings | Varied, number: int, visible: Visible) -> Refined:
     calls, seconds = best.calls + pair.calls, best.pair.seconds + pair.seconds
     if rank(pair, visible(pair)) > rank(best.pair, visible(best.pair)):
         best = replace(best, pair=pair, settings=settings, round=number)

@@ -19,6 +19,7 @@ from .pair import Pair, make_pairs
 from .pair_check import DIGITS
 from .plan import Planned
 from .policy import Policy, Settled, settle
+from .refine import farm_varies
 
 _log = logging.getLogger(__name__)
 NEGATIVES = 64
@@ -65,7 +66,7 @@ def run(
     make = partial(
         make_pairs, base, adapter=adapter, changed_above=found.changed, controlled=True, real=real
     )  # fmt: skip
-    has_farm = adapter is not None and adapter.fast is not None and settings.farm > 0
+    has_farm = adapter is not None and adapter.fast is not None and farm_varies(settings)
     for start, items in blocks(plan, writer.done, count):
         first = make([item.job for item in items], settings)
         indices = range(start, start + len(items))

@@ -88,7 +88,8 @@ def test_help_pictures(newest, server, page, tmp_path):
     page.tab.set_viewport_size({"width": 2000, "height": 1000})
     made = set()
     # A node is shown in the first that has it.
-    for name in (*THUMBNAILS, "core-ksampler", "evaluate", "baselines", DATASET, "nearest-real", *TRAININGS):
+    others = "core-ksampler", "evaluate", "baselines", "refine-pairs", DATASET, "nearest-real"
+    for name in (*THUMBNAILS, *others, *TRAININGS):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)

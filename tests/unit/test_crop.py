@@ -40,6 +40,19 @@ def test_of_gives_the_places_of_one_images_crops():
     assert [place for item in range(3) for place, _ in crop.of(item)] == list(range(len(parts)))
 
 
+def test_some_images_of_a_crop_are_a_crop_of_their_own():
+    masks = [speckled(seed=seed) for seed in range(4)]
+    crop = Crop(tuple(p for i, mask in enumerate(masks) for p in crop_parts(i, mask, 64)), (300, 400), 4)
+    some, places = crop.some([3, 1])
+    assert some.items == 2 and places == [place for item in (3, 1) for place, _ in crop.of(item)]
+    assert all(torch.equal(some.mask(new), masks[item]) for new, item in enumerate((3, 1)))
+    assert [part.number for part in some.parts] == [crop.parts[place].number for place in places]
+    assert len({len(crop.of(item)) for item in range(4)}) > 1, "a place is no item"
+    everything, places = crop.some(range(4))
+    assert places == list(range(len(crop.parts)))
+    assert [part.window for part in everything.parts] == [part.window for part in crop.parts]
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_whole_image_comes_back_from_its_window(size):
     masks = [torch.ones(size, dtype=torch.bool)] * 2

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from anomaly_synthesis.modules.fast import FastModules
+from anomaly_synthesis.samplers.presets import PRESETS
 from anomaly_synthesis.synthesis.pair import Settings, make_pairs
 from anomaly_synthesis.synthesis.pair_check import NOT_SCORED, Scores
 from anomaly_synthesis.synthesis.plan import Plan
-from anomaly_synthesis.synthesis.refine import gain, proposal, rank, refine
+from anomaly_synthesis.synthesis.refine import Varied, farm_varies, gain, proposal, rank, refine
 
 SETTINGS = Settings(steps=2)
 
@@ -31,6 +33,26 @@ def test_what_is_switched_off_stays_off():
         assert proposal(off, number, has_farm=False).guidance == 1
         assert proposal(off, number, has_farm=False).farm == off.farm
         assert proposal(replace(SETTINGS, farm=0.0), number, has_farm=True).farm == 0
+
+
+def test_where_the_windows_are_given_no_round_is_one_of_context():
+    given = Varied(guidance=3.0, farm=0.8)
+    proposals = [proposal(given, number, has_farm=True) for number in range(1, 9)]
+    assert [(p.guidance, p.farm) for p in proposals[:4]] == [(3.0, 0.8), (4.5, 0.8), (3.0, 0.4), (2.0, 0.8)]
+    assert proposals[4:] == proposals[:4] and {p.context for p in proposals} == {None}
+    off = Varied(guidance=1.0, farm=0.0)
+    assert {proposal(off, number, has_farm=False) for number in range(1, 9)} == {off}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_farm_s_share_is_proposed_where_the_preset_takes_it(tiny_base, train_part, name):
+    job, settings = Plan(train_part, train_part, 0).item(0).job, Settings(preset=name, steps=4)
+    config = tiny_base.config
+    modules = FastModules([(job.object, job.type)], config.latent_channels, config.token_channels, count=2)
+    tried = proposal(settings, 4, farm_varies(settings))
+    assert make_pairs(tiny_base, [job], tried, modules)[0].calls > 0
+    assert (tried.farm == 0.5) == (name != "paper")
+    assert not farm_varies(replace(settings, farm=0.0))
 
 
 def test_visible_comes_before_near_before_complete_before_the_outline():
@@ -76,6 +98,30 @@ def test_the_kept_pair_is_never_worse_than_the_first_nor_than_any_round(tiny_bas
         record = one.record(visible, SETTINGS)
         assert record["first"]["visible"] == visible(tried[0]) and record["rounds"] == rounds
         assert replace(SETTINGS, **record["changed"]) == one.settings
+
+
+def test_only_pairs_that_pay_are_made_again_and_none_once_no_pair_does(tiny_base, train_part):
+    plan, batches = Plan(train_part, train_part, 0), []
+
+    def make(jobs, settings):
+        batches.append([job.seed for job in jobs])
+        return make_pairs(tiny_base, jobs, settings)
+
+    def again(number):
+        return [plan.item(index, number).job for index in range(3)]
+
+    first = make_pairs(tiny_base, [plan.item(index).job for index in range(3)], SETTINGS)
+    wanted = [0, 1, 2]  # rounds of each
+
+    def pays(best):
+        place = next(place for place, pair in enumerate(first) if pair is best.first)
+        wanted[place] -= 1
+        return wanted[place] >= 0
+
+    found = refine(make, first, again, SETTINGS, lambda pair: True, 5, has_farm=False, pays=pays)
+    assert [len(batch) for batch in batches] == [2, 1]
+    assert batches == [[again(1)[1].seed, again(1)[2].seed], [again(2)[2].seed]]
+    assert found[0].pair is first[0] and found[0].calls == first[0].calls and found[2].calls > found[1].calls
 
 
 def test_calls_are_two_a_step_with_guidance_and_one_without(tiny_base, train_part):

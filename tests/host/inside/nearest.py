@@ -64,7 +64,7 @@ def _measured(data=None, vae=None, resolution=128, context=1.0, clip_vision=None
 
 
 @cache
-def _real():
+def real_defects():
     return _measured()
 
 
@@ -151,7 +151,7 @@ def check_the_graph_gives_the_command_lines_number():
     assert min(made.nearest) > 0 and len(set(made.nearest)) == 5
     windows = [len(score.windows) for score in made.scores]
     assert max(windows) > 1, "a mask should have several pieces"
-    found = _nearest(_real())
+    found = _nearest(real_defects())
     apart = max(abs(a / b - 1) for a, b in zip(found, made.nearest, strict=True))
     assert apart < 1e-4, (found, made.nearest)
     return {"largest relative difference": apart}
@@ -160,13 +160,13 @@ def check_the_graph_gives_the_command_lines_number():
 def check_a_crop_serves_as_well_as_the_mask():
     made = _made()
     _, _, crop = call("CropToMask", image=made.images, mask=made.masks, resolution=128, context=1.0)
-    by_mask = _nearest(_real())
-    assert _nearest(_real(), crop=crop, mask=None) == by_mask == _nearest(_real(), crop=crop)
+    by_mask = _nearest(real_defects())
+    assert _nearest(real_defects(), crop=crop, mask=None) == by_mask == _nearest(real_defects(), crop=crop)
 
 
 def check_an_item_alone_has_its_number_of_the_batch():
     made = _made()
-    (found,) = _nearest(_real(), Made(*(values[3:4] for values in made)))
+    (found,) = _nearest(real_defects(), Made(*(values[3:4] for values in made)))
     assert abs(found / made.nearest[3] - 1) < 1e-4
 
 
@@ -238,7 +238,7 @@ def check_windows_that_the_vae_cannot_take_are_continued():
 
 def check_only_the_training_part_is_read():
     data = _metal()
-    assert _nearest(_measured(replace(data, held_back=()))) == _nearest(_real())
+    assert _nearest(_measured(replace(data, held_back=()))) == _nearest(real_defects())
 
 
 # What is not known
@@ -248,16 +248,16 @@ def check_types_without_a_distance_are_told_in_the_log_and_are_no_error():
     data, made = _metal(), _made()
     first = next(sample for sample in data.train if sample.mask is not None)
     for real, reason in (
-        (_real(), "there is none of brushed_metal / dent among the images that train"),
+        (real_defects(), "there is none of brushed_metal / dent among the images that train"),
         (_measured(replace(data, train=(first,))), "all of one group of images"),
     ):
-        type = "dent" if real is _real() else first.type
+        type = "dent" if real is real_defects() else first.type
         with _log() as heard:
             found = _nearest(real, type=type)
         told = [line for line in heard if line.startswith("Nearest Real Defect: nearest_real stays unknown")]
         assert found == [None] * 5 and len(told) == 1 and reason in told[0], (found, heard)
     mixed = "\n".join(["dent", *(type for _, type in made.kinds[1:])])
-    found = _nearest(_real(), type=mixed)
+    found = _nearest(real_defects(), type=mixed)
     assert found[0] is None and abs(found[1] / made.nearest[1] - 1) < 1e-4
 
 
@@ -267,7 +267,7 @@ def check_types_without_a_distance_are_told_in_the_log_and_are_no_error():
 def check_it_is_in_the_manifest_and_in_preview_pairs_words():
     made = _made()
     (scores,) = call(
-        "NearestRealDefect", image=made.images, scores=made.scores, real=_real(), object=KIND[0],
+        "NearestRealDefect", image=made.images, scores=made.scores, real=real_defects(), object=KIND[0],
         type="\n".join(["dent", *(type for _, type in made.kinds[1:])]), crop=None, mask=made.masks,
     )  # fmt: skip
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
@@ -301,11 +301,11 @@ def check_what_does_not_fit_together_is_refused():
         ({"image": made.images * torch.nan}, ("NaN",)),
     ):
         with refused(name, *words):
-            _nearest(_real(), **changed)
+            _nearest(real_defects(), **changed)
     for resolution, context in ((64, 1.0), (128, 4.0)):
         windows = call("CropToMask", image=made.images, mask=made.masks, resolution=resolution, context=context)[2]
         with refused(name, "a resolution of 128 and a context of 1", "give Crop to Mask and Measure Real Defects"):
-            _nearest(_real(), crop=windows)
+            _nearest(real_defects(), crop=windows)
 
 
 def check_open_masks_are_told_before_the_run():
@@ -350,8 +350,8 @@ def check_encoders_that_cannot_serve_are_refused():
 
 
 def check_measuring_can_be_stopped():
-    for attempt in (_measured, lambda: _nearest(_real())):
-        _made(), _real()
+    for attempt in (_measured, lambda: _nearest(real_defects())):
+        _made(), real_defects()
         comfy.model_management.interrupt_current_processing(True)
         try:
             attempt()

@@ -1,0 +1,278 @@
+"""Pairs made again in the same place by a graph's own model and sampler, and the best of each kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import comfy.model_management
+import latent_preview
+import torch
+from torch import Tensor
+
+from ..modules.tokens import Type
+from ..synthesis.composed import scores_of
+from ..synthesis.crop import Crop, check_windows, window_of
+from ..synthesis.pair_check import Scores
+from ..synthesis.refine import Refined, Varied, refine
+from .counting import counted
+from .drawing import Drawing, some_of
+from .errors import named
+from .fast_sampling import farm_share, with_farm_share
+from .images import check_image, to_batch, to_picture
+from .latents import ItemSeeds, check_channels, item_seeds, pooled_mask
+from .masked_sampler import MaskedSampler, sampled
+from .pairs import Batch, Composing, Score, checked_crop, composed
+from .real_defects import Measured, with_nearest
+from .refined_report import report
+
+NODE = "Refine Pairs"
+# 2^64 over the plastic number: no few multiples of it and of crop.SEED_STRIDE, which the pieces go by, come together.
+ROUND_STRIDE = 0xC13FA9A902A6328F
+# (places in the batch, their images [B, H, W, 3], their scores) -> the scores with nearest_real
+Measure = Callable[[Sequence[int], Tensor, Sequence[Score]], Sequence[Score]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawn(Score):
+    """A pair of the search: its image [H, W, 3], calls of the model for one window each. The seconds are not known."""
+
+    image: Tensor
+    calls: int = 0
+    seconds: float = 0.0
+
+    @property
+    def score(self) -> Score:
+        return Score(**{field.name: getattr(self, field.name) for field in fields(Score)})
+
+
+def refined_pairs(
+    drawing: Drawing, batch: Batch, crop: Crop | None, rounds: int, seed: int, only_hidden: bool,
+    real: Measured | None = None, kinds: Sequence[Type] = (),
+) -> tuple[Tensor, list[Score], str]:  # fmt: skip
+    """The best of every pair and of `rounds` more draws, by `rank`: images [B, H, W, 3], scores, and a report.
+
+    Args:
+        batch: the first draw, with scores.
+        only_hidden: leave out pairs that are visible, from the round on where they are.
+        real: what every draw's distance to the nearest real defect is measured by, with the (object, type) of every
+            pair; without it no draw is ranked by that.
+
+    Raises:
+        ValueError: before anything is sampled, for what cannot be of one batch.
+    """
+    if rounds < 1:
+        raise ValueError(f"{NODE}: rounds is {rounds}; give at least 1, or leave the node out.")
+    with named(NODE):
+        search = _Search(drawing, batch, crop, rounds, seed, _measure(batch, crop, real, kinds) if real else None)
+        found = refine(
+            search.make, search.first(), search.again, search.given, _visible, rounds,
+            has_farm=search.given.farm > 0, pays=(lambda best: not best.pair.visible) if only_hidden else _always,
+        )  # fmt: skip
+    kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
+    return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
+
+
+def round_seed(seed: int, number: int) -> int:
+    """The seed of round 1, 2, ..., 0 .. 2^63 - 1; item i of the batch has this + i, as in every node."""
+    return (seed + number * ROUND_STRIDE) % 2**63
+
+
+class _Search:
+    """The parts of a search in a graph: what `synthesis.refine.refine` asks for. Raises ValueError as `refined_pairs`.
+
+    given: what the first draw was made with; calls: of the model so far, for one window each.
+    """
+
+    def __init__(
+        self, drawing: Drawing, batch: Batch, crop: Crop | None, rounds: int, seed: int, measure: Measure | None
+    ):
+        self.batch, self.seed, self.measure = batch, seed, measure
+        self.composing = _composing(batch.scores)
+        self.crop = checked_crop(NODE, batch.normals, batch.masks, crop)
+        self.drawing = replace(drawing, latent=drawing.latent | {"noise_mask": _checked_latent(drawing, self.crop)})
+        self.roundtrip = _decoded(drawing.vae, drawing.latent["samples"], "the latent")
+        _check_scores(batch, self.crop, self.roundtrip)
+        self._rows: list[int] = []
+        self._counted = partial(counted, rows=self._rows)
+        self.given = Varied(drawing.cfg, _varied_share(drawing))
+        steps = len(drawing.sigmas) - 1
+        self._show = latent_preview.prepare_callback(drawing.model, rounds * steps)
+        self._steps, self._total, self._begun = steps, rounds * steps, 0
+
+    @property
+    def calls(self) -> int:
+        return sum(self._rows)
+
+    def first(self) -> list[Drawn]:
+        """The pairs as they came. Where no draw is measured, they are not ranked by what others lack either."""
+        scores, images = self.batch.scores, self.batch.images
+        if self.measure:
+            scores = self.measure(range(len(images)), images, scores)
+        else:
+            scores = [replace(one, nearest_real=None) for one in scores]
+        return [_drawn(one, image) for one, image in zip(scores, images, strict=True)]
+
+    def again(self, number: int) -> list[tuple[int, int]]:
+        """(item, seed of the round) of every pair."""
+        return [(item, round_seed(self.seed, number)) for item in range(len(self.batch.images))]
+
+    def make(self, jobs: Sequence[tuple[int, int]], varied: Varied) -> list[Drawn]:
+        """The pairs of one round, of some items."""
+        items, seed = [item for item, _ in jobs], jobs[0][1]
+        crop, places = self.crop.some(items)
+        seeds, before = item_seeds(self.drawing.latent, seed), self.calls
+        windows, sampled = self._windows(places, seed, seeds, varied)
+        composing, called = self.composing, (self.calls - before) // sampled
+        images, scores = composed(
+            self.batch.normals[items], [self.batch.masks[item] for item in items], windows, self.roundtrip[places],
+            crop, composing.mode, composing.feather, composing.visible_above, self._controls(places),
+        )
+        scores = self.measure(items, images, scores) if self.measure else scores
+        made = []
+        for new, score in enumerate(scores):
+            own = [place for place, _ in crop.of(new)]
+            # A copy: a view would hold the round's whole batch for as long as the pair is the best.
+            told = replace(score, seed=seeds[places[own[0]]], composing=composing)
+            made.append(_drawn(told, images[new].clone(), called * len(own)))
+        return made
+
+    def _controls(self, places: list[int]) -> Tensor | None:
+        """The controls of the windows at `places`, as Compose Pair had them."""
+        controls = self.composing.controls
+        if controls is None:
+            return None
+        return torch.cat([again[places] for again in controls.split(len(self.roundtrip))])
+
+    def _windows(
+        self, places: list[int], seed: int, seeds: list[int], varied: Varied
+    ) -> tuple[Tensor, int]:
+        """(decoded windows at `places`, how many were sampled for it: all where some cannot be taken out)."""
+        part = some_of(self.drawing, places)
+        alone = part is not self.drawing
+        model = self._counted(part.model)
+        if varied.farm != self.given.farm:
+            model = with_farm_share(model, varied.farm)
+        own = ItemSeeds(seed, [seeds[place] for place in places] if alone else seeds)
+        made = sampled(
+            part.sampler, model, own, varied.guidance, part.positive, part.negative, part.latent["samples"],
+            part.latent["noise_mask"], part.sigmas, partial(self._report, self._begun),
+        )  # fmt: skip
+        self._begun += self._steps
+        return _decoded(part.vae, made if alone else made[places], "what was sampled"), len(made)
+
+    def _report(self, begun: int, step: int, x0: Tensor, x: Tensor, steps: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self._show(begun + step, x0, x, self._total)
+
+
+def _measure(batch: Batch, crop: Crop | None, real: Measured, kinds: Sequence[Type]) -> Measure:
+    def measure(items: Sequence[int], images: Tensor, scores: Sequence[Score]) -> list[Score]:
+        masks = torch.stack([batch.masks[item] for item in items]).float()
+        some = None if crop is None else crop.some(items)[0]
+        return with_nearest(images, scores, real, [kinds[item] for item in items], some, masks)
+
+    return measure
+
+
+def _drawn(score: Score, image: Tensor, calls: int = 0) -> Drawn:
+    return Drawn(**vars(score), image=image, calls=calls)
+
+
+def _visible(pair: Scores) -> bool:
+    return pair.visible
+
+
+def _always(best: Refined) -> bool:
+    return True
+
+
+def _kept(one: Refined, told: Score, given: Varied) -> Score:
+    """The kept pair's score with the search behind it; `told`: the first draw's, as it came.
+
+    A graph does not know what the first draw cost: `calls` are those of the rounds.
+    """
+    record = one.record(_visible, given) | {"first": told.entries | {"visible": told.visible}, "first_calls": None}
+    return replace(one.pair.score if one.round else told, refined=record)
+
+
+def _varied_share(drawing: Drawing) -> float:
+    """FARM's share where a round may change it, else 0: core's samplers leave FARM out, and renoise knows only 1."""
+    if not isinstance(drawing.sampler, MaskedSampler) or drawing.sampler.options.get("foreground_mode") == "renoise":
+        return 0.0
+    return farm_share(drawing.model)
+
+
+def _composing(scores: Sequence[Score] | None) -> Composing:
+    told = {score.composing for score in scores or ()}
+    if None in told or len(told) != 1:
+        raise ValueError(
+            f"{NODE}: the scores do not tell one way in which the pairs were composed ({len(told - {None})} are told); "
+            "connect the scores of one Compose Pair."
+        )
+    return told.pop()
+
+
+def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
+    """The latent's mask. Raises ValueError for another batch's or another model's latent, and for no levels."""
+    samples = drawing.latent["samples"]
+    mask = pooled_mask(NODE, drawing.latent)
+    if mask is None:
+        raise ValueError(f"{NODE}: the latent is empty; connect Defect Latent's, with the normal image and the mask.")
+    check_channels(NODE, samples, drawing.model)
+    if len(samples) != len(crop.parts):
+        raise ValueError(
+            f"{NODE}: {len(samples)} latents, but {len(crop.parts)} windows are to be filled; connect Defect Latent's "
+            f"latent of these images, {'and their crop' if crop.whole else 'which is of the crops'}."
+        )
+    item_seeds(drawing.latent, 0)
+    if len(drawing.sigmas) < 2:
+        raise ValueError(f"{NODE}: sigmas holds no step; give the scheduler steps and a denoise above 0.")
+    for name in ("positive", "negative"):
+        _check_count(name, getattr(drawing, name), len(samples))
+    return mask
+
+
+def _check_count(name: str, conditioning: list, windows: int) -> None:
+    """Core's samplers would repeat the tokens of fewer items, and so mix up types."""
+    for tokens, _ in conditioning:
+        if tokens is not None and windows % len(tokens):
+            raise ValueError(
+                f"{NODE}: the {name} conditioning is for {len(tokens)} items, and {windows} are sampled; give Anomaly "
+                "Conditioning one line, or as many as images, and connect Crop to Mask's crop to it."
+            )
+
+
+def _decoded(vae, samples: Tensor, name: str) -> Tensor:
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    channels = getattr(vae, "latent_channels", samples.shape[1])
+    if channels != samples.shape[1]:
+        raise ValueError(
+            f"{NODE}: {name} has {samples.shape[1]} channels, the VAE {channels}; connect the VAE of Defect Latent."
+        )
+    return check_image(NODE, vae.decode(samples), f"{name}, decoded,")
+
+
+def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
+    """Raise ValueError where the scores are not those of the images against the latent, decoded."""
+    planes = roundtrip.permute(0, 3, 1, 2).cpu().float()
+    check_windows(NODE, planes, crop)
+    for item, told in enumerate(batch.scores):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        image, normal = batch.images[item].cpu(), batch.normals[item].cpu()
+        if not torch.equal(image[~batch.masks[item]], normal[~batch.masks[item]].to(image)):
+            raise ValueError(
+                f"{NODE}: image {item} differs from its normal image outside the mask; connect normal, mask and image "
+                "of one Compose Pair."
+            )
+        parts = [(part, (window_of(planes[place], part.window.resolution),) * 2) for place, part in crop.of(item)]
+        source = to_picture(normal)
+        found = scores_of(to_picture(image, source.pixels.dtype), source, parts).visibility
+        windows = tuple(part.window for part, _ in parts)
+        if windows != told.windows or abs(found - told.visibility) > 0.02 + 0.05 * told.visibility:
+            raise ValueError(
+                f"{NODE}: the scores are not those of image {item}: its visibility is {found:.2f}, and "
+                f"{told.visibility:.2f} is told. Connect image and scores of one Compose Pair, and the latent that its "
+                "roundtrip was decoded from, which is Defect Latent's and not the sampler's."
+            )

@@ -1,0 +1,98 @@
+"""What Refine Pairs cannot take: refused in words, the node's name first, before the model is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from .other_models import random_tokens, sd15, sd15_latent
+from .refined_scenes import eight_drawn, two_drawn, watched
+from .scenes import base, eight, ksampler, refused, told
+
+
+@contextmanager
+def unsampled(*words: str) -> Iterator[None]:
+    with watched("sampled") as runs, refused("Refine Pairs: ", *words):
+        yield
+    assert not runs
+
+
+def check_rounds_below_1_are_refused():
+    with unsampled("rounds is 0", "at least 1"):
+        two_drawn().refined(rounds=0)
+
+
+def check_other_numbers_are_refused():
+    two, batch = two_drawn(), eight()
+    for changed, words in (
+        ({"image": two.images[:1]}, ("normal has 2 images, the batch 1",)),
+        ({"normal": batch.images[:3]}, ("normal has 3 images",)),
+        ({"mask": batch.masks[:3]}, ("3 masks for 2 images",)),
+        ({"scores": two.scores[:1]}, ("1 scores for 2 images", "Compose Pair")),
+        ({"latent": eight_drawn().inputs["latent"]}, ("latents, but 2 windows", "Defect Latent")),
+        ({"crop": eight_drawn().inputs["crop"]}, ("tells of 8", "that were cropped")),
+        ({"positive": told(type="scratch\nstain\nscratch").positive}, ("positive conditioning is for 3", "one line")),
+    ):  # fmt: skip
+        with unsampled(*words):
+            two.refined(**changed)
+
+
+def check_inputs_of_another_batch_are_refused():
+    two, batch = two_drawn(), eight()
+    for changed, words in (
+        ({"scores": two.scores[::-1]}, ("scores are not those of image 0", "of one Compose Pair")),
+        ({"image": two.images.flip(0)}, ("differs from its normal image outside the mask",)),
+        ({"mask": batch.masks[2:4]}, ("mask is not the one",)),
+        ({"crop": None}, ("images of 128 x 128 came", "the crop")),
+    ):  # fmt: skip
+        with unsampled(*words):
+            two.refined(**changed)
+
+
+def check_the_sampled_latent_is_refused():
+    two = two_drawn()
+    made = ksampler(base()[0], told(), two.inputs["latent"])
+    with unsampled("scores are not those of image", "Defect Latent's and not the sampler's"):
+        two.refined(latent=two.inputs["latent"] | {"samples": made})
+
+
+def check_a_latent_without_mask_is_refused():
+    samples = two_drawn().inputs["latent"]["samples"]
+    for given, words in ((samples, ("without noise_mask",)), (torch.zeros_like(samples), ("the latent is empty",))):
+        with unsampled(*words, "Defect Latent"):
+            two_drawn().refined(latent={"samples": given})
+
+
+def check_another_models_latent_and_vae_are_refused():
+    two, (latent, _) = two_drawn(), sd15_latent()
+    sixteen = {"samples": torch.ones(2, 16, 32, 32), "noise_mask": torch.ones(2, 1, 32, 32)}
+    with unsampled("the latent has 16 channels, the model 4"):
+        two.refined(latent=sixteen)
+    other = type("Other", (), {"latent_channels": 16})()
+    with unsampled("has 4 channels, the VAE 16"):
+        two.refined(vae=other)
+    with unsampled("images of 32 x 40 came"):
+        two.refined(model=sd15(), positive=random_tokens().positive, latent=latent)
+
+
+def check_sigmas_without_a_step_are_refused():
+    for sigmas in (torch.FloatTensor([]), torch.tensor([0.0])):
+        with unsampled("sigmas holds no step"):
+            two_drawn().refined(sigmas=sigmas)
+
+
+def check_scores_that_tell_no_way_of_composing_are_refused():
+    two = two_drawn()
+    first, second = two.scores
+    pasted = replace(second, composing=replace(second.composing, mode="paste"))
+    for scores in ([first, replace(second, composing=None)], [first, pasted]):
+        with unsampled("do not tell one way", "one Compose Pair"):
+            two.refined(scores=scores)
+
+
+def check_what_the_sampler_refuses_is_said_under_the_node_s_name():
+    with refused("Refine Pairs: AIAS Sampler: ", "tokens of 768 channels"):
+        two_drawn().refined(positive=random_tokens().positive)
