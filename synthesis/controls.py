@@ -12,8 +12,7 @@ from .made import Job, Settings, made_parts
 
 # The same noises for every pair: a search over seeds must not find one visible for controls that happened to be alike.
 SEED = 2**62 + 1
-# Two tell little of how unlike surfaces are, and from the fourth on each gains less than it costs; as many steps with
-# guidance are no better a yardstick: benchmarks/README.md.
+# Four tell better than two or three how unlike surfaces are; six steps make what twenty do: benchmarks/README.md.
 COUNT, STEPS = 4, 6
 
 

@@ -9,7 +9,7 @@ from anomaly_synthesis.samplers.grid import aias_grid, grid_sigmas
 from anomaly_synthesis.samplers.noise import initial_noise
 from anomaly_synthesis.samplers.presets import PRESETS, preset
 
-from .aias_toys import SHAPE, SIGMAS, TABLE, Recorded, close, denoiser, fill, hard_mask, normal, sigma_of, start
+from .sampler_toys import SHAPE, SIGMAS, TABLE, Recorded, close, denoiser, fill, hard_mask, normal, sigma_of, start
 
 
 @pytest.mark.parametrize("eta", [1.0, 0.4])

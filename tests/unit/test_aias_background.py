@@ -7,7 +7,7 @@ from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.grid import aias_grid, grid_sigmas
 from anomaly_synthesis.samplers.presets import PRESETS, preset
 
-from .aias_toys import SHAPE, SIGMAS, TABLE, denoiser, forbidden, hard_mask, normal, sigma_of, start
+from .sampler_toys import SHAPE, SIGMAS, TABLE, denoiser, forbidden, hard_mask, normal, sigma_of, start
 
 
 @pytest.mark.parametrize("name", PRESETS)

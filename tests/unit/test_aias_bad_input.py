@@ -5,7 +5,7 @@ import pytest
 import torch
 from anomaly_synthesis.samplers.aias import sample_aias
 
-from .aias_toys import SHAPE, SIGMAS, denoiser, fill, forbidden, start
+from .sampler_toys import SHAPE, SIGMAS, denoiser, fill, forbidden, start
 
 
 def spoiled(value, *shape):

@@ -7,7 +7,7 @@ import torch
 from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.schedule import nearest_timestep
 
-from .aias_toys import SHAPE, SIGMAS, Recorded, close, denoiser, fill, forbidden, hard_mask, normal, sigma_of, start
+from .sampler_toys import SHAPE, SIGMAS, Recorded, close, denoiser, fill, forbidden, hard_mask, normal, sigma_of, start
 
 
 def test_at_full_strength_in_a_hard_mask_the_model_is_not_called():

@@ -11,7 +11,7 @@ from anomaly_synthesis.samplers.presets import preset
 from anomaly_synthesis.samplers.schedule import DATA_STD
 from anomaly_synthesis.samplers.transition import transition
 
-from .aias_toys import (
+from .sampler_toys import (
     SHAPE,
     TABLE,
     Recorded,

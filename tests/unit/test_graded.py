@@ -13,22 +13,12 @@ from anomaly_synthesis.samplers.grid import KINDS, grid_sigmas
 from anomaly_synthesis.samplers.mask_schedule import MaskSchedule
 from anomaly_synthesis.samplers.noise import initial_noise
 from anomaly_synthesis.samplers.presets import preset
-from anomaly_synthesis.samplers.schedule import alphas_cumprod, ldm_sigmas, nearest_timestep
+from anomaly_synthesis.samplers.schedule import alphas_cumprod, nearest_timestep
 
-SHAPE = (2, 3, 6, 5)
-TABLE = ldm_sigmas()
+from .sampler_toys import SHAPE, TABLE, denoiser, fill, normal
+
 ALL = list(range(999, -1, -1))
 SIGMAS = grid_sigmas(graded_grid(9), TABLE)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def denoiser(x, sigma, **_):
-    """Not linear, and every place depends on its neighbours."""
-    s = sigma.view(-1, 1, 1, 1)
-    return torch.tanh(x / (1 + s**2).sqrt() + 0.3 * x.roll(1, -1) / (1 + s))
 
 
 def aware(eps, mask, t):
@@ -37,10 +27,6 @@ def aware(eps, mask, t):
 
 def only(eps, mask, t):
     return 0.9 * eps + 0.2 * mask - 1e-4 * t.view(-1, 1, 1, 1)
-
-
-def fill(x, sigma, **_):
-    return 2 + torch.sin(x / (1 + sigma.view(-1, 1, 1, 1)))
 
 
 class Recorded:

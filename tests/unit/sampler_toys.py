@@ -1,4 +1,4 @@
-"""Small models, noises and masks that the tests of AIAS share."""
+"""Small models, noises and masks that the tests of the samplers share."""
 
 import torch
 from anomaly_synthesis.samplers.grid import aias_grid, grid_sigmas
