@@ -50,12 +50,12 @@ def _metal():
     """Brushed metal below the input, split: half of its 3 x 6 defects train, each image a group of its own."""
     split = room("datasets.split")
     room("datasets.procedural").write_surfaces(
-        INPUT / "metal", materials=("brushed_metal",), normals=4, defects=6, size=160, seed=11
+        INPUT / "near-metal", materials=("brushed_metal",), normals=4, defects=6, size=160, seed=11
     )
-    samples = room("datasets.mvtec").read_mvtec(INPUT / "metal")
+    samples = room("datasets.mvtec").read_mvtec(INPUT / "near-metal")
     dealt = split.make_split(samples, {sample.name: sample.name for sample in samples}, share=0.5)
-    split.save_split(dealt, INPUT / "metal.json")
-    return call("SplitDataset", folder="metal", split="metal.json", share=0.5, types="", seed=0)[0]
+    split.save_split(dealt, INPUT / "near-metal.json")
+    return call("SplitDataset", folder="near-metal", split="near-metal.json", share=0.5, types="", seed=0)[0]
 
 
 def _measured(data=None, vae=None, resolution=128, context=1.0, clip_vision=None):

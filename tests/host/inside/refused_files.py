@@ -102,7 +102,7 @@ def check_what_makes_no_pair_leaves_nothing_behind():
     assert not [path for path in (OUTPUT / "refused").glob("**/*") if path.suffix in (".png", ".jsonl")]
 
 
-@refused("Save Pairs: ", "no run.json", "choose another folder")
+@refused("Save Pairs: ", "no readable run.json", "choose another folder")
 def check_a_folder_that_holds_something_else_is_refused():
     (OUTPUT / "taken").mkdir()
     (OUTPUT / "taken" / "letter.txt").write_text("mine")
