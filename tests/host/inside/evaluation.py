@@ -262,7 +262,10 @@ def check_another_pair_in_a_folder_that_is_typed_is_seen():
         before = node.fingerprint_inputs(pairs=[folder], dataset=[None])
         _save("growing", 1)
         assert before != node.fingerprint_inputs(pairs=[folder], dataset=[None])
-        assert node.fingerprint_inputs(pairs=[None]) is None and node.fingerprint_inputs(pairs=[""]) is None
+        assert node.fingerprint_inputs(pairs=[""]) is None
+    assert own("TrainSegmenter").fingerprint_inputs(pairs=[None]) is None, "another node will tell it"
+    never = own("PairStatistics").fingerprint_inputs(pairs=[None])
+    assert never != never, "pairs behind a linked name may have been deleted"
 
 
 def check_training_and_test_can_be_stopped():
