@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import comfy.model_management
-import comfy.utils
-
 from ..datasets.exports.export import export_pairs
 from .errors import named
 from .pairs import pairs_folder
+from .progress import progress
 from .saved_pairs import needed_root
 
 NODE = "Export Pairs"
@@ -34,17 +32,6 @@ def export(
         out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
         done = export_pairs(
             root, out, format, segmentation=segmentation if format == "coco" else None, visible_only=visible_only,
-            normals=normals, resume=True, report=_Progress(),
+            normals=normals, resume=True, report=progress(),
         )  # fmt: skip
     return out, done.told()
-
-
-class _Progress:
-    """The node's bar, and the end where the user asks for it."""
-
-    _bar: comfy.utils.ProgressBar | None = None
-
-    def __call__(self, done: int, of: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        self._bar = self._bar or comfy.utils.ProgressBar(of)
-        self._bar.update_absolute(done)

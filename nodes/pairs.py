@@ -105,8 +105,7 @@ def composed(
             "from latents of one size and batch."
         )
     composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
-    planes = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
-    made, roundtrip, *times = planes
+    made, roundtrip, *times = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
     check_windows("Compose Pair", made, crop)
     images, scores = [], []
     for item, mask in enumerate(masks):

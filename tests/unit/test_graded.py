@@ -15,7 +15,7 @@ from anomaly_synthesis.samplers.noise import initial_noise
 from anomaly_synthesis.samplers.presets import preset
 from anomaly_synthesis.samplers.schedule import alphas_cumprod, nearest_timestep
 
-from .sampler_toys import SHAPE, TABLE, denoiser, fill, normal
+from .sampler_toys import SHAPE, TABLE, denoiser, fill, hard_mask, normal
 
 ALL = list(range(999, -1, -1))
 SIGMAS = grid_sigmas(graded_grid(9), TABLE)
@@ -42,13 +42,6 @@ class Recorded:
 
 def start(seed=0):
     return normal(*SHAPE, seed=seed) * SIGMAS[0]
-
-
-def hard_mask():
-    mask = torch.zeros(2, 1, 6, 5, dtype=torch.float64)
-    mask[0, :, 1:4, 2:4] = 1
-    mask[1, :, 5:, :] = 1
-    return mask
 
 
 def known(seed=3):
