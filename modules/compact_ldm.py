@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..samplers.schedule import alphas_cumprod, ldm_sigmas
+from .appearance import AppearanceTokens
 from .autoencoder import Autoencoder
 from .unet import UNet
 
@@ -25,7 +26,8 @@ class CompactLDMConfig:
 
     labels: (object, type) rows of the token table; type "good" is an object's normal token.
     resolution: side of the square crops that it was trained on, pixels.
-    unet_widths: channels per level, multiples of 32; tokens, token_channels: k and d of a label's rows.
+    unet_widths: channels per level, multiples of 32; tokens, token_channels: k and d of a label's rows; appearance: it
+    can be asked for a defect's contrast, strength and softness, see `AppearanceTokens`.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -35,6 +37,7 @@ class CompactLDMConfig:
     unet_widths: tuple[int, ...] = (64, 96, 128)
     tokens: int = 4
     token_channels: int = 128
+    appearance: bool = False
 
 
 class CompactLDM(nn.Module):
@@ -48,6 +51,7 @@ class CompactLDM(nn.Module):
         # The last row is the unconditional token of classifier-free guidance.
         rows = len(config.labels) + 1
         self.tokens = nn.Parameter(torch.randn(rows, config.tokens, config.token_channels))
+        self.appearance = AppearanceTokens(config.token_channels) if config.appearance else None
         self.register_buffer("latent_mean", torch.zeros(1, config.latent_channels, 1, 1))
         self.register_buffer("latent_std", torch.ones(1, config.latent_channels, 1, 1))
         self.register_buffer("abar", alphas_cumprod().float(), persistent=False)
@@ -65,6 +69,20 @@ class CompactLDM(nn.Module):
             raise ValueError(f"Anomaly Conditioning: no tokens for {object}/{type}; this base knows {known}.")
         return self.config.labels.index((object, type))
 
+    def context(self, rows: Tensor | Sequence[int], appearance: Tensor | None = None) -> Tensor:
+        """What the UNet attends to: [B, k, d] of the token rows [B], with the tokens of their appearance [B, 3] after
+        them where the base knows it (None, or NaN: the base's choice).
+
+        Raises ValueError for an appearance that the base does not know.
+        """
+        tokens = self.tokens[torch.as_tensor(rows, device=self.tokens.device)]
+        if self.appearance is None:
+            if appearance is not None:
+                raise ValueError("this base knows no contrast, strength or softness; use one that does, or leave them")
+            return tokens
+        free = tokens.new_full((len(tokens), 3), torch.nan)
+        return torch.cat([tokens, self.appearance(free if appearance is None else appearance.to(tokens))], dim=1)
+
     def encode(self, image: Tensor) -> Tensor:
         """Latent [B, C, H/4, W/4] of an image [B, 3, H, W] in 0 .. 1, H and W multiples of 4."""
         return (self.autoencoder.encode(2 * image - 1)[0] - self.latent_mean) / self.latent_std
@@ -81,6 +99,7 @@ class CompactLDM(nn.Module):
         guidance: float = 1.0,
         tokens: Tensor | None = None,
         change: Callable[[Tensor, Tensor], Tensor] | None = None,
+        appearance: Tensor | None = None,
     ) -> Callable[..., Tensor]:
         """model(x, sigma, **_) -> x0 estimate for a batch, as k-diffusion and ComfyUI call it (VE state).
 
@@ -91,11 +110,12 @@ class CompactLDM(nn.Module):
             guidance: 1 is the conditional model alone; w gives uncond + w (cond - uncond).
             tokens: anomaly tokens [B, k, d] of an adapter, appended to the labels' own.
             change: (x, x0) -> x0, of the conditional and of the unconditional estimate, before guidance mixes them.
+            appearance: [B, 3], see `context`.
         """
         told = None if mask is None or background is None else background * (1 - mask)
-        cond = self.tokens[list(labels)]
+        cond = self.context(list(labels), appearance)
         cond = cond if tokens is None else torch.cat([cond, tokens.to(cond)], dim=1)
-        uncond = self.tokens[[self.unconditional] * len(labels)]
+        uncond = self.context([self.unconditional] * len(labels))
 
         def model(x: Tensor, sigma: Tensor, **_) -> Tensor:
             t = (self.log_sigmas - sigma.float().log()[:, None]).abs().argmin(1)

@@ -63,7 +63,8 @@ class CompactModel(comfy.model_base.BaseModel):
         super().__init__(config, comfy.model_base.ModelType.V_PREDICTION, unet_model=CompactUNet)
         self.model_sampling.set_sigmas(ldm_sigmas())  # the table that the command line samples on, to the last bit
         self.aware, self.anomaly_digest = aware, digest
-        self.anomaly_labels, self.anomaly_tokens = base.config.labels, base.tokens.detach().clone()
+        self.anomaly_labels = base.config.labels
+        self.anomaly_tokens = base.context(range(len(base.tokens))).detach().clone()
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
         """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or it is not to be told."""

@@ -13,16 +13,25 @@ from torch import Tensor, nn
 
 from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample, check_samples
+from ..datasets.surfaces.defects import TYPES
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
 from .balanced import balanced
 from .crops import Batch, Crops, PictureCache
+from .drawn_crops import DrawnCrops
 from .loop import Report, train
 from .precision import PRECISIONS, mixed
 
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
+ANY = "any"  # the object of a base that is not one object's
+GENERAL = {
+    "latent_channels": 8,
+    "autoencoder_widths": (48, 96),
+    "unet_widths": (64, 128, 192),
+    "appearance": True,
+}
 
 
 @dataclass(frozen=True)
@@ -97,18 +106,69 @@ def train_base(
     crops = Crops(samples, labels, settings.resolution, pictures)
     check_samples(samples)
     run = json.dumps([asdict(settings), split, sorted(sample.name for sample in samples)])
+    small = Crops(samples, labels, _small(settings), pictures)
+    return _trained(base, crops, small, settings, state, run, device, save_every, report)
+
+
+def train_general_base(
+    settings: BaseTraining,
+    state: str | Path,
+    pool: int = 32768,
+    *,
+    device: str = "cpu",
+    save_every: float = 60.0,
+    report: Report | None = None,
+) -> CompactLDM:
+    """Train a base for any surface on drawn crops, which need no files: one object, `ANY`, with every drawn type.
+
+    Args:
+        pool: crops that are drawn in all; each is used again in other turns and exposures. They stay in memory, about
+            55 kB each at 128 px.
+        settings, state, device, save_every, report: as in `train_base`.
+    """
+    labels = tuple((ANY, type) for type in (NORMAL, *TYPES))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        base = CompactLDM(CompactLDMConfig(labels, settings.resolution, **GENERAL)).to(device)
+    crops, small = (
+        DrawnCrops(labels, side, settings.seed, pool) for side in (settings.resolution, _small(settings))
+    )
+    run = json.dumps([asdict(settings), pool, labels, GENERAL])
+    return _trained(base, crops, small, settings, state, run, device, save_every, report)
+
+
+def _small(settings: BaseTraining) -> int:
+    """The autoencoder is convolutional: quarter-size crops teach it the same for a quarter of the cost."""
+    return max(settings.resolution // 2, 32)
+
+
+def _trained(
+    base: CompactLDM,
+    crops: Crops | DrawnCrops,
+    small: Crops | DrawnCrops,
+    settings: BaseTraining,
+    state: str | Path,
+    run: str,
+    device: str,
+    save_every: float,
+    report: Report | None,
+) -> CompactLDM:
+    """Both phases: the autoencoder on the small crops, then UNet and tokens on the latents of the others."""
     shared = {
-        "seed": settings.seed, "run": run, "learning_rate": settings.learning_rate, "save_every": save_every,
+        "seed": settings.seed,
+        "run": run,
+        "learning_rate": settings.learning_rate,
+        "save_every": save_every,
         "report": report,
-    }  # fmt: skip
-    # The autoencoder is convolutional: quarter-size crops teach it the same for a quarter of the cost.
-    small = Crops(samples, labels, max(settings.resolution // 2, 32), pictures)
+    }
     train(
         "autoencoder", base.autoencoder, _autoencoder_loss(base, small, settings, device),
         steps=settings.autoencoder_steps, state=state_path(state, "autoencoder"), **shared,
     )  # fmt: skip
     _normalise_latents(base, crops, settings, device)
     denoiser = nn.ModuleDict({"unet": base.unet, "tokens": _Tokens(base.tokens)})
+    if base.appearance is not None:
+        denoiser["appearance"] = base.appearance
     train(
         "unet", denoiser, _unet_loss(base, crops, settings, device),
         steps=settings.steps, state=state_path(state, "unet"), **shared,
@@ -176,7 +236,7 @@ def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: s
         told_background = (1 - mask) * x0 * _kept(count, DROP_BACKGROUND, generator, device)
         told = torch.cat([x_t, told_mask, told_background], dim=1)
         with mixed(settings.precision, device):
-            predicted = base.unet.forward_told(told, t.to(device), base.tokens[rows.to(device)])
+            predicted = base.unet.forward_told(told, t.to(device), base.context(rows, batch.appearance))
         return balanced((predicted.float() - v) ** 2, mask)
 
     return loss

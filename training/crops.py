@@ -14,7 +14,8 @@ from ..datasets.windows import Window, context_side, cut_image, cut_mask, place_
 
 @dataclass(frozen=True)
 class Batch:
-    """image [B, 3, R, R] in 0 .. 1; mask [B, 1, R, R] 0 or 1; label [B] row; defect [B] bool.
+    """image [B, 3, R, R] in 0 .. 1; mask [B, 1, R, R] 0 or 1; label [B] row; defect [B] bool; appearance [B, 3], NaN
+    where the base is left free, or None where it is not known.
 
     A normal crop carries the mask of some defect too: what a normal token is to fill with normal surface.
     """
@@ -23,6 +24,7 @@ class Batch:
     mask: Tensor
     label: Tensor
     defect: Tensor
+    appearance: Tensor | None = None
 
 
 class PictureCache:
@@ -77,7 +79,7 @@ class DefectCrops:
         sample = pick(self.by_label[label], generator)
         image, mask = self.pictures.read(sample)
         crop, crop_mask = self._cut(image, mask, generator)
-        return *_augmented(crop, crop_mask, generator), self.labels.index(label)
+        return *augmented(crop, crop_mask, generator), self.labels.index(label)
 
     def _cut(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         window = self._window(mask, generator)
@@ -130,10 +132,10 @@ class Crops(DefectCrops):
         side = min(window.side, max(self.resolution, *image.shape[1:]))
         centre = tuple(chance(generator) * n for n in image.shape[1:])
         crop = cut_image(image, place_window(centre, side, image.shape[1:], self.resolution)) / 255
-        return *_augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
+        return *augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
 
 
-def _augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flips, and a mild change of exposure: gain .9 .. 1.1 and offset -.03 .. .03."""
     for axis in (-1, -2):
         if chance(generator) < 0.5:

@@ -31,7 +31,7 @@ class FrozenCompact:
         return abar.sqrt(), (1 - abar).sqrt()
 
     def context(self, rows: Tensor) -> Tensor:
-        return self.base.tokens[self.rows[rows.to(self.rows.device)]]
+        return self.base.context(self.rows[rows.to(self.rows.device)])
 
     def noise(
         self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor | None = None

@@ -1,0 +1,1 @@
+"""Drawn surfaces and defects: endless training crops for a general base, and the procedural generator behind them."""
