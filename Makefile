@@ -5,7 +5,7 @@ TORCH ?= torch
 OUT ?= demo
 BIN := .venv/bin
 
-.PHONY: demo test host-test lint base adapter pictures clean
+.PHONY: demo test host-test lint base general-base adapter pictures clean
 
 demo: .venv/ready
 	$(BIN)/anomaly-synthesis demo --out $(OUT)
@@ -30,6 +30,11 @@ base: .venv/ready
 	$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json
 	$(BIN)/anomaly-synthesis train-base --data build/surfaces --split build/surfaces.json \
 		--autoencoder-steps 2500 --steps 3000 --precision bf16 --out build/surfaces.safetensors --resume
+
+# A base for any surface, from drawn crops alone; hours on a CPU. A killed run goes on where it was.
+general-base: .venv/ready
+	$(BIN)/anomaly-synthesis train-base --drawn --autoencoder-steps 6000 --steps 30000 \
+		--out build/general.safetensors --resume
 
 # The bundled adapters, of FAST and then of STAGE beside the same tokens, on the surfaces and the split of `make base`
 # and the bundled base.

@@ -108,18 +108,22 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _train_base(options: argparse.Namespace) -> None:
-    from .evaluation.base_run import train_base_file
+    from .evaluation.base_run import train_base_file, train_general_base_file
     from .training.base import BaseTraining
 
     settings = BaseTraining(
         resolution=options.resolution, autoencoder_steps=options.autoencoder_steps, steps=options.steps,
         batch=options.batch, seed=options.seed, precision=options.precision,
     )  # fmt: skip
-    record = train_base_file(
-        options.data, options.split, options.out, settings,
-        types=options.types, layout=options.layout, resume=options.resume, device=_device(options),
-        report=_training_line,
-    )  # fmt: skip
+    shared = {"resume": options.resume, "device": _device(options), "report": _training_line}
+    if options.drawn:
+        record = train_general_base_file(options.out, settings, options.pool, **shared)
+    elif options.split is None:
+        raise ValueError("--data needs --split; make one with `anomaly-synthesis split --data DIR --out split.json`.")
+    else:
+        record = train_base_file(
+            options.data, options.split, options.out, settings, types=options.types, layout=options.layout, **shared
+        )
     print(f"{options.out}: {record['parameters'] / 1e6:.2f} M parameters")
     for side, quality in record["quality"].items():
         print(f"  autoencoder, {side}: PSNR {quality['psnr']:.1f} dB; contrast kept (gate {quality['gate']}):")

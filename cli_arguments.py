@@ -80,8 +80,13 @@ def parser() -> argparse.ArgumentParser:
         commands, "train-base",
         "train a compact base, autoencoder, then UNet; the defaults take about two hours on two cores",
     )  # fmt: skip
-    _data(train)
-    train.add_argument("--split", required=True, help="split.json; only its training part is read for training")
+    source = train.add_mutually_exclusive_group(required=True)
+    _data(train, source)
+    source.add_argument(
+        "--drawn", action="store_true", help="train a base for any surface on drawn ones instead: no data, no split"
+    )
+    train.add_argument("--pool", type=int, default=32768, help="with --drawn: crops drawn in all (32768)")
+    train.add_argument("--split", help="split.json, needed with --data; only its training part is read for training")
     train.add_argument("--out", required=True, help="the base to write, .safetensors")
     train.add_argument("--resolution", type=int, default=128, help="side of the crops in pixels (128)")
     train.add_argument("--steps", type=int, default=6000, help="steps of the UNet (6000)")
@@ -235,8 +240,9 @@ def _command(commands, name: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", required=True, help="data folder: one object, or several")
+def _data(parser: argparse.ArgumentParser, source: argparse._ActionsContainer | None = None) -> None:
+    """source: a group of `parser` that --data is one choice of; None requires it."""
+    (source or parser).add_argument("--data", required=source is None, help="data folder: one object, or several")
     parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
     _layout(parser)
 

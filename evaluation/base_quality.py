@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.surfaces.crops import draw_crop
 from ..datasets.windows import context_window, cut_mask, cut_picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..synthesis.visibility import ring
@@ -39,20 +41,36 @@ def base_quality(base: CompactLDM, samples: Sequence[Sample]) -> BaseQuality:
     Contrast kept is the median over a type's defects of reconstructed / real contrast, each the mean inside the mask
     minus the mean of the ring around it.
     """
+    return _quality(base, (_window(sample, base) for sample in samples if sample.type != NORMAL))
+
+
+@torch.inference_mode()
+def drawn_quality(base: CompactLDM, seed: int, first: int, count: int = 200) -> BaseQuality:
+    """As `base_quality`, on the drawn crops `first` .. `first + count - 1` of a seed."""
+    crops = (draw_crop(seed, index, base.config.resolution) for index in range(first, first + count))
+    return _quality(base, ((crop.type, _tensor(crop.image), torch.from_numpy(crop.exact)) for crop in crops))
+
+
+def _window(sample: Sample, base: CompactLDM) -> tuple[str, Tensor, Tensor]:
+    """(label, image, mask) of a defect in its synthesis window."""
+    picture, mask = read_sample(sample)
+    window = context_window(mask, base.config.resolution)
+    return f"{sample.object}/{sample.type}", cut_picture(picture, window), cut_mask(mask, window)
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+
+
+def _quality(base: CompactLDM, defects: Iterable[tuple[str, Tensor, Tensor]]) -> BaseQuality:
     kept: dict[str, list[float]] = {}
     psnr = []
-    for sample in samples:
-        if sample.type == NORMAL:
-            continue
-        picture, mask = read_sample(sample)
-        window = context_window(mask, base.config.resolution)
-        crop, crop_mask = cut_picture(picture, window), cut_mask(mask, window)
+    for label, crop, mask in defects:
         again = base.decode(base.encode(crop[None].to(base.latent_mean.device)))[0].cpu()
-        label = f"{sample.object}/{sample.type}"
         kept.setdefault(label, [])
-        if crop_mask.all():
+        if mask.all():
             continue
-        kept[label].append(_contrast(again, crop_mask) / (_contrast(crop, crop_mask) or 1e-6))
+        kept[label].append(_contrast(again, mask) / (_contrast(crop, mask) or 1e-6))
         psnr.append(-10 * ((again - crop) ** 2).mean().clamp_min(1e-10).log10().item())
     return BaseQuality(
         sum(psnr) / max(len(psnr), 1),

@@ -10,9 +10,10 @@ from pathlib import Path
 from ..datasets.reading import read_dataset
 from ..datasets.split import load_split, part_of
 from ..modules.base_file import load_base, save_base
-from ..training.base import PHASES, BaseTraining, state_path, train_base
+from ..modules.compact_ldm import CompactLDM
+from ..training.base import PHASES, BaseTraining, state_path, train_base, train_general_base
 from ..training.run_file import RunFile
-from .base_quality import GATE, base_quality
+from .base_quality import GATE, BaseQuality, base_quality, drawn_quality
 
 _log = logging.getLogger(__name__)
 
@@ -41,21 +42,66 @@ def train_base_file(
     Raises:
         ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data or split.
     """
-    file = RunFile("Train base", Path(out), [state_path(out, phase) for phase in PHASES])
+    file = _run_file(out)
     samples, split = read_dataset(data, types, layout), load_split(split_file)
     train = part_of(split, samples, "train")
     asked = {"training": asdict(settings), "split": split.digest, "types": sorted({s.type for s in train})}
+    held_back = part_of(split, samples, "held_back")
+    return _trained(
+        file,
+        asked,
+        {"train_images": len(train)},
+        lambda path: train_base(train, settings, path, split.digest, device=device, report=report),
+        lambda base: {"train": base_quality(base, train), "held_back": base_quality(base, held_back)},
+        resume,
+    )
+
+
+def train_general_base_file(
+    out: str | Path,
+    settings: BaseTraining,
+    pool: int = 32768,
+    *,
+    resume: bool = False,
+    device: str = "cpu",
+    report: Callable | None = None,
+) -> dict:
+    """Train a base for any surface on drawn crops and write it to `out`; see `train_general_base`.
+
+    Returns and raises as `train_base_file`.
+    """
+    return _trained(
+        _run_file(out),
+        {"training": asdict(settings), "drawn": pool},
+        {},
+        lambda path: train_general_base(settings, path, pool, device=device, report=report),
+        lambda base: {"drawn": drawn_quality(base, settings.seed, pool)},
+        resume,
+    )
+
+
+def _run_file(out: str | Path) -> RunFile:
+    return RunFile("Train base", Path(out), [state_path(out, phase) for phase in PHASES])
+
+
+def _trained(
+    file: RunFile,
+    asked: dict,
+    notes: dict,
+    train: Callable[[Path], CompactLDM],
+    measure: Callable[[CompactLDM], dict[str, BaseQuality]],
+    resume: bool,
+) -> dict:
+    """The record of the file: trained, measured and written, unless it is there already."""
     done = file.finished(asked, resume, lambda path: load_base(path)[1])
     if done is not None:
-        _log.info("%s is finished; nothing to resume", out)
+        _log.info("%s is finished; nothing to resume", file.path)
         return done
     file.path.parent.mkdir(parents=True, exist_ok=True)
-    base = train_base(train, settings, file.path, split.digest, device=device, report=report)
-    sides = {"train": base_quality(base, train), "held_back": base_quality(base, part_of(split, samples, "held_back"))}
-    record = asked | {
-        "train_images": len(train),
+    base = train(file.path)
+    record = asked | notes | {
         "parameters": sum(parameter.numel() for parameter in base.parameters()),
-        "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in sides.items()},
+        "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in measure(base).items()},
     }
     save_base(file.path, base, record)
     file.remove_states()

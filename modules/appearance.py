@@ -25,7 +25,9 @@ class AppearanceTokens(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """[B, 3] -> [B, 3, channels]."""
         free = values.isnan()
-        angles = torch.nan_to_num(values)[..., None] * math.pi * 2.0 ** torch.arange(_WAVES, device=values.device).sub(1)
+        angles = (
+            torch.nan_to_num(values)[..., None] * math.pi * 2.0 ** torch.arange(_WAVES, device=values.device).sub(1)
+        )
         features = torch.cat([torch.nan_to_num(values)[..., None], angles.sin(), angles.cos()], dim=-1)
         asked = torch.stack([layer(features[:, place]) for place, layer in enumerate(self.asked)], dim=1)
         return torch.where(free[..., None], self.free.to(asked), asked)

@@ -56,7 +56,11 @@ class DrawnCrop:
 
 
 def draw_crop(
-    seed: int, index: int, side: int = 128, types: Sequence[str] = tuple(TYPES), families: Sequence[str] = tuple(FAMILIES)
+    seed: int,
+    index: int,
+    side: int = 128,
+    types: Sequence[str] = tuple(TYPES),
+    families: Sequence[str] = tuple(FAMILIES),
 ) -> DrawnCrop:
     """Crop `index` of the endless row of `seed`; it depends on nothing else.
 
@@ -116,7 +120,7 @@ def _stored(image: np.ndarray, normal: np.ndarray, rng: Rng) -> tuple[np.ndarray
 def _recompressed(picture: np.ndarray, quality: int) -> np.ndarray:
     data = io.BytesIO()
     Image.fromarray(picture).save(data, "JPEG", quality=quality)
-    return np.asarray(Image.open(data))
+    return np.array(Image.open(data))
 
 
 def _changed(normal: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -253,7 +253,9 @@ def bubble(surface: Surface, place: Place, rng: Rng) -> Edit:
     part = np.clip(inside / high, 0, 1)
     rim = np.exp(-(((inside - 0.6) / 1.0) ** 2)) * rng.uniform(0.1, 0.6)
     target = surface.picture * (rng.uniform(0.85, 1.1) - rim)[..., None]
-    return Edit(target, step(inside, 1.2), high * rng.uniform(0.3, 0.9) * np.sqrt(part * (2 - part)), rng.uniform(0.3, 0.9))
+    return Edit(
+        target, step(inside, 1.2), high * rng.uniform(0.3, 0.9) * np.sqrt(part * (2 - part)), rng.uniform(0.3, 0.9)
+    )
 
 
 def missing(surface: Surface, place: Place, rng: Rng) -> Edit:
@@ -279,7 +281,21 @@ def burn(surface: Surface, place: Place, rng: Rng) -> Edit:
 
 
 TYPES: dict[str, Callable[[Surface, Place, Rng], Edit]] = {
-    "scratch": scratch, "scuff": scuff, "pit": pit, "hole": hole, "dent": dent, "crack": crack, "cut": cut,
-    "chip": chip, "stain": stain, "discoloration": discoloration, "corrosion": corrosion,
-    "contamination": contamination, "fibre": fibre, "burr": burr, "bubble": bubble, "missing": missing, "burn": burn,
+    "scratch": scratch,
+    "scuff": scuff,
+    "pit": pit,
+    "hole": hole,
+    "dent": dent,
+    "crack": crack,
+    "cut": cut,
+    "chip": chip,
+    "stain": stain,
+    "discoloration": discoloration,
+    "corrosion": corrosion,
+    "contamination": contamination,
+    "fibre": fibre,
+    "burr": burr,
+    "bubble": bubble,
+    "missing": missing,
+    "burn": burn,
 }

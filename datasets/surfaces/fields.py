@@ -95,7 +95,7 @@ def warped(field: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarr
 
 
 def line_distance(size: Size, line: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of every pixel to a polyline [N, 2] of (row, column), and how far along it the nearest point lies, px."""
+    """Distance of every pixel to a line through the points [N, 2] (row, column), and how far along it that is, px."""
     y, x = np.ogrid[: size[0], : size[1]]
     y, x = y.astype(np.float32), x.astype(np.float32)
     nearest = np.full(size, 1e9, np.float32)

@@ -55,7 +55,9 @@ def brushed(size: Size, rng: Rng) -> Material:
     broad = noise(size, rng, 60, rng.uniform(2, 8), angle)
     patches = fractal(size, rng, 90, 6, 1.2)
     albedo = _painted(
-        colour(rng, 0.2, 0.75, 0.15), rng.uniform(0.03, 0.13) * fine, rng.uniform(0.01, 0.07) * broad,
+        colour(rng, 0.2, 0.75, 0.15),
+        rng.uniform(0.03, 0.13) * fine,
+        rng.uniform(0.01, 0.07) * broad,
         rng.uniform(0, 0.06) * patches,
     )
     return Material(albedo, 0.1 * fine, rng.uniform(0.1, 0.5))
@@ -99,7 +101,9 @@ def sheet(size: Size, rng: Rng) -> Material:
     fine = noise(size, rng, rng.uniform(2, 8), 0.6, angle)
     clouds = fractal(size, rng, 100, 8, 1.4)
     albedo = _painted(
-        colour(rng, 0.3, 0.85, 0.1), rng.uniform(0, 0.05) * bands, rng.uniform(0.005, 0.03) * fine,
+        colour(rng, 0.3, 0.85, 0.1),
+        rng.uniform(0, 0.05) * bands,
+        rng.uniform(0.005, 0.03) * fine,
         rng.uniform(0, 0.05) * clouds,
     )
     return Material(albedo, 0.05 * fine, rng.uniform(0.1, 0.6))
@@ -182,7 +186,9 @@ def felt(size: Size, rng: Rng) -> Material:
     """Carpet, felt or foam: matted fibres."""
     base = colour(rng, 0.12, 0.75, 0.6)
     tufts = fractal(size, rng, rng.uniform(6, 16), 0.8, 0.6)
-    fibres = np.maximum(noise(size, rng, 4, 0.5, rng.uniform(0, np.pi)), noise(size, rng, 4, 0.5, rng.uniform(0, np.pi)))
+    fibres = np.maximum(
+        noise(size, rng, 4, 0.5, rng.uniform(0, np.pi)), noise(size, rng, 4, 0.5, rng.uniform(0, np.pi))
+    )
     albedo = _painted(base, rng.uniform(0.08, 0.25) * tufts, 0.06 * fibres)
     return Material(albedo, 0.4 * tufts, 0.0, _painted(0.35 * base, 0.1 * tufts))
 
@@ -238,7 +244,9 @@ def printed(size: Size, rng: Rng) -> Material:
     ink = _painted(colour(rng, 0.05, 0.6, 0.9), 0.03 * noise(size, rng, 1.5))
     if rng.random() < 0.25:
         bare, ink = ink, bare
-    return Material(_mixed(bare, ink, cover * rng.uniform(0.7, 1)), 0.1 * noise(size, rng, 1), rng.uniform(0, 0.3), bare)
+    return Material(
+        _mixed(bare, ink, cover * rng.uniform(0.7, 1)), 0.1 * noise(size, rng, 1), rng.uniform(0, 0.3), bare
+    )
 
 
 def ceramic(size: Size, rng: Rng) -> Material:
@@ -303,7 +311,9 @@ def circuit(size: Size, rng: Rng) -> Material:
     tracks = np.maximum(tracks, np.where(down[i % 128, j % 128], width - a, -1.0))
     pads = np.where(rng.random((128, 128))[i % 128, j % 128] < 0.12, 0.36 - np.hypot(a, b), -1.0)
     board = colour(rng, 0.12, 0.45, 1.0)
-    albedo = _mixed(_painted(board, 0.05 * noise(size, rng, 1)), near(rng, board, 0.6) * 1.35, step(tracks * pitch, 1.2))
+    albedo = _mixed(
+        _painted(board, 0.05 * noise(size, rng, 1)), near(rng, board, 0.6) * 1.35, step(tracks * pitch, 1.2)
+    )
     metal = colour(rng, 0.65, 0.9, 0.35)
     albedo = _mixed(albedo, _painted(metal, 0.06 * noise(size, rng, 1)), step(pads * pitch, 1.2))
     relief = step(tracks * pitch, 2) * 0.6 + step(pads * pitch, 2)
@@ -311,8 +321,24 @@ def circuit(size: Size, rng: Rng) -> Material:
 
 
 FAMILIES: dict[str, Callable[[Size, Rng], Material]] = {
-    "brushed": brushed, "ground": ground, "turned": turned, "cast": cast, "sheet": sheet, "paint": paint,
-    "plastic": plastic, "rubber": rubber, "leather": leather, "wood": wood, "cloth": cloth, "felt": felt,
-    "mesh": mesh, "print": printed, "ceramic": ceramic, "stone": stone, "concrete": concrete, "glass": glass,
-    "paper": paper, "circuit": circuit,
+    "brushed": brushed,
+    "ground": ground,
+    "turned": turned,
+    "cast": cast,
+    "sheet": sheet,
+    "paint": paint,
+    "plastic": plastic,
+    "rubber": rubber,
+    "leather": leather,
+    "wood": wood,
+    "cloth": cloth,
+    "felt": felt,
+    "mesh": mesh,
+    "print": printed,
+    "ceramic": ceramic,
+    "stone": stone,
+    "concrete": concrete,
+    "glass": glass,
+    "paper": paper,
+    "circuit": circuit,
 }

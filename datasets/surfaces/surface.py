@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from .fields import Rng, Size, fractal, grid, noise, step
 from .materials import FAMILIES, Material, colour
@@ -40,8 +41,10 @@ def draw_surface(size: Size, rng: Rng, families: Sequence[str] = tuple(FAMILIES)
     if rng.random() < OBJECTS:
         inside, dome, ground = _object(size, rng)
         material = Material(
-            material.albedo * inside[..., None] + ground * (1 - inside[..., None]), material.relief * inside + dome,
-            material.gloss, material.under if material.under is not None and rng.random() < 0.5 else ground,
+            material.albedo * inside[..., None] + ground * (1 - inside[..., None]),
+            material.relief * inside + dome,
+            material.gloss,
+            material.under if material.under is not None and rng.random() < 0.5 else ground,
         )
     light = shading(material.relief, lamp, material.gloss)
     lit = _lamps(size, rng)
@@ -70,8 +73,6 @@ def expose(pictures: Sequence[np.ndarray], rng: Rng) -> list[np.ndarray]:
 
     All get the same grain, so that pixels that were equal stay equal.
     """
-    from scipy import ndimage
-
     size = pictures[0].shape[:2]
     blur = rng.uniform(0.25, 0.9)
     gain, offset, gamma = rng.uniform(0.8, 1.2), rng.normal(0, 0.03), rng.uniform(0.75, 1.25)
@@ -93,7 +94,12 @@ def _lamps(size: Size, rng: Rng) -> np.ndarray:
     x, y = x / max(size), y / max(size)
     light = 1 + rng.uniform(0, 0.45) * x - rng.uniform(0, 0.5) * (x * x + y * y)
     for _ in range(rng.integers(0, 3) if rng.random() < 0.4 else 0):
-        cy, cx, wide, long = rng.uniform(-0.5, 0.5), rng.uniform(-0.5, 0.5), rng.uniform(0.08, 0.3), rng.uniform(0.2, 0.9)
+        cy, cx, wide, long = (
+            rng.uniform(-0.5, 0.5),
+            rng.uniform(-0.5, 0.5),
+            rng.uniform(0.08, 0.3),
+            rng.uniform(0.2, 0.9),
+        )
         spot = np.exp(-(((x - cx) / wide) ** 2 + ((y - cy) / long) ** 2))
         light = light + rng.uniform(-0.35, 0.5) * spot
     return np.maximum(light, 0.05).astype(np.float32)
