@@ -64,6 +64,17 @@ def stored_orientation(data: bytes) -> int:
         return 1
 
 
+def fitting_turn(drawn: tuple[int, int], size: tuple[int, int], of: str | Path | None) -> int:
+    """The orientation that turns what has size `drawn` (H, W) to `size`, that of picture file `of` as it is shown.
+
+    1 where they are equal, and where `of` was not turned so.
+    """
+    if tuple(drawn) == tuple(size) or tuple(drawn)[::-1] != tuple(size) or of is None or not Path(of).is_file():
+        return 1
+    turned = stored_orientation(Path(of).read_bytes())
+    return turned if turned >= 5 else 1
+
+
 def shown_size(image: Image.Image, data: bytes) -> tuple[int, int]:
     """(height, width) of an opened image of these bytes as it is shown; its pixels are not decoded."""
     size = (image.height, image.width)

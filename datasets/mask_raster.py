@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .decoding import SIXTEEN, bit_depth, decode, is_lossy, orientation, sixteen_bit, stored_orientation, turn
+from .decoding import SIXTEEN, bit_depth, decode, fitting_turn, is_lossy, orientation, sixteen_bit, turn
 
 MOST_CLASSES = 100  # numbers above are grey levels: 127 is half of white, not class 127
 NOISE = 20 / 255  # of the range: how far black and white go astray in JPEG
@@ -73,10 +73,9 @@ def _turned(
     shown = stored if own < 5 else stored[::-1]
     if size is None or shown == tuple(size):
         return own
-    if own == 1 and stored[::-1] == tuple(size) and of is not None and Path(of).is_file():
-        its = stored_orientation(Path(of).read_bytes())
-        if its >= 5:
-            return its
+    its = fitting_turn(stored, size, of) if own == 1 else 1
+    if its != 1:
+        return its
     picture = "its picture" if of is None else str(of)
     raise ValueError(
         f"{path}: the mask is {shown[0]} x {shown[1]} (height x width), but {picture} is "
