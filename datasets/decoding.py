@@ -30,6 +30,8 @@ def decode(data: bytes, path: str | Path) -> Image.Image:
             f"{path}: not a readable image ({cause}; {len(data)} bytes); the file is damaged, cut short or of another "
             "kind; replace it"
         ) from error
+    if image.format == "BMP" and image.mode == "1" and data[28] > 1:  # bits a pixel; Pillow takes them for 1
+        raise ValueError(f"{path}: a BMP of {data[28]} bits a pixel with 2 colours cannot be decoded; save it as PNG")
     return image
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from .mask_raster import DARK, Raster, check_no_photograph, holds_alpha_mask, is_grey_palette, visible
 
@@ -105,15 +105,20 @@ def _one_colour(values: np.ndarray, raster: Raster) -> np.ndarray:
         return np.zeros(strength.shape, np.int64)
     check_no_photograph(values.mean(axis=2), raster)
     level = float(np.median(strength[strength > most / 2]))
-    inside = strength > level / 2
     core = values[strength > 0.75 * level].astype(float)
-    hues = core / np.linalg.norm(core, axis=1, keepdims=True)
-    middle = np.median(hues, axis=0)
-    if (np.linalg.norm(hues - middle, axis=1) > 0.35).mean() > 0.05:
+    inner = binary_erosion(strength > 1.5 * 255 * DARK, np.ones((5, 5)))  # without edges, where colours mix
+    if _differ(core, 0.05) or _differ(values[inner].astype(float), 0.02) or (strength[inner] < level / 2).any():
         why = "in a lossy file" if raster.lossy else "with noise or soft edges"
         raise raster.refuse(f"it has several colours {why}, which cannot be told apart", "save them exactly, as PNG")
     colour = np.median(core, axis=0)
     rounded = [int(_LEVELS[np.abs(_LEVELS - value).argmin()]) for value in colour]
-    return np.where(inside, code_of(rounded), 0)
+    return np.where(strength > level / 2, code_of(rounded), 0)
+
+
+def _differ(colours: np.ndarray, share: float) -> bool:
+    """Whether more than a share of colours [N, 3], none of them black, have another hue than most."""
+    hues = colours / np.linalg.norm(colours, axis=1, keepdims=True)
+    middle = np.median(hues, axis=0) if len(hues) else 0
+    return bool((np.linalg.norm(hues - middle, axis=1) > 0.35).sum() > share * len(hues))
 
 

@@ -17,7 +17,6 @@ from .mask_raster import (
     Raster,
     check_no_photograph,
     holds_alpha_mask,
-    is_grey_palette,
     load,
     visible,
 )
@@ -66,8 +65,6 @@ def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str |
             "export the mask with class numbers",
         )
     if raster.lossy:
-        return np.where(_shape(raster), 255, 0)
-    if raster.palette is not None and is_grey_palette(raster) and raster.palette[0].any():
         return np.where(_shape(raster), 255, 0)
     values = raster.values
     if values.dtype.kind == "f":
@@ -127,22 +124,34 @@ def doubts(path: str | Path, any_value: bool = False) -> list[Doubt]:
             "alpha", f"its colours are a photograph, so its alpha channel is read: transparent pixels ({share}) are "
             "the defect, as ComfyUI's mask editor saves it", "look at it on the sheet, or save the mask white on black",
         )]  # fmt: skip
-    colours = _colours(raster)
+    codes = codes_of(raster)
+    if codes is not None:
+        return _of_colours(raster, [colour_of(code) for code in np.unique(codes) if code])
+    return [] if any_value or raster.palette is not None else _of_grey_areas(raster)
+
+
+def _of_colours(raster: Raster, colours: list[Colour]) -> list[Doubt]:
+    found = []
     if len(colours) > 1:
         shown = ", ".join(map(hexadecimal, colours[:4])) + ", ..." * (len(colours) > 4)
-        return [Doubt(
+        found.append(Doubt(
             "colours", f"it shows {len(colours)} colours ({shown}), and all of them count as this defect",
             "save a mask for each type if they are different types",
-        )]  # fmt: skip
-    return [] if any_value or raster.palette is not None or raster.values.ndim == 3 else _grey_areas(raster)
+        ))  # fmt: skip
+    if raster.palette is not None and raster.palette[0].any() and not raster.palette[raster.values].any(axis=2).all():
+        found.append(Doubt(
+            "palette", f"its palette shows index 0 as {hexadecimal(tuple(raster.palette[0]))} and another index as "
+            "black, and index 0 counts as normal", "save the mask white on black if it is the other way round",
+        ))  # fmt: skip
+    return found
 
 
-def _grey_areas(raster: Raster) -> list[Doubt]:
+def _of_grey_areas(raster: Raster) -> list[Doubt]:
     """What is too dark to count as white, and too large for a soft edge."""
-    values, half = visible(raster), raster.top / 2
-    grey = (values > raster.top * DARK) & (values <= half)
+    shape, values = _shape(raster), visible(raster)
+    grey = (values > raster.top * DARK) & ~shape
     inner = binary_erosion(grey, np.ones((5, 5))) if grey.any() else grey
-    if not inner.any() or values.max() <= half:
+    if not inner.any() or not shape.any():
         return []
     return [Doubt(
         "grey", f"it has areas of grey {np.median(values[inner]):g} of {raster.top:g}, which is not above half and "
@@ -175,12 +184,13 @@ def _white(values: np.ndarray, raster: Raster, any_value: bool) -> np.ndarray:
     check_no_photograph(values, raster)
     if any_value and not raster.lossy and not _is_noisy(values, top):
         return values > 0
-    if 0 < most <= top / 2:
+    if 0 < most <= (0.4 * top if raster.lossy else top / 2):  # 127 in a JPEG file may be 126
         if not raster.lossy and most == top // 2 and not ((values > 0) & (values < most)).any():
             return values > 0  # 0 and 127: half of white, as signed bytes have it
         raise raster.refuse(
             f"the mask's largest value is {most:g} of {top:g}, so no pixel is above half of the range; "
-            f"accepted is 0 for normal and {top:g} for defect", "multiply the labels",
+            f"accepted is 0 for normal and {top:g} for defect",
+            "multiply the labels, or read class numbers as layout index",
         )  # fmt: skip
     level = float(np.median(values[values > most / 2])) if raster.lossy else top
     return values > (top if level > 0.75 * top else level) / 2

@@ -10,7 +10,7 @@ from PIL import Image
 
 from .decoding import SIXTEEN, bit_depth, decode, fitting_turn, is_lossy, orientation, sixteen_bit, turn
 
-MOST_CLASSES = 100  # numbers above are grey levels: 127 is half of white, not class 127
+MOST_CLASSES = 50  # numbers above are grey levels: 85 is a third of white, 127 half of it
 NOISE = 20 / 255  # of the range: how far black and white go astray in JPEG
 DARK, BRIGHT = 40 / 255, 215 / 255  # of the range: greys between are neither black nor white
 FEW_GREYS = 16  # values of a drawing; a photograph has more
@@ -112,16 +112,17 @@ def _channels(image: Image.Image, lossy: bool) -> tuple[np.ndarray, np.ndarray |
 
 
 def visible(raster: Raster) -> np.ndarray:
-    """Values with 0 where they are transparent; a palette of black and white as grey."""
+    """Values with 0 where they are transparent; a palette of greys as grey."""
     values = raster.values if raster.palette is None else raster.palette[raster.values].max(axis=-1)
     if raster.clear is None or not raster.clear.any():
         return values
     kept = values[~raster.clear]
-    empty = not len(kept) and (values == values[:1, :1]).all()
+    empty = not len(kept) and values.max() - values.min() <= raster.top * NOISE
     if kept.any() or empty:
         return np.where(raster.clear if values.ndim == 2 else raster.clear[..., None], 0, values)
     raise raster.refuse(
-        "what is not transparent in it is black, so that either could be the defect", "save the mask white on black",
+        "only its alpha channel holds a shape, and what is transparent could be the defect as well as what is not",
+        "save the mask white on black",
     )  # fmt: skip
 
 
@@ -147,12 +148,10 @@ def check_no_photograph(values: np.ndarray, raster: Raster) -> None:
 
 
 def is_grey_palette(raster: Raster) -> bool:
-    """Whether a palette stands for a grey image: black and white, the grey values themselves, or many greys."""
+    """Whether a palette stands for a grey image: its indices are grey values, or it has many greys."""
     used = np.unique(raster.values)
     colours = raster.palette[used]
     if (colours != colours[:, :1]).any():
         return False
-    greys = colours[:, 0]
-    as_they_are = (greys == used).all() and used[-1] > MOST_CLASSES
-    black_and_white = len(set(greys.tolist()) & {0, 255}) == len(used)
-    return bool(as_they_are or black_and_white or len(used) > FEW_GREYS)
+    as_they_are = (colours[:, 0] == used).all() and used[-1] > MOST_CLASSES
+    return bool(as_they_are or len(used) > FEW_GREYS)

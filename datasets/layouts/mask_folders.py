@@ -188,6 +188,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     bare: list[_Image] = []
     empty: dict[Path, _Image] = {}
     defective = set()
+    before = len(found.problems)
     for image in _pairs(folder, found):
         if not image.masks:
             bare.append(image)
@@ -207,6 +208,9 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     normal = [image for path, image in empty.items() if path not in defective]
     for image in normal:
         found.add(name, NORMAL, image.part, image.path)
+    if normal and not defective and len(found.problems) == before:
+        found.problem(folder, f"all {len(normal)} masks of {name} are black, so that no image has a defect",
+                      "look whether masks hold what they should", False)  # fmt: skip
     _add_bare(bare, len(normal), name, found)
 
 
