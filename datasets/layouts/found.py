@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..regions import MaskFiles, Outlines
+from ..regions import MaskFiles, Outlines, Union
 from ..sample import Sample
 
-Mask = Path | MaskFiles | Outlines
+Mask = Path | MaskFiles | Outlines | Union
 
 
 @dataclass(frozen=True, order=True)
@@ -54,7 +54,8 @@ class Layout:
 
     name: for --layout; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
     image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to
-    put it into).
+    put it into); fits: as matches, where a user names the layout (None: the same); hint: what keeps a folder that comes
+    close from being in it.
     """
 
     name: str
@@ -63,6 +64,12 @@ class Layout:
     truth: str
     matches: Callable[[Path], str | None]
     read: Callable[[Path, str, Found], None]
+    fits: Callable[[Path], str | None] | None = None
+    hint: Callable[[Path], str | None] | None = None
+
+    def named(self) -> Layout:
+        """The layout as a user's choice: what could be another one is no matter."""
+        return replace(self, matches=self.fits or self.matches)
 
 
 def relative(path: Path, root: Path) -> str:

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from ..pictures import SUFFIXES
-from ..regions import MaskFiles
+from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import UNNAMED, entries, folders, images, same, stem
-from .found import Found, Layout
+from .found import Found, Layout, relative
+from .mask_names import joined
 
 _TYPES = {"ko": UNNAMED}  # BTAD
 
@@ -42,20 +43,21 @@ def _read(
 
 
 def _read_type(kind: Path, truth: Path, name: str, type: str, found: Found) -> None:
-    masks = {stem(path): path for path in images(truth, found)}
-    masks |= {f"{same(path.name)}/": path for path in folders(truth)}
-    used = set()
-    for path in images(kind, found):
-        key = next((k for k in (f"{stem(path)}_mask", stem(path), f"{stem(path)}/") if k in masks), None)
-        mask = masks.get(key)
-        if mask is not None and mask.is_dir():
-            files = tuple(images(mask, found))
-            mask = MaskFiles(files) if files else None
-        used.add(key)
-        found.add(name, type, "test", path, mask)
-    for key, mask in masks.items():
-        if key not in used:
-            found.problem(mask, f"a mask for no image in test/{kind.name}", "add the image, or rename the mask", False)
+    inside = {same(path.name): tuple(images(path, found)) for path in folders(truth)}
+    pairs = list(joined(images(kind, found), images(truth, found), found))
+    for path, files in pairs:
+        own = inside.pop(stem(path), ())
+        if own and files:
+            what = f"masks for {relative(path, found.root)} are in {truth.name}/ and in {truth.name}/{stem(path)}/"
+            found.problem(files[0], what, "keep one of the two")
+        elif own:
+            found.add(name, type, "test", path, MaskFiles(own))
+        else:
+            mask = files[0] if len(files) == 1 else Union(files) if files else None
+            found.add(name, type, "test", path, mask)
+    for folder in inside:
+        what = f"a mask for no image in test/{kind.name}: the folder has the stem of none"
+        found.problem(truth / folder, what, "add the image, or rename the folder", False)
 
 
 def _mvtec(folder: Path) -> str | None:

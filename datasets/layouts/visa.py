@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import NORMAL_FOLDERS, PARTS, images, named_path, stem
+from .files import NORMAL_FOLDERS, PARTS, images, named_path
 from .found import Found, Layout
+from .mask_names import joined
 
 _COLUMNS = ("object", "split", "label", "image", "mask")
 
@@ -79,12 +80,9 @@ def _bad_path(found: Found, table: Path, line: str, what: str, text: str | None,
 def _read_folder(data: Path, name: str, found: Found) -> None:
     for path in images(data / "Images" / "Normal", found):
         found.add(name, NORMAL, "", path)
-    masks = {stem(path): path for path in images(data / "Masks" / "Anomaly", found)}
-    for path in images(data / "Images" / "Anomaly", found):
-        mask = masks.pop(stem(path), None)
-        found.add(name, "anomaly", "", path, mask and MaskFiles((mask,)))
-    for mask in masks.values():
-        found.problem(mask, "a mask for no image in Data/Images/Anomaly", "add the image, or rename the mask", False)
+    masks = images(data / "Masks" / "Anomaly", found)
+    for path, files in joined(images(data / "Images" / "Anomaly", found), masks, found):
+        found.add(name, "anomaly", "", path, MaskFiles(files) if files else None)
 
 
 VISA = Layout(
