@@ -33,16 +33,22 @@ class Problem:
 class Found:
     """What was found in one folder; a defect image without a mask stands among the samples with mask None.
 
-    notes: how what the folder does not say was understood.
+    notes: how what the folder does not say was understood; passed: files and folders that are no samples and need no
+    report (more).
     """
 
     root: Path
     samples: list[Sample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
 
     def problem(self, file: Path, what: str, remedy: str, unusable: bool = True) -> None:
         self.problems.append(Problem(relative(file, self.root), what, remedy, unusable))
+
+    def leave_out(self, *paths: Path) -> None:
+        """Images, or folders of them, that a reader leaves out knowingly: known to be no data, or reported by it."""
+        self.passed.update(relative(path, self.root) for path in paths)
 
     def add(self, object: str, type: str, part: str, image: Path, mask: Mask | None = None) -> None:
         self.samples.append(Sample(object, type, part, relative(image, self.root), self.root, mask))
