@@ -22,7 +22,7 @@ UNREAD = (".gif", ".tga", ".avif", ".heic", ".heif", ".jxl", ".j2k", ".jpx", ".d
 UNREAD += (".raw", ".dng", ".cr2", ".nef", ".arw")  # of cameras
 _FAULTS = ("defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "damage", "damaged", "fault", "flaw")
 _NORMAL_WORDS = {*NORMAL_FOLDERS, "okay", "background", "none", "clean", "intact", "undamaged", "flawless"}
-_NORMAL_WORDS |= {"nodefect", "defectfree", "nondefect", "nondefective", "defectless", "good part", "ok part", "free of defects"}
+_NORMAL_WORDS |= {"nodefect", "defectfree", "nondefect", "nondefective", "good part", "ok part", "defectless"}
 _NORMAL_WORDS |= {f"{word} {fault}" for word in ("no", "non", "not", "without") for fault in _FAULTS}
 _NORMAL_WORDS |= {f"{fault} free" for fault in _FAULTS}
 _CLUTTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
@@ -95,7 +95,7 @@ def tree(folder: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
         seen.add(real)
         try:
             with os.scandir(place) as listed:
-                inside = sorted((e.name, e.is_dir(), e.is_symlink()) for e in listed if not _hidden(e.name))
+                inside = sorted((e.name, _leads(e), e.is_symlink()) for e in listed if not _hidden(e.name))
         except OSError as error:
             if place != folder or folder.is_dir():
                 found.problem(place, f"the folder cannot be opened ({error.strerror})", "allow reading it", False)
@@ -105,6 +105,10 @@ def tree(folder: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
             target = (place / name).resolve() if is_folder and is_link else real / name
             if is_folder and target not in above:
                 (links if is_link else waiting).append((place / name, target))
+
+
+def _leads(entry: os.DirEntry) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def same(name: str) -> str:

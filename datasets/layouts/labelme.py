@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..outlines import check_shape
+from ..outlines import check_on, check_shape
 from ..pictures import SUFFIXES
 from ..regions import Outlines
 from ..sample import NORMAL
-from .annotations import contents, first_file
-from .files import IMAGE_FOLDERS, NORMAL_FOLDERS, PARTS, images, named, named_path, part_of
+from .annotations import contents, first_file, json_files, numbers, places, report_normal, report_shapes, size_of
+from .files import NORMAL_FOLDERS, images, named, named_path, no_defect, part_of, stem
 from .found import Found, Layout
 
 _KEYS = ("shapes", "imagePath")
 _KINDS = {"polygon": "points", "rotation": "points", "rectangle": "rectangle", "circle": "circle"}
-_BACKGROUND = ("_background_", "__ignore__")
 
 
 def _matches(folder: Path) -> str | None:
@@ -26,46 +25,70 @@ def _matches(folder: Path) -> str | None:
 
 
 def _read(folder: Path, name: str, found: Found) -> None:
-    places = [folder, *named(folder, (*IMAGE_FOLDERS, *NORMAL_FOLDERS, *PARTS))]
+    start, bad, normal = len(found.samples), [], Counter()
+    listed = list(dict.fromkeys([*places(folder), *named(folder, NORMAL_FOLDERS)]))
     annotated: dict[Path, Path] = {}
     for file, content in contents(folder, _KEYS, found):
-        image = _image(file, content["imagePath"], places, found)
+        image = _image(file, content["imagePath"], listed, found)
         if image is None:
             found.problem(file, f"its image {content['imagePath']!r} is not in the dataset", "put it beside the file")
         elif image in annotated:
             found.problem(file, f"{image.name} has another file, {annotated[image].name}", "keep one")
         else:
             annotated[image] = file
-            _add(file, content, image, name, found)
-    normals = [path for place in places for path in images(place, found) if path not in annotated]
-    for path in normals:
-        found.add(name, NORMAL, part_of(path, found.root), path)
+            try:
+                _add(file, content, image, name, found, normal)
+            except ValueError as error:
+                bad.append((file, str(error)))
+                found.leave_out(image)
+    report_shapes(bad, found, start)
+    report_normal(normal, folder, found)
+    _add_bare(folder, [path for place in listed for path in images(place, found) if path not in annotated], name, found)
+
+
+def _add_bare(folder: Path, bare: list[Path], name: str, found: Found) -> None:
+    """Images without a JSON file are normal; with one that is none of LabelMe's they are not known to be."""
+    others = {stem(path): path for path in json_files(folder)}
+    for path in bare:
+        if stem(path) in others:
+            what = f"it has no shapes and imagePath, so what is on {path.name} is not known; left out"
+            found.problem(others[stem(path)], what, "export it again, or move it away", False)
+            found.leave_out(path)
+        else:
+            found.add(name, NORMAL, part_of(path, found.root), path)
+    normals = sum(stem(path) not in others for path in bare)
     if normals:
-        found.notes.append(f"{name}: {len(normals)} images without a JSON file count as normal")
+        found.notes.append(f"{name}: {normals} images without a JSON file count as normal")
 
 
-def _image(file: Path, text: Any, places: list[Path], found: Found) -> Path | None:
+def _image(file: Path, text: Any, listed: list[Path], found: Found) -> Path | None:
     """As written, else a file of that name beside the JSON file or in a folder of images, else one of its stem."""
     base = text.replace("\\", "/").rsplit("/", 1)[-1] if isinstance(text, str) else None
     paths = [named_path(text, file.parent, found.root)]
-    paths += [named_path(base, place, found.root) for place in (file.parent, *places)]
+    paths += [named_path(base, place, found.root) for place in (file.parent, *listed)]
     paths += [file.with_suffix(suffix) for suffix in SUFFIXES]
-    return next((path for path in paths if path and path.is_file() and path.suffix.lower() in SUFFIXES), None)
+    there = (found.file(path) for path in paths if path and path.suffix.lower() in SUFFIXES)
+    return next((path for path in there if path), None)
 
 
-def _add(file: Path, content: dict[str, Any], image: Path, name: str, found: Found) -> None:
+def _add(file: Path, content: dict[str, Any], image: Path, name: str, found: Found, normal: Counter[str]) -> None:
+    """Raises ValueError for a shape that cannot be used; the image then is neither normal nor whole."""
     types: dict[str, list] = defaultdict(list)
+    size = size_of(content.get("imageHeight"), content.get("imageWidth"))
     shapes = content["shapes"] if isinstance(content["shapes"], list) else [None]
     for number, shape in enumerate(shapes, 1):
         try:
-            label, outline = _shape(shape)
+            label = _label(shape)
+            if no_defect(label):
+                normal[label] += 1
+                continue
+            outline = _outline(shape)
+            check_shape(outline)
+            if size is not None:
+                check_on([outline], size)
         except ValueError as error:
-            found.problem(file, f"shape {number} cannot be used: {error}", "draw it again, as a polygon")
-            return
-        if label not in _BACKGROUND:
-            types[label].append(outline)
-    size = (content.get("imageHeight"), content.get("imageWidth"))
-    size = size if all(isinstance(n, int) for n in size) else None
+            raise ValueError(f"shape {number} cannot be used: {error}") from error
+        types[label].append(outline)
     part = part_of(image, found.root)
     for type, outlines in sorted(types.items()):
         found.add(name, type, part, image, Outlines(file, size, json.dumps(outlines, separators=(",", ":"))))
@@ -73,23 +96,25 @@ def _add(file: Path, content: dict[str, Any], image: Path, name: str, found: Fou
         found.add(name, NORMAL, part, image)
 
 
-def _shape(shape: Any) -> tuple[str, list]:
-    """(label, what `outlines.draw` takes)."""
+def _label(shape: Any) -> str:
     if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
         raise ValueError("it has no points")
-    label, kind, points = shape.get("label"), shape.get("shape_type") or "polygon", shape["points"]
+    label = shape.get("label")
     if not isinstance(label, str) or not label.strip():
         raise ValueError("it has no label")
+    return label.strip()
+
+
+def _outline(shape: dict[str, Any]) -> list:
+    """What `outlines.draw` takes."""
+    kind, points = shape.get("shape_type") or "polygon", shape["points"]
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise ValueError("a point is no pair of numbers")
     if kind == "mask":
-        outline = ["bitmap", points[0] if points else [], shape.get("mask") or ""]
-    elif isinstance(kind, str) and kind in _KINDS:
-        outline = [_KINDS[kind], [value for point in points for value in point]]
-    else:
-        raise ValueError(f"a {kind} has no area")
-    check_shape(outline)
-    return label.strip(), outline
+        return ["bitmap", numbers(points[0]) if points else [], shape.get("mask") or ""]
+    if isinstance(kind, str) and kind in _KINDS:
+        return [_KINDS[kind], numbers([value for point in points for value in point])]
+    raise ValueError(f"a {kind} has no area")
 
 
 LABELME = Layout(
