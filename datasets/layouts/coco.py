@@ -82,6 +82,8 @@ class _File:
         path = next((path for path in (self.found.file(path) for path in paths if path) if path), None)
         if number is not None:
             self._name_once(self.images, number, path, "image", name)
+        elif path is not None:
+            self.bare.add(path)
         if path is None:
             why = "is not there" if any(paths) else "is no path inside the dataset"
             self._problem(f"the image {name!r} {why}", "add the image, or take it out of the file")

@@ -72,6 +72,7 @@ def _two_folders(pictures: Path, masks: Path, part: str, found: Found) -> Iterat
         yield from _joined(images(sub, found), own, PARTS.get(word, part), type, found)
     for truth in other.values():
         found.problem(truth, "masks for no image: there is no such folder among the images", "add the images", False)
+        found.leave_out(truth)
 
 
 def _side_by_side(place: Path, part: str, found: Found) -> Iterator[_Image]:

@@ -43,6 +43,7 @@ def _read(
         if not means_normal(truth):
             place = folder / "ground_truth" / truth
             found.problem(place, f"masks for no image: there is no test/{truth}", "add the images", False)
+            found.leave_out(place)
 
 
 class _Type:
