@@ -19,15 +19,21 @@ _ABSENT = ("", "nan", "none", "null")  # as tools write that there is no id
 Bad = tuple[Path, str]  # a file, and which shape in it cannot be used
 
 
-def places(folder: Path) -> list[Path]:
-    """The folder itself, and the folders in it that usually hold images or annotations; beside one of normal images
-    all, since these are named after defects."""
-    return [folder, *(folders(folder) if normal_folders(folder) else named(folder, _FOLDERS))]
-
-
 def json_files(folder: Path) -> list[Path]:
-    """The JSON files of `places`."""
-    return [p for place in places(folder) for p in entries(place) if p.suffix.lower() == ".json" and p.is_file()]
+    """In the folder itself, in the folders in it that usually hold images or annotations, and in `type_folders`."""
+    places = [folder, *named(folder, _FOLDERS), *type_folders(folder)]
+    return [path for place in places for path in _json(place)]
+
+
+def type_folders(folder: Path) -> list[Path]:
+    """The folders with JSON files beside one of normal images: they are named after defects, or normal too."""
+    if not normal_folders(folder):
+        return []
+    return [place for place in folders(folder) if place.name.lower() not in _FOLDERS and _json(place)]
+
+
+def _json(place: Path) -> list[Path]:
+    return [path for path in entries(place) if path.suffix.lower() == ".json" and path.is_file()]
 
 
 def first_file(folder: Path, keys: Iterable[str]) -> Path | None:
@@ -95,8 +101,8 @@ def report_shapes(bad: Iterable[Bad], found: Found, start: int) -> None:
 def report_normal(labels: Counter[str], file: Path, found: Found) -> None:
     """How many regions of labels that mean normal were passed over."""
     for label, count in sorted(labels.items()):
-        what = f"{count} annotations are of {label!r}, which is no defect; left out"
-        found.problem(file, what, "nothing, if so it is meant; else give the defect another name", False)
+        what = f"{count} annotation{'s are' if count > 1 else ' is'} of {label!r}, which is no defect; left out"
+        found.problem(file, what, "if it is meant as a defect, give it another name", False)
 
 
 def _parsed(path: Path) -> Any:

@@ -11,8 +11,8 @@ from ..outlines import check_on, check_shape
 from ..pictures import SUFFIXES
 from ..regions import Outlines
 from ..sample import NORMAL
-from .annotations import contents, first_file, json_files, numbers, places, report_normal, report_shapes, size_of
-from .files import NORMAL_FOLDERS, images, named, named_path, no_defect, part_of, stem
+from .annotations import contents, first_file, json_files, numbers, report_normal, report_shapes, size_of, type_folders
+from .files import IMAGE_FOLDERS, PARTS, images, means_normal, named, named_path, no_defect, normal_folders, part_of, stem
 from .found import Found, Layout
 
 _KEYS = ("shapes", "imagePath")
@@ -26,7 +26,10 @@ def _matches(folder: Path) -> str | None:
 
 def _read(folder: Path, name: str, found: Found) -> None:
     start, bad, normal = len(found.samples), [], Counter()
-    listed = list(dict.fromkeys([*places(folder), *named(folder, NORMAL_FOLDERS)]))
+    typed = type_folders(folder)
+    listed = [folder, *named(folder, (*IMAGE_FOLDERS, *PARTS)), *normal_folders(folder), *typed]
+    listed = list(dict.fromkeys(listed))
+    types = {place: place.name for place in typed if not means_normal(place.name)}
     annotated: dict[Path, Path] = {}
     for file, content in contents(folder, _KEYS, found):
         image = _image(file, content["imagePath"], listed, found)
@@ -37,26 +40,33 @@ def _read(folder: Path, name: str, found: Found) -> None:
         else:
             annotated[image] = file
             try:
-                _add(file, content, image, name, found, normal)
+                _add(file, content, image, types.get(image.parent, NORMAL), name, found, normal)
             except ValueError as error:
                 bad.append((file, str(error)))
                 found.leave_out(image)
     report_shapes(bad, found, start)
     report_normal(normal, folder, found)
-    _add_bare(folder, [path for place in listed for path in images(place, found) if path not in annotated], name, found)
+    bare = [path for place in listed for path in images(place, found) if path not in annotated]
+    used = set(annotated.values())
+    _add_bare(bare, [path for path in json_files(folder) if path not in used], types, name, found)
 
 
-def _add_bare(folder: Path, bare: list[Path], name: str, found: Found) -> None:
-    """Images without a JSON file are normal; with one that is none of LabelMe's they are not known to be."""
-    others = {stem(path): path for path in json_files(folder)}
+def _add_bare(bare: list[Path], unused: list[Path], types: dict[Path, str], name: str, found: Found) -> None:
+    """Images without a JSON file are normal, but not in a defect's folder, nor where a file that is none of LabelMe's
+    has their name."""
+    others = {(path.parent, stem(path)): path for path in unused}
+    apart = {place for place, _ in others if not images(place)}  # folders of JSON files alone
+    normals = 0
     for path in bare:
-        if stem(path) in others:
-            what = f"it has no shapes and imagePath, so what is on {path.name} is not known; left out"
-            found.problem(others[stem(path)], what, "export it again, or move it away", False)
+        other = next((others[p, stem(path)] for p in (path.parent, *apart) if (p, stem(path)) in others), None)
+        if other:
+            what = f"it has no shapes and imagePath of its own, so what {path.name} shows is not known; left out"
+            found.problem(other, what, "export it again, or move it away", False)
             found.leave_out(path)
-        else:
-            found.add(name, NORMAL, part_of(path, found.root), path)
-    normals = sum(stem(path) not in others for path in bare)
+            continue
+        type = types.get(path.parent, NORMAL)
+        found.add(name, type, part_of(path, found.root), path)
+        normals += type == NORMAL
     if normals:
         found.notes.append(f"{name}: {normals} images without a JSON file count as normal")
 
@@ -71,8 +81,11 @@ def _image(file: Path, text: Any, listed: list[Path], found: Found) -> Path | No
     return next((path for path in there if path), None)
 
 
-def _add(file: Path, content: dict[str, Any], image: Path, name: str, found: Found, normal: Counter[str]) -> None:
-    """Raises ValueError for a shape that cannot be used; the image then is neither normal nor whole."""
+def _add(
+    file: Path, content: dict[str, Any], image: Path, empty: str, name: str, found: Found, normal: Counter[str]
+) -> None:
+    """empty: the type of an image without a defect's shape. Raises ValueError for a shape that cannot be used; the
+    image then is neither normal nor whole."""
     types: dict[str, list] = defaultdict(list)
     size = size_of(content.get("imageHeight"), content.get("imageWidth"))
     shapes = content["shapes"] if isinstance(content["shapes"], list) else [None]
@@ -93,7 +106,7 @@ def _add(file: Path, content: dict[str, Any], image: Path, name: str, found: Fou
     for type, outlines in sorted(types.items()):
         found.add(name, type, part, image, Outlines(file, size, json.dumps(outlines, separators=(",", ":"))))
     if not types:
-        found.add(name, NORMAL, part, image)
+        found.add(name, empty, part, image)
 
 
 def _label(shape: Any) -> str:
