@@ -12,7 +12,18 @@ from ..pictures import SUFFIXES
 from ..regions import Outlines
 from ..sample import NORMAL
 from .annotations import contents, first_file, json_files, numbers, report_normal, report_shapes, size_of, type_folders
-from .files import IMAGE_FOLDERS, PARTS, images, means_normal, named, named_path, no_defect, normal_folders, part_of, stem
+from .files import (
+    IMAGE_FOLDERS,
+    PARTS,
+    images,
+    means_normal,
+    named,
+    named_path,
+    no_defect,
+    normal_folders,
+    part_of,
+    stem,
+)
 from .found import Found, Layout
 
 _KEYS = ("shapes", "imagePath")
@@ -47,20 +58,21 @@ def _read(folder: Path, name: str, found: Found) -> None:
     report_shapes(bad, found, start)
     report_normal(normal, folder, found)
     bare = [path for place in listed for path in images(place, found) if path not in annotated]
-    used = set(annotated.values())
-    _add_bare(bare, [path for path in json_files(folder) if path not in used], types, name, found)
+    _add_bare(bare, json_files(folder), set(annotated.values()), types, name, found)
 
 
-def _add_bare(bare: list[Path], unused: list[Path], types: dict[Path, str], name: str, found: Found) -> None:
-    """Images without a JSON file are normal, but not in a defect's folder, nor where a file that is none of LabelMe's
-    has their name."""
-    others = {(path.parent, stem(path)): path for path in unused}
-    apart = {place for place, _ in others if not images(place)}  # folders of JSON files alone
+def _add_bare(
+    bare: list[Path], files: list[Path], used: set[Path], types: dict[Path, str], name: str, found: Found
+) -> None:
+    """Images without a JSON file are normal, but not in a defect's folder, nor where a file of their name is none of
+    LabelMe's or is another image's."""
+    apart = {place for place in {path.parent for path in files} if not images(place)}  # folders of JSON files alone
+    others = {(p.parent, stem(p)): p for p in files if p.parent not in apart or p not in used}
     normals = 0
     for path in bare:
         other = next((others[p, stem(path)] for p in (path.parent, *apart) if (p, stem(path)) in others), None)
         if other:
-            what = f"it has no shapes and imagePath of its own, so what {path.name} shows is not known; left out"
+            what = f"it has no shapes of {path.name}, so what that shows is not known; left out"
             found.problem(other, what, "export it again, or move it away", False)
             found.leave_out(path)
             continue
