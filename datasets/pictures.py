@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,6 +182,12 @@ def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
     if image.format == "TIFF":
         bits = image.tag_v2.get(258, (1,))  # BitsPerSample
         return len(bits) > 1 and max(bits) > 8
+    if image.format == "PPM":
+        header = re.match(rb"P[36]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)", data)
+        return header is not None and int(header[1]) > 255
+    if image.format == "JPEG2000":
+        size = data.find(b"\xff\x4f\xff\x51")  # the code stream's SIZ: channels at byte 40, then each one's depth - 1
+        return len(image.getbands()) > 1 and data[size + 42] & 127 > 7
     return False
 
 

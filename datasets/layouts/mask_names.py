@@ -36,6 +36,8 @@ def joined(
         if _are_clear(paths, own.get(name, []), found):
             for path in paths:
                 yield path, tuple(mask for _, mask in own.get(name, []))
+        else:
+            found.leave_out(*paths, *(mask for _, mask in own[name]))
     if orphans is None:
         report_orphans(lost, [path for path in pictures if stem(path) not in own] or pictures, found)
 
