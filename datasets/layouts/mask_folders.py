@@ -16,7 +16,19 @@ from ..mask_colours import Colour, code_of
 from ..mask_files import colours_of, holds_numbers, read_labels
 from ..regions import MaskFiles, Union
 from ..sample import NORMAL
-from .files import IMAGE_FOLDERS, NORMAL_FOLDERS, PARTS, UNNAMED, folders, images, named, same, stem
+from .files import (
+    IMAGE_FOLDERS,
+    PARTS,
+    UNNAMED,
+    folders,
+    images,
+    means_normal,
+    named,
+    no_defect,
+    normal_folders,
+    same,
+    stem,
+)
 from .found import Found, Layout, Mask, relative
 from .mask_names import joined, names_a_mask, report_orphans
 
@@ -24,7 +36,6 @@ _MASK_FOLDERS = (
     "masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "labels", "label", "annotations",
 )  # fmt: skip
 _CLASS_FILES = ("classes.txt", "labels.txt", "labelmap.txt", "classes.json")
-_BACKGROUND = ("background", "_background_", "__ignore__", "ignore", *NORMAL_FOLDERS)
 _VOID = 255  # of index masks: neither a class nor normal, as in Pascal VOC
 _LOOKED_AT = 20  # masks that show whether they hold numbers or black and white
 
@@ -47,8 +58,23 @@ def _pairs(folder: Path, found: Found) -> Iterator[_Image]:
             yield from _two_folders(pictures, masks, part, found)
         else:
             yield from _side_by_side(pictures or place, part, found)
-        for normal in named(place, NORMAL_FOLDERS):
+        normals = normal_folders(place)
+        for normal in normals:
             yield from (_Image(path, (), part, NORMAL) for path in images(normal, found))
+        if normals and not (part or pictures or masks or images(place)):
+            yield from _type_folders(place, found)
+
+
+def _type_folders(place: Path, found: Found) -> Iterator[_Image]:
+    """Folders beside one of normal images are named after defects, and hold images and masks as an object would."""
+    for sub in folders(place):
+        if sub.name.lower() in PARTS or means_normal(sub.name):
+            continue
+        pictures, masks = _only(sub, IMAGE_FOLDERS, found), _only(sub, _MASK_FOLDERS, found)
+        if pictures and masks:
+            yield from _two_folders(pictures, masks, "", found, sub.name)
+        else:
+            yield from _side_by_side(pictures or sub, "", found, sub.name)
 
 
 def _only(place: Path, names: tuple[str, ...], found: Found) -> Path | None:
@@ -68,35 +94,35 @@ def _below(folder: Path) -> Iterator[Path]:
         yield from (path, *folders(path))
 
 
-def _two_folders(pictures: Path, masks: Path, part: str, found: Found) -> Iterator[_Image]:
+def _two_folders(pictures: Path, masks: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
     """Folders among the images are parts, types or normal images; masks lie in folders of the same names, or flat."""
     truths = {same(path.name): path for path in folders(masks)}
     nested: dict[Path, _Image] = {}  # of folders that have none among the masks
     for sub in folders(pictures):
         truth, word = truths.pop(same(sub.name), None), sub.name.lower()
         inner = PARTS.get(word, part)
-        type = "" if word in PARTS else NORMAL if word in NORMAL_FOLDERS else sub.name
+        own = type if word in PARTS else NORMAL if means_normal(word) else type or sub.name
         if truth is None:
-            nested |= {path: _Image(path, (), inner, type) for path in images(sub, found)}
+            nested |= {path: _Image(path, (), inner, own) for path in images(sub, found)}
         elif word in PARTS:
-            yield from _two_folders(sub, truth, inner, found)
+            yield from _two_folders(sub, truth, inner, found, type)
         else:
             for path, files in joined(images(sub, found), images(truth, found), found):
-                yield _Image(path, files, inner, type)
+                yield _Image(path, files, inner, own)
     flat: list[Path] = []
     lost: list[Path] = []
     direct = dict(joined(images(pictures, found), images(masks, found), found, flat))
     for path, files in joined([*nested], flat, found, lost):
         nested[path] = replace(nested[path], masks=files)
-    typed = list(_by_mask_folder(direct, truths, part, found))
+    typed = list(_by_mask_folder(direct, truths, part, found, type))
     known = {image.path for image in typed}
-    plain = [_Image(path, files, part, "") for path, files in direct.items() if files or path not in known]
+    plain = [_Image(path, files, part, type) for path, files in direct.items() if files or path not in known]
     yield from (*nested.values(), *typed, *plain)
     report_orphans(lost, [image.path for image in (*plain, *nested.values()) if not image.masks] or [*direct], found)
 
 
 def _by_mask_folder(
-    direct: dict[Path, tuple[Path, ...]], truths: dict[str, Path], part: str, found: Found
+    direct: dict[Path, tuple[Path, ...]], truths: dict[str, Path], part: str, found: Found, type: str
 ) -> Iterator[_Image]:
     """Folders among the masks: one with the masks of an image, whose stem it has, or one for each type."""
     stems = {stem(path): path for path in direct}
@@ -104,21 +130,22 @@ def _by_mask_folder(
         files = images(truth, found)
         if name in stems:
             if files:
-                yield _Image(stems[name], tuple(files), part, "")
+                yield _Image(stems[name], tuple(files), part, type)
             continue
         orphans: list[Path] = []
         pairs = [(path, own) for path, own in joined([*direct], files, found, orphans) if own]
         if not pairs:
             what = "masks for no image: there is no such folder among the images"
             found.problem(truth, what, "add the images", False)
+            found.leave_out(truth)
             continue
         report_orphans(orphans, [*direct], found)
         word = truth.name.lower()
-        type = "" if word in PARTS or word in NORMAL_FOLDERS else truth.name
-        yield from (_Image(path, own, PARTS.get(word, part), type) for path, own in pairs)
+        named = type if word in PARTS or means_normal(word) else type or truth.name
+        yield from (_Image(path, own, PARTS.get(word, part), named) for path, own in pairs)
 
 
-def _side_by_side(place: Path, part: str, found: Found) -> Iterator[_Image]:
+def _side_by_side(place: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
     """A mask's stem is the image's with an end such as _mask, or the very same where the image is no PNG."""
     listed = images(place, found)
     stems, lossy = {stem(path) for path in listed}, {stem(path) for path in listed if path.suffix.lower() != ".png"}
@@ -127,7 +154,7 @@ def _side_by_side(place: Path, part: str, found: Found) -> Iterator[_Image]:
         if names_a_mask(stem(path), stems) or path.suffix.lower() == ".png" and stem(path) in lossy
     }  # fmt: skip
     pictures = [path for path in listed if path not in masks]
-    yield from (_Image(*pair, part, "") for pair in joined(pictures, sorted(masks), found))
+    yield from (_Image(*pair, part, type) for pair in joined(pictures, sorted(masks), found))
 
 
 def _matches(folder: Path, numbers: bool) -> str | None:
@@ -190,6 +217,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     defective = set()
     before = len(found.problems)
     for image in _pairs(folder, found):
+        found.leave_out(*image.masks)
         if not image.masks:
             bare.append(image)
             continue
@@ -276,7 +304,7 @@ def _read_numbers(folder: Path, name: str, found: Found) -> None:
         if values and values <= void:
             raise ValueError(f"{image.masks[0]}: black and white, where other masks hold class numbers")
         values -= void
-        values -= {value for value in values if names.get(value, "").lower() in _BACKGROUND}
+        values -= {value for value in values if no_defect(names.get(value, ""))}
         unknown.update(values - set(names))
         return {names.get(value, f"class {value}"): MaskFiles(image.masks, value) for value in sorted(values)}
 
@@ -303,7 +331,7 @@ def _class_names(file: Path, found: Found) -> dict[int, str]:
         told = [re.fullmatch(r"(\d+)\s*[:;,=\s]\s*(\S.*)", line) for line in lines]
         if lines and all(told):
             return {int(match[1]): match[2] for match in told}
-        first = 0 if lines and lines[0].lower() in _BACKGROUND else 1
+        first = 0 if lines and no_defect(lines[0]) else 1
         return dict(enumerate(lines, first))
     except (ValueError, TypeError, AttributeError) as error:
         found.problem(file, f"no list of class names ({error})", "write one name a line, or lines such as '1: crack'")

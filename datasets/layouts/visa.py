@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
+from collections import defaultdict
 from pathlib import Path
 
+from ..csv_table import read_table
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import NORMAL_FOLDERS, PARTS, images, named_path
+from .files import PARTS, below, means_normal, named_path
 from .found import Found, Layout
 from .mask_names import joined
 
@@ -35,41 +36,45 @@ def _read(folder: Path, name: str, found: Found) -> None:
         _read_folder(folder / "Data", name, found)
 
 
-def _read_table(table: Path, folder: Path, found: Found) -> None:
-    seen: set[Path] = set()
+def _read_table(path: Path, folder: Path, found: Found) -> None:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-            if missing:
-                found.problem(table, f"no column {', '.join(missing)}", f"give it the columns {', '.join(_COLUMNS)}")
-                return
-            for row in rows:
-                _read_row(row, f"line {rows.line_num}", table, folder, found, seen)
-    except (UnicodeDecodeError, csv.Error) as error:
-        found.problem(table, f"it cannot be read as CSV ({error})", "save it as UTF-8 text")
+        table = read_table(path, _COLUMNS)
+    except ValueError as error:
+        what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+        found.problem(path, what, remedy)
+        return
+    columns = {name: table.column(name) for name in _COLUMNS}
+    missing = [name for name, there in columns.items() if there is None]
+    if missing:
+        found.problem(path, f"no column {', '.join(missing)}", f"give it the columns {', '.join(_COLUMNS)}")
+        return
+    seen: set[Path] = set()
+    for number, row in table.rows:
+        _read_row({name: row[there] for name, there in columns.items()}, f"line {number}", path, folder, found, seen)
 
 
-def _read_row(row: dict, line: str, table: Path, folder: Path, found: Found, seen: set[Path]) -> None:
-    object, split, label = ((row[column] or "").strip() for column in _COLUMNS[:3])
+def _read_row(row: dict[str, str], line: str, table: Path, folder: Path, found: Found, seen: set[Path]) -> None:
+    object, split, label = (row[column] for column in _COLUMNS[:3])
     image = named_path(row["image"], folder, found.root)
-    if image is None or not image.is_file():
+    there = image and found.file(image)
+    if not there:
         _bad_path(found, table, line, "image", row["image"], image)
         return
     if not object or not label:
         found.problem(table, f"{line} names no object or no label", "fill it in")
         return
-    if image in seen:
+    if there in seen:
         found.problem(table, f"{line}: {row['image']} is listed twice", "keep one line", False)
         return
-    seen.add(image)
-    type, mask = NORMAL if label.lower() in NORMAL_FOLDERS else label, None
-    if type != NORMAL and (row["mask"] or "").strip():
-        mask = named_path(row["mask"], folder, found.root)
-        if mask is None or not mask.is_file():
-            _bad_path(found, table, line, "mask", row["mask"], mask)
+    seen.add(there)
+    type, mask = NORMAL if means_normal(label) else label, None
+    if type != NORMAL and row["mask"]:
+        path = named_path(row["mask"], folder, found.root)
+        mask = path and found.file(path)
+        if not mask:
+            _bad_path(found, table, line, "mask", row["mask"], path)
             return
-    found.add(object, type, PARTS.get(split.lower(), ""), image, mask and MaskFiles((mask,)))
+    found.add(object, type, PARTS.get(split.lower(), ""), there, mask and MaskFiles((mask,)))
 
 
 def _bad_path(found: Found, table: Path, line: str, what: str, text: str | None, path: Path | None) -> None:
@@ -78,11 +83,20 @@ def _bad_path(found: Found, table: Path, line: str, what: str, text: str | None,
 
 
 def _read_folder(data: Path, name: str, found: Found) -> None:
-    for path in images(data / "Images" / "Normal", found):
+    for path in below(data / "Images" / "Normal", found):
         found.add(name, NORMAL, "", path)
-    masks = images(data / "Masks" / "Anomaly", found)
-    for path, files in joined(images(data / "Images" / "Anomaly", found), masks, found):
-        found.add(name, "anomaly", "", path, MaskFiles(files) if files else None)
+    listed, truth = data / "Images" / "Anomaly", data / "Masks" / "Anomaly"
+    images, masks = (_by_place(place, found) for place in (listed, truth))
+    for place in sorted(images.keys() | masks.keys()):
+        for path, files in joined(images.get(place, []), masks.get(place, []), found):
+            found.add(name, "anomaly", "", path, MaskFiles(files) if files else None)
+
+
+def _by_place(folder: Path, found: Found) -> dict[Path, list[Path]]:
+    places: dict[Path, list[Path]] = defaultdict(list)
+    for path in below(folder, found):
+        places[path.parent.relative_to(folder)].append(path)
+    return places
 
 
 VISA = Layout(
