@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, cat
 
 from .decoding import stored_orientation
 from .layouts.found import Problem, relative
@@ -15,7 +15,7 @@ from .pictures import Picture
 from .regions import MaskFiles, Outlines, Union
 from .sample import Sample
 
-_LARGE = 0.5  # of the image: no defect is as large, an inverted mask is
+_LARGE, _HUGE = 0.5, 0.6  # of the image: an inverted mask is as large and lies along the edges; few defects are
 _DEPTHS = (8, 10, 12, 14)  # bits of cameras whose files have 16
 
 
@@ -47,7 +47,7 @@ class Findings:
         largest = self._large.setdefault((sample.object, sample.type), _Large())
         share = float(mask.float().mean())
         largest.count += 1
-        largest.large += share > _LARGE
+        largest.large += share > _HUGE or share > _LARGE and _along_edges(mask) > 0.5
         if share > largest.share:
             largest.share, largest.file = share, relative(sample.files[1], sample.root)
         for file, doubt in _doubts(sample.mask):
@@ -105,6 +105,11 @@ class Findings:
                     "black", f"multiply the values by {2 ** (16 - bits)}", False,
                 ))  # fmt: skip
         return found
+
+
+def _along_edges(mask: Tensor) -> float:
+    """The share of the image's outermost pixels that the mask covers."""
+    return float(cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).float().mean())
 
 
 def _doubts(mask: Path | MaskFiles | Outlines | Union) -> list[tuple[Path, Doubt]]:

@@ -222,6 +222,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     defective = set()
     before = len(found.problems)
     for image in _pairs(folder, found):
+        found.leave_out(*image.masks)
         if not image.masks:
             bare.append(image)
             continue

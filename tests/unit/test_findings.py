@@ -41,10 +41,17 @@ def test_outlines_of_more_than_half_of_the_image(put, tmp_path):
     assert problem.file == "a.json" and "1 of 1" in problem.what
 
 
-def test_half_of_the_image_is_no_finding(put, spot, tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "columns", "inverted", "found"),
+    [((0, 6), (0, 16), False, False), ((1, 11), (2, 13), False, False), ((1, 11), (1, 14), False, True),
+     ((2, 10), (2, 13), True, True), ((0, 12), (0, 16), False, True)],
+)  # fmt: skip
+def test_what_counts_as_large(put, spot, tmp_path, rows, columns, inverted, found):
+    """Above 60 % always, above half where the mask lies along the edges, as an inverted one does."""
     put("images/a.png")
-    put("masks/a.png", spot((0, 6), (0, 16)))
-    assert not look(tmp_path, "more than half")
+    mask = spot(rows, columns)
+    put("masks/a.png", 255 - mask if inverted else mask)
+    assert bool(look(tmp_path, "more than half")) == found
 
 
 def test_assumptions_are_reported_once_for_a_type(put, spot, tmp_path):
