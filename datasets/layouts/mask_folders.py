@@ -148,8 +148,6 @@ def _by_mask_folder(
         yield from (_Image(path, own, PARTS.get(word, part), inner_type) for path, own in pairs)
 
 
-
-
 def _side_by_side(place: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
     """A mask's stem is the image's with an end such as _mask, or the very same where the image is no PNG."""
     listed = images(place, found)
@@ -222,7 +220,6 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     defective = set()
     before = len(found.problems)
     for image in _pairs(folder, found):
-        found.leave_out(*image.masks)
         if not image.masks:
             bare.append(image)
             continue

@@ -33,9 +33,7 @@ def joined(
         name, number = next(((n, k) for n, k in _readings(stem(mask)) if n in by_stem), (None, None))
         own[name].append((number, mask)) if name is not None else lost.append(mask)
     for name, paths in by_stem.items():
-        if not _are_clear(paths, own.get(name, []), found):
-            found.leave_out(*paths, *(mask for _, mask in own[name]))
-        else:
+        if _are_clear(paths, own.get(name, []), found):
             for path in paths:
                 yield path, tuple(mask for _, mask in own.get(name, []))
         else:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ..pictures import SUFFIXES
-from ..regions import MaskFiles
+from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import UNNAMED, below, child, entries, folders, images, means_normal, normal_folders, same, stem
 from .found import Found, Layout, Mask, relative
