@@ -2,6 +2,7 @@
 
 A shape is a list [kind, values, ...]:
   ["polygon", [x, y, x, y, ...]]       corners between pixels: (0, 0) is the first pixel's outer corner (COCO)
+  ["shares", [x, y, x, y, ...]]        as "polygon", in shares of the image's width and height (YOLO)
   ["points", [x, y, x, y, ...]]        corners on pixels, edges included (LabelMe's polygons)
   ["rectangle", [x, y, x, y]]          opposite corners on pixels
   ["circle", [x, y, x, y]]             its centre and a point on it
@@ -40,6 +41,10 @@ def draw(shapes: str | Sequence[list], size: tuple[int, int]) -> np.ndarray:
             _paste(canvas, *values)
         elif kind == "polygon":
             masks.append(_polygon(_numbers(values[0], 6), size))
+        elif kind == "shares":
+            height, width = size
+            xy = [v * (height if place % 2 else width) for place, v in enumerate(_numbers(values[0], 6))]
+            masks.append(_polygon(xy, size))
         else:
             _DRAWN[kind](drawn, _numbers(*values, 6 if kind == "points" else 4))
     return np.logical_or.reduce([np.array(canvas, dtype=bool), *masks])
@@ -54,7 +59,7 @@ def check_shape(shape: list) -> None:
         _numbers(values[0], 2)
         _bitmap(values[1])
     else:
-        _numbers(values[0], 6 if kind in ("polygon", "points") else 4)
+        _numbers(values[0], 6 if kind in ("polygon", "shares", "points") else 4)
 
 
 def _points(drawn: ImageDraw.ImageDraw, xy: list[float]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .outlines import draw
-from .pictures import read_labels, read_mask
+from .pictures import read_labels, read_mask, read_picture
 
 
 @dataclass(frozen=True, order=True)
@@ -30,6 +30,32 @@ class MaskFiles:
             labels = read_labels(file, size, of)
             mask |= labels != 0 if self.value is None else labels == self.value
         return torch.from_numpy(mask)
+
+
+@dataclass(frozen=True, order=True)
+class ColourMask:
+    """Defect is wherever a mask file has exactly this colour, (red, green, blue) in 0..255, a palette's included."""
+
+    file: Path
+    colour: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.file} (colour {', '.join(map(str, self.colour))})"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.file,)
+
+    def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
+        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
+        OSError for one that cannot be opened."""
+        pixels = read_picture(self.file).pixels
+        if pixels.shape[:2] != tuple(size):
+            raise ValueError(
+                f"{self.file}: the mask is {pixels.shape[0]} x {pixels.shape[1]} (height x width), but {of} is "
+                f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
+            )
+        return torch.from_numpy((pixels == np.array(self.colour, pixels.dtype)).all(2))
 
 
 @dataclass(frozen=True, order=True)
@@ -68,7 +94,7 @@ class Outlines:
 class Union:
     """Everywhere that one of several regions is: the defects of one image, whatever their type."""
 
-    parts: tuple[Path | MaskFiles | Outlines, ...]
+    parts: tuple[Path | MaskFiles | ColourMask | Outlines, ...]
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.parts))

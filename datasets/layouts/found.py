@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..regions import MaskFiles, Outlines
+from ..regions import ColourMask, MaskFiles, Outlines, Union
 from ..sample import Sample
 
-Mask = Path | MaskFiles | Outlines
+Mask = Path | MaskFiles | ColourMask | Outlines | Union
 
 
 @dataclass(frozen=True, order=True)
@@ -54,7 +54,8 @@ class Layout:
 
     name: for --layout; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
     image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to
-    put it into).
+    put it into); over: layouts of which this one is a special case, so that it wins where both match one folder;
+    under: layouts whose masks are more exact, so that they win.
     """
 
     name: str
@@ -63,6 +64,12 @@ class Layout:
     truth: str
     matches: Callable[[Path], str | None]
     read: Callable[[Path, str, Found], None]
+    over: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+
+    def yields_to(self, other: Layout) -> bool:
+        """Whether `other` is read where both match one folder."""
+        return self.name in other.over or other.name in self.under
 
 
 def relative(path: Path, root: Path) -> str:
