@@ -55,7 +55,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
     empty = sum(_add(pictures, masks, "_label", name, "", found) for _, pictures, masks in parts)
     found.notes.append(f"{name}: {empty} images with an empty label count as normal")
     if len(parts) > 1:
-        found.notes.append(f"{name}: {len(parts)} folders kos... are {len(parts)} parts; --group-pattern 'kos\\d+' groups by them")
+        found.notes.append(f"{name}: {len(parts)} folders kos... are as many parts; `split --pattern kos\\d+` groups them")
 
 
 def _sides(folder: Path) -> Iterator[tuple[str, list[Path], list[Path], list[Path]]]:
