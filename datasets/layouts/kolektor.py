@@ -14,7 +14,7 @@ from .found import Found, Layout, relative
 from .pairing import paired
 
 _KOS = re.compile(r"kos\d+", re.IGNORECASE)
-_TRUTH = re.compile(r"\d+_GT", re.IGNORECASE)
+_NUMBER, _TRUTH = re.compile(r"\d{5}"), re.compile(r"\d{5}_GT", re.IGNORECASE)
 _COPY = re.compile(r".*\(copy\)", re.IGNORECASE)  # two stray files of the published archive: an image and its mask
 
 
@@ -55,7 +55,8 @@ def _read(folder: Path, name: str, found: Found) -> None:
     empty = sum(_add(pictures, masks, "_label", name, "", found) for _, pictures, masks in parts)
     found.notes.append(f"{name}: {empty} images with an empty label count as normal")
     if len(parts) > 1:
-        found.notes.append(f"{name}: {len(parts)} folders kos... are as many parts; `split --pattern kos\\d+` groups them")
+        how = "`split --pattern kos\\d+` groups them"
+        found.notes.append(f"{name}: {len(parts)} folders kos... are as many parts; {how}")
 
 
 def _sides(folder: Path) -> Iterator[tuple[str, list[Path], list[Path], list[Path]]]:
@@ -71,8 +72,11 @@ def _sides(folder: Path) -> Iterator[tuple[str, list[Path], list[Path], list[Pat
 
 
 def _matches_2(folder: Path) -> str | None:
-    first = next((masks[0] for _, _, masks, _ in _sides(folder) if masks), None)
-    return f"it holds {relative(first, folder)}" if first else None
+    """Numbers of five digits alone tell it from other images with a mask of a like name."""
+    sides = list(_sides(folder))
+    first = next((masks[0] for _, _, masks, _ in sides if masks), None)
+    alone = all(_NUMBER.fullmatch(stem(path)) for _, pictures, _, _ in sides for path in pictures)
+    return f"it holds {relative(first, folder)}" if first and alone else None
 
 
 def _read_2(folder: Path, name: str, found: Found) -> None:

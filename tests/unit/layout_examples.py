@@ -138,8 +138,9 @@ def yolo(one):
     one.write("cast/labels/train/empty.txt", "")
     one.write("cast/labels/train/d.txt", "1 0.25 0.25 0.5625 0.25 0.5625 0.5 0.25 0.5\n")
     one.write("cast/labels/val/ok.txt", "2 0.25 0.25 0.5625 0.25 0.5625 0.5\n")
-    one.write("cast/labels/test/deep/e.txt",
-              f"0 {1 / 16} {8 / 12:.6f} {3 / 16} {8 / 12:.6f} {3 / 16} {11 / 12:.6f} {1 / 16} {11 / 12:.6f}\n")  # fmt: skip
+    x, y = (1 / 16, 3 / 16), (8 / 12, 11 / 12)
+    corners = " ".join(f"{x[right]:.6f} {y[down]:.6f}" for right, down in ((0, 0), (1, 0), (1, 1), (0, 1)))
+    one.write("cast/labels/test/deep/e.txt", f"0 {corners}\n")
     one.write("cast/data.yaml", "# a set\npath: ../datasets/cast  # elsewhere\ntrain: images/train\nval: images/val\n"
               "test: images/test\n\nnames:\n  0: crack\n  1: 'hole'\n  2: OK\n")  # fmt: skip
 
@@ -198,7 +199,8 @@ def dagm(one):
     for part, kind in (("Train", "train"), ("Test", "test")):
         one.normal("Class1", kind, f"Class1/{part}/0001.PNG")
         one.defect("Class1", "damaged", kind, f"Class1/{part}/0002.PNG", f"Class1/{part}/Label/0002_label.PNG")
-        one.write(f"Class1/{part}/Label/Labels.txt", "1\n0001\t0\t0001.PNG\t0\t0\n0002\t1\t0002.PNG\t1\t0002_label.PNG\n")
+        lines = ("1", "0001\t0\t0001.PNG\t0\t0", "0002\t1\t0002.PNG\t1\t0002_label.PNG", "")
+        one.write(f"Class1/{part}/Label/Labels.txt", "\n".join(lines))
 
 
 def severstal(one):

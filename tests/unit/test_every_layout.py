@@ -6,6 +6,7 @@ from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.layouts import LAYOUTS
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
+
 from .layout_examples import EXAMPLES, SIZE, Example
 
 

@@ -92,7 +92,8 @@ def test_roboflows_other_cases(one):
     values = np.zeros(SIZE, np.uint8)
     values[SQUARE], values[OTHER] = 1, 3
     one.save("cast/train/two_mask.png", values)
-    one.write("cast/train/_classes.csv", "Pixel Value, Class\r\n 0, background\r\n1, crack\r\n2, hole\r\n3, ok\r\nx, y\r\n")
+    rows = ("Pixel Value, Class", " 0, background", "1, crack", "2, hole", "3, ok", "x, y", "")
+    one.write("cast/train/_classes.csv", "\r\n".join(rows))
     assert ("two.jpg", "crack") in kinds(one) and ("two.jpg", "ok") not in kinds(one)
     assert not {"bare.jpg", "odd.jpg"} & {name for name, _ in kinds(one)}
     assert told(one) == {
@@ -112,7 +113,10 @@ def test_roboflow_without_its_parts_or_with_one_list_for_all(one):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("Value,Class\n1,crack\n", "no column Pixel Value; it has Value, Class"), (b"Pixel Value, Class\n1, Ri\xdf\n", "no UTF-8")],
+    [
+        ("Value,Class\n1,crack\n", "no column Pixel Value; it has Value, Class"),
+        (b"Pixel Value, Class\n1, Ri\xdf\n", "no UTF-8"),
+    ],
 )
 def test_roboflows_list_that_cannot_be_read_is_refused(one, text, words):
     EXAMPLES["roboflow"](one)
@@ -320,7 +324,8 @@ def test_visas_images_that_are_not_in_the_list_stay_anomalies(one):
 def test_magnetic_tiles_that_lack_a_mask_or_an_image(one):
     EXAMPLES["magnetic_tile"](one)
     one.mask("tiles/MT_Crack/Imgs/exp9.png", SQUARE)
-    assert told(one) == {"tiles/MT_Crack/Imgs/exp9.png": "a mask for no image; the images are called exp1_num_2.jpg, ..."}
+    what = "a mask for no image; the images are called exp1_num_2.jpg, ..."
+    assert told(one) == {"tiles/MT_Crack/Imgs/exp9.png": what}
     one.picture("tiles/MT_Crack/Imgs/exp8.jpg")
     with pytest.raises(ValueError, match="1 defect images have no ground truth: tiles/MT_Crack/Imgs/exp8.jpg"):
         read_dataset(one.root)
@@ -342,6 +347,12 @@ def test_kolektor_surfaces_without_a_label_and_with_a_damaged_one(one):
     (one.root / "electric/kos01/Part1_label.bmp").unlink()
     with pytest.raises(ValueError, match="1 defect images have no ground truth: electric/kos01/Part1.jpg"):
         read_dataset(one.root)
+
+
+def test_other_images_with_masks_of_a_like_name_are_not_kolektors(one):
+    EXAMPLES["kolektor2"](one)
+    one.picture("surface/train/more.png")
+    assert find_dataset(one.root).layout.name == "stems"
 
 
 def test_kolektor_2_has_two_stray_copies(one):
