@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import re
 from collections import Counter
@@ -12,22 +11,27 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from .csv_table import Table, read_table
+from .layouts.files import child, same
 from .pictures import read_picture
 from .sample import Sample
 
 _log = logging.getLogger(__name__)
 _THUMBNAIL = 16
 _ROWS = 1024
+_COLUMNS = ("file", "group")
+_NO_MANIFEST = "no manifest.csv with a column 'group' found"
 
 
 def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column: str = "group") -> dict[str, str]:
     """Groups from a CSV file with one row per image: {sample name: value of `column`}.
 
     The CSV's `file` column is the image's path in the data's folder, or ends in it with the object's folder before it
-    (<object>/<part>/<type>/<file name> in MVTec layout).
-    Raises ValueError if a column is missing, an image has no row or an empty group, or two rows disagree.
+    (<object>/<part>/<type>/<file name> in MVTec layout). `read_table` says which files are read.
+    Raises ValueError if the file is no CSV in Unicode, a column is missing, an image has no row or an empty group, or
+    two rows disagree.
     """
-    groups = _from_table(samples, Path(csv_path), column)
+    groups = _from_table(samples, read_table(csv_path, ("file", column)), column)
     bare = [sample.name for sample in samples if not groups.get(sample.name)]
     if bare:
         raise ValueError(
@@ -85,38 +89,93 @@ def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, 
     """Groups from the best source at hand, and a sentence that names it.
 
     A manifest.csv with the columns file and group, in `root` or its parent, that knows any of the images; else
-    near-duplicates. Raises the errors of groups_from_manifest and groups_from_near_duplicates.
+    near-duplicates. A manifest.csv that cannot be used is refused where it names images of `samples`, since its groups
+    guard the split: in `root` by their file names, in the parent by their paths with the object's folder. One of other
+    things is passed over with a warning.
+    Raises the errors of groups_from_manifest and groups_from_near_duplicates.
     """
+    passed_over = []
     for folder in (Path(root), Path(root).resolve().parent):
-        path = folder / "manifest.csv"
-        if path.is_file() and {"file", "group"} <= set(_columns(path)) and _from_table(samples, path, "group"):
+        path = child(folder, "manifest.csv")
+        if not path.is_file():
+            continue
+        try:
+            found = _from_table(samples, read_table(path, _COLUMNS), "group")
+            problem = f"{path}: no row's 'file' is the path of an image here; write <object>/ and its path there"
+        except ValueError as error:
+            found, problem = {}, str(error)
+        if found:
             return groups_from_manifest(samples, path), f"column 'group' of {path}"
-    return groups_from_near_duplicates(samples), "near-duplicates (no manifest.csv with a column 'group' found)"
+        if _names_any(samples, path, by_path=folder != Path(root)):
+            raise ValueError(f"{problem}, or rename it if it holds no groups of these images")
+        _log.warning("%s is not used: it names no image here (%s)", path, problem.removeprefix(f"{path}: "))
+        passed_over.append(str(path))
+    why = f"{', '.join(passed_over)} names none of these images" if passed_over else _NO_MANIFEST
+    return groups_from_near_duplicates(samples), f"near-duplicates ({why})"
 
 
-def _columns(path: Path) -> list[str]:
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        return next(csv.reader(stream), [])
+def _names_any(samples: Sequence[Sample], path: Path, by_path: bool) -> bool:
+    """Whether a cell of a file, read as well as it can be, is an image's path or, not by_path, its name or stem."""
+    data = path.read_bytes().replace(b"\0", b"")
+    texts = (data.decode("latin-1"), data.decode(errors="replace"))
+    cells = {cell.strip() for text in texts for cell in re.split(r"[,;\t|\r\n\"]+", text)}
+    if by_path:
+        known = _Names(samples)
+        return any(known.sample(cell) for cell in cells)
+    last = {same(cell).replace("\\", "/").rpartition("/")[2].casefold() for cell in cells}
+    names = {same(name).casefold() for one in samples for name in (one.image.name, one.image.stem)}
+    return any(len(name) > 2 for name in last & names)
 
 
-def _from_table(samples: Sequence[Sample], path: Path, column: str) -> dict[str, str]:
+def _from_table(samples: Sequence[Sample], table: Table, column: str) -> dict[str, str]:
     """{sample name: value} of the samples that have a row."""
-    columns = _columns(path)
-    missing = [name for name in ("file", column) if name not in columns]
+    columns = {name: table.column(name) for name in ("file", column)}
+    missing = [name for name, there in columns.items() if there is None]
     if missing:
-        raise ValueError(f"{path}: no column {' or '.join(map(repr, missing))}; it has {', '.join(columns) or 'none'}")
-    wanted = {_with_object(sample): sample.name for sample in samples}
-    names, depths = set(wanted.values()), {tail.count("/") + 1 for tail in wanted}
+        raise ValueError(
+            f"{table.path}: no column {' or '.join(map(repr, missing))}; it has {', '.join(table.columns) or 'none'}; "
+            "name the columns so"
+        )
+    known = _Names(samples)
     groups: dict[str, str] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        for row in csv.DictReader(stream):
-            file = (row["file"] or "").replace("\\", "/")
-            tails = ("/".join(file.split("/")[-depth:]) for depth in sorted(depths))
-            name = file if file in names else next((wanted[tail] for tail in tails if tail in wanted), None)
-            group = (row[column] or "").strip()
-            if name is not None and groups.setdefault(name, group) != group:
-                raise ValueError(f"{path}: {file} stands in two rows, with {groups[name]!r} and {group!r}; keep one")
+    for line, row in table.rows:
+        name, group = known.sample(row[columns["file"]]), row[columns[column]]
+        if name is not None and groups.setdefault(name, group) != group:
+            raise ValueError(
+                f"{table.path}: line {line}: {row[columns['file']]} stands in two rows, with {groups[name]!r} and "
+                f"{group!r}; keep one"
+            )
     return groups
+
+
+class _Names:
+    """Which image a row names: by its path here, or by a path that ends in its object's folder and its path there.
+
+    Letters compare in any Unicode form; in any case too, where that leaves one image only.
+    """
+
+    def __init__(self, samples: Sequence[Sample]):
+        names = {sample.name: _with_object(sample) for sample in samples}
+        self._whole, self._tails = _by_case(zip(names, names, strict=True)), _by_case((t, n) for n, t in names.items())
+        self._depths = sorted({tail.count("/") + 1 for tail in names.values()})
+
+    def sample(self, file: str) -> str | None:
+        file = same(file).replace("\\", "/").removeprefix("./")
+        tails = ["/".join(file.split("/")[-depth:]) for depth in self._depths]
+        for form in (str, str.casefold):
+            if form(file) in self._whole:
+                return self._whole[form(file)]
+            for tail in map(form, tails):
+                if tail in self._tails:
+                    return self._tails[tail]
+        return None
+
+
+def _by_case(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """{text: name}, and by the text in lower case where that names one only."""
+    exact = {same(text): name for text, name in pairs}
+    counts = Counter(text.casefold() for text in exact)
+    return {text.casefold(): name for text, name in exact.items() if counts[text.casefold()] == 1} | exact
 
 
 def _with_object(sample: Sample) -> str:

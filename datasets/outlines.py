@@ -61,6 +61,31 @@ def check_shape(shape: list) -> None:
         _numbers(values[0], 6 if kind in ("polygon", "shares", "points") else 4)
 
 
+def check_on(shapes: Sequence[list], size: tuple[int, int]) -> None:
+    """Raise ValueError where shapes, sound by themselves, mark no pixel of an image of `size` (H, W) or are of another.
+
+    Circles and bitmaps are taken by their box and their corner.
+    """
+    if not any(_touches(shape, size) for shape in shapes):
+        raise ValueError(f"it marks no pixel of the image of {size[0]} x {size[1]} (height x width)")
+
+
+def _touches(shape: list, size: tuple[int, int]) -> bool:
+    kind, *values = shape
+    if kind == "rle":
+        if list(values[0]) != list(size):
+            raise ValueError(f"its run lengths are of {values[0]} (height, width), the image is {list(size)}")
+        return sum(_counts(values[1], values[0])[1::2]) > 0
+    x, y = values[0][::2], values[0][1::2]
+    if kind == "circle":
+        radius = math.dist(*zip(x[:2], y[:2], strict=True))
+        x, y = (x[0] - radius, x[0] + radius), (y[0] - radius, y[0] + radius)
+    elif kind == "bitmap":
+        width, height = _bitmap(values[1]).size
+        x, y = (x[0], x[0] + width - 1), (y[0], y[0] + height - 1)
+    return max(x) >= 0 and max(y) >= 0 and min(x) < size[1] and min(y) < size[0]
+
+
 def _points(drawn: ImageDraw.ImageDraw, xy: list[float]) -> None:
     drawn.polygon(xy, fill=1, outline=1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from .png import bare_png
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # of the files that a folder is searched for
+SUFFIXES += (".webp", ".pgm", ".ppm", ".pnm", ".pbm", ".jp2", ".jpe", ".jfif")
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -248,6 +250,12 @@ def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
     if image.format == "TIFF":
         bits = image.tag_v2.get(258, (1,))  # BitsPerSample
         return len(bits) > 1 and max(bits) > 8
+    if image.format == "PPM":
+        header = re.match(rb"P[36]\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*\d+\s+(?:#[^\n]*\n\s*)*(\d+)", data)
+        return header is not None and int(header[1]) > 255
+    if image.format == "JPEG2000":
+        size = data.find(b"\xff\x4f\xff\x51")  # the code stream's SIZ: channels at byte 40, then each one's depth - 1
+        return len(image.getbands()) > 1 and data[size + 42] & 127 > 7
     return False
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from .layouts import LAYOUTS
 from .layouts.annotations import damaged_json
-from .layouts.files import entries, folders, images
+from .layouts.files import entries, folders
 from .layouts.found import Found, Layout, Problem
+from .layouts.unread import holds_images, report_unread
 from .pairs import check_names
 from .sample import NORMAL, Sample, first_few
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
+_DEEPEST, _TRIED = 4, 50  # levels below a folder that are searched for a dataset, and folders of each
 _INSPECT = "`anomaly-synthesis inspect {}` lists them all"
 
 
@@ -56,6 +59,9 @@ def read_dataset(root: str | Path, types: Iterable[str] | None = None, layout: s
     dataset = find_dataset(root, layout)
     if layout is None:
         _log.info("%s: %s (%s)", root, dataset.layout.title, dataset.why)
+    look = [str(problem) for problem in dataset.problems if not problem.unusable]
+    if look:
+        _log.warning("%s: %d worth a look, such as %s; %s", root, len(look), look[0], _INSPECT.format(root))
     problems = [str(problem) for problem in dataset.problems if problem.unusable]
     if problems:
         raise ValueError(f"{root}: {_count(problems)} in the dataset:{first_few(problems)}\n{_INSPECT.format(root)}")
@@ -88,6 +94,7 @@ def find_dataset(root: str | Path, layout: str | None = None) -> Dataset:
         layout_found.read(folder, _object_name(folder, root), found)
     if objects != [root]:
         _left_out([folder for folder in _children(root) if folder not in objects], layout_found, found)
+    report_unread(found, layout_found)
     if not found.samples and not found.problems:
         found.problem(root, "no images", "add some")
     _check(found)
@@ -135,9 +142,11 @@ def _left_out(others: list[Path], layout: Layout, found: Found) -> None:
         damaged = damaged_json(folder)
         if damaged:
             found.problem(damaged, "no readable JSON", "export it again", layout.name in ("coco", "labelme"))
-        elif any(images(place) for place in (folder, *folders(folder))):
+            found.leave_out(folder)
+        elif holds_images(folder, found):
             what = f"it holds images, but not in {layout.title} layout; left out"
             found.problem(folder, what, "lay it out as the others, or move it away", False)
+            found.leave_out(folder)
 
 
 def _leads_back(folder: Path, root: Path) -> bool:
@@ -152,8 +161,38 @@ def _unknown(root: Path, known: list[Layout]) -> str:
     title = known[0].title if len(known) == 1 else "any known"
     return (
         f"{root}: not in {title} layout; it holds {shown or 'nothing'}"
-        f"{f', and {damaged} is no readable JSON' if damaged else ''}; expected is {_examples(known)}"
+        f"{f', and {damaged} is no readable JSON' if damaged else ''}; {_nearby(root, known)}"
+        f"expected is {_examples(known)}"
     )
+
+
+def _nearby(root: Path, known: list[Layout]) -> str:
+    """Which folder to give where root is a level or two off."""
+    real = root.resolve()
+    for folder in (real.parent, real.parent.parent):
+        match = _first_match(folder, known)
+        if match:
+            return f"it is a part of {folder}, which is in {match.title} layout: give that folder; "
+    for depth in range(2, _DEEPEST + 1):
+        for folder in islice(_at_depth(root, depth), _TRIED):
+            match = _first_match(folder, known)
+            if match:
+                shown = folder.relative_to(root).as_posix()
+                return f"its folder {shown} is in {match.title} layout: give {folder.parent}, or {folder} alone; "
+    return ""
+
+
+def _first_match(folder: Path, known: list[Layout]) -> Layout | None:
+    try:
+        return next((layout for layout in known if layout.matches(folder)), None)
+    except OSError:
+        return None
+
+
+def _at_depth(root: Path, depth: int) -> Iterator[Path]:
+    for child in _children(root):
+        if not child.is_symlink():
+            yield from (child,) if depth == 1 else _at_depth(child, depth - 1)
 
 
 def _examples(known: list[Layout]) -> str:

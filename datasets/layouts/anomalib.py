@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..sample import NORMAL
-from .files import NORMAL_FOLDERS, folders, images, named, same
+from .files import below, folders, images, means_normal, named, normal_folders, same
 from .found import Found, Layout
 from .pairing import paired
 
@@ -13,13 +13,14 @@ _MASKS = ("mask", "masks", "ground_truth")
 _ENDS = ("", "_mask", "-mask", "_gt", "_label")
 # Names of other layouts' folders, which are no defect types.
 _NO_TYPES = (
-    *_MASKS, *NORMAL_FOLDERS, "train", "training", "val", "valid", "validation", "test", "images", "image", "imgs",
+    *_MASKS, "train", "training", "val", "valid", "validation", "test", "images", "image", "imgs",
     "img", "labels", "label", "annotations",
 )  # fmt: skip
 
 
 def _types(folder: Path) -> list[Path]:
-    return [path for path in folders(folder) if path.name.lower() not in _NO_TYPES and images(path)]
+    others = (path for path in folders(folder) if path.name.lower() not in _NO_TYPES and not means_normal(path.name))
+    return [path for path in others if below(path, Found(folder))]
 
 
 def _truth(folder: Path, type: Path, only: bool) -> Path | None:
@@ -32,7 +33,7 @@ def _truth(folder: Path, type: Path, only: bool) -> Path | None:
 
 
 def _matches(folder: Path) -> str | None:
-    normal = next((path for path in named(folder, NORMAL_FOLDERS) if images(path)), None)
+    normal = next((path for path in normal_folders(folder) if below(path, Found(folder))), None)
     types = _types(folder) if normal else []
     for type in types:
         truth = _truth(folder, type, len(types) == 1)
@@ -42,8 +43,8 @@ def _matches(folder: Path) -> str | None:
 
 
 def _read(folder: Path, name: str, found: Found) -> None:
-    for normal in named(folder, NORMAL_FOLDERS):
-        for path in images(normal, found):
+    for normal in normal_folders(folder):
+        for path in below(normal, found):
             found.add(name, NORMAL, "", path)
     types = _types(folder)
     for type in types:
@@ -52,8 +53,10 @@ def _read(folder: Path, name: str, found: Found) -> None:
             found.add(name, type.name, "", path, mask)
     known = {same(type.name) for type in types}
     for truth in (path for masks in named(folder, _MASKS) for path in folders(masks)):
-        normal = truth.name.lower() in NORMAL_FOLDERS  # black masks of the normal images
-        if same(truth.name) not in known and not normal and images(truth):
+        if same(truth.name) in known:
+            continue
+        found.leave_out(truth)  # of normal images: black
+        if not means_normal(truth.name) and images(truth):
             found.problem(truth, f"masks for no image: there is no {truth.name}/", "add the images", False)
 
 

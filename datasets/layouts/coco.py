@@ -4,39 +4,50 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..outlines import check_shape
+from ..outlines import check_on, check_shape
 from ..regions import Outlines
 from ..sample import NORMAL
-from .annotations import contents, first_file
-from .files import IMAGE_FOLDERS, PARTS, folders, images, named, named_path
+from .annotations import Bad, contents, first_file, identity, numbers, report_normal, report_shapes, size_of
+from .files import IMAGE_FOLDERS, PARTS, folders, images, named, named_path, no_defect
 from .found import Found, Layout
 
 _KEYS = ("images", "annotations", "categories")
+_ID = "give it a whole number or a text"
 
 
 class _File:
-    """One annotation file on its way to samples."""
+    """One annotation file on its way to samples.
+
+    What could make an image count as what it is not (an annotation of an unknown image or category, an id that names
+    two) refuses the folder; a shape that cannot be drawn leaves out its image.
+    """
 
     def __init__(self, path: Path, content: dict[str, Any], folder: Path, found: Found):
         self.path, self.folder, self.found = path, folder, found
-        self.images: dict[Any, Path | None] = {}
+        self.images: dict[int | str, Path | None] = {}
+        self.types: dict[int | str, Any] = {}
         self.sizes: dict[Path, tuple[int, int] | None] = {}
         self.shapes: dict[Path, dict[str, list]] = defaultdict(lambda: defaultdict(list))
         self.bare: set[Path] = set()  # images with an annotation that could not be used: neither normal nor whole
-        self.types = {entry.get("id"): entry.get("name") for entry in self._listed(content, "categories")}
+        self.bad: list[Bad] = []
+        self.normal: Counter[str] = Counter()
         words = [*re.split("[^a-z]+", path.stem.lower()), path.relative_to(found.root).parent.name.lower()]
         self.part = next((PARTS[word] for word in words if word in PARTS), "")
         self.places = self._places()
+        for entry in self._listed(content, "categories"):
+            self._category(entry)
         for entry in self._listed(content, "images"):
             self._image(entry)
         for entry in self._listed(content, "annotations"):
             self._annotation(entry)
+        report_normal(self.normal, path, found)
 
     def samples(self, object: str) -> None:
+        self.found.leave_out(*self.bare)
         for path, size in self.sizes.items():
             if path in self.bare:
                 continue
@@ -50,7 +61,7 @@ class _File:
         entries = content[key] if isinstance(content[key], list) else []
         if not isinstance(content[key], list) or not all(isinstance(entry, dict) for entry in entries):
             self._problem(f"{key!r} is no list of objects", "export it again")
-        return [entry for entry in entries if isinstance(entry, dict) and _hashable(entry.get("id"))]
+        return [entry for entry in entries if isinstance(entry, dict)]
 
     def _places(self) -> list[Path]:
         """Where file names may be relative to: the file's own folder first, then folders of images and of the part."""
@@ -59,61 +70,92 @@ class _File:
         parts = [path for place in (self.folder, *pictures) for path in folders(place) if path.name.lower() in words]
         return list(dict.fromkeys([self.path.parent, self.folder, *parts, *pictures]))
 
+    def _category(self, entry: dict) -> None:
+        number, name = self._id(entry, f"category {entry.get('name')!r}"), entry.get("name")
+        if number is not None:
+            self._name_once(self.types, number, name, "category", name)
+
     def _image(self, entry: dict) -> None:
         name, size = entry.get("file_name"), (entry.get("height"), entry.get("width"))
+        number = self._id(entry, f"image {name!r}")
         paths = [named_path(name, place, self.found.root) for place in self.places]
-        path = next((path for path in paths if path and path.is_file()), None)
-        self.images[entry.get("id")] = path
-        if path is not None:
-            self.sizes.setdefault(path, size if all(isinstance(n, int) for n in size) else None)
-        else:
+        path = next((path for path in (self.found.file(path) for path in paths if path) if path), None)
+        if number is not None:
+            self._name_once(self.images, number, path, "image", name)
+        elif path is not None:
+            self.bare.add(path)
+        if path is None:
             why = "is not there" if any(paths) else "is no path inside the dataset"
             self._problem(f"the image {name!r} {why}", "add the image, or take it out of the file")
+            return
+        self.sizes.setdefault(path, size_of(*size))
+        if size_of(*size) is None and size != (None, None):
+            what = f"the image {name!r} has height {size[0]!r:.40} and width {size[1]!r:.40}, which are no size"
+            self._problem(what, "write them as whole numbers; outlines are not compared with the image's size", False)
+
+    def _id(self, entry: dict, what: str) -> int | str | None:
+        number = identity(entry.get("id"))
+        if number is None:
+            self._problem(f"{what} has the id {entry.get('id')!r:.60}, which is none", _ID)
+        return number
+
+    def _name_once(self, known: dict[int | str, Any], number: int | str, value: Any, kind: str, name: Any) -> None:
+        """Keep the value under the id; a second one that differs cannot be told from the first."""
+        if number not in known:
+            known[number] = value
+            return
+        differs = known[number] != value
+        first = known[number].name if isinstance(known[number], Path) else known[number]
+        other = f" and is also that of {first!r}" if differs else ""
+        what = f"the id {number!r} of {kind} {name!r} stands there twice{other}"
+        self._problem(what, "give each its own id", differs)
 
     def _annotation(self, entry: dict) -> None:
-        what, image = f"annotation {entry.get('id')}", entry.get("image_id")
-        if not _hashable(image) or image not in self.images:
-            self._problem(f"{what} is of image {image!r}, which 'images' does not list", "add or remove it")
+        what, image, category = f"annotation {entry.get('id')!r:.60}", entry.get("image_id"), entry.get("category_id")
+        if identity(image) not in self.images:
+            if identity(image) is None:
+                self._problem(f"{what} has the image_id {image!r:.60}, which is none", _ID)
+            else:
+                self._problem(f"{what} is of image {image!r:.60}, which 'images' does not list", "add or remove it")
             return
-        path = self.images[image]
-        category = entry.get("category_id")
-        type = self.types.get(category) if _hashable(category) else None
+        path = self.images[identity(image)]
+        type = self.types.get(identity(category))
         if path is None:
             return
         if not isinstance(type, str) or not type.strip():
-            self._problem(f"{what} has category {category!r}, which 'categories' does not name", "name it there")
-        elif type.strip() == NORMAL:
-            self._problem(f"{what} is of category {NORMAL!r}, which is no defect; left out", "remove it", False)
+            self._problem(f"{what} has category {category!r:.60}, which 'categories' does not name", "name it there")
+        elif no_defect(type):
+            self.normal[type.strip()] += 1
             return
         else:
             try:
-                self.shapes[path][type.strip()] += _shapes(entry.get("segmentation"))
+                self.shapes[path][type.strip()] += _shapes(entry.get("segmentation"), self.sizes[path])
                 return
             except ValueError as error:
-                self._problem(f"{what} on {path.name} cannot be used: {error}", "draw it again, as a polygon")
+                self.bad.append((self.path, f"{what} on {path.name} cannot be used: {error}"))
         self.bare.add(path)
 
     def _problem(self, what: str, remedy: str, unusable: bool = True) -> None:
         self.found.problem(self.path, what, remedy, unusable)
 
 
-def _shapes(segmentation: Any) -> list[list]:
+def _shapes(segmentation: Any, size: tuple[int, int] | None) -> list[list]:
     if isinstance(segmentation, dict):
-        size, counts = segmentation.get("size"), segmentation.get("counts")
-        if not isinstance(size, list) or not isinstance(counts, (list, str)):
+        extent, counts = segmentation.get("size"), segmentation.get("counts")
+        if not isinstance(extent, list) or not isinstance(counts, (list, str)):
             raise ValueError("its run lengths have no size or no counts")
-        shapes = [["rle", size, counts]]
+        runs = counts if isinstance(counts, str) else [identity(run) for run in counts]
+        shapes = [["rle", [identity(side) for side in extent], runs]]
     elif isinstance(segmentation, list) and segmentation:
-        shapes = [["polygon", polygon] for polygon in segmentation]
+        flat = not any(isinstance(polygon, (list, dict)) for polygon in segmentation)
+        shapes = [["polygon", numbers(polygon)] for polygon in ([segmentation] if flat else segmentation)]
     else:
         raise ValueError("it has no segmentation; a box alone is no mask")
     for shape in shapes:
         check_shape(shape)
+    if size is not None:
+        check_on(shapes, size)
     return shapes
-
-
-def _hashable(value: Any) -> bool:
-    return value is None or isinstance(value, (int, str))
 
 
 def _matches(folder: Path) -> str | None:
@@ -123,15 +165,17 @@ def _matches(folder: Path) -> str | None:
 
 def _read(folder: Path, name: str, found: Found) -> None:
     seen: set[str] = set()
-    start = len(found.samples)
+    start, bad = len(found.samples), []
     for path, content in contents(folder, _KEYS, found):
         before = len(found.samples)
         file = _File(path, content, folder, found)
         file.samples(name)
+        bad += file.bad
         here = {sample.name for sample in found.samples[before:]}
         for image in sorted(here & seen):
             found.problem(found.root / image, "it stands in two annotation files", "keep it in one")
         seen |= here | {path.relative_to(found.root).as_posix() for path in file.bare}
+    report_shapes(bad, found, start)
     for place in dict.fromkeys(sample.image.parent for sample in found.samples[start:]):
         extra = [path for path in images(place, found) if path.relative_to(found.root).as_posix() not in seen]
         if extra:
@@ -139,6 +183,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
                 place, f"{len(extra)} images stand in no annotation file ({extra[0].name}, ...); left out",
                 "list them, without annotations where they are normal", False,
             )  # fmt: skip
+            found.leave_out(*extra)
 
 
 COCO = Layout(

@@ -1,10 +1,11 @@
-"""Listing folders: images, folders, and paths that annotation files name."""
+"""Listing folders: images, folders, and paths that annotation files name; words that mean normal."""
 
 from __future__ import annotations
 
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..pictures import SUFFIXES
@@ -17,11 +18,39 @@ PARTS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 UNNAMED = "damaged"  # the type where a layout names none; the papers' word for BTAD
+UNREAD = (".gif", ".tga", ".avif", ".heic", ".heif", ".jxl", ".j2k", ".jpx", ".dib", ".dcm", ".exr", ".hdr", ".psd")
+UNREAD += (".raw", ".dng", ".cr2", ".nef", ".arw")  # of cameras
+_FAULTS = ("defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "damage", "damaged", "fault", "flaw")
+_NORMAL_WORDS = {*NORMAL_FOLDERS, "okay", "background", "none", "clean", "intact", "undamaged", "flawless"}
+_NORMAL_WORDS |= {"nodefect", "defectfree", "nondefect", "nondefective", "good part", "ok part", "defectless"}
+_NORMAL_WORDS |= {f"{word} {fault}" for word in ("no", "non", "not", "without") for fault in _FAULTS}
+_NORMAL_WORDS |= {f"{fault} free" for fault in _FAULTS}
+_IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
+_CLUTTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+
+
+def means_normal(name: str) -> bool:
+    """Whether a folder, category, label or class name says that there is no defect, in any case and spelling:
+    "good", "OK", "_background_", "no-defect"."""
+    return _words(name) in _NORMAL_WORDS
+
+
+def no_defect(label: str) -> bool:
+    """Whether a region of this label is no defect: `means_normal`, or to be ignored."""
+    return means_normal(label) or _words(label) in _IGNORED
+
+
+def _words(name: str) -> str:
+    return " ".join(re.split(r"[\s_\-]+", same(name).casefold())).strip()
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder but hidden files, sorted; nothing where there is no such folder."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    """What is in a folder but hidden files and what systems leave there, sorted; nothing where there is no folder."""
+    return sorted(path for path in folder.iterdir() if not _hidden(path.name)) if folder.is_dir() else []
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _CLUTTER
 
 
 def folders(folder: Path) -> list[Path]:
@@ -33,13 +62,54 @@ def named(folder: Path, names: tuple[str, ...] | dict[str, str]) -> list[Path]:
     return [path for path in folders(folder) if path.name.lower() in names]
 
 
+def normal_folders(folder: Path) -> list[Path]:
+    """The folders in `folder` whose name says that what is in them is normal."""
+    return [path for path in folders(folder) if means_normal(path.name)]
+
+
 def images(folder: Path, found: Found | None = None) -> list[Path]:
-    """The image files of a folder; links that lead nowhere are told to `found`."""
+    """The image files of a folder; links that lead nowhere are reported to `found`."""
     listed = [path for path in entries(folder) if path.suffix.lower() in SUFFIXES]
     for path in listed:
         if found is not None and path.is_symlink() and not path.exists():
             found.problem(path, "a link that leads nowhere, or in a circle", "restore its target or remove it", False)
     return [path for path in listed if path.is_file()]
+
+
+def below(folder: Path, found: Found) -> list[Path]:
+    """The image files of a folder and of all folders below it, sorted."""
+    return sorted(path for place, _ in tree(folder, found) for path in images(place, found))
+
+
+def tree(folder: Path, found: Found) -> Iterator[tuple[Path, list[str]]]:
+    """A folder and those below it, each once, with the names of its files; links come last, never lead in a circle.
+
+    Folders that cannot be listed are reported to `found`.
+    """
+    real = folder.resolve()
+    above, seen = {real, *real.parents}, set()
+    waiting, links = [(folder, real)], []
+    while waiting or links:
+        place, real = (waiting or links).pop()
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            with os.scandir(place) as listed:
+                inside = sorted((e.name, _leads(e), e.is_symlink()) for e in listed if not _hidden(e.name))
+        except OSError as error:
+            if place != folder or folder.is_dir():
+                found.problem(place, f"the folder cannot be opened ({error.strerror})", "allow reading it", False)
+            continue
+        yield place, [name for name, is_folder, _ in inside if not is_folder]
+        for name, is_folder, is_link in reversed(inside):
+            target = (place / name).resolve() if is_folder and is_link else real / name
+            if is_folder and target not in above:
+                (links if is_link else waiting).append((place / name, target))
+
+
+def _leads(entry: os.DirEntry) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def same(name: str) -> str:
@@ -50,6 +120,16 @@ def same(name: str) -> str:
 def stem(path: Path) -> str:
     """The name without suffix, so that it compares."""
     return same(path.stem)
+
+
+def child(folder: Path, name: str) -> Path:
+    """The entry of that name, else the only one whose name differs in Unicode form or case; it need not exist."""
+    path = folder / name
+    if path.exists():
+        return path
+    alike = [one for one in entries(folder) if same(one.name).casefold() == same(name).casefold()]
+    exact = [one for one in alike if same(one.name) == same(name)]
+    return next((few[0] for few in (exact, alike) if len(few) == 1), path)
 
 
 def part_of(image: Path, root: Path) -> str:

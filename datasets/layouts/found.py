@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,16 +34,34 @@ class Problem:
 class Found:
     """What was found in one folder; a defect image without a mask stands among the samples with mask None.
 
-    notes: how what the folder does not say was understood.
+    notes: how what the folder does not say was understood; passed: files and folders that are no samples and need no
+    report (more).
     """
 
     root: Path
     samples: list[Sample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
+    _names: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
 
     def problem(self, file: Path, what: str, remedy: str, unusable: bool = True) -> None:
         self.problems.append(Problem(relative(file, self.root), what, remedy, unusable))
+
+    def file(self, path: Path) -> Path | None:
+        """The file of that path, else the only one whose name differs in Unicode form or case; None where none is."""
+        if path.is_file():
+            return path
+        if path.parent not in self._names:
+            self._names[path.parent] = names = {}
+            for one in path.parent.iterdir() if path.parent.is_dir() else ():
+                names.setdefault(_alike(one.name), []).append(one.name)
+        alike = self._names[path.parent].get(_alike(path.name), [])
+        return path.with_name(alike[0]) if len(alike) == 1 and path.with_name(alike[0]).is_file() else None
+
+    def leave_out(self, *paths: Path) -> None:
+        """Images, or folders of them, that a reader leaves out knowingly: known to be no data, or reported by it."""
+        self.passed.update(relative(path, self.root) for path in paths)
 
     def add(self, object: str, type: str, part: str, image: Path, mask: Mask | None = None) -> None:
         self.samples.append(Sample(object, type, part, relative(image, self.root), self.root, mask))
@@ -70,6 +89,10 @@ class Layout:
     def yields_to(self, other: Layout) -> bool:
         """Whether `other` is read where both match one folder."""
         return self.name in other.over or other.name in self.under
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def relative(path: Path, root: Path) -> str:

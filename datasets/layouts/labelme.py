@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..outlines import check_shape
+from ..outlines import check_on, check_shape
 from ..pictures import SUFFIXES
 from ..regions import Outlines
 from ..sample import NORMAL
-from .annotations import contents, first_file
-from .files import IMAGE_FOLDERS, NORMAL_FOLDERS, PARTS, images, named, named_path, part_of
+from .annotations import contents, first_file, json_files, numbers, report_normal, report_shapes, size_of, type_folders
+from .files import (
+    IMAGE_FOLDERS,
+    PARTS,
+    images,
+    means_normal,
+    named,
+    named_path,
+    no_defect,
+    normal_folders,
+    part_of,
+    stem,
+)
 from .found import Found, Layout
 
 _KEYS = ("shapes", "imagePath")
 _KINDS = {"polygon": "points", "rotation": "points", "rectangle": "rectangle", "circle": "circle"}
-_BACKGROUND = ("_background_", "__ignore__")
 
 
 def _matches(folder: Path) -> str | None:
@@ -26,70 +36,110 @@ def _matches(folder: Path) -> str | None:
 
 
 def _read(folder: Path, name: str, found: Found) -> None:
-    places = [folder, *named(folder, (*IMAGE_FOLDERS, *NORMAL_FOLDERS, *PARTS))]
+    start, bad, normal = len(found.samples), [], Counter()
+    typed = type_folders(folder)
+    listed = [folder, *named(folder, (*IMAGE_FOLDERS, *PARTS)), *normal_folders(folder), *typed]
+    listed = list(dict.fromkeys(listed))
+    types = {place: place.name for place in typed if not means_normal(place.name)}
     annotated: dict[Path, Path] = {}
     for file, content in contents(folder, _KEYS, found):
-        image = _image(file, content["imagePath"], places, found)
+        image = _image(file, content["imagePath"], listed, found)
         if image is None:
             found.problem(file, f"its image {content['imagePath']!r} is not in the dataset", "put it beside the file")
         elif image in annotated:
             found.problem(file, f"{image.name} has another file, {annotated[image].name}", "keep one")
         else:
             annotated[image] = file
-            _add(file, content, image, name, found)
-    normals = [path for place in places for path in images(place, found) if path not in annotated]
-    for path in normals:
-        found.add(name, NORMAL, part_of(path, found.root), path)
+            try:
+                _add(file, content, image, types.get(image.parent, NORMAL), name, found, normal)
+            except ValueError as error:
+                bad.append((file, str(error)))
+                found.leave_out(image)
+    report_shapes(bad, found, start)
+    report_normal(normal, folder, found)
+    bare = [path for place in listed for path in images(place, found) if path not in annotated]
+    _add_bare(bare, json_files(folder), set(annotated.values()), types, name, found)
+
+
+def _add_bare(
+    bare: list[Path], files: list[Path], used: set[Path], types: dict[Path, str], name: str, found: Found
+) -> None:
+    """Images without a JSON file are normal, but not in a defect's folder, nor where a file of their name is none of
+    LabelMe's or is another image's."""
+    apart = {place for place in {path.parent for path in files} if not images(place)}  # folders of JSON files alone
+    others = {(p.parent, stem(p)): p for p in files if p.parent not in apart or p not in used}
+    normals = 0
+    for path in bare:
+        other = next((others[p, stem(path)] for p in (path.parent, *apart) if (p, stem(path)) in others), None)
+        if other:
+            what = f"it has no shapes of {path.name}, so what that shows is not known; left out"
+            found.problem(other, what, "export it again, or move it away", False)
+            found.leave_out(path)
+            continue
+        type = types.get(path.parent, NORMAL)
+        found.add(name, type, part_of(path, found.root), path)
+        normals += type == NORMAL
     if normals:
-        found.notes.append(f"{name}: {len(normals)} images without a JSON file count as normal")
+        found.notes.append(f"{name}: {normals} images without a JSON file count as normal")
 
 
-def _image(file: Path, text: Any, places: list[Path], found: Found) -> Path | None:
+def _image(file: Path, text: Any, listed: list[Path], found: Found) -> Path | None:
     """As written, else a file of that name beside the JSON file or in a folder of images, else one of its stem."""
     base = text.replace("\\", "/").rsplit("/", 1)[-1] if isinstance(text, str) else None
     paths = [named_path(text, file.parent, found.root)]
-    paths += [named_path(base, place, found.root) for place in (file.parent, *places)]
+    paths += [named_path(base, place, found.root) for place in (file.parent, *listed)]
     paths += [file.with_suffix(suffix) for suffix in SUFFIXES]
-    return next((path for path in paths if path and path.is_file() and path.suffix.lower() in SUFFIXES), None)
+    there = (found.file(path) for path in paths if path and path.suffix.lower() in SUFFIXES)
+    return next((path for path in there if path), None)
 
 
-def _add(file: Path, content: dict[str, Any], image: Path, name: str, found: Found) -> None:
+def _add(
+    file: Path, content: dict[str, Any], image: Path, empty: str, name: str, found: Found, normal: Counter[str]
+) -> None:
+    """empty: the type of an image without a defect's shape. Raises ValueError for a shape that cannot be used; the
+    image then is neither normal nor whole."""
     types: dict[str, list] = defaultdict(list)
+    size = size_of(content.get("imageHeight"), content.get("imageWidth"))
     shapes = content["shapes"] if isinstance(content["shapes"], list) else [None]
     for number, shape in enumerate(shapes, 1):
         try:
-            label, outline = _shape(shape)
+            label = _label(shape)
+            if no_defect(label):
+                normal[label] += 1
+                continue
+            outline = _outline(shape)
+            check_shape(outline)
+            if size is not None:
+                check_on([outline], size)
         except ValueError as error:
-            found.problem(file, f"shape {number} cannot be used: {error}", "draw it again, as a polygon")
-            return
-        if label not in _BACKGROUND:
-            types[label].append(outline)
-    size = (content.get("imageHeight"), content.get("imageWidth"))
-    size = size if all(isinstance(n, int) for n in size) else None
+            raise ValueError(f"shape {number} cannot be used: {error}") from error
+        types[label].append(outline)
     part = part_of(image, found.root)
     for type, outlines in sorted(types.items()):
         found.add(name, type, part, image, Outlines(file, size, json.dumps(outlines, separators=(",", ":"))))
     if not types:
-        found.add(name, NORMAL, part, image)
+        found.add(name, empty, part, image)
 
 
-def _shape(shape: Any) -> tuple[str, list]:
-    """(label, what `outlines.draw` takes)."""
+def _label(shape: Any) -> str:
     if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
         raise ValueError("it has no points")
-    label, kind, points = shape.get("label"), shape.get("shape_type") or "polygon", shape["points"]
+    label = shape.get("label")
     if not isinstance(label, str) or not label.strip():
         raise ValueError("it has no label")
+    return label.strip()
+
+
+def _outline(shape: dict[str, Any]) -> list:
+    """What `outlines.draw` takes."""
+    kind, points = shape.get("shape_type") or "polygon", shape["points"]
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise ValueError("a point is no pair of numbers")
     if kind == "mask":
-        outline = ["bitmap", points[0] if points else [], shape.get("mask") or ""]
-    elif isinstance(kind, str) and kind in _KINDS:
-        outline = [_KINDS[kind], [value for point in points for value in point]]
-    else:
-        raise ValueError(f"a {kind} has no area")
-    check_shape(outline)
-    return label.strip(), outline
+        return ["bitmap", numbers(points[0]) if points else [], shape.get("mask") or ""]
+    if isinstance(kind, str) and kind in _KINDS:
+        return [_KINDS[kind], numbers([value for point in points for value in point])]
+    raise ValueError(f"a {kind} has no area")
 
 
 LABELME = Layout(

@@ -36,6 +36,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
         masks = [path for path in files if path.suffix.lower() == ".png"]
         pictures = [path for path in files if path.suffix.lower() != ".png"]
         if type.lower() == _NORMAL:  # its masks are black
+            found.leave_out(*masks)
             for path in pictures:
                 found.add(name, NORMAL, "", path)
         else:

@@ -17,12 +17,14 @@ from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import (
     IMAGE_FOLDERS,
-    NORMAL_FOLDERS,
     PARTS,
     UNNAMED,
     folders,
     images,
+    means_normal,
     named,
+    no_defect,
+    normal_folders,
     same,
     stem,
 )
@@ -33,7 +35,6 @@ _MASK_FOLDERS = (
 )  # fmt: skip
 _MASK_ENDS = ("_mask", "-mask", ".mask", "_gt", "_label", "_labels", "_segmentation")
 _CLASS_FILES = ("classes.txt", "labels.txt", "labelmap.txt", "classes.json")
-_BACKGROUND = ("background", "_background_", "__ignore__", "ignore", *NORMAL_FOLDERS)
 _VOID = 255  # of index masks: neither a class nor normal, as in Pascal VOC
 _LOOKED_AT = 20  # masks that tell numbers from black and white
 
@@ -56,31 +57,47 @@ def _pairs(folder: Path, found: Found) -> Iterator[_Image]:
             yield from _two_folders(pictures[0], masks[0], part, found)
         else:
             yield from _side_by_side(pictures[0] if pictures else place, part, found)
-        for normal in named(place, NORMAL_FOLDERS):
+        normals = normal_folders(place)
+        for normal in normals:
             yield from (_Image(path, None, part, NORMAL) for path in images(normal, found))
+        if normals and not part and not pictures and not masks and not images(place):
+            yield from _type_folders(place, found)
 
 
-def _two_folders(pictures: Path, masks: Path, part: str, found: Found) -> Iterator[_Image]:
+def _type_folders(place: Path, found: Found) -> Iterator[_Image]:
+    """Folders beside one of normal images are named after defects, and hold images and masks as an object would."""
+    for sub in folders(place):
+        if sub.name.lower() in PARTS or means_normal(sub.name):
+            continue
+        pictures, masks = named(sub, IMAGE_FOLDERS), named(sub, _MASK_FOLDERS)
+        if pictures and masks:
+            yield from _two_folders(pictures[0], masks[0], "", found, sub.name)
+        else:
+            yield from _side_by_side(pictures[0] if pictures else sub, "", found, sub.name)
+
+
+def _two_folders(pictures: Path, masks: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
     """Folders among the images are parts, types or normal images; the masks' folders have the same names."""
-    yield from _joined(images(pictures, found), images(masks, found), part, "", found)
+    yield from _joined(images(pictures, found), images(masks, found), part, type, found)
     other = {same(path.name): path for path in folders(masks)}
     for sub in folders(pictures):
         truth = other.pop(same(sub.name), None)
         word = sub.name.lower()
-        type = "" if word in PARTS else NORMAL if word in NORMAL_FOLDERS else sub.name
         own = images(truth, found) if truth else []
-        yield from _joined(images(sub, found), own, PARTS.get(word, part), type, found)
+        named_type = type if word in PARTS else NORMAL if means_normal(word) else type or sub.name
+        yield from _joined(images(sub, found), own, PARTS.get(word, part), named_type, found)
     for truth in other.values():
         found.problem(truth, "masks for no image: there is no such folder among the images", "add the images", False)
+        found.leave_out(truth)
 
 
-def _side_by_side(place: Path, part: str, found: Found) -> Iterator[_Image]:
+def _side_by_side(place: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
     """A mask's stem is the image's with an end such as _mask, or the very same where the image is no PNG."""
     listed = images(place, found)
     lossy = {stem(path) for path in listed if path.suffix.lower() != ".png"}
     masks = [path for path in listed
              if _bare(stem(path)) != stem(path) or path.suffix.lower() == ".png" and stem(path) in lossy]  # fmt: skip
-    yield from _joined([path for path in listed if path not in set(masks)], masks, part, "", found)
+    yield from _joined([path for path in listed if path not in set(masks)], masks, part, type, found)
 
 
 def _joined(listed: list[Path], masks: list[Path], part: str, type: str, found: Found) -> Iterator[_Image]:
@@ -183,7 +200,7 @@ def _read_numbers(folder: Path, name: str, found: Found) -> None:
         if values == {_VOID}:
             raise ValueError(f"{image.mask}: black and white, where other masks hold class numbers")
         values -= {_VOID}
-        values -= {value for value in values if names.get(value, "").lower() in _BACKGROUND}
+        values -= {value for value in values if no_defect(names.get(value, ""))}
         unknown.update(values - set(names))
         return {names.get(value, f"class {value}"): MaskFiles((image.mask,), value) for value in sorted(values)}
 
@@ -210,7 +227,7 @@ def _class_names(file: Path, found: Found) -> dict[int, str]:
         told = [re.fullmatch(r"(\d+)\s*[:;,=\s]\s*(\S.*)", line) for line in lines]
         if lines and all(told):
             return {int(match[1]): match[2] for match in told}
-        first = 0 if lines and lines[0].lower() in _BACKGROUND else 1
+        first = 0 if lines and no_defect(lines[0]) else 1
         return dict(enumerate(lines, first))
     except (ValueError, TypeError, AttributeError) as error:
         found.problem(file, f"no list of class names ({error})", "write one name a line, or lines such as '1: crack'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from ..pictures import SUFFIXES
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import UNNAMED, entries, folders, images, same, stem
-from .found import Found, Layout
+from .files import UNNAMED, below, child, entries, folders, images, means_normal, normal_folders, same, stem
+from .found import Found, Layout, relative
 
 _TYPES = {"ko": UNNAMED}  # BTAD
 
@@ -19,9 +20,9 @@ def _read(
     folder: Path, name: str, found: Found, *, good: str, normals: tuple[tuple[str, str], ...],
     types: Mapping[str, str] | None = None,
 ) -> None:
-    """normals: (folder, part) of the normal images beside test; good: the normal ones in test; types: new names."""
+    """normals: (folder, part) of the normal images beside test; good: their folder there; types: new names."""
     for parent, part in normals:
-        listed = images(folder / parent / good, found)
+        listed = [path for place in normal_folders(folder / parent) for path in below(place, found)]
         for path in listed:
             found.add(name, NORMAL, part, path)
         if not listed and parent == "train":
@@ -29,58 +30,120 @@ def _read(
                 folder / "train" / good, f"no normal images (suffixes accepted: {' '.join(SUFFIXES)})",
                 "put the images without defects there",
             )  # fmt: skip
-    kinds = folders(folder / "test")
-    for kind in kinds:
-        if kind.name == good:
-            for path in images(kind, found):
+    truths = {path.name for path in folders(folder / "ground_truth")}
+    for kind in folders(folder / "test"):
+        truth = child(folder / "ground_truth", kind.name)
+        truths.discard(truth.name)
+        if means_normal(kind.name):
+            for path in below(kind, found):
                 found.add(name, NORMAL, "test", path)
         else:
-            _read_type(kind, folder / "ground_truth" / kind.name, name, (types or {}).get(kind.name, kind.name), found)
-    for truth in folders(folder / "ground_truth"):
-        if truth.name not in {kind.name for kind in kinds}:
-            found.problem(truth, f"masks for no image: there is no test/{truth.name}", "add the images", False)
+            _Type(kind, truth, found).read(name, (types or {}).get(kind.name.lower(), kind.name))
+    for truth in sorted(truths):
+        if not means_normal(truth):
+            place = folder / "ground_truth" / truth
+            found.problem(place, f"masks for no image: there is no test/{truth}", "add the images", False)
+            found.leave_out(place)
 
 
-def _read_type(kind: Path, truth: Path, name: str, type: str, found: Found) -> None:
-    masks = {stem(path): path for path in images(truth, found)}
-    masks |= {f"{same(path.name)}/": path for path in folders(truth)}
-    used = set()
-    for path in images(kind, found):
-        key = next((k for k in (f"{stem(path)}_mask", stem(path), f"{stem(path)}/") if k in masks), None)
-        mask = masks.get(key)
-        if mask is not None and mask.is_dir():
-            files = tuple(images(mask, found))
-            mask = MaskFiles(files) if files else None
-        used.add(key)
-        found.add(name, type, "test", path, mask)
-    for key, mask in masks.items():
-        if key not in used:
-            found.problem(mask, f"a mask for no image in test/{kind.name}", "add the image, or rename the mask", False)
+class _Type:
+    """The images of one defect type and their masks; both may lie in sub-folders of the same names."""
+
+    def __init__(self, kind: Path, truth: Path, found: Found):
+        self.kind, self.found = kind, found
+        self.images: dict[tuple[str, str], list[Path]] = defaultdict(list)  # by sub-folder and stem
+        self.masks: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        self.several: dict[tuple[str, str], list[Path]] = defaultdict(list)  # LOCO: in a folder of the image's stem
+        for path in below(kind, found):
+            self.images[_place(path, kind), stem(path)].append(path)
+        for path in below(truth, found):
+            place = _place(path, truth)
+            above, _, last = place.rpartition("/")
+            if (above, last) in self.images:
+                self.several[above, last].append(path)
+            else:
+                self.masks[place, stem(path)].append(path)
+        self.namesakes = Counter(name for _, name in self.images)
+        self.elsewhere: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for key in self.masks:
+            self.elsewhere[key[1].removesuffix("_mask")].append(key)
+
+    def read(self, name: str, type: str) -> None:
+        masks = {key: self._mask(key) for key in self.images}
+        bare = {place for place, _ in masks} - {place for (place, _), mask in masks.items() if mask is not None} - {""}
+        for place in sorted(bare):
+            paths = [path for (sub, _), paths in self.images.items() if sub == place for path in paths]
+            what = f"{len(paths)} images without a mask, such as {paths[0].name}, left out"
+            self.found.problem(self.kind / place, what, "add their masks in a folder of that name", False)
+            self.found.leave_out(*paths)
+        for (place, _), paths in self.images.items():
+            mask = masks[place, stem(paths[0])]
+            for path in paths if place not in bare else ():
+                self.found.add(name, type, "test", path, mask)
+            if len(paths) > 1 and mask is not None:
+                names = " and ".join(path.name for path in paths)
+                self.found.problem(paths[0], f"{names} share a stem, so whose mask it is cannot be known", "rename one")
+        for path in sorted(path for paths in (*self.masks.values(), *self.several.values()) for path in paths):
+            what = f"a mask for no image in test/{self.kind.name}"
+            self.found.problem(path, what, "add the image, or rename the mask", False)
+
+    def _mask(self, key: tuple[str, str]) -> Path | MaskFiles | None:
+        """The image's mask in the sub-folder of that name, or anywhere where stems are unique; no longer free then."""
+        place, name = key
+        for other in ((place, f"{name}_mask"), key):
+            if other in self.masks:
+                return self._one(other)
+        if key in self.several:
+            return MaskFiles(tuple(self.several.pop(key)))
+        free = [other for other in self.elsewhere[name] if other in self.masks]
+        return self._one(free[0]) if self.namesakes[name] == len(free) == 1 else None
+
+    def _one(self, key: tuple[str, str]) -> Path:
+        paths = self.masks.pop(key)
+        if len(paths) > 1:
+            names = " and ".join(path.name for path in paths)
+            self.found.problem(paths[0], f"{names} share a stem, so which is the mask cannot be known", "keep one")
+        return paths[-1]
+
+
+def _place(path: Path, folder: Path) -> str:
+    place = same(relative(path.parent, folder))
+    return "" if place == "." else place
 
 
 def _mvtec(folder: Path) -> str | None:
     if _loco(folder):
         return None
-    if (folder / "train" / "good").is_dir():
-        return "it holds train/good"
-    if (folder / "test" / "good").is_dir():
-        return "it holds test/good"
+    for part in ("train", "test"):
+        if (folder / part / "good").is_dir():
+            return f"it holds {part}/good"
+    if _btad(folder):
+        return None
+    for part in ("train", "test") if (folder / "ground_truth").is_dir() else ():
+        if normal_folders(folder / part):
+            return f"it holds {part}/{normal_folders(folder / part)[0].name} and ground_truth"
     types = {path.name for path in folders(folder / "test")} & {path.name for path in folders(folder / "ground_truth")}
     return f"it holds test/{min(types)} and ground_truth/{min(types)}" if types - set(_TYPES) else None
 
 
 def _loco(folder: Path) -> str | None:
+    """A folder of masks has the name of an image; a folder that is among the images too is a lot of them."""
     for kind in folders(folder / "ground_truth"):
+        listed = child(folder / "test", kind.name)
+        stems: set[str] | None = None
         for entry in entries(kind):
-            if entry.is_dir() and images(entry):
-                return f"ground_truth/{kind.name}/{entry.name} is a folder of masks"
+            if entry.is_dir() and images(entry) and not (listed / entry.name).is_dir():
+                stems = {stem(path) for path in images(listed)} if stems is None else stems
+                if same(entry.name) in stems:
+                    return f"ground_truth/{kind.name}/{entry.name} is a folder of masks"
     return None
 
 
 def _btad(folder: Path) -> str | None:
-    for name in ("train/ok", "test/ko"):
-        if (folder / name).is_dir():
-            return f"it holds {name}"
+    for part, word in (("train", "ok"), ("test", "ko")):
+        for place in folders(folder / part):
+            if place.name.lower() == word:
+                return f"it holds {part}/{place.name}"
     return None
 
 

@@ -27,7 +27,9 @@ def _read(folder: Path, name: str, found: Found) -> None:
         for kind in folders(folder / part):
             pictures = images(kind / "rgb", found)
             depth += (kind / "xyz").is_dir()
+            found.leave_out(kind / "xyz")
             if kind.name == NORMAL:  # its gt/ holds black masks
+                found.leave_out(kind / "gt")
                 for path in pictures:
                     found.add(name, NORMAL, counts_as, path)
             else:

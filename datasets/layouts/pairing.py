@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .files import folders, images, same, stem
+from .files import same, stem
 from .found import Found
 
 
@@ -43,17 +43,10 @@ def report_unused(
     unused: Sequence[Path], pictures: Sequence[Path] | Mapping[str, Path], found: Found, what: str = "mask"
 ) -> None:
     """One problem for the masks (or other files) that match no image, with an example of both names."""
+    found.leave_out(*unused)
     if unused:
         count = f"a {what}" if len(unused) == 1 else f"this one and {len(unused) - 1} more are {what}s"
         names = [path.name for path in (pictures.values() if isinstance(pictures, Mapping) else pictures)]
         where = f"the images are called {names[0]}, ..." if names else "there are no images"
         found.problem(unused[0], f"{count} for no image; {where}", f"add the image, or rename the {what}", False)
 
-
-def image_tree(folder: Path, found: Found | None = None) -> list[Path]:
-    """The images of a folder and of all folders in it. A link to a folder that it lies in is passed over."""
-    listed = images(folder, found)
-    for sub in folders(folder):
-        if not (sub.is_symlink() and sub.resolve() in (folder.resolve(), *folder.resolve().parents)):
-            listed += image_tree(sub, found)
-    return listed

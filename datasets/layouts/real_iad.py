@@ -57,6 +57,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
         found.problem(other, f"another split than {place.name}/; left out", "give it alone to read that split", False)
     sizes = [path for path in folders(folder) if _SIZE.fullmatch(path.name)]
     sizes.sort(key=lambda path: -int(_SIZE.fullmatch(path.name)[1][:9]))
+    found.leave_out(*sizes[1:])
     for smaller in sizes[1:]:
         what = f"the same images as {sizes[0].name}, smaller; left out"
         found.problem(smaller, what, "give it without the larger to read it", False)

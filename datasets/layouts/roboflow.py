@@ -9,11 +9,10 @@ import numpy as np
 from ..pictures import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import PARTS, images, named, stem
+from .files import PARTS, images, named, no_defect, stem
 from .found import Found, Layout, relative
 from .pairing import paired
 from .tables import table_rows
-from .words import means_normal
 
 _TABLE, _END = "_classes.csv", "_mask"
 _VALUE, _CLASS = "Pixel Value", "Class"
@@ -43,6 +42,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
         names = _names(table, found)
         files = images(place, found)
         masks = [path for path in files if stem(path).endswith(_END)]
+        found.leave_out(*masks)  # black ones are of no sample
         for path, mask in paired([path for path in files if path not in set(masks)], masks, found, (_END,)):
             if mask is None:
                 what = f"no {stem(path)}{_END}.png; the image is left out"
@@ -66,16 +66,18 @@ def _add(path: Path, mask: Path, names: dict[int, str], table: Path, name: str, 
     try:
         values = {int(value) for value in np.unique(read_labels(mask))} - {0}
     except (ValueError, OSError) as error:
+        found.leave_out(path)
         what = str(error).removeprefix(f"{mask}: ").rpartition("; ")[0] or str(error)
         found.problem(mask, what, "replace it, or take it and its image away")
         return
     unknown = sorted(values - set(names))
     if unknown:
+        found.leave_out(path)
         what = f"{relative(table, found.root)} has no name for value {unknown[0]}; the image is left out"
         found.problem(mask, what, "add the name, or export the mask again", False)
         return
     types: dict[str, Path | MaskFiles] = {}
-    for value in sorted(value for value in values if not means_normal(names[value])):
+    for value in sorted(value for value in values if not no_defect(names[value])):
         types[names[value]] = MaskFiles((mask,), value)
     for type, region in types.items():
         found.add(name, type, part, path, region)

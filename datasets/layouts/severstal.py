@@ -55,11 +55,13 @@ def _read(folder: Path, name: str, found: Found) -> None:
             found.problem(table, f"{line}: {error}; the image is left out", "correct the line", False)
     for image, path in pictures.items():
         if image in bad:
+            found.leave_out(path)
             continue
         for type, shape in sorted(shapes[image].items()):
             found.add(name, type, "", path, Outlines(table, _SIZE, json.dumps([shape], separators=(",", ":"))))
         if not shapes[image]:
             found.add(name, NORMAL, "", path)
+    found.leave_out(folder / _TEST)
     unused = [path for path in entries(folder / _TEST) if path.is_file()]
     if unused:
         found.problem(folder / _TEST, f"{len(unused)} images without published masks; left out", "nothing", False)

@@ -5,7 +5,6 @@ An object's image_anno.csv names the defect types of its images, in place of "an
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ..csv_table import read_table
 from ..pictures import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL, Sample
-from .files import NORMAL_FOLDERS, PARTS, images, named_path, stem
+from .files import PARTS, below, means_normal, named_path, stem
 from .found import Found, Layout
 from .tables import table_rows
 
@@ -49,41 +49,45 @@ def _read(folder: Path, name: str, found: Found) -> None:
         _name_types([folder], start, found)
 
 
-def _read_table(table: Path, folder: Path, found: Found) -> None:
-    seen: set[Path] = set()
+def _read_table(path: Path, folder: Path, found: Found) -> None:
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            missing = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
-            if missing:
-                found.problem(table, f"no column {', '.join(missing)}", f"give it the columns {', '.join(_COLUMNS)}")
-                return
-            for row in rows:
-                _read_row(row, f"line {rows.line_num}", table, folder, found, seen)
-    except (UnicodeDecodeError, csv.Error) as error:
-        found.problem(table, f"it cannot be read as CSV ({error})", "save it as UTF-8 text")
+        table = read_table(path, _COLUMNS)
+    except ValueError as error:
+        what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+        found.problem(path, what, remedy)
+        return
+    columns = {name: table.column(name) for name in _COLUMNS}
+    missing = [name for name, there in columns.items() if there is None]
+    if missing:
+        found.problem(path, f"no column {', '.join(missing)}", f"give it the columns {', '.join(_COLUMNS)}")
+        return
+    seen: set[Path] = set()
+    for number, row in table.rows:
+        _read_row({name: row[there] for name, there in columns.items()}, f"line {number}", path, folder, found, seen)
 
 
-def _read_row(row: dict, line: str, table: Path, folder: Path, found: Found, seen: set[Path]) -> None:
-    object, split, label = ((row[column] or "").strip() for column in _COLUMNS[:3])
+def _read_row(row: dict[str, str], line: str, table: Path, folder: Path, found: Found, seen: set[Path]) -> None:
+    object, split, label = (row[column] for column in _COLUMNS[:3])
     image = named_path(row["image"], folder, found.root)
-    if image is None or not image.is_file():
+    there = image and found.file(image)
+    if not there:
         _bad_path(found, table, line, "image", row["image"], image)
         return
     if not object or not label:
         found.problem(table, f"{line} names no object or no label", "fill it in")
         return
-    if image in seen:
+    if there in seen:
         found.problem(table, f"{line}: {row['image']} is listed twice", "keep one line", False)
         return
-    seen.add(image)
-    type, mask = NORMAL if label.lower() in NORMAL_FOLDERS else label, None
-    if type != NORMAL and (row["mask"] or "").strip():
-        mask = named_path(row["mask"], folder, found.root)
-        if mask is None or not mask.is_file():
-            _bad_path(found, table, line, "mask", row["mask"], mask)
+    seen.add(there)
+    type, mask = NORMAL if means_normal(label) else label, None
+    if type != NORMAL and row["mask"]:
+        path = named_path(row["mask"], folder, found.root)
+        mask = path and found.file(path)
+        if not mask:
+            _bad_path(found, table, line, "mask", row["mask"], path)
             return
-    found.add(object, type, PARTS.get(split.lower(), ""), image, mask and MaskFiles((mask,)))
+    found.add(object, type, PARTS.get(split.lower(), ""), there, mask and MaskFiles((mask,)))
 
 
 def _bad_path(found: Found, table: Path, line: str, what: str, text: str | None, path: Path | None) -> None:
@@ -92,11 +96,12 @@ def _bad_path(found: Found, table: Path, line: str, what: str, text: str | None,
 
 
 def _read_folder(data: Path, name: str, found: Found) -> None:
-    for path in images(data / "Images" / "Normal", found):
+    for path in below(data / "Images" / "Normal", found):
         found.add(name, NORMAL, "", path)
-    masks = {stem(path): path for path in images(data / "Masks" / "Anomaly", found)}
-    for path in images(data / "Images" / "Anomaly", found):
-        mask = masks.pop(stem(path), None)
+    listed, truth = data / "Images" / "Anomaly", data / "Masks" / "Anomaly"
+    masks = {(path.parent.relative_to(truth), stem(path)): path for path in below(truth, found)}
+    for path in below(listed, found):
+        mask = masks.pop((path.parent.relative_to(listed), stem(path)), None)
         found.add(name, _NAMELESS, "", path, mask and MaskFiles((mask,)))
     for mask in masks.values():
         found.problem(mask, "a mask for no image in Data/Images/Anomaly", "add the image, or rename the mask", False)
@@ -145,7 +150,7 @@ def _listed_types(folder: Path, found: Found) -> dict[Path, list[str]]:
         types = list(dict.fromkeys(word.strip() for word in row["label"].split(",") if word.strip()))
         if path is None or not types:
             found.problem(table, f"{line} names no image or no label", "fill it in", False)
-        elif types != ["normal"]:
+        elif not all(map(means_normal, types)):
             listed[path] = types
     return listed
 

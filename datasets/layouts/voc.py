@@ -13,11 +13,10 @@ from PIL import Image
 from ..pictures import read_labels, read_picture
 from ..regions import ColourMask, MaskFiles, Union
 from ..sample import NORMAL
-from .files import IMAGE_FOLDERS, PARTS, UNNAMED, entries, images, named, same
+from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, folders, images, named, no_defect, same
 from .found import Found, Layout, relative
-from .pairing import image_tree, keyed, report_unused
+from .pairing import keyed, report_unused
 from .tables import text_of
-from .words import means_normal
 
 Colour = tuple[int, int, int]
 _MASKS = ("segmentationclass", "segmentationclasspng")  # the second is an older labelme2voc's
@@ -45,7 +44,7 @@ class _Classes:
 
     def add(self, index: int, colour: Colour, name: str) -> None:
         """A name that means normal is background."""
-        word = "" if means_normal(name) else name
+        word = "" if no_defect(name) else name
         self.indices[index] = word
         self.colours[colour] = word
 
@@ -63,6 +62,10 @@ def _pictures(folder: Path) -> Path | None:
     return next(iter([*named(folder, ("jpegimages",)), *named(folder, IMAGE_FOLDERS)]), None)
 
 
+def _is_segmentation(folder: Path) -> bool:
+    return folder.name.lower().startswith("segmentation")
+
+
 def _matches(folder: Path) -> str | None:
     masks, pictures = _masks(folder), _pictures(folder)
     if masks is None or pictures is None:
@@ -73,17 +76,20 @@ def _matches(folder: Path) -> str | None:
 def _read(folder: Path, name: str, found: Found) -> None:
     masks, pictures = _masks(folder), _pictures(folder)
     classes = _read_classes(masks.parent, folder, found)
-    listed = keyed(image_tree(pictures, found), pictures, found, "image")
+    listed = keyed(below(pictures, found), pictures, found, "image")
     parts = _parts(folder, listed, found)
     if parts:
         left_out = [path for key, path in listed.items() if key not in parts]
+        found.leave_out(*left_out)
         if left_out:
             found.problem(
                 pictures, f"{len(left_out)} images are in no list of {_LISTS} ({left_out[0].name}, ...); left out",
                 "add them to a list; without a mask they count as normal", False,
             )  # fmt: skip
+    # Masks without a class are of no sample; the other folders hold instances, borders and pictures of the masks.
+    found.leave_out(*(path for place in (folder, masks.parent) for path in folders(place) if _is_segmentation(path)))
     start, bare, empty = len(found.samples), [], 0
-    truth = keyed(image_tree(masks, found), masks, found, "mask")
+    truth = keyed(below(masks, found), masks, found, "mask")
     for key, path in listed.items():
         part = parts.get(key, "")
         if parts and key not in parts:
@@ -117,9 +123,11 @@ def _add(path: Path, mask: Path, classes: _Classes, name: str, part: str, found:
         regions = _regions(mask, classes)
     except (ValueError, OSError) as error:
         what = str(error).removeprefix(f"{mask}: ").rpartition("; ")[0] or str(error)
+        found.leave_out(path)
         found.problem(mask, what, "replace it, or take it and its image away")
         return False
     if isinstance(regions, str):
+        found.leave_out(path)
         found.problem(mask, f"{regions}; its image is left out", f"add it to {_MAP}, or export the mask again", False)
         return False
     for type, region in sorted(regions.items()):
@@ -213,7 +221,7 @@ def _labelmap(file: Path, text: str, found: Found) -> _Classes:
             found.problem(file, what, "correct it", False)
     classes = _Classes()
     classes.colours[0, 0, 0] = ""
-    first = 0 if any(means_normal(name) for name, _ in rows) else 1  # without a background in the list, 0 is it
+    first = 0 if any(no_defect(name) for name, _ in rows) else 1  # without a background in the list, 0 is it
     classes.indices[0] = ""
     for index, (name, colour) in enumerate(rows, first):
         classes.add(index, colour, name)

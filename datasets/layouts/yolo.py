@@ -10,11 +10,10 @@ from pathlib import Path
 
 from ..regions import Outlines
 from ..sample import NORMAL
-from .files import IMAGE_FOLDERS, PARTS, UNNAMED, entries, named, named_path, same
+from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, named, named_path, no_defect, same
 from .found import Found, Layout, relative
-from .pairing import image_tree, report_unused
+from .pairing import report_unused
 from .tables import text_of
-from .words import means_normal
 from .yolo_file import Value, read_keys
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -65,7 +64,7 @@ def _matches(folder: Path) -> str | None:
     if places and yaml is not None:
         return f"it holds {yaml.name}, {relative(places[0][0], folder)} and {relative(places[0][1], folder)}"
     for pictures, labels in places:
-        for picture in image_tree(pictures)[:_LOOKED_AT]:
+        for picture in below(pictures, Found(folder))[:_LOOKED_AT]:
             label = _label(picture, pictures, labels)
             if label.is_file() and _looks_right(label):
                 return f"{relative(label, folder)} holds a class and shares of the image's size"
@@ -115,7 +114,7 @@ class _Reader:
                     self.found.samples[place] = replace(sample, type=UNNAMED)
 
     def _read_place(self, pictures: Path, labels: Path) -> None:
-        listed = image_tree(pictures, self.found)
+        listed = below(pictures, self.found)
         by_label: dict[Path, Path] = {}
         for picture in listed:
             label = _label(picture, pictures, labels)
@@ -147,18 +146,20 @@ class _Reader:
     def _read_image(self, picture: Path, label: Path, part: str) -> None:
         text = text_of(label, self.found, unusable=False)
         if text is None:
+            self.found.leave_out(picture)
             return
         shapes: dict[str, list] = defaultdict(list)
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 if line.strip():
                     type, shape = self._shape(line.split())
-                    if not means_normal(type):
+                    if not no_defect(type):
                         shapes[type].append(shape)
                         self.corners[len(shape[1]) == 8] += 1
             except ValueError as error:
                 what = f"line {number}: {error}; its image is left out"
                 self.found.problem(label, what, "draw it again, as a polygon", False)
+                self.found.leave_out(picture)
                 return
         for type, outlines in sorted(shapes.items()):
             region = Outlines(label, None, json.dumps(outlines, separators=(",", ":")))

@@ -110,3 +110,85 @@ def test_a_manifest_of_any_layout_is_matched_by_the_whole_path(tmp_path):
     assert list(groups_from_manifest(samples, table).values()) == ["a", "b", "c"]
     table.write_text("file,group\nimages/0.png,d\n")
     assert groups_from_manifest(samples[2:], table) == {"images/0.png": "d"}
+
+
+def rows_of(letters="abcd", before="tile/"):
+    return [(f"{before}train/good/{letter}.png", f"Gr\u00fcn {letter > 'b'}") for letter in letters]
+
+
+def written(path, rows, separator=",", encoding="utf-8", head="file,group", first="", end="\n"):
+    lines = [*([first] if first else []), head.replace(",", separator), *(separator.join(row) for row in rows)]
+    path.write_bytes((end.join(lines) + end).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"separator": ";"}, {"separator": "\t"}, {"separator": ";", "first": "sep=;"}, {"first": '"sep=,"'},
+        {"encoding": "utf-8-sig", "separator": ";", "end": "\r\n"}, {"encoding": "utf-16", "separator": "\t"},
+        {"encoding": "utf-32"}, {"head": " File ,GROUP"}, {"head": '"file","group"'}, {"head": "\n\nfile,group\n"},
+        {"end": "\r"}, {"end": "\n\n,,\n"}, {"head": "id;note,file,group", "before": "0;1,tile/"},
+    ],
+)  # fmt: skip
+def test_a_manifest_as_spreadsheets_write_it_gives_the_groups(tmp_path, how):
+    root = lookalikes(tmp_path)
+    rows = rows_of(before=how.pop("before", "tile/"))
+    written(tmp_path / "manifest.csv", rows, **how)
+    groups, source = find_groups(read_mvtec(root), root)
+    assert source.startswith("column 'group' of ")
+    assert sorted(groups.values()) == ["Gr\u00fcn False"] * 2 + ["Gr\u00fcn True"] * 2
+
+
+def test_a_manifest_finds_images_in_other_case_separators_and_unicode_forms(tmp_path):
+    names = ["part/gr\u00f6\u00dfe.png", "part/B.PNG", "part/c.png", "part/C.png"]
+    samples = [Sample("part", "good", "", name, Path("r"), None) for name in names]
+    files = ["C:\\my data\\part\\gro\u0308\u00dfe.PNG", "./part/b.png", "part/c.png", "part/C.png"]
+    rows = list(zip(files, "1234", strict=True))
+    table = written(tmp_path / "t.csv", rows)
+    assert groups_from_manifest(samples, table) == dict(zip(names, "1234", strict=True))
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"encoding": "cp1252"}, "line 2 is no UTF-8 text .*; save it as UTF-8"),
+        ({"encoding": "utf-16-le"}, "line 2 is no UTF-8 text .*; save it as UTF-8"),
+        ({"head": "name,part"}, "no column 'file' or 'group'; it has name, part"),
+        ({"head": "file,part"}, "no column 'group'; it has file, part"),
+        ({"head": "file,file"}, "two columns are named 'file'"),
+        ({"more": ("tile/train/good/a.png", "x")}, "stands in two rows"),
+        ({"more": ("tile/train/good/a.png", "x", "y")}, "line 6 has 3 cells, the header 2"),
+    ],
+)
+def test_a_manifest_of_these_images_that_cannot_be_used_is_refused_by_name(tmp_path, how, words, beside):
+    root = lookalikes(tmp_path)
+    samples, how = read_mvtec(root), dict(how)
+    path = (root if not beside else tmp_path) / "manifest.csv"
+    written(path, [*rows_of(), *([how.pop("more")] if "more" in how else [])], **how)
+    with pytest.raises(ValueError, match=f"{path}: .*{words}.*, or rename it if it holds no groups of these images"):
+        find_groups(samples, root)
+
+
+def test_a_manifest_of_bare_file_names_in_the_folder_is_refused(tmp_path):
+    root = lookalikes(tmp_path)
+    for names in ("a.png", "images/a.png"):
+        written(root / "manifest.csv", [("known.png", "x"), (names, "y")])
+        with pytest.raises(ValueError, match="no row's 'file' is the path of an image here; write <object>/"):
+            find_groups(read_mvtec(root), root)
+
+
+@pytest.mark.parametrize("how", [{"encoding": "cp1252"}, {"head": "machine,price"}, {}])
+def test_a_manifest_of_something_else_is_passed_over_loudly(tmp_path, caplog, how):
+    root = lookalikes(tmp_path)
+    path = written(root / "manifest.csv", [("pr\u00e4sse", "12"), ("other/train/good/zz.png", "b")], **how)
+    groups, source = find_groups(read_mvtec(root), root)
+    assert source == f"near-duplicates ({path} names none of these images)" and len(set(groups.values())) == 2
+    assert f"{path} is not used: it names no image here" in caplog.text
+
+
+def test_a_table_of_utf_16_without_its_mark_is_refused(tmp_path):
+    path = written(tmp_path / "t.csv", [("a.png", "1")], encoding="utf-16-be")
+    with pytest.raises(ValueError, match="t.csv: it holds zero bytes, as UTF-16 without its mark does; save it as"):
+        groups_from_manifest([], path)

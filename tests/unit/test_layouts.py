@@ -97,6 +97,18 @@ def test_visa_by_its_table_and_by_its_folders(put, spot, tmp_path):
     assert areas(plain) == [15, 15, 0, 0, 0]
 
 
+def test_visas_table_as_a_spreadsheet_saves_it(put, spot, tmp_path):
+    visa(put, spot, tmp_path)
+    before = read_dataset(tmp_path)
+    table = tmp_path / "split_csv" / "1cls.csv"
+    text = table.read_text().replace("normal", "OK")
+    table.write_bytes(text.replace(",", "\t").replace("object", "Object").encode("utf-16"))
+    assert read_dataset(tmp_path) == before
+    table.write_bytes(text.replace("anomaly,", "pr\u00e4gung,").encode("cp1252"))
+    with pytest.raises(ValueError, match="1cls.csv: line 5 is no UTF-8 text .*; save it as UTF-8"):
+        read_dataset(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
