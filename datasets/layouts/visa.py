@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..csv_table import read_table
 from ..pictures import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL, Sample
@@ -49,21 +48,10 @@ def _read(folder: Path, name: str, found: Found) -> None:
         _name_types([folder], start, found)
 
 
-def _read_table(path: Path, folder: Path, found: Found) -> None:
-    try:
-        table = read_table(path, _COLUMNS)
-    except ValueError as error:
-        what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
-        found.problem(path, what, remedy)
-        return
-    columns = {name: table.column(name) for name in _COLUMNS}
-    missing = [name for name, there in columns.items() if there is None]
-    if missing:
-        found.problem(path, f"no column {', '.join(missing)}", f"give it the columns {', '.join(_COLUMNS)}")
-        return
+def _read_table(table: Path, folder: Path, found: Found) -> None:
     seen: set[Path] = set()
-    for number, row in table.rows:
-        _read_row({name: row[there] for name, there in columns.items()}, f"line {number}", path, folder, found, seen)
+    for line, row in table_rows(table, _COLUMNS, found):
+        _read_row(row, line, table, folder, found, seen)
 
 
 def _read_row(row: dict[str, str], line: str, table: Path, folder: Path, found: Found, seen: set[Path]) -> None:
