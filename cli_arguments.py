@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     split.add_argument("--out", required=True, help="the split.json to write")
     source = split.add_mutually_exclusive_group()
     source.add_argument("--groups", metavar="CSV", help="groups from a manifest with the columns file and --column")
-    source.add_argument("--pattern", metavar="REGEX", help="groups from file names, else paths: the first capture group")
+    source.add_argument("--pattern", metavar="REGEX", help="groups from file names or paths: the first capture group")
     source.add_argument("--near-duplicates", action="store_true", help="groups of images that look alike")
     source.add_argument("--ungrouped", action="store_true", help="every image is a group: no part appears twice")
     split.add_argument("--column", default="group", help="the manifest's column (group)")

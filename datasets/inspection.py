@@ -13,6 +13,7 @@ from scipy.ndimage import label
 from torch import Tensor
 
 from .components import EIGHT_NEIGHBOURS
+from .findings import Findings
 from .groups import find_groups
 from .layouts.found import Problem, relative
 from .pictures import Picture
@@ -92,7 +93,7 @@ def inspect_dataset(
         seen.read(sample)
         if report:
             report(done, len(dataset.samples))
-    problems = [*dataset.problems, *seen.problems, *seen.duplicates()]
+    problems = [*dataset.problems, *seen.problems, *seen.duplicates(), *seen.findings.problems()]
     groups, more = _grouped(seen.readable, dataset.root)
     objects = {name: one.summary() for name, one in sorted(seen.objects.items())}
     return Inspection(
@@ -129,6 +130,7 @@ class _Seen:
         self.objects: dict[str, _Object] = defaultdict(_Object)
         self.readable: list[Sample] = []
         self.problems: list[Problem] = []
+        self.findings = Findings()
         self.content: dict[bytes, list[Sample]] = defaultdict(list)
 
     def read(self, sample: Sample) -> None:
@@ -151,6 +153,7 @@ class _Seen:
             _, pieces = label(mask.numpy(), structure=EIGHT_NEIGHBOURS)
             area = int(mask.sum())
             one.areas[sample.type].append((area, area / mask.numel(), pieces))
+        self.findings.add(sample, picture, mask)
         self.readable.append(sample)
         if self.look:
             self.look(sample, picture, mask)

@@ -15,8 +15,9 @@ import torch
 from PIL import Image
 
 from .claim import claim, json_text
+from .decoding import stored_orientation
 from .json_lines import append_line, complete_lines, keep_lines, parse_line, read_lines
-from .pictures import Picture, remove_quietly, write_atomic, write_mask, write_picture
+from .pictures import Picture, read_picture, remove_quietly, write_atomic, write_mask, write_picture
 
 _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"
@@ -86,7 +87,8 @@ class PairWriter:
         """Write pair `index`, which must be `done`: <object>/test/<type>/<stem>.png, its mask and its normal image.
 
         mask: [H, W] of the picture's size, bool or non-zero for defect, not empty; normal_source: the file of the
-        normal image (linked, else copied) or a picture; record: further JSON-able entries of the manifest line.
+        normal image (linked, else copied; written anew where EXIF turns it) or a picture; record: further JSON-able
+        entries of the manifest line.
         Raises ValueError before anything is written for an index out of order, an empty mask or one of another size, a
         name that is no plain file name or already taken; OSError if the disk is full or read-only: the pair then is
         not there, and may be written again.
@@ -149,6 +151,8 @@ class PairWriter:
     def _place_normal(self, object_name: str, source: str | Path | Picture) -> str:
         """Put the normal into train/good and test/good unless it is there; its path relative to root."""
         folder = f"{object_name}/train/good"
+        if not isinstance(source, Picture) and stored_orientation(Path(source).read_bytes()) != 1:
+            source = read_picture(source)  # not every trainer turns images by EXIF, and the pair is turned
         if isinstance(source, Picture):
             name = f"normal_{_content(source)}.png"
             if not _opens(self.root / folder / name):

@@ -15,13 +15,19 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .decoding import SIXTEEN, decode, orientation, sixteen_bit, stored_orientation, turn
+from .mask_files import mask_of, read_labels, read_mask
 from .png import bare_png
+
+__all__ = [
+    "SUFFIXES", "Picture", "mask_of", "open_atomic", "picture_of", "png_picture_of", "read_labels", "read_mask",
+    "read_picture", "remove_quietly", "write_atomic", "write_mask", "write_picture",
+]  # masks are read in mask_files; their names stay here
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # of the files that a folder is searched for
 SUFFIXES += (".webp", ".pgm", ".ppm", ".pnm", ".pbm", ".jp2", ".jpe", ".jfif")
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
-_SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ACCEPTED = "8-bit grey, RGB, palette, CMYK (alpha is kept) or 16-bit grey"
 
 
@@ -71,8 +77,8 @@ class Picture:
 def read_picture(path: str | Path) -> Picture:
     """Read one image file; 8-bit or 16-bit depth, channels and alpha stay.
 
-    1-bit becomes grey, palette and CMYK become RGB. Of a file with several frames the first is read. EXIF orientation
-    is NOT applied: masks belong to the pixels as stored.
+    1-bit becomes grey, palette and CMYK become RGB. Of a file with several frames the first is read. Pixels are turned
+    by EXIF orientation, as viewers, annotation tools and ComfyUI's Load Image show them.
     Raises ValueError for a damaged file or a kind that would lose depth, OSError if the file cannot be opened.
     """
     return picture_of(Path(path).read_bytes(), path)
@@ -80,20 +86,21 @@ def read_picture(path: str | Path) -> Picture:
 
 def picture_of(data: bytes, path: str | Path) -> Picture:
     """As `read_picture`, of a file's bytes; path: only what errors call it."""
-    image = _decode(data, path)
+    image = decode(data, path)
     if _has_deep_colour(image, data):
         raise ValueError(
             f"{path}: 16-bit colour, which would be cut to 8 bit without a word; accepted is {_ACCEPTED}; "
             "convert it to 8-bit colour or to 16-bit grey without alpha"
         )
-    if image.mode in _SIXTEEN:
-        return Picture(_sixteen(image, path)[..., None])
+    turned = orientation(image)
+    if image.mode in SIXTEEN:
+        return Picture(turn(sixteen_bit(image, path)[..., None], turned))
     if image.mode not in _DIRECT:
         image = _convert(image, path)
     elif "transparency" in image.info:
         image = image.convert(image.mode if _DIRECT[image.mode][1] else image.mode + "A")
     values = np.array(image)
-    values = values[..., None] if values.ndim == 2 else values
+    values = turn(values[..., None] if values.ndim == 2 else values, turned)
     if not _DIRECT[image.mode][1]:
         return Picture(values)
     return Picture(np.ascontiguousarray(values[..., :-1]), np.ascontiguousarray(values[..., -1]))
@@ -102,56 +109,8 @@ def picture_of(data: bytes, path: str | Path) -> Picture:
 def png_picture_of(data: bytes, path: str | Path) -> Picture:
     """As `picture_of`; a PNG that can stay as it is keeps its compressed pixels. Raises ValueError also for a wrong
     check sum in one."""
-    return replace(picture_of(data, path), png=bare_png(data, path))
-
-
-def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> torch.Tensor:
-    """Read a mask of any mode as bool [H, W]: values above half of the range are defect.
-
-    Of a colour mask the brightest channel counts; transparent pixels are no defect. size: the (height, width) it must
-    have; of: the picture it belongs to, named in the error.
-    Raises ValueError for another size, a damaged file, or values that are not 0 but all below half of the range (a
-    label image); OSError if the file cannot be opened.
-    """
-    return mask_of(Path(path).read_bytes(), path, size, of)
-
-
-def mask_of(
-    data: bytes, path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None
-) -> torch.Tensor:
-    """As `read_mask`, of a file's bytes; path: only what errors call it."""
-    image = _decode(data, path)
-    _check_size(image, path, size, of)
-    values, top = _mask_values(image, path)
-    if 0 < values.max() <= top / 2:
-        raise ValueError(
-            f"{path}: the mask's largest value is {values.max()} of {top}, so no pixel is above half of the range; "
-            f"accepted is 0 for normal and {top} for defect; multiply the labels"
-        )
-    return torch.from_numpy(values > top / 2)
-
-
-def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> np.ndarray:
-    """Read a label image as its whole numbers, [H, W]: grey values, or a palette's indices; transparent pixels are 0,
-    and white is 255 where there is nothing but black and white.
-
-    size, of: as in `read_mask`.
-    Raises ValueError for another size, a damaged file, or colours (labels as colours say nothing without their list);
-    OSError if the file cannot be opened.
-    """
-    image = _decode(Path(path).read_bytes(), path)
-    _check_size(image, path, size, of)
-    if image.mode in ("1", "L", "P"):
-        return np.array(image.convert("L") if image.mode == "1" else image)
-    if image.mode in _SIXTEEN:
-        return _sixteen(image, path)
-    values = np.array(image.convert("RGBA"))
-    if (values[..., :1] != values[..., 1:3]).any():
-        raise ValueError(
-            f"{path}: a mask in colours; accepted are grey values or a palette, whose numbers are the classes; "
-            "export the mask with class numbers"
-        )
-    return np.where(values[..., 3] > 127, values[..., 0], 0)
+    png = bare_png(data, path)
+    return replace(picture_of(data, path), png=png if stored_orientation(data) == 1 else None)
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
@@ -216,34 +175,6 @@ def remove_quietly(path: Path) -> None:
         path.unlink()
 
 
-def _check_size(
-    image: Image.Image, path: str | Path, size: tuple[int, int] | None, of: str | Path | None
-) -> None:
-    if size is not None and (image.height, image.width) != tuple(size):
-        picture = "its picture" if of is None else str(of)
-        raise ValueError(
-            f"{path}: the mask is {image.height} x {image.width} (height x width), but {picture} is "
-            f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
-        )
-
-
-def _decode(data: bytes, path: str | Path) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{path}: too large ({error}); accepted are {2 * Image.MAX_IMAGE_PIXELS} pixels in all; cut it into tiles"
-        ) from error
-    except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, struct.error
-        cause = "no image format is recognised" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ValueError(
-            f"{path}: not a readable image ({cause}; {len(data)} bytes); the file is damaged, cut short or of another "
-            "kind; replace it"
-        ) from error
-    return image
-
-
 def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
     if image.format == "PNG":  # IHDR: bit depth at byte 24, colour type at 25 (2 RGB, 4 grey + alpha, 6 RGBA)
         return data[24] == 16 and data[25] in (2, 4, 6)
@@ -259,16 +190,6 @@ def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
     return False
 
 
-def _sixteen(image: Image.Image, path: str | Path) -> np.ndarray:
-    values = np.array(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"{path}: 32-bit values from {values.min()} to {values.max()}; accepted are 0 to 65535; "
-            "convert it to 16-bit grey"
-        )
-    return values.astype(np.uint16)
-
-
 def _convert(image: Image.Image, path: str | Path) -> Image.Image:
     if image.mode not in _CONVERTED:
         raise ValueError(f"{path}: mode {image.mode}; accepted is {_ACCEPTED}; convert it to one of them")
@@ -276,21 +197,6 @@ def _convert(image: Image.Image, path: str | Path) -> Image.Image:
     if "transparency" in image.info and target in ("L", "RGB"):
         target += "A"
     return image.convert(target)
-
-
-def _mask_values(image: Image.Image, path: str | Path) -> tuple[np.ndarray, float]:
-    if image.mode == "F":
-        return np.array(image), 1.0
-    if image.mode in _SIXTEEN:
-        return _sixteen(image, path), 65535
-    if image.mode not in _DIRECT or "transparency" in image.info:
-        image = image.convert("RGBA")
-    values = np.array(image)
-    if values.ndim == 2:
-        return values, 255
-    if not _DIRECT[image.mode][1]:
-        return values.max(axis=2), 255
-    return np.where(values[..., -1] > 127, values[..., :-1].max(axis=2), 0), 255
 
 
 def _png(values: np.ndarray) -> bytes:

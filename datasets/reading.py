@@ -82,7 +82,7 @@ def find_dataset(root: str | Path, layout: str | None = None) -> Dataset:
     Raises ValueError only where nothing can be read: root is missing, or in no known layout, or in several.
     """
     root = Path(root)
-    known = [one for one in LAYOUTS if layout in (None, one.name)]
+    known = [one.named() if layout else one for one in LAYOUTS if layout in (None, one.name)]
     if not known:
         raise ValueError(f"layout {layout!r}: accepted are {', '.join(one.name for one in LAYOUTS)}")
     if not root.is_dir():
@@ -161,8 +161,8 @@ def _unknown(root: Path, known: list[Layout]) -> str:
     title = known[0].title if len(known) == 1 else "any known"
     return (
         f"{root}: not in {title} layout; it holds {shown or 'nothing'}"
-        f"{f', and {damaged} is no readable JSON' if damaged else ''}; {_nearby(root, known)}"
-        f"expected is {_examples(known)}"
+        f"{f', and {damaged} is no readable JSON' if damaged else ''}{_hints(root, known)}; "
+        f"{_nearby(root, known)}expected is {_examples(known)}"
     )
 
 
@@ -193,6 +193,12 @@ def _at_depth(root: Path, depth: int) -> Iterator[Path]:
     for child in _children(root):
         if not child.is_symlink():
             yield from (child,) if depth == 1 else _at_depth(child, depth - 1)
+
+
+def _hints(root: Path, known: list[Layout]) -> str:
+    """What keeps the folder, or one in it, from being in a layout that it comes close to."""
+    hints = ((place, one.hint(place)) for place in [root, *_children(root)] for one in known if one.hint)
+    return next((f"; in {place}, {hint}" for place, hint in hints if hint), "")
 
 
 def _examples(known: list[Layout]) -> str:

@@ -8,27 +8,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .decoding import fitting_turn, turn
+from .mask_colours import Colour, hexadecimal
+from .mask_files import read_colour, read_labels, read_marked, read_mask
 from .outlines import draw
-from .pictures import read_labels, read_mask, read_picture
+from .pictures import read_picture
 
 
 @dataclass(frozen=True, order=True)
 class MaskFiles:
-    """Defect is wherever one of the files holds `value`, or anything but 0 where no value is given."""
+    """Defect is wherever one of the files holds `value`, a class number or a colour; None: anything but 0."""
 
     files: tuple[Path, ...]
-    value: int | None = None
+    value: int | Colour | None = None
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.files)) + ("" if self.value is None else f" (value {self.value})")
+        shown = hexadecimal(self.value) if isinstance(self.value, tuple) else f"value {self.value}"
+        return ", ".join(map(str, self.files)) + ("" if self.value is None else f" ({shown})")
 
     def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
         """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
         OSError for one that cannot be opened."""
         mask = np.zeros(size, dtype=bool)
         for file in self.files:
-            labels = read_labels(file, size, of)
-            mask |= labels != 0 if self.value is None else labels == self.value
+            if self.value is None:
+                mask |= read_marked(file, size, of)
+            elif isinstance(self.value, tuple):
+                mask |= read_colour(file, self.value, size, of)
+            else:
+                mask |= read_labels(file, size, of) == self.value
         return torch.from_numpy(mask)
 
 
@@ -78,14 +86,19 @@ class Outlines:
         return (self.file,)
 
     def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
-        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for outlines of another size or damaged ones."""
-        if self.size is not None and self.size != tuple(size):
+        """bool [H, W] of `size`, the picture `of`'s; outlines that fit it only as stored are turned as it is by EXIF.
+
+        Raises ValueError for outlines of another size or damaged ones.
+        """
+        drawn = tuple(self.size or size)
+        turned = fitting_turn(drawn, size, of)
+        if drawn != tuple(size) and turned == 1:
             raise ValueError(
-                f"{self.file}: the outlines were drawn on {self.size[0]} x {self.size[1]} (height x width), but {of} "
+                f"{self.file}: the outlines were drawn on {drawn[0]} x {drawn[1]} (height x width), but {of} "
                 f"is {size[0]} x {size[1]}; both must have the same size; export the annotations for that picture"
             )
         try:
-            return torch.from_numpy(draw(self.shapes, size))
+            return torch.from_numpy(turn(draw(self.shapes, drawn), turned))
         except ValueError as error:
             raise ValueError(f"{self.file}: the outline of {of} cannot be drawn: {error}; draw it again") from error
 

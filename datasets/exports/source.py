@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..decoding import shown_size
 from ..pairs import check_names, manifest_lines
 from ..pictures import read_mask
 
@@ -53,14 +55,16 @@ class Pair:
 
 
 def whole_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file. Raises ValueError where it is damaged, OSError where it cannot be opened."""
-    with path.open("rb") as file:
-        try:
-            with Image.open(file) as image:
-                image.verify()
-                return image.height, image.width
-        except Exception as error:  # Pillow raises many kinds
-            raise ValueError(f"{path}: not a readable image ({error}); it is damaged or cut short") from error
+    """(height, width) of an image file as it is shown, turned by EXIF. Raises ValueError where it is damaged, OSError
+    where it cannot be opened."""
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            size = shown_size(image, data)
+            image.verify()
+            return size
+    except Exception as error:  # Pillow raises many kinds
+        raise ValueError(f"{path}: not a readable image ({error}); it is damaged or cut short") from error
 
 
 def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..regions import ColourMask, MaskFiles, Outlines, Union
@@ -74,7 +74,8 @@ class Layout:
     name: for --layout; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
     image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to
     put it into); over: layouts of which this one is a special case, so that it wins where both match one folder;
-    under: layouts whose masks are more exact, so that they win.
+    under: layouts whose masks are more exact, so that they win; fits: as matches, where a user names the layout (None:
+    the same); hint: what keeps a folder that comes close from being in it.
     """
 
     name: str
@@ -83,12 +84,18 @@ class Layout:
     truth: str
     matches: Callable[[Path], str | None]
     read: Callable[[Path, str, Found], None]
+    fits: Callable[[Path], str | None] | None = None
+    hint: Callable[[Path], str | None] | None = None
     over: tuple[str, ...] = ()
     under: tuple[str, ...] = ()
 
     def yields_to(self, other: Layout) -> bool:
         """Whether `other` is read where both match one folder."""
         return self.name in other.over or other.name in self.under
+
+    def named(self) -> Layout:
+        """The layout as a user's choice: what could be another one is no matter."""
+        return replace(self, matches=self.fits or self.matches)
 
 
 def _alike(name: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..pictures import read_labels
+from ..mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import UNNAMED, folders, images, stem

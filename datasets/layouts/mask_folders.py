@@ -1,4 +1,4 @@
-"""Images and masks that share a stem, side by side or in two folders; masks binary or with class numbers."""
+"""Images and masks that share a stem, side by side or in two folders; masks binary, in colours or of class numbers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pictures import read_labels, read_mask
-from ..regions import MaskFiles
+from ..mask_colours import Colour, code_of
+from ..mask_files import colours_of, holds_numbers, read_labels
+from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import (
     IMAGE_FOLDERS,
@@ -28,23 +29,23 @@ from .files import (
     same,
     stem,
 )
-from .found import Found, Layout, relative
+from .found import Found, Layout, Mask, relative
+from .mask_names import joined, names_a_mask, report_orphans
 
 _MASK_FOLDERS = (
-    "masks", "mask", "labels", "label", "annotations", "ground_truth", "groundtruth", "gt", "segmentation",
+    "masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "labels", "label", "annotations",
 )  # fmt: skip
-_MASK_ENDS = ("_mask", "-mask", ".mask", "_gt", "_label", "_labels", "_segmentation")
 _CLASS_FILES = ("classes.txt", "labels.txt", "labelmap.txt", "classes.json")
 _VOID = 255  # of index masks: neither a class nor normal, as in Pascal VOC
-_LOOKED_AT = 20  # masks that tell numbers from black and white
+_LOOKED_AT = 20  # masks that show whether they hold numbers or black and white
 
 
 @dataclass(frozen=True)
 class _Image:
-    """An image, its mask where one shares its stem, the part and the type that its folders name ("" where none)."""
+    """An image, its masks, the part and the type that its folders or its masks' folder name ("" where none)."""
 
     path: Path
-    mask: Path | None
+    masks: tuple[Path, ...]
     part: str
     type: str
 
@@ -52,15 +53,15 @@ class _Image:
 def _pairs(folder: Path, found: Found) -> Iterator[_Image]:
     """Every image of the folder, and of the folders in it that are named after parts."""
     for part, place in [("", folder), *((PARTS[path.name.lower()], path) for path in named(folder, PARTS))]:
-        pictures, masks = named(place, IMAGE_FOLDERS), named(place, _MASK_FOLDERS)
+        pictures, masks = _only(place, IMAGE_FOLDERS, found), _only(place, _MASK_FOLDERS, found)
         if pictures and masks:
-            yield from _two_folders(pictures[0], masks[0], part, found)
+            yield from _two_folders(pictures, masks, part, found)
         else:
-            yield from _side_by_side(pictures[0] if pictures else place, part, found)
+            yield from _side_by_side(pictures or place, part, found)
         normals = normal_folders(place)
         for normal in normals:
-            yield from (_Image(path, None, part, NORMAL) for path in images(normal, found))
-        if normals and not part and not pictures and not masks and not images(place):
+            yield from (_Image(path, (), part, NORMAL) for path in images(normal, found))
+        if normals and not (part or pictures or masks or images(place)):
             yield from _type_folders(place, found)
 
 
@@ -69,101 +70,176 @@ def _type_folders(place: Path, found: Found) -> Iterator[_Image]:
     for sub in folders(place):
         if sub.name.lower() in PARTS or means_normal(sub.name):
             continue
-        pictures, masks = named(sub, IMAGE_FOLDERS), named(sub, _MASK_FOLDERS)
+        pictures, masks = _only(sub, IMAGE_FOLDERS, found), _only(sub, _MASK_FOLDERS, found)
         if pictures and masks:
-            yield from _two_folders(pictures[0], masks[0], "", found, sub.name)
+            yield from _two_folders(pictures, masks, "", found, sub.name)
         else:
-            yield from _side_by_side(pictures[0] if pictures else sub, "", found, sub.name)
+            yield from _side_by_side(pictures or sub, "", found, sub.name)
+
+
+def _only(place: Path, names: tuple[str, ...], found: Found) -> Path | None:
+    """The folder of one of these names that holds image files; what other files it or the others hold is no matter."""
+    holding = [path for path in named(place, names) if any(images(one) for one in _below(path))]
+    holding.sort(key=lambda path: names.index(path.name.lower()))
+    for other in holding[1:]:
+        what = f"it holds image files, and so does {holding[0].name}/, so that either could be meant"
+        found.problem(other, what, "move one of the two folders away")
+    return holding[0] if holding else None
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """A folder and two levels of folders in it: parts and types."""
+    yield folder
+    for path in folders(folder):
+        yield from (path, *folders(path))
 
 
 def _two_folders(pictures: Path, masks: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
-    """Folders among the images are parts, types or normal images; the masks' folders have the same names."""
-    yield from _joined(images(pictures, found), images(masks, found), part, type, found)
-    other = {same(path.name): path for path in folders(masks)}
+    """Folders among the images are parts, types or normal images; masks lie in folders of the same names, or flat."""
+    truths = {same(path.name): path for path in folders(masks)}
+    nested: dict[Path, _Image] = {}  # of folders that have none among the masks
     for sub in folders(pictures):
-        truth = other.pop(same(sub.name), None)
-        word = sub.name.lower()
-        own = images(truth, found) if truth else []
-        named_type = type if word in PARTS else NORMAL if means_normal(word) else type or sub.name
-        yield from _joined(images(sub, found), own, PARTS.get(word, part), named_type, found)
-    for truth in other.values():
-        found.problem(truth, "masks for no image: there is no such folder among the images", "add the images", False)
-        found.leave_out(truth)
+        truth, word = truths.pop(same(sub.name), None), sub.name.lower()
+        inner = PARTS.get(word, part)
+        own = type if word in PARTS else NORMAL if means_normal(word) else type or sub.name
+        if truth is None:
+            nested |= {path: _Image(path, (), inner, own) for path in images(sub, found)}
+        elif word in PARTS:
+            yield from _two_folders(sub, truth, inner, found, type)
+        else:
+            for path, files in joined(images(sub, found), images(truth, found), found):
+                yield _Image(path, files, inner, own)
+    flat: list[Path] = []
+    lost: list[Path] = []
+    direct = dict(joined(images(pictures, found), images(masks, found), found, flat))
+    for path, files in joined([*nested], flat, found, lost):
+        nested[path] = replace(nested[path], masks=files)
+    typed = list(_by_mask_folder(direct, truths, part, found, type))
+    known = {image.path for image in typed}
+    plain = [_Image(path, files, part, type) for path, files in direct.items() if files or path not in known]
+    yield from (*nested.values(), *typed, *plain)
+    report_orphans(lost, [image.path for image in (*plain, *nested.values()) if not image.masks] or [*direct], found)
+
+
+def _by_mask_folder(
+    direct: dict[Path, tuple[Path, ...]], truths: dict[str, Path], part: str, found: Found, type: str
+) -> Iterator[_Image]:
+    """Folders among the masks: one with the masks of an image, whose stem it has, or one for each type."""
+    stems = {stem(path): path for path in direct}
+    for name, truth in truths.items():
+        files = images(truth, found)
+        if name in stems:
+            if files:
+                yield _Image(stems[name], tuple(files), part, type)
+            continue
+        orphans: list[Path] = []
+        pairs = [(path, own) for path, own in joined([*direct], files, found, orphans) if own]
+        if not pairs:
+            what = "masks for no image: there is no such folder among the images"
+            found.problem(truth, what, "add the images", False)
+            found.leave_out(truth)
+            continue
+        report_orphans(orphans, [*direct], found)
+        word = truth.name.lower()
+        named = type if word in PARTS or means_normal(word) else type or truth.name
+        yield from (_Image(path, own, PARTS.get(word, part), named) for path, own in pairs)
 
 
 def _side_by_side(place: Path, part: str, found: Found, type: str = "") -> Iterator[_Image]:
     """A mask's stem is the image's with an end such as _mask, or the very same where the image is no PNG."""
     listed = images(place, found)
-    lossy = {stem(path) for path in listed if path.suffix.lower() != ".png"}
-    masks = [path for path in listed
-             if _bare(stem(path)) != stem(path) or path.suffix.lower() == ".png" and stem(path) in lossy]  # fmt: skip
-    yield from _joined([path for path in listed if path not in set(masks)], masks, part, type, found)
-
-
-def _joined(listed: list[Path], masks: list[Path], part: str, type: str, found: Found) -> Iterator[_Image]:
-    own = {stem(path): path for path in masks}
-    ended = {_bare(name): name for name in own}
-    used = set()
-    for path in listed:
-        name = stem(path) if stem(path) in own else ended.get(stem(path))
-        used.add(name)
-        yield _Image(path, own.get(name), part, type)
-    for name, mask in own.items():
-        if name not in used:
-            found.problem(mask, "a mask for no image", "add the image, or rename the mask", False)
-
-
-def _bare(name: str) -> str:
-    end = next((end for end in _MASK_ENDS if name.lower().endswith(end)), "")
-    return name[: len(name) - len(end)]
+    stems, lossy = {stem(path) for path in listed}, {stem(path) for path in listed if path.suffix.lower() != ".png"}
+    masks = {
+        path for path in listed
+        if names_a_mask(stem(path), stems) or path.suffix.lower() == ".png" and stem(path) in lossy
+    }  # fmt: skip
+    pictures = [path for path in listed if path not in masks]
+    yield from (_Image(*pair, part, type) for pair in joined(pictures, sorted(masks), found))
 
 
 def _matches(folder: Path, numbers: bool) -> str | None:
-    paired = (image for image in _pairs(folder, Found(folder)) if image.mask is not None)
-    first = list(islice(paired, _LOOKED_AT))
-    if not first or (_class_file(folder) is not None or _hold_numbers([image.mask for image in first])) != numbers:
+    first = _first_with_masks(folder)
+    if not first or _hold_numbers(first, folder) != numbers:
         return None
-    names = " and ".join(relative(path, folder) for path in (first[0].path, first[0].mask))
-    return f"{names} share a stem, and masks hold {'class numbers' if numbers else 'black and white'}"
+    return f"{_fits(folder)}, and masks hold {'class numbers' if numbers else 'black and white or colours'}"
 
 
-def _hold_numbers(masks: list[Path]) -> bool:
-    """Whether the first masks that show anything hold small numbers, not black and white."""
-    for path in masks:
+def _fits(folder: Path) -> str | None:
+    """Why the folder can be read where its layout is named, whatever its masks hold."""
+    for image in _first_with_masks(folder, 1):
+        return f"{relative(image.path, folder)} and {relative(image.masks[0], folder)} share a stem"
+    return None
+
+
+def _first_with_masks(folder: Path, count: int = _LOOKED_AT) -> list[_Image]:
+    return list(islice((image for image in _pairs(folder, Found(folder)) if image.masks), count))
+
+
+def _hint(folder: Path) -> str | None:
+    """What keeps a folder with images and masks from being in this layout."""
+    for place in (folder, *named(folder, PARTS)):
+        pictures, masks = (_only(place, names, Found(folder)) for names in (IMAGE_FOLDERS, _MASK_FOLDERS))
+        if pictures and masks:
+            image, mask = (
+                next(file for one in _below(path) for file in images(one)) for path in (pictures, masks)
+            )  # fmt: skip
+            return (
+                f"{relative(pictures, folder)}/ and {relative(masks, folder)}/ hold image files, but no mask has the "
+                f"stem of an image: {relative(image, folder)}, {relative(mask, folder)}; give each mask its image's "
+                f"name, such as {relative(masks, folder)}/{image.stem}.png"
+            )
+    return None
+
+
+def _hold_numbers(paired: list[_Image], folder: Path) -> bool:
+    """Whether masks hold small numbers, or those of the class list, and none of them grey levels or colours."""
+    file = _class_file(folder)
+    names = _class_names(file, Found(folder)) if file else {}
+    votes = set()
+    for path in (mask for image in paired for mask in image.masks):
         try:
-            values = np.unique(read_labels(path))
+            labels = read_labels(path)
         except (ValueError, OSError):
             continue
-        shown = values[(values != 0) & (values != _VOID)]
-        if len(shown) or _VOID in values:
-            return bool(len(shown)) and int(shown.max()) < 128
-    return False
+        listed = bool(names) and bool(labels.any()) and set(np.unique(labels).tolist()) <= {0, *names}
+        votes.add(listed or holds_numbers(labels))
+    return True in votes and False not in votes
 
 
 def _class_file(folder: Path) -> Path | None:
     return next((folder / name for name in _CLASS_FILES if (folder / name).is_file()), None)
 
 
-def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict]) -> None:
-    """types: {type: region} of an image with a mask; none where the mask is empty."""
+def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[str, Mask]]) -> None:
+    """types: {type: region} of an image with masks; none where they are empty."""
     bare: list[_Image] = []
-    empty = 0
+    empty: dict[Path, _Image] = {}
+    defective = set()
+    before = len(found.problems)
     for image in _pairs(folder, found):
-        if image.mask is None:
+        found.leave_out(*image.masks)
+        if not image.masks:
             bare.append(image)
             continue
         try:
             regions = types(image)
         except (ValueError, OSError) as error:
-            what = str(error).removeprefix(f"{image.mask}: ").split("; ")[0]
-            found.problem(image.mask, what, "replace it, or take it and its image away")
+            mask = next((path for path in image.masks if str(error).startswith(f"{path}: ")), image.masks[0])
+            what = str(error).removeprefix(f"{mask}: ").split("; ")[0]
+            found.problem(mask, what, "replace it, or take it and its image away")
             continue
-        empty += not regions
         for type, region in regions.items():
             found.add(name, type, image.part, image.path, region)
+            defective.add(image.path)
         if not regions:
-            found.add(name, NORMAL, image.part, image.path)
-    _add_bare(bare, empty, name, found)
+            empty[image.path] = image
+    normal = [image for path, image in empty.items() if path not in defective]
+    for image in normal:
+        found.add(name, NORMAL, image.part, image.path)
+    if normal and not defective and len(found.problems) == before:
+        found.problem(folder, f"all {len(normal)} masks of {name} are black, so that no image has a defect",
+                      "look whether masks hold what they should", False)  # fmt: skip
+    _add_bare(bare, len(normal), name, found)
 
 
 def _add_bare(bare: list[_Image], empty: int, name: str, found: Found) -> None:
@@ -181,28 +257,56 @@ def _add_bare(bare: list[_Image], empty: int, name: str, found: Found) -> None:
         found.notes.append(f"{name}: {empty} images with an empty mask count as normal")
 
 
-def _binary(image: _Image) -> dict[str, Path]:
-    shows = bool(read_mask(image.mask).any())
-    return {UNNAMED if image.type in ("", NORMAL) else image.type: image.mask} if shows else {}
+def _read_shapes(folder: Path, name: str, found: Found) -> None:
+    """Masks in black and white, or in colours: several colours are several types where no folder names the type."""
+    shown: dict[str, Colour] = {}
+
+    def types(image: _Image) -> dict[str, Mask]:
+        colours = sorted({colour for mask in image.masks for colour in colours_of(mask)})
+        if colours and image.type not in ("", NORMAL):
+            return {image.type: _whole(image)}
+        named = {f"colour {code_of(colour):06x}": colour for colour in colours}
+        shown.update(named)
+        return {type: MaskFiles(image.masks, colour) for type, colour in named.items()}
+
+    start = len(found.samples)
+    _read(folder, name, found, types)
+    if len(shown) > 1:
+        what = f"masks show {len(shown)} colours and nothing names them, so that types are called {', '.join(shown)}"
+        found.problem(folder, what, "export class numbers with a classes.txt, if the colours are classes", False)
+    elif shown:
+        (type,) = shown
+        found.samples[start:] = [
+            replace(sample, type=UNNAMED, mask=_plain(sample.mask)) if sample.type == type else sample
+            for sample in found.samples[start:]
+        ]
+    file = _class_file(folder)
+    if file:
+        found.notes.append(f"{name}: {file.name} names nothing here: masks hold no class numbers")
 
 
-def _read_binary(folder: Path, name: str, found: Found) -> None:
-    _read(folder, name, found, _binary)
+def _whole(image: _Image) -> Mask:
+    return image.masks[0] if len(image.masks) == 1 else Union(image.masks)
+
+
+def _plain(mask: MaskFiles) -> Mask:
+    return mask.files[0] if len(mask.files) == 1 else Union(mask.files)
 
 
 def _read_numbers(folder: Path, name: str, found: Found) -> None:
     file = _class_file(folder)
     names = _class_names(file, found) if file else {}
     unknown: set[int] = set()
+    void = set() if _VOID in names else {_VOID}
 
-    def types(image: _Image) -> dict[str, MaskFiles]:
-        values = {int(value) for value in np.unique(read_labels(image.mask))} - {0}
-        if values == {_VOID}:
-            raise ValueError(f"{image.mask}: black and white, where other masks hold class numbers")
-        values -= {_VOID}
+    def types(image: _Image) -> dict[str, Mask]:
+        values = {int(value) for mask in image.masks for value in np.unique(read_labels(mask))} - {0}
+        if values and values <= void:
+            raise ValueError(f"{image.masks[0]}: black and white, where other masks hold class numbers")
+        values -= void
         values -= {value for value in values if no_defect(names.get(value, ""))}
         unknown.update(values - set(names))
-        return {names.get(value, f"class {value}"): MaskFiles((image.mask,), value) for value in sorted(values)}
+        return {names.get(value, f"class {value}"): MaskFiles(image.masks, value) for value in sorted(values)}
 
     start = len(found.samples)
     _read(folder, name, found, types)
@@ -237,10 +341,10 @@ def _class_names(file: Path, found: Found) -> dict[int, str]:
 STEMS = Layout(
     "stems", "image and mask of one stem",
     "<object>/images/0001.jpg\n<object>/masks/0001.png  (or beside the image as 0001_mask.png)",
-    "<object>/masks/<stem>.png", partial(_matches, numbers=False), _read_binary,
+    "<object>/masks/<stem>.png", partial(_matches, numbers=False), _read_shapes, fits=_fits, hint=_hint,
 )  # fmt: skip
 INDEX = Layout(
     "index", "index masks: the pixel's value is the class",
     "<object>/images/0001.jpg\n<object>/masks/0001.png  (0, 1, 2, ...)\n<object>/classes.txt  (a name a line)",
-    "<object>/masks/<stem>.png", partial(_matches, numbers=True), _read_numbers,
+    "<object>/masks/<stem>.png", partial(_matches, numbers=True), _read_numbers, fits=_fits,
 )  # fmt: skip

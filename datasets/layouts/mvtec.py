@@ -90,19 +90,22 @@ class _Type:
     def _mask(self, key: tuple[str, str]) -> Path | MaskFiles | None:
         """The image's mask in the sub-folder of that name, or anywhere where stems are unique; no longer free then."""
         place, name = key
-        for other in ((place, f"{name}_mask"), key):
-            if other in self.masks:
-                return self._one(other)
-        if key in self.several:
-            return MaskFiles(tuple(self.several.pop(key)))
+        paths = [path for other in ((place, f"{name}_mask"), key) for path in self.masks.pop(other, ())]
+        several = self.several.pop(key, [])
+        if paths and several:
+            return self._one([*paths, several[0]])
+        if several:
+            return MaskFiles(tuple(several))
         free = [other for other in self.elsewhere[name] if other in self.masks]
-        return self._one(free[0]) if self.namesakes[name] == len(free) == 1 else None
+        if not paths and self.namesakes[name] == len(free) == 1:
+            paths = self.masks.pop(free[0])
+        return self._one(paths) if paths else None
 
-    def _one(self, key: tuple[str, str]) -> Path:
-        paths = self.masks.pop(key)
+    def _one(self, paths: list[Path]) -> Path:
         if len(paths) > 1:
             names = " and ".join(path.name for path in paths)
             self.found.problem(paths[0], f"{names} share a stem, so which is the mask cannot be known", "keep one")
+            self.found.leave_out(*paths)
         return paths[-1]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pictures import read_labels
+from ..mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import PARTS, images, named, no_defect, stem

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..pictures import read_labels
+from ..mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL, Sample
-from .files import PARTS, below, means_normal, named_path, stem
+from .files import PARTS, below, means_normal, named_path
 from .found import Found, Layout
+from .mask_names import joined
 from .tables import table_rows
 
 _COLUMNS = ("object", "split", "label", "image", "mask")
@@ -87,12 +88,17 @@ def _read_folder(data: Path, name: str, found: Found) -> None:
     for path in below(data / "Images" / "Normal", found):
         found.add(name, NORMAL, "", path)
     listed, truth = data / "Images" / "Anomaly", data / "Masks" / "Anomaly"
-    masks = {(path.parent.relative_to(truth), stem(path)): path for path in below(truth, found)}
-    for path in below(listed, found):
-        mask = masks.pop((path.parent.relative_to(listed), stem(path)), None)
-        found.add(name, _NAMELESS, "", path, mask and MaskFiles((mask,)))
-    for mask in masks.values():
-        found.problem(mask, "a mask for no image in Data/Images/Anomaly", "add the image, or rename the mask", False)
+    images, masks = (_by_place(place, found) for place in (listed, truth))
+    for place in sorted(images.keys() | masks.keys()):
+        for path, files in joined(images.get(place, []), masks.get(place, []), found):
+            found.add(name, _NAMELESS, "", path, MaskFiles(files) if files else None)
+
+
+def _by_place(folder: Path, found: Found) -> dict[Path, list[Path]]:
+    places: dict[Path, list[Path]] = defaultdict(list)
+    for path in below(folder, found):
+        places[path.parent.relative_to(folder)].append(path)
+    return places
 
 
 class _Meanings:

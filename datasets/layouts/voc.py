@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..pictures import read_labels, read_picture
+from ..mask_files import read_labels
+from ..pictures import read_picture
 from ..regions import ColourMask, MaskFiles, Union
 from ..sample import NORMAL
 from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, folders, images, named, no_defect, same

@@ -78,13 +78,6 @@ def test_32_bit_file_counts_as_16_bit_if_its_values_fit(tmp_path):
         read_picture(tmp_path / "a.tif")
 
 
-def test_exif_orientation_is_not_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("L", (7, 5)).save(tmp_path / "a.jpg", exif=exif)
-    assert read_picture(tmp_path / "a.jpg").size == (5, 7)
-
-
 def test_image_is_scaled_by_depth_and_grey_repeated():
     for dtype in (np.uint8, np.uint16):
         pixels = np.array([[[0], [np.iinfo(dtype).max]]], dtype)

@@ -37,8 +37,8 @@ def told(root):
     return [(one.type, one.part, one.name) for one in read_dataset(root)]
 
 
-def problems(root):
-    return {problem.file: problem for problem in find_dataset(root).problems}
+def problems(root, layout=None):
+    return {problem.file: problem for problem in find_dataset(root, layout).problems}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_labels_that_are_no_text_or_for_no_image(yolo, put):
     what = "this one and 1 more are label files for no image; the images are called a.png, ..."
     assert found["labels/x.txt"].what == what
     put("cast/images/a.jpg")
-    assert "shares labels/a.txt with a.jpg" in problems(root)["images/a.png"].what
+    assert "shares labels/a.txt with a.jpg" in problems(root, "yolo")["images/a.png"].what
 
 
 def test_masks_beside_labels_win(yolo, put, spot):
