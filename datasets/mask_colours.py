@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from .mask_raster import DARK, Raster, check_no_photograph, holds_alpha_mask, is_grey_palette, visible
+from .mask_raster import DARK, Raster, check_no_photograph, holds_alpha_mask, is_grey_palette, strongest, visible
 
 Colour = tuple[int, int, int]
 
@@ -33,7 +33,7 @@ def codes_of(raster: Raster) -> np.ndarray | None:
     if raster.values.ndim == 2 or holds_alpha_mask(raster):
         return None
     values = visible(raster)
-    codes = code_of(np.moveaxis(values.astype(np.int64), -1, 0))
+    codes = code_of(np.moveaxis(values.astype(np.int32), -1, 0))
     found = np.unique(codes)
     if raster.lossy or len(found) > _FEW_COLOURS:
         return _one_colour(values, raster)
@@ -99,7 +99,7 @@ def _mostly(edge: np.ndarray, pixels: np.ndarray) -> bool:
 
 def _one_colour(values: np.ndarray, raster: Raster) -> np.ndarray:
     """Codes of a noisy colour mask, which may have one colour beside black."""
-    strength = values.max(axis=2)
+    strength = strongest(values)
     most = int(strength.max())
     if most <= 255 * DARK:
         return np.zeros(strength.shape, np.int64)
