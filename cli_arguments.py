@@ -13,7 +13,10 @@ _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guid
 SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boundary", "seam", "nearest_real")
 QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
-LAYOUTS = ("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index")
+LAYOUTS = (
+    "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index", "yolo", "folder", "voc", "roboflow",
+    "mvtec_ad2", "mvtec_3d", "dagm", "severstal", "real_iad", "magnetic_tile", "kolektor", "kolektor2",
+)  # fmt: skip
 FORMATS = ("coco", "yolo", "plain")
 _EXPORTS = """\
 formats (MVTec layout is what the folder of pairs is in already):
@@ -26,8 +29,10 @@ _LAYOUT = """a data folder holds one object, or a folder for each, in MVTec layo
   <object>/train/good/0001.png
   <object>/test/<defect type>/0002.png
   <object>/ground_truth/<defect type>/0002_mask.png
-or as MVTec LOCO, BTAD, VisA, COCO or LabelMe files, or images and masks (black and white, or class numbers) that share
-a stem; which one is found out. `anomaly-synthesis inspect DIR` tells what a folder is taken for and what is wrong."""
+or as MVTec LOCO, AD 2 or 3D-AD, BTAD, VisA, Real-IAD, DAGM, Severstal, KolektorSDD or the magnetic-tile set; as COCO,
+LabelMe, YOLO, CVAT, Pascal VOC or Roboflow files; in anomalib's folders; or as images and masks (black and white, or
+class numbers) that share a stem. Which one is found out. `anomaly-synthesis inspect DIR` tells what a folder is taken
+for and what is wrong."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     split.add_argument("--out", required=True, help="the split.json to write")
     source = split.add_mutually_exclusive_group()
     source.add_argument("--groups", metavar="CSV", help="groups from a manifest with the columns file and --column")
-    source.add_argument("--pattern", metavar="REGEX", help="groups from file names: the first capture group")
+    source.add_argument("--pattern", metavar="REGEX", help="groups from file names or paths: the first capture group")
     source.add_argument("--near-duplicates", action="store_true", help="groups of images that look alike")
     source.add_argument("--ungrouped", action="store_true", help="every image is a group: no part appears twice")
     split.add_argument("--column", default="group", help="the manifest's column (group)")

@@ -115,10 +115,11 @@ def _along_edges(mask: Tensor) -> float:
 def _doubts(mask: Path | MaskFiles | Outlines | Union) -> list[tuple[Path, Doubt]]:
     if isinstance(mask, Union):
         return [found for part in mask.parts for found in _doubts(part)]
-    if isinstance(mask, Outlines) or isinstance(mask, MaskFiles) and mask.value is not None:
-        return []
-    files, any_value = ((mask,), False) if isinstance(mask, Path) else (mask.files, True)
-    return [(file, doubt) for file in files for doubt in doubts(file, any_value)]
+    if isinstance(mask, Path):
+        return [(mask, doubt) for doubt in doubts(mask)]
+    if isinstance(mask, MaskFiles) and mask.value is None:
+        return [(file, doubt) for file in mask.files for doubt in doubts(file, any_value=True)]
+    return []
 
 
 def _fits_both_ways(mask: Path | MaskFiles | Outlines | Union, picture: Picture, turned: int) -> bool:

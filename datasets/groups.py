@@ -43,7 +43,10 @@ def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column
 
 
 def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]:
-    """Groups from file names: {sample name: first capture group, or whole match, of `regex` searched in the stem}.
+    """Groups from file names: {sample name: first capture group, or whole match, of `regex`}.
+
+    It is searched in the file's name without suffix, and where it is not found there, in the path below the data
+    folder: the folders of some layouts are parts.
 
     Raises ValueError if the pattern is no regular expression or does not match a file.
     """
@@ -51,13 +54,13 @@ def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]
         pattern = re.compile(regex)
     except re.error as error:
         raise ValueError(f"group pattern {regex!r}: not a regular expression ({error}); correct it") from error
-    found = {sample.name: pattern.search(sample.image.stem) for sample in samples}
+    found = {sample.name: pattern.search(sample.image.stem) or pattern.search(sample.name) for sample in samples}
     groups = {name: match[1 if pattern.groups else 0] for name, match in found.items() if match}
     bare = [name for name in found if not groups.get(name)]
     if bare:
         raise ValueError(
             f"group pattern {regex!r}: {len(bare)} of {len(found)} files do not match: {_few(bare)}; "
-            "the pattern is searched in the file's name without suffix; widen it"
+            "the pattern is searched in the file's name without suffix, then in its path; widen it"
         )
     return groups
 

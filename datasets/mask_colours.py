@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from .mask_raster import DARK, Raster, check_no_photograph, holds_alpha_mask, is_grey_palette, visible
+from .mask_raster import DARK, Raster, check_no_photograph, holds_alpha_mask, is_grey_palette, strongest, visible
 
 Colour = tuple[int, int, int]
 
@@ -33,8 +33,8 @@ def codes_of(raster: Raster) -> np.ndarray | None:
     if raster.values.ndim == 2 or holds_alpha_mask(raster):
         return None
     values = visible(raster)
-    codes = code_of(np.moveaxis(values.astype(np.int64), -1, 0))
-    found = np.unique(codes)
+    codes = code_of(np.moveaxis(values.astype(np.int32), -1, 0))
+    found, counts = np.unique(codes, return_counts=True)
     if raster.lossy or len(found) > _FEW_COLOURS:
         return _one_colour(values, raster)
     if len(found) > 1 and found[0] != 0:
@@ -43,7 +43,7 @@ def codes_of(raster: Raster) -> np.ndarray | None:
             f"it has {len(found)} colours ({shown}{', ...' * (len(found) > 4)}) and none is black, so that any could "
             "be the background", "save the mask with a black background",
         )  # fmt: skip
-    return _without_rims(codes)
+    return _without_rims(codes, [int(code) for code in found[np.argsort(-counts, kind="stable")] if code])
 
 
 def hexadecimal(colour: Colour) -> str:
@@ -60,20 +60,21 @@ def _index_codes(raster: Raster) -> np.ndarray:
     return codes if raster.clear is None else np.where(raster.clear, 0, codes)
 
 
-def _without_rims(codes: np.ndarray) -> np.ndarray:
+def _without_rims(codes: np.ndarray, by_count: Sequence[int]) -> np.ndarray:
     """Colours of soft edges become the colour that they lead to: rarer ones, between two others in colour and place."""
-    found, counts = np.unique(codes, return_counts=True)
-    near = {0: _near(codes == 0)}  # of colours that are none of an edge, the background among them
-    for code in (int(code) for code in found[np.argsort(-counts, kind="stable")] if code):
-        here = codes == code
-        ends = next((
-            (low, high) for high in near if high for low in near
-            if low != high and _is_between(code, low, high) and _mostly(near[low] & near[high], here)
-        ), None)  # fmt: skip
-        if ends:
-            codes = np.where(here, ends[1], codes)
+    kept = [0]  # colours that are none of an edge, the background among them
+    near: dict[int, np.ndarray] = {}
+    for code in by_count:
+        for low, high in ((low, high) for high in kept[1:] for low in kept if low != high):
+            if not _is_between(code, low, high):
+                continue
+            for end in {low, high} - near.keys():
+                near[end] = _near(codes == end)
+            if _mostly(near[low] & near[high], codes == code):
+                codes = np.where(codes == code, high, codes)
+                break
         else:
-            near[code] = _near(here)
+            kept.append(code)
     return codes
 
 
@@ -99,7 +100,7 @@ def _mostly(edge: np.ndarray, pixels: np.ndarray) -> bool:
 
 def _one_colour(values: np.ndarray, raster: Raster) -> np.ndarray:
     """Codes of a noisy colour mask, which may have one colour beside black."""
-    strength = values.max(axis=2)
+    strength = strongest(values)
     most = int(strength.max())
     if most <= 255 * DARK:
         return np.zeros(strength.shape, np.int64)

@@ -104,16 +104,21 @@ def _channels(image: Image.Image, lossy: bool) -> tuple[np.ndarray, np.ndarray |
     else:
         values, clear = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB")), None
     if values.ndim == 3:
-        seen = values if clear is None or clear.all() else values[~clear]
-        spread = int((seen.max(axis=-1) - seen.min(axis=-1)).max())
-        if spread <= (255 * NOISE if lossy else 0):
-            values = values.max(axis=2)
+        red, green, blue = np.moveaxis(values if clear is None or clear.all() else values[~clear], -1, 0)
+        most, least = (pick(pick(red, green), blue) for pick in (np.maximum, np.minimum))
+        if (most - least).max() <= (255 * NOISE if lossy else 0):
+            values = strongest(values)
     return np.ascontiguousarray(values), clear
+
+
+def strongest(values: np.ndarray) -> np.ndarray:
+    """The largest channel of colours [..., 3]; much faster than max over the last axis."""
+    return np.maximum(np.maximum(values[..., 0], values[..., 1]), values[..., 2])
 
 
 def visible(raster: Raster) -> np.ndarray:
     """Values with 0 where they are transparent; a palette of greys as grey."""
-    values = raster.values if raster.palette is None else raster.palette[raster.values].max(axis=-1)
+    values = raster.values if raster.palette is None else strongest(raster.palette)[raster.values]
     if raster.clear is None or not raster.clear.any():
         return values
     kept = values[~raster.clear]

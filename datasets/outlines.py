@@ -2,6 +2,7 @@
 
 A shape is a list [kind, values, ...]:
   ["polygon", [x, y, x, y, ...]]       corners between pixels: (0, 0) is the first pixel's outer corner (COCO)
+  ["shares", [x, y, x, y, ...]]        as "polygon", in shares of the image's width and height (YOLO)
   ["points", [x, y, x, y, ...]]        corners on pixels, edges included (LabelMe's polygons)
   ["rectangle", [x, y, x, y]]          opposite corners on pixels
   ["circle", [x, y, x, y]]             its centre and a point on it
@@ -32,17 +33,20 @@ def draw(shapes: str | Sequence[list], size: tuple[int, int]) -> np.ndarray:
     Raises ValueError for a shape that is none.
     """
     canvas = Image.new("1", (size[1], size[0]))
-    drawn, masks = ImageDraw.Draw(canvas), []
+    drawn, mask = ImageDraw.Draw(canvas), np.zeros(size, dtype=bool)
     for kind, *values in json.loads(shapes) if isinstance(shapes, str) else shapes:
         if kind == "rle":
-            masks.append(_from_runs(*values, size))
+            mask |= _from_runs(*values, size)
         elif kind == "bitmap":
             _paste(canvas, *values)
         elif kind == "polygon":
-            masks.append(_polygon(_numbers(values[0], 6), size))
+            _fill(mask, _numbers(values[0], 6))
+        elif kind == "shares":
+            height, width = size
+            _fill(mask, [v * (height if n % 2 else width) for n, v in enumerate(_numbers(values[0], 6))])
         else:
             _DRAWN[kind](drawn, _numbers(*values, 6 if kind == "points" else 4))
-    return np.logical_or.reduce([np.array(canvas, dtype=bool), *masks])
+    return mask | np.array(canvas, dtype=bool)
 
 
 def check_shape(shape: list) -> None:
@@ -54,7 +58,7 @@ def check_shape(shape: list) -> None:
         _numbers(values[0], 2)
         _bitmap(values[1])
     else:
-        _numbers(values[0], 6 if kind in ("polygon", "points") else 4)
+        _numbers(values[0], 6 if kind in ("polygon", "shares", "points") else 4)
 
 
 def check_on(shapes: Sequence[list], size: tuple[int, int]) -> None:
@@ -99,24 +103,34 @@ def _circle(drawn: ImageDraw.ImageDraw, xy: list[float]) -> None:
 _DRAWN = {"points": _points, "rectangle": _rectangle, "circle": _circle}
 
 
-def _polygon(xy: list[float], size: tuple[int, int]) -> np.ndarray:
-    """Pixels whose centre is inside, by the even-odd rule; where there is none, those under the outline."""
-    mask = np.zeros(size, dtype=bool)
+def _fill(mask: np.ndarray, xy: list[float]) -> None:
+    """Mark the pixels whose centre is inside, by the even-odd rule; where there is none, those under the outline."""
+    height, width = mask.shape
     x, y = np.array(xy[::2]), np.array(xy[1::2])
     x_next, y_next = np.roll(x, -1), np.roll(y, -1)
-    for row in range(max(math.floor(y.min()), 0), min(math.ceil(y.max()), size[0])):
+    filled = False
+    for row in range(max(math.floor(y.min()), 0), min(math.ceil(y.max()), height)):
         centre = row + 0.5
         crossed = (y <= centre) != (y_next <= centre)
         part = (centre - y[crossed]) / (y_next[crossed] - y[crossed])
         at = np.sort(x[crossed] + part * (x_next[crossed] - x[crossed]))
-        for first, last in np.clip(np.ceil(at - 0.5), 0, size[1]).astype(int).reshape(-1, 2):
+        for first, last in np.clip(np.ceil(at - 0.5), 0, width).astype(int).reshape(-1, 2):
             mask[row, first:last] = True
-    if not mask.any():
-        line = Image.new("1", (size[1], size[0]))
-        corners = [(math.floor(a), math.floor(b)) for a, b in zip(xy[::2], xy[1::2], strict=True)]
-        ImageDraw.Draw(line).line([*corners, corners[0]], fill=1)
-        mask = np.array(line, dtype=bool)
-    return mask
+            filled = filled or last > first
+    if not filled:
+        _trace(mask, [(math.floor(a), math.floor(b)) for a, b in zip(xy[::2], xy[1::2], strict=True)])
+
+
+def _trace(mask: np.ndarray, corners: list[tuple[int, int]]) -> None:
+    """Mark the pixels on the closed line through these; in a cut-out, since thin polygons are many and small."""
+    columns, rows = zip(*corners, strict=True)
+    left, right = max(min(columns), 0), min(max(columns) + 1, mask.shape[1])
+    top, bottom = max(min(rows), 0), min(max(rows) + 1, mask.shape[0])
+    if left < right and top < bottom:
+        line = Image.new("1", (right - left, bottom - top))
+        points = [(column - left, row - top) for column, row in corners]
+        ImageDraw.Draw(line).line([*points, points[0]], fill=1)
+        mask[top:bottom, left:right] |= np.array(line, dtype=bool)
 
 
 def _from_runs(shape: list[int], counts: list[int] | str, size: tuple[int, int]) -> np.ndarray:

@@ -112,10 +112,8 @@ def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:
     for places in ([root], _children(root)):
         whys: dict[str, list[tuple[Path, str]]] = defaultdict(list)
         for place in places:
-            for layout in known:
-                why = layout.matches(place)
-                if why:
-                    whys[layout.name].append((place, why if place == root else f"{place.name}: {why}"))
+            for layout, why in _matching(place, known):
+                whys[layout.name].append((place, why if place == root else f"{place.name}: {why}"))
         if len(whys) > 1:
             told = "; ".join(f"{name} ({found[0][1]})" for name, found in whys.items())
             raise ValueError(
@@ -126,6 +124,12 @@ def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:
             layout = next(one for one in known if one.name == name)
             return layout, [place for place, _ in found], found[0][1]
     raise ValueError(_unknown(root, known))
+
+
+def _matching(place: Path, known: list[Layout]) -> list[tuple[Layout, str]]:
+    """The layouts that a folder is in and what shows it, without those that yield to another one of them."""
+    found = [(layout, why) for layout in known if (why := layout.matches(place))]
+    return [(layout, why) for layout, why in found if not any(layout.yields_to(other) for other, _ in found)]
 
 
 def _children(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from .decoding import fitting_turn, turn
 from .mask_colours import Colour, hexadecimal
 from .mask_files import read_colour, read_labels, read_marked, read_mask
 from .outlines import draw
+from .pictures import read_picture
 
 
 @dataclass(frozen=True, order=True)
@@ -37,6 +38,33 @@ class MaskFiles:
             else:
                 mask |= read_labels(file, size, of) == self.value
         return torch.from_numpy(mask)
+
+
+@dataclass(frozen=True, order=True)
+class ColourMask:
+    """Defect is wherever a mask file has exactly this colour, (red, green, blue) in 0..255, a palette's included."""
+
+    file: Path
+    colour: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.file} (colour {', '.join(map(str, self.colour))})"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.file,)
+
+    def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
+        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
+        OSError for one that cannot be opened."""
+        pixels = read_picture(self.file).pixels
+        pixels = turn(pixels, fitting_turn(pixels.shape[:2], size, of))
+        if pixels.shape[:2] != tuple(size):
+            raise ValueError(
+                f"{self.file}: the mask is {pixels.shape[0]} x {pixels.shape[1]} (height x width), but {of} is "
+                f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
+            )
+        return torch.from_numpy((pixels == np.array(self.colour, pixels.dtype)).all(2))
 
 
 @dataclass(frozen=True, order=True)
@@ -80,7 +108,7 @@ class Outlines:
 class Union:
     """Everywhere that one of several regions is: the defects of one image, whatever their type."""
 
-    parts: tuple[Path | MaskFiles | Outlines, ...]
+    parts: tuple[Path | MaskFiles | ColourMask | Outlines, ...]
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.parts))

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from .pictures import Picture, read_mask, read_picture
-from .regions import MaskFiles, Outlines, Union
+from .regions import ColourMask, MaskFiles, Outlines, Union
 
 NORMAL = "good"
 _SHOWN = 5
@@ -31,7 +31,7 @@ class Sample:
     part: str
     name: str
     root: Path
-    mask: Path | MaskFiles | Outlines | Union | None
+    mask: Path | MaskFiles | ColourMask | Outlines | Union | None
 
     @property
     def image(self) -> Path:
@@ -55,10 +55,10 @@ def read_sample(sample: Sample) -> tuple[Picture, torch.Tensor | None]:
     picture = read_picture(sample.image)
     if sample.mask is None:
         return picture, None
-    if isinstance(sample.mask, (MaskFiles, Outlines, Union)):
-        mask = sample.mask.read(picture.size, sample.image)
-    else:
+    if isinstance(sample.mask, Path):
         mask = read_mask(sample.mask, picture.size, of=sample.image)
+    else:
+        mask = sample.mask.read(picture.size, sample.image)
     if not mask.any():
         raise ValueError(
             f"{sample.mask}: the mask is empty, but {sample.image} counts as a defect image; accepted is at least one "

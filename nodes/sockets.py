@@ -14,4 +14,7 @@ Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained 
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
 # As in datasets.layouts, which is not imported before a node runs; a test holds them together.
-LAYOUTS = ["auto", "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index"]
+LAYOUTS = [
+    "auto", "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index", "yolo", "folder", "voc", "roboflow",
+    "mvtec_ad2", "mvtec_3d", "dagm", "severstal", "real_iad", "magnetic_tile", "kolektor", "kolektor2",
+]  # fmt: skip

@@ -25,6 +25,8 @@ _NORMAL_WORDS = {*NORMAL_FOLDERS, "okay", "background", "none", "clean", "intact
 _NORMAL_WORDS |= {"nodefect", "defectfree", "nondefect", "nondefective", "good part", "ok part", "defectless"}
 _NORMAL_WORDS |= {f"{word} {fault}" for word in ("no", "non", "not", "without") for fault in _FAULTS}
 _NORMAL_WORDS |= {f"{fault} free" for fault in _FAULTS}
+_LONGEST_NAME, _LONGEST_PATH = 255, 2000  # bytes
+_IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
 _CLUTTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
 
@@ -36,7 +38,7 @@ def means_normal(name: str) -> bool:
 
 def no_defect(label: str) -> bool:
     """Whether a region of this label is no defect: `means_normal`, or to be ignored."""
-    return means_normal(label) or _words(label) == "ignore"
+    return means_normal(label) or _words(label) in _IGNORED
 
 
 def _words(name: str) -> str:
@@ -136,6 +138,12 @@ def part_of(image: Path, root: Path) -> str:
     return PARTS.get(image.relative_to(root).parent.name.lower(), "")
 
 
+def _too_long(text: str) -> bool:
+    """Whether a system would refuse to look such a path up."""
+    lengths = [len(word.encode("utf-8", "surrogatepass")) for word in text.split("/")]
+    return max(lengths) > _LONGEST_NAME or sum(lengths) > _LONGEST_PATH
+
+
 def named_path(text: object, base: Path, root: Path) -> Path | None:
     """The path that an annotation file gives relative to `base`; None where it is no path or leaves `root`.
 
@@ -144,7 +152,7 @@ def named_path(text: object, base: Path, root: Path) -> Path | None:
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         return None
     text = text.strip().replace("\\", "/")
-    if text.startswith("/") or re.match("[A-Za-z]:", text):
+    if text.startswith("/") or re.match("[A-Za-z]:", text) or _too_long(text):
         return None
     inside = os.path.normpath(base.relative_to(root) / text)
     return None if inside.split(os.sep)[0] == ".." else root / inside

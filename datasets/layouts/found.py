@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..regions import MaskFiles, Outlines, Union
+from ..regions import ColourMask, MaskFiles, Outlines, Union
 from ..sample import Sample
 
-Mask = Path | MaskFiles | Outlines | Union
+Mask = Path | MaskFiles | ColourMask | Outlines | Union
 
 
 @dataclass(frozen=True, order=True)
@@ -73,8 +73,9 @@ class Layout:
 
     name: for --layout; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
     image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to
-    put it into); fits: as matches, where a user names the layout (None: the same); hint: what keeps a folder that comes
-    close from being in it.
+    put it into); over: layouts of which this one is a special case, so that it wins where both match one folder;
+    under: layouts whose masks are more exact, so that they win; fits: as matches, where a user names the layout (None:
+    the same); hint: what keeps a folder that comes close from being in it.
     """
 
     name: str
@@ -85,6 +86,12 @@ class Layout:
     read: Callable[[Path, str, Found], None]
     fits: Callable[[Path], str | None] | None = None
     hint: Callable[[Path], str | None] | None = None
+    over: tuple[str, ...] = ()
+    under: tuple[str, ...] = ()
+
+    def yields_to(self, other: Layout) -> bool:
+        """Whether `other` is read where both match one folder."""
+        return self.name in other.over or other.name in self.under
 
     def named(self) -> Layout:
         """The layout as a user's choice: what could be another one is no matter."""
