@@ -196,6 +196,12 @@ def test_a_root_too_low_is_answered_with_the_folder_to_give(part, below):
         read_dataset(part / below)
 
 
+def test_a_folder_above_is_named_only_where_the_given_one_is_a_part_of_it(part, put):
+    put("part/photos/a.png")
+    with pytest.raises(ValueError, match="photos: not in any known layout; it holds a.png; expected is one of"):
+        read_dataset(part / "photos")
+
+
 @pytest.mark.parametrize("way", ["beside", "ended", "folders", "class numbers"])
 def test_type_folders_beside_normal_images_are_one_object(put, spot, tmp_path, way):
     value = 1 if way == "class numbers" else 255
