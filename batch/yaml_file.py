@@ -56,7 +56,13 @@ class YamlFile:
     def _value(self, loader: _Loader, node: yaml.Node, keys: Keys) -> Any:
         self._lines.setdefault(keys, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
-            value = loader.construct_object(node)
+            try:
+                value = loader.construct_object(node)
+            except ValueError as error:  # a whole number of thousands of digits, a day that there is not
+                raise ValueError(f"{self.where(keys)}: {node.value:.40}; accepted is a plain value") from error
+            if "\0" in node.value or not _whole(node.value):
+                raise ValueError(f"{self.where(keys)}: {node.value!r:.40}; accepted is a text without zero bytes and "
+                                 "halves of characters")  # fmt: skip
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{self.where(keys)}: {value}; accepted is a finite number")
             return value if isinstance(value, str | int | float | None) else node.value  # a date is a text here
@@ -69,6 +75,9 @@ class YamlFile:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ValueError(f"{self.path}, line {line}: a key must be one word or text")
+            if not _whole(key_node.value):
+                raise ValueError(f"{self.path}, line {line}: {key_node.value!r:.40}; accepted is a text without halves of "
+                                 "characters")  # fmt: skip
             key = key_node.value  # as it is written: a node's id may be 7, and 7 and "7" are the same
             if key in found:
                 name = ".".join(map(str, (*keys, key)))
@@ -76,3 +85,11 @@ class YamlFile:
             self._lines[(*keys, key)] = line
             found[key] = self._value(loader, child, (*keys, key))
         return found
+
+
+def _whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
