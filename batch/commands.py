@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.pictures import open_atomic
-from ..datasets.untrusted_text import csv_cell, one_line
+from ..datasets.untrusted_text import csv_cell, lines_of, one_line
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
 from .progress import Progress
@@ -45,7 +45,7 @@ def run_command(options: argparse.Namespace, write: Callable[[str], object], ter
             words = run_batch(options.job, show, options.action == "resume", options.retry, options.ray)
         finally:
             show.end()
-    write(f"{words}\n")
+    write(f"{lines_of(words)}\n")
 
 
 def run_batch(
@@ -109,7 +109,8 @@ def dry_run(path: str | Path, timing: Timing | None = None) -> str:
     for index in sorted({0, 1, len(job.plan) - 1}):
         if index < len(job.plan):
             values = {f"{node}.{name}": str(value) for (node, name), value in job.values(job.plan.item(index)).items()}
-            lines.append(f"  item {index}: " + (", ".join(f"{key} = {one_line(value)}" for key, value in values.items()) or "-"))
+            shown = ", ".join(f"{key} = {one_line(value)}" for key, value in values.items())
+            lines.append(f"  item {index}: {shown or '-'}")
     return "\n".join([*lines, _estimate(job)])
 
 
@@ -280,10 +281,10 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         if self._terminal:
-            self._write(f"\r\x1b[K{progress.line()}"[: os.get_terminal_size().columns + 4])
+            self._write(f"\r\x1b[K{one_line(progress.line())}"[: os.get_terminal_size().columns + 4])
         elif time.monotonic() - self._last >= 10:
             self._last = time.monotonic()
-            self._write(f"{progress.line()}\n")
+            self._write(f"{one_line(progress.line())}\n")
 
     def end(self) -> None:
         """Leave the line."""

@@ -165,7 +165,8 @@ class _Reader:
     def _limits(self) -> dict[str, Any]:
         for key in self._mapping("limits").keys() - _LIMITS.keys():
             self._problem(("limits", key), f"no such limit; accepted are {', '.join(_LIMITS)}")
-        return {key: self._number(("limits", key), value, 1, key not in ("seconds", "megabytes")) for key, value in _LIMITS.items()}
+        fractions = ("seconds", "megabytes")
+        return {key: self._number(("limits", key), value, 1, key not in fractions) for key, value in _LIMITS.items()}
 
     def _servers(self) -> tuple[str, ...]:
         given = self.data.get("servers")
@@ -182,7 +183,8 @@ class _Reader:
                 _ = parts and parts.port  # raises ValueError, too
             except ValueError:
                 parts = None
-            if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            fits = parts is not None and parts.scheme in ("http", "https") and parts.hostname
+            if not fits or parts.query or parts.fragment:
                 self._problem(("servers", place), f"{_shown(url)}; accepted is an address such as http://127.0.0.1:8188")
             elif parts.username or parts.password:
                 self._problem(("servers", place), "no name or password in an address: they would be in the report; "

@@ -133,8 +133,9 @@ class Table:
         Whether it waits again."""
         crashes = self.row(item).crashes + crashed
         state = SET_ASIDE if crashes >= CRASHES else WAITING
+        error = error and one_line(error, _WORDS)
         self._run("update items set state = ?, crashes = ?, error = coalesce(?, error), prompt_id = null "
-                  "where item = ? and state = 'sent'", state, crashes, error and one_line(error, _WORDS), item)  # fmt: skip
+                  "where item = ? and state = 'sent'", state, crashes, error, item)  # fmt: skip
         return state == WAITING
 
     def failed(self, item: int, error: str, tries: int) -> bool:

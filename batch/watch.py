@@ -14,7 +14,6 @@ from .client import Busy, Server, ServerGone
 from .results import ItemFailed
 from .waiting import happened
 
-
 _MISSES = 3  # answers of /history in a row that do not tell how a prompt ended, while the queue answers
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from .untrusted_text import one_line
 
 _MOST_VALUES = 4_000_000  # some 400 MB once parsed; the largest /object_info that we know has about 200,000
+_MOST_LEVELS = 200  # of lists and objects; well below what Python's own recursion allows wherever they are used
 _MISSING = object()
 _NAMES = {
     dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a whole number", float: "a number",
@@ -51,7 +52,7 @@ class JsonValue:
         return self.value
 
     def at(self, *keys: str | int) -> JsonValue:
-        """The value below: a str is a key of an object, an int a place of a list. Raises ValueError if it is missing."""
+        """The value below: a str is an object's key, an int a list's place. Raises ValueError if it is missing."""
         found = self
         for key in keys:
             inside = found.of(list if isinstance(key, int) else dict)
@@ -97,11 +98,19 @@ def parse_json(data: bytes | str, where: str) -> JsonValue:
     if sum(map(data.count, marks)) > _MOST_VALUES:
         raise ValueError(f"{where}: more than {_MOST_VALUES} values; is this the right file or address?")
     try:
-        return JsonValue(json.loads(data), where)
+        value = json.loads(data)
     except RecursionError as error:
-        raise ValueError(f"{where}: nested too deep to be read as JSON") from error
+        raise ValueError(f"{where}: nested more than {_MOST_LEVELS} levels deep") from error
     except ValueError as error:
         raise ValueError(f"{where}: no JSON ({one_line(error, 200)})") from error
+    level, depth = [value], 0
+    while level:
+        level = [below for above in level if isinstance(above, dict | list)
+                 for below in (above.values() if isinstance(above, dict) else above)]  # fmt: skip
+        depth += 1
+        if depth > _MOST_LEVELS:
+            raise ValueError(f"{where}: nested more than {_MOST_LEVELS} levels deep")
+    return JsonValue(value, where)
 
 
 def described(value: Any) -> str:
