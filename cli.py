@@ -214,7 +214,8 @@ def _synthesize(options: argparse.Namespace) -> None:
     for (object, type), found in sorted(_by_type(records).items()):
         low, middle, high = (sorted(r["contrast"] for r in found)[int(q * (len(found) - 1))] for q in (0.1, 0.5, 0.9))
         print(
-            f"  {one_line(f'{object}/{type}')}: {len(found)}, {sum(r['visible'] for r in found) / len(found):.0%} visible, "
+            f"  {one_line(f'{object}/{type}')}: {len(found)}, "
+            f"{sum(r['visible'] for r in found) / len(found):.0%} visible, "
             f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
         )
 

@@ -55,13 +55,16 @@ class Simulated:
     /prompt answers; full: prompts that it queues at most; own_ids: gives prompts ids of its own; fails: seeds that
     raise; kills: seeds that bring it down; stuck: seeds that never end; odd: seed -> a wrong result, which is "size",
     "normal", "empty", "two", "text" or "damaged"; lose_answers: /prompt queues, then cuts the connection, so many
-    times.
+    times; redirect: path -> (status, address), answered instead; histories: seed -> a function of its history entry that
+    returns what is answered, as JSON or as bytes; views: seed -> a function of a request for one of its pictures that
+    returns the answer.
     """
 
     def __init__(self, delay: float = 0.0, port: int = 0) -> None:
         self.delay, self.port = delay, port
         self.hang, self.refuse, self.full, self.own_ids, self.lose_answers = False, None, None, False, 0
         self.garbage, self.fails, self.kills, self.stuck, self.odd = set(), set(), set(), set(), {}
+        self.redirect, self.histories, self.views = {}, {}, {}
         self.grain = 256  # levels of the pictures' noise
         self.info, self.version = OBJECT_INFO, "0.33.0"
         self.ran, self.uploads, self.headers = [], {}, deque(maxlen=10_000)
@@ -112,7 +115,7 @@ class Simulated:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
 
     async def _start(self) -> None:
-        self._pending, self._running, self._history, self._files = [], [], {}, {}
+        self._pending, self._running, self._history, self._files, self._made_by = [], [], {}, {}, {}
         self._sockets: dict[str, web.WebSocketResponse] = {}
         app = web.Application(client_max_size=1 << 28, middlewares=[self._mood])
         app.add_routes([
@@ -145,7 +148,11 @@ class Simulated:
         self.headers.append(dict(request.headers))
         if self.hang:
             await asyncio.sleep(3600)
-        if "/" + request.path.split("/")[1] in self.garbage:
+        first = "/" + request.path.split("/")[1]
+        if first in self.redirect:
+            status, address = self.redirect[first]
+            return web.Response(status=status, headers={"Location": address + request.path})
+        if first in self.garbage:
             return web.Response(text="<html>hello</html>")
         return await handler(request)
 
@@ -185,10 +192,18 @@ class Simulated:
         wanted = request.match_info.get("id")
         if wanted is None:
             return web.json_response(self._history)
-        return web.json_response({wanted: self._history[wanted]} if wanted in self._history else {})
+        if wanted not in self._history:
+            return web.json_response({})
+        entry = self._history[wanted]
+        bend = self.histories.get(self._seed(entry["prompt"][2]))
+        answer = bend(json.loads(json.dumps(entry))) if bend else entry
+        return web.Response(body=answer) if isinstance(answer, bytes) else web.json_response({wanted: answer})
 
     async def _view(self, request):
-        data = self._files.get(request.query["filename"])
+        name = request.query["filename"]
+        if self._made_by.get(name) in self.views:
+            return await self.views[self._made_by[name]](request)
+        data = self._files.get(name)
         return web.Response(status=404) if data is None else web.Response(body=data)
 
     async def _upload(self, request):
@@ -272,7 +287,7 @@ class Simulated:
         if node["class_type"] == "PreviewAny":
             return {"text": [value]}
         name = f"../../../etc/{uuid.uuid4()}.png"  # a client must not make a path of it
-        self._files[name] = value
+        self._files[name], self._made_by[name] = value, self._seed(prompt)
         count = 2 if self.odd.get(self._seed(prompt)) == "two" else 1
         return {"images": [{"filename": name, "subfolder": "..", "type": "temp"}] * count}
 
