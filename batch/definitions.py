@@ -58,9 +58,13 @@ def definition_of(info: Mapping[str, Any], class_type: str) -> Definition | None
     given = node.get("output_name")
     names = tuple(str(one.value) for one in given.each()) if given else ()
     return Definition(
-        name.value if name and name.is_a(str) else None, node.value.get("output_node") is True, inputs,
-        tuple(dict.fromkeys(order)), outputs, names if len(names) == len(outputs) else outputs,
-    )  # fmt: skip
+        name.value if name and name.is_a(str) else None,
+        node.value.get("output_node") is True,
+        inputs,
+        tuple(dict.fromkeys(order)),
+        outputs,
+        names if len(names) == len(outputs) else outputs,
+    )
 
 
 def _get(node: JsonValue, *keys: str) -> JsonValue | None:

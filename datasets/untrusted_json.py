@@ -13,9 +13,14 @@ _MOST_VALUES = 4_000_000  # some 400 MB once parsed; the largest /object_info th
 _MOST_LEVELS = 200  # of lists and objects; well below what Python's own recursion allows wherever they are used
 _MISSING = object()
 _NAMES = {
-    dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a whole number", float: "a number",
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
     type(None): "null",
-}  # fmt: skip
+}
 
 
 class JsonValue:
@@ -105,8 +110,12 @@ def parse_json(data: bytes | str, where: str) -> JsonValue:
         raise ValueError(f"{where}: no JSON ({one_line(error, 200)})") from error
     level, depth = [value], 0
     while level:
-        level = [below for above in level if isinstance(above, dict | list)
-                 for below in (above.values() if isinstance(above, dict) else above)]  # fmt: skip
+        level = [
+            below
+            for above in level
+            if isinstance(above, dict | list)
+            for below in (above.values() if isinstance(above, dict) else above)
+        ]
         depth += 1
         if depth > _MOST_LEVELS:
             raise ValueError(f"{where}: nested more than {_MOST_LEVELS} levels deep")

@@ -65,7 +65,8 @@ HISTORIES = {
     "an output is a number": (_set("outputs", FIRST, 7), "is a number (7); expected an object"),
     "images are an object": (_set("outputs", "2", "images", {}), "['outputs']['2']['images'] is an object of 0"),
     "an image is a number": (
-        _set("outputs", "2", "images", 0, 5), "['outputs']['2']['images'][0] is a number (5); expected an object"
+        _set("outputs", "2", "images", 0, 5),
+        "['outputs']['2']['images'][0] is a number (5); expected an object",
     ),
     "no name": (_set("outputs", "2", "images", 0, {}), "['images'][0]['filename'] is missing"),
     "a name of digits": (_set("outputs", "2", "images", 0, "filename", 10**400), "['filename'] is a number (1000"),
@@ -76,7 +77,8 @@ HISTORIES = {
     "a name of a megabyte": (_set("outputs", "2", "images", 0, "filename", "x" * 2**20), "/view"),
     "status is a number": (_set("status", 7), "['status'] is a number (7); expected an object"),
     "messages are a number": (
-        _set("status", {"status_str": "error", "messages": 5}), "['status']['messages'] is a number (5)"
+        _set("status", {"status_str": "error", "messages": 5}),
+        "['status']['messages'] is a number (5)",
     ),
     "deep": (_deep, "nested more than 200 levels deep"),
     "5000 digits": (_long, "/history"),
@@ -84,24 +86,40 @@ HISTORIES = {
     "zero bytes": (lambda entry: b"", "no JSON"),
     "half of UTF-8": (lambda entry: b'{"a": "\xff"}', "no JSON"),
     "control characters": (
-        _set("status", {"status_str": "error", "messages": [["execution_error", {
-            "node_id": "1", "node_type": "\x1b[31mred", "exception_type": "A\u202eB",
-            "exception_message": "\n=forged\r\x9b \ud800"}]]}),
+        _set(
+            "status",
+            {
+                "status_str": "error",
+                "messages": [
+                    [
+                        "execution_error",
+                        {
+                            "node_id": "1",
+                            "node_type": "\x1b[31mred",
+                            "exception_type": "A\u202eB",
+                            "exception_message": "\n=forged\r\x9b \ud800",
+                        },
+                    ]
+                ],
+            },
+        ),
         "node 1 (\\x1b[31mred): A\\u202eB: =forged\\r\\x9b \\ud800",
     ),
-}  # fmt: skip
+}
 # Odd, but the pair is there.
 HARMLESS = {
-    "times of 400 digits": _set("status", "messages", [["execution_start", {"timestamp": 10**400}],
-                                                        ["execution_success", {"timestamp": 2}]]),
+    "times of 400 digits": _set(
+        "status", "messages", [["execution_start", {"timestamp": 10**400}], ["execution_success", {"timestamp": 2}]]
+    ),
     "not a number": _set("status", "messages", [["execution_start", {"timestamp": float("nan")}]]),
     "other nodes' outputs": _set("outputs", "77", {"images": [5], "gifs": None}),
     "no status": _set("status", None),
-}  # fmt: skip
+}
 
 
 def _bomb(width, height):
     """A small PNG of a large picture."""
+
     def chunk(kind, data):
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
@@ -173,7 +191,7 @@ VIEWS = {
     "16 bit colour": (_answer(body=_bomb(24, 24).replace(bytes([8, 2, 0, 0, 0]), bytes([16, 2, 0, 0, 0]))), "image"),
     "other size": (_sizes, "they must be the same"),
     "silent": (_silent, "no answer to /view"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -248,23 +266,46 @@ def test_an_item_is_tried_again_before_it_is_set_aside(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("\ud800", "accepted is a name"), ("x" * 201, "at most 200 bytes"), ("ä" * 101, "at most 200 bytes"),
-     ("a\x1b[2Jb", "without control"), ("a\u202eb", "without control"), ("a\nb", "without control"), ("../x", "slash"),
-     ("[" * 5000, "at most 200 bytes"), ("", "accepted is a file name"), ("good", "no type 'good'")],
-)  # fmt: skip
+    [
+        ("\ud800", "accepted is a name"),
+        ("x" * 201, "at most 200 bytes"),
+        ("ä" * 101, "at most 200 bytes"),
+        ("a\x1b[2Jb", "without control"),
+        ("a\u202eb", "without control"),
+        ("a\nb", "without control"),
+        ("../x", "slash"),
+        ("[" * 5000, "at most 200 bytes"),
+        ("", "accepted is a file name"),
+        ("good", "no type 'good'"),
+    ],
+)
 def test_names_that_no_folder_can_have_set_their_item_aside(server, tmp_path, words, expected):
     server.histories = {1: _set("outputs", "anomaly-synthesis-type", {"text": [words]})}
-    results = {"image": "Result", "mask": {"node": "1", "output": "mask"}, "normal": {"node": "1", "output": "normal"},
-               "object": "plate", "type": {"node": "1", "output": "words"}}  # fmt: skip
+    results = {
+        "image": "Result",
+        "mask": {"node": "1", "output": "mask"},
+        "normal": {"node": "1", "output": "normal"},
+        "object": "plate",
+        "type": {"node": "1", "output": "words"},
+    }
     counts = run(write_job(tmp_path, [server], count=3, results=results, limits={"tries": 1}))
     assert counts["written"] == 2 and expected in _errors(tmp_path)[1]
 
 
 @pytest.mark.parametrize(
     ("words", "kept"),
-    [("7" * 400, "7" * 400), ("NaN", "NaN"), ("[" * 50_000, "[" * 50_000), ("a\ud800", "a?"), ("1.5", 1.5),
-     ("True", True), ("9" * 5000, "9" * 5000), (10**400, "1" + "0" * 400), (None, None)],
-)  # fmt: skip
+    [
+        ("7" * 400, "7" * 400),
+        ("NaN", "NaN"),
+        ("[" * 50_000, "[" * 50_000),
+        ("a\ud800", "a?"),
+        ("1.5", 1.5),
+        ("True", True),
+        ("9" * 5000, "9" * 5000),
+        (10**400, "1" + "0" * 400),
+        (None, None),
+    ],
+)
 def test_texts_of_the_manifest_can_be_read_again(server, tmp_path, words, kept):
     server.histories = {0: _set("outputs", "anomaly-synthesis-words", {"text": [words]})}
     path = write_job(tmp_path, [server], count=1, record={"words": {"node": "1", "output": "words"}})
@@ -291,7 +332,12 @@ def test_an_item_whose_prompt_is_never_taken_or_always_lost_does_not_hold_up_the
     server.histories = {1: lambda entry: None}
     timing = FAST.__class__(**{**FAST.__dict__, "poll": 0.005, "poll_blind": 0.005, "tick": 0.01})
     assert run(write_job(tmp_path, [server], count=3), timing, during=forget) == {
-        "waiting": 0, "sent": 0, "fetched": 0, "written": 2, "set_aside": 1}  # fmt: skip
+        "waiting": 0,
+        "sent": 0,
+        "fetched": 0,
+        "written": 2,
+        "set_aside": 1,
+    }
     assert "prompt" in _errors(tmp_path)[1] or "lost" in _errors(tmp_path)[1]
 
 
@@ -352,8 +398,12 @@ def test_workflows_of_another_form_are_errors_with_their_place(server, tmp_path,
 
 def test_a_workflow_that_is_deep_long_or_no_file_is_refused(server, tmp_path):
     path = write_job(tmp_path, [server])
-    for text, words in (("[" * 300 + "]" * 300, "nested more than 200 levels"), ("9" * 5000, "no JSON"),
-                        ("[" * 10**6, "nested more than"), ('{"1": {"inputs": NaN}}', "node 1")):  # fmt: skip
+    for text, words in (
+        ("[" * 300 + "]" * 300, "nested more than 200 levels"),
+        ("9" * 5000, "no JSON"),
+        ("[" * 10**6, "nested more than"),
+        ('{"1": {"inputs": NaN}}', "node 1"),
+    ):
         (tmp_path / "workflow.json").write_text(text)
         with pytest.raises(ValueError, match=words):
             run(path)
@@ -365,10 +415,14 @@ def test_a_workflow_that_is_deep_long_or_no_file_is_refused(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [({"item": None}, "line 1: ['item'] is null; expected a whole number"), ({"item": [1]}, "['item'] is a list of 1"),
-     ({"item": -1}, "expected an item's number"), ({"item": 10**400}, "expected an item's number"),
-     ({"object": 5}, "line 1: ['object'] is a number (5)")],
-)  # fmt: skip
+    [
+        ({"item": None}, "line 1: ['item'] is null; expected a whole number"),
+        ({"item": [1]}, "['item'] is a list of 1"),
+        ({"item": -1}, "expected an item's number"),
+        ({"item": 10**400}, "expected an item's number"),
+        ({"object": 5}, "line 1: ['object'] is a number (5)"),
+    ],
+)
 def test_manifests_of_another_form_are_errors_with_their_place(server, tmp_path, line, words):
     path = write_job(tmp_path, [server], count=1)
     run(path)
@@ -383,9 +437,19 @@ def test_cells_that_a_spreadsheet_would_run_are_texts(server, tmp_path):
     message = {"node_id": "1", "node_type": "=cmd", "exception_type": "+1+1", "exception_message": "x;=cmd|' /C c'!A0"}
     failed = {"status_str": "error", "messages": [["execution_error", message]]}
     server.histories = {0: _set("status", failed)}
-    path = write_job(tmp_path, [server], count=2, limits={"tries": 1}, results={
-        "image": "Result", "mask": {"node": "1", "output": "mask"}, "normal": {"node": "1", "output": "normal"},
-        "object": "=SUM(A1)", "type": "@x"})  # fmt: skip
+    path = write_job(
+        tmp_path,
+        [server],
+        count=2,
+        limits={"tries": 1},
+        results={
+            "image": "Result",
+            "mask": {"node": "1", "output": "mask"},
+            "normal": {"node": "1", "output": "normal"},
+            "object": "=SUM(A1)",
+            "type": "@x",
+        },
+    )
     run(path)
     commands.export(path, tmp_path / "items.csv")
     text = (tmp_path / "items.csv").read_text()
@@ -403,15 +467,23 @@ def test_a_lying_server_does_not_fill_the_memory(server, tmp_path):
         "import re, sys; from anomaly_synthesis import cli; code = cli.main(sys.argv[1:]);"
         "print('PEAK', re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", code, "batch", path],
-                          capture_output=True, text=True, timeout=60)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", code, "batch", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0 and "8 set aside" in done.stdout, done.stderr
     assert int(done.stdout.split("PEAK")[1]) < 700_000, "kB; Python and torch alone take 300,000"
 
 
 def test_job_values_that_cannot_be_stored_are_named(tmp_path):
-    for text, words in (('a: "\\ud800"', "line 1, a: .*halves"), ('a: "x\\0y"', "line 1, a: .*zero bytes"),
-                        ('"\\ud800": 1', "line 1: .*halves"), ("a: " + "9" * 5000, "line 1, a: 999")):  # fmt: skip
+    for text, words in (
+        ('a: "\\ud800"', "line 1, a: .*halves"),
+        ('a: "x\\0y"', "line 1, a: .*zero bytes"),
+        ('"\\ud800": 1', "line 1: .*halves"),
+        ("a: " + "9" * 5000, "line 1, a: 999"),
+    ):
         (tmp_path / "job.yaml").write_text(text)
         with pytest.raises(ValueError, match=words):
             commands.dry_run(tmp_path / "job.yaml")

@@ -127,18 +127,28 @@ def test_proxies_of_the_environment_are_not_asked(elsewhere, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("http://a:1/ws", "http://a:1/ws"), ("//a/x", "//a/x"), ("/login?next=1", "/login"), ("", ""),
-        ("https://me:pa/ss#wo?rd@host/x?token=1#y", "https://host/x"), ("me:secret@host:8188", "host:8188"),
+        ("http://a:1/ws", "http://a:1/ws"),
+        ("//a/x", "//a/x"),
+        ("/login?next=1", "/login"),
+        ("", ""),
+        ("https://me:pa/ss#wo?rd@host/x?token=1#y", "https://host/x"),
+        ("me:secret@host:8188", "host:8188"),
         ("http://a/\x1b[31m\r\nb\u202e", "http://a/\\x1b[31m\\r\\nb\\u202e"),
     ],
-)  # fmt: skip
+)
 def test_addresses_are_shown_without_secrets(address, shown):
     assert address_of(address) == shown
 
 
 def test_an_address_that_is_refused_shows_no_password(tmp_path):
-    for address in ("ftp://me:hidden-word@a", "me:hidden-word@a:8188", "http://[::1", "http://a:99999", "http://a/#x",
-                    "http://a?token=hidden-word"):  # fmt: skip
+    for address in (
+        "ftp://me:hidden-word@a",
+        "me:hidden-word@a:8188",
+        "http://[::1",
+        "http://a:99999",
+        "http://a/#x",
+        "http://a?token=hidden-word",
+    ):
         path = write_job(tmp_path, [SimpleNamespace(url=address)])
         with pytest.raises(ValueError, match=r"servers\.0: '.*'; accepted is an address") as refused:
             commands.dry_run(path)
