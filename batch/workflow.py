@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..datasets.untrusted_json import parse_json
+from ..datasets.untrusted_json import NotJson, parse_json
 from ..datasets.untrusted_text import one_line
 from .definitions import Definition, definition_of
 from .job import Source
@@ -121,7 +121,8 @@ def read_workflow(path: Path) -> dict:
     try:
         raw = parse_json(path.read_text(encoding="utf-8-sig"), str(path))
     except ValueError as error:
-        raise ValueError(f"{path}: not a workflow (JSON is expected: {error})") from error
+        reason = error.reason if isinstance(error, NotJson) else error
+        raise ValueError(f"{path}: not a workflow (JSON is expected: {reason})") from error
     if is_ui_format(raw.value):
         return raw.value
     prompt = raw.at("prompt") if raw.is_a(dict) and "prompt" in raw.value else raw

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .untrusted_json import parse_json
+from .untrusted_json import NotJson, parse_json
 
 
 def append_line(path: Path, line: Mapping[str, Any]) -> None:
@@ -58,8 +58,8 @@ def parse_line(raw: bytes, where: str | Path) -> dict[str, Any]:
     """A line as a JSON object. Raises ValueError, told by `where`."""
     try:
         value = parse_json(raw, str(where)).value
-    except ValueError as error:
-        raise ValueError(f"{error}; make the pairs again in another folder") from error
+    except NotJson as error:
+        raise ValueError(f"{where}: not JSON ({error.reason}); make the pairs again in another folder") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {value!r:.40}; accepted is a JSON object; make the pairs again in another folder")
     return value

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .untrusted_text import one_line
 
 _MOST_VALUES = 4_000_000  # some 400 MB once parsed; the largest /object_info that we know has about 200,000
 _MOST_LEVELS = 200  # of lists and objects; well below what Python's own recursion allows wherever they are used
+_DEEP = f"nested more than {_MOST_LEVELS} levels deep"
 _MISSING = object()
 _NAMES = {
     dict: "an object",
@@ -21,6 +22,14 @@ _NAMES = {
     float: "a number",
     type(None): "null",
 }
+
+
+class NotJson(ValueError):
+    """Bytes that are not JSON, or more of it than is read; `reason`: why."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: no JSON ({reason})")
+        self.reason = reason
 
 
 class JsonValue:
@@ -97,29 +106,31 @@ class JsonValue:
 
 
 def parse_json(data: bytes | str, where: str) -> JsonValue:
-    """Parse JSON of any origin. Raises ValueError for what is no JSON, nested too deep, too much, or has a number of
-    more digits than Python reads."""
+    """Parse JSON of any origin.
+
+    Raises NotJson (a ValueError) for what is no JSON, nested too deep, of too many values, or has a number of more
+    digits than Python reads.
+    """
     marks = (b",", b"[", b"{") if isinstance(data, bytes) else (",", "[", "{")
     if sum(map(data.count, marks)) > _MOST_VALUES:
-        raise ValueError(f"{where}: more than {_MOST_VALUES} values; is this the right file or address?")
+        raise NotJson(where, f"more than {_MOST_VALUES} values")
     try:
         value = json.loads(data)
     except RecursionError as error:
-        raise ValueError(f"{where}: nested more than {_MOST_LEVELS} levels deep") from error
+        raise NotJson(where, _DEEP) from error
     except ValueError as error:
-        raise ValueError(f"{where}: no JSON ({one_line(error, 200)})") from error
+        raise NotJson(where, one_line(error, 200)) from error
     level, depth = [value], 0
     while level:
-        level = [
-            below
-            for above in level
-            if isinstance(above, dict | list)
-            for below in (above.values() if isinstance(above, dict) else above)
-        ]
+        level = [below for above in level if isinstance(above, dict | list) for below in _inside(above)]
         depth += 1
         if depth > _MOST_LEVELS:
-            raise ValueError(f"{where}: nested more than {_MOST_LEVELS} levels deep")
+            raise NotJson(where, _DEEP)
     return JsonValue(value, where)
+
+
+def _inside(value: dict | list) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def described(value: Any) -> str:

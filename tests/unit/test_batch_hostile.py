@@ -400,7 +400,7 @@ def test_a_workflow_that_is_deep_long_or_no_file_is_refused(server, tmp_path):
     path = write_job(tmp_path, [server])
     for text, words in (
         ("[" * 300 + "]" * 300, "nested more than 200 levels"),
-        ("9" * 5000, "no JSON"),
+        ("9" * 5000, "JSON is expected: Exceeds the limit"),
         ("[" * 10**6, "nested more than"),
         ('{"1": {"inputs": NaN}}', "node 1"),
     ):
