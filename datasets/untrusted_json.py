@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ class JsonValue:
 
     __slots__ = ("_path", "value", "where")
 
-    def __init__(self, value: Any, where: str, path: str = "") -> None:
+    def __init__(self, value: Any, where: str, path: tuple[str | int, ...] = ()) -> None:
         self.value, self.where, self._path = value, where, path
 
     def is_a(self, *kinds: type) -> bool:
@@ -55,6 +56,8 @@ class JsonValue:
         """The value, of one of the types dict, list, str, bool, int, float (finite) and NoneType. Raises ValueError."""
         if not self.is_a(*kinds) or (isinstance(self.value, float) and not math.isfinite(self.value)):
             raise self.wrong(" or ".join(_NAMES[kind] for kind in kinds))
+        if float in kinds and isinstance(self.value, int) and abs(self.value) > sys.float_info.max:
+            raise self.wrong("a number that fits a float")
         return self.value
 
     def text(self) -> str:
@@ -70,7 +73,7 @@ class JsonValue:
         found = self
         for key in keys:
             inside = found.of(list if isinstance(key, int) else dict)
-            below = JsonValue(_MISSING, self.where, f"{found._path}[{key!r}]")
+            below = JsonValue(_MISSING, self.where, (*found._path, key))
             if isinstance(key, int) and not 0 <= key < len(inside):
                 raise below.wrong("a value")
             below.value = inside[key] if isinstance(key, int) else inside.get(key, _MISSING)
@@ -99,7 +102,7 @@ class JsonValue:
 
     def wrong(self, expected: str) -> ValueError:
         """The error for this value: what it is, and what is expected."""
-        place = one_line(self._path, 300) or "the whole"
+        place = one_line("".join(f"[{key!r:.100}]" for key in self._path[-20:]), 300) or "the whole"
         if self.value is _MISSING:
             return ValueError(f"{self.where}: {place} is missing; expected {expected}")
         return ValueError(f"{self.where}: {place} is {described(self.value)}; expected {expected}")
