@@ -15,7 +15,7 @@ from .values import Files
 from .workflow import Workflow
 
 _TYPES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
-_LOOKED_AT = 2000  # items whose values are checked; the kinds and rounds of most jobs
+_LOOKED_AT = 2000  # items whose values are checked (the kinds and rounds of most jobs), and choices that are compared
 
 
 def add_results(job: Job, workflow: Workflow) -> list[str]:
@@ -131,9 +131,9 @@ def _of_value(value: Any, kind: str, options: Mapping[str, Any]) -> str | None:
         choices = options.get("options")
         if not isinstance(choices, list) or options.get("remote") or value in choices or options.get("multiselect"):
             return None
-        texts = [one_line(choice, 300) for choice in choices]
+        texts = [one_line(choice, 300) for choice in choices[:_LOOKED_AT]]
         near = difflib.get_close_matches(one_line(value, 300), texts, 1)
-        listed = ", ".join(texts[:8]) + (f" and {len(texts) - 8} more" if len(texts) > 8 else "")
+        listed = ", ".join(texts[:8]) + (f" and {len(choices) - 8} more" if len(choices) > 8 else "")
         return f"the server has no {value!r:.300}; it has {listed or 'nothing'}" + (f"; {near[0]}?" if near else "")
     if kind not in _TYPES:
         return None

@@ -19,6 +19,7 @@ from .yaml_file import Keys, YamlFile
 _KEYS = {"workflow", "out", "count", "seed", "kinds", "servers", "inputs", "results", "record", "limits", "cluster"}
 _PICTURES, _NAMES = ("image", "mask", "normal"), ("object", "type")
 _OWN = {"index", "image", "mask", "normal", "object", "type", "item", "seed", "seconds", "settings"}  # of the manifest
+_MOST_KINDS, _MOST_ITEMS = 100_000, 10_000_000
 _LIMITS = {"tries": 3, "seconds": 3600, "ahead": 8, "megabytes": MEGABYTES}
 _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gpus": int}
 
@@ -124,6 +125,9 @@ class _Reader:
         if not self.problems:
             try:
                 object.__setattr__(job, "plan", BatchPlan(tuple(kinds), count, seed))
+                if len(kinds) * count > _MOST_ITEMS:
+                    items = f"{count} of each of {len(kinds)} kinds"
+                    self._problem(("count",), f"{items}; accepted are at most {_MOST_ITEMS} items; make several jobs")
             except ValueError as error:
                 self._problem(("kinds",), str(error))
         if self.problems:
@@ -206,6 +210,10 @@ class _Reader:
                 if not values or not all(isinstance(one, str) and one for one in values):
                     self._problem(("kinds", place, name), f"{value!r:.40}; accepted is a text, or a list of texts")
                     return [{}]
+        number = sum(math.prod(len(v) if isinstance(v, list) else 1 for v in row.values()) for row in given)
+        if number > _MOST_KINDS:
+            self._problem(("kinds",), f"{number} kinds; accepted are at most {_MOST_KINDS}; name fewer values")
+            return [{}]
         return kinds_of(given)
 
     def _inputs(self, names: set[str]) -> dict[tuple[str, str], Value]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 
 import aiohttp
 
 from ..datasets.untrusted_json import JsonValue
-from .client import Busy, Server, ServerGone
+from .client import Busy, Redirected, Server, ServerGone
 from .results import ItemFailed
 from .waiting import happened
 
+_log = logging.getLogger(__name__)
 _MISSES = 3  # answers of /history in a row that do not tell how a prompt ended, while the queue answers
 
 
@@ -33,6 +35,7 @@ class Watch:
         self._ends: dict[str, asyncio.Future] = {}
         self._running: dict[str, float] = {}
         self._misses: dict[str, int] = {}
+        self._warned = False
         self._tasks: list[asyncio.Task] = []
         self._listening = False
         self._look_now = asyncio.Event()
@@ -82,7 +85,7 @@ class Watch:
     async def _listen(self) -> None:
         """Turns messages into hints. A socket that drops costs nothing but speed: `_look` goes on."""
         while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError, ServerGone):
+            with contextlib.suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError), self._redirects():
                 async with self._server.socket(self._client_id) as socket:
                     self._listening = True
                     async for message in socket:
@@ -91,6 +94,16 @@ class Watch:
             self._listening = False
             self._look_now.set()
             await asyncio.sleep(self._server.timing.retry)
+
+    @contextlib.contextmanager
+    def _redirects(self):
+        """A socket that is at another address is named once; without it, the server is asked more often."""
+        try:
+            yield
+        except Redirected as error:
+            if not self._warned:
+                _log.warning("%s: %s; the server is polled instead", self._server.url, error)
+            self._warned = True
 
     async def _hear(self, text: str) -> None:
         try:

@@ -477,6 +477,20 @@ def test_a_lying_server_does_not_fill_the_memory(server, tmp_path):
     assert int(done.stdout.split("PEAK")[1]) < 700_000, "kB; Python and torch alone take 300,000"
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"count": 2**40}, "count: 1099511627776 of each of 1 kinds; accepted are at most 10000000 items"),
+        ({"kinds": [{name: [str(at) for at in range(1000)] for name in "abc"}]}, "kinds: 1000000000 kinds; accepted"),
+        ({"limits": {"megabytes": 0}}, "limits.megabytes: 0; accepted is a number from 1 on"),
+    ],
+)
+def test_plans_that_no_disk_holds_are_refused(server, tmp_path, changes, words):
+    with pytest.raises(ValueError) as refused:
+        commands.dry_run(write_job(tmp_path, [server], **changes))
+    assert words in str(refused.value)
+
+
 def test_job_values_that_cannot_be_stored_are_named(tmp_path):
     for text, words in (
         ('a: "\\ud800"', "line 1, a: .*halves"),

@@ -91,13 +91,14 @@ def test_no_call_follows_a_redirect(elsewhere, monkeypatch, status, host):
 
 
 @pytest.mark.parametrize("path", ["/ws", "/view", "/history"])
-def test_a_run_sends_nothing_elsewhere(elsewhere, monkeypatch, tmp_path, path):
+def test_a_run_sends_nothing_elsewhere(elsewhere, monkeypatch, tmp_path, path, caplog):
     monkeypatch.setenv("ANOMALY_SYNTHESIS_HEADERS", "X-Api-Key: hidden-word")
     with Simulated() as server:
         server.redirect = {path: (302, f"http://127.0.0.1:{elsewhere.port}")}
         counts = run(write_job(tmp_path, [server], count=2, limits={"tries": 1}))
     assert elsewhere.seen == []
     assert counts["written"] == (2 if path == "/ws" else 0) and counts["set_aside"] == (0 if path == "/ws" else 2)
+    assert ("/ws redirects to http://127.0.0.1:" in caplog.text) == (path == "/ws")
     if path != "/ws":
         told = commands.status(tmp_path / "job.yaml")
         assert path in told and "redirects" in told
