@@ -240,7 +240,8 @@ class Simulated:
             entry = self._pending.pop(0)
             self._running, self._stop = [entry], asyncio.Event()
             await self._tell(entry, "execution_start")
-            seed = next((n["inputs"]["seed"] for n in entry[2].values() if n["class_type"] == "MakePair"), None)
+            seed = next((n["inputs"].get("seed") for n in entry[2].values() if n["class_type"] == "MakePair"), None)
+            seed = seed if isinstance(seed, int) else None
             try:
                 wait = 3600 if seed in self.stuck else self.delay
                 if wait:
@@ -273,11 +274,12 @@ class Simulated:
         if stopped:
             return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_interrupted", {}]]}}
         if seed in self.fails:
-            message = {"node_id": "1", "node_type": "MakePair", "exception_type": "ValueError",
-                       "exception_message": "bad"}  # fmt: skip
-            return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_error", message]]}}
+            return _failed(ValueError("bad"))
         times = [["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]]
-        outputs = {id: self._output(entry[2], id) for id in entry[4]}
+        try:
+            outputs = {id: self._output(entry[2], id) for id in entry[4]}
+        except Exception as error:  # of values that no node could take; a host goes on, too
+            return _failed(error)
         return {"outputs": outputs, "status": {"status_str": "success", "messages": times}}
 
     def _output(self, prompt: dict, id: str) -> dict:
@@ -292,7 +294,8 @@ class Simulated:
         return {"images": [{"filename": name, "subfolder": "..", "type": "temp"}] * count}
 
     def _seed(self, prompt: dict):
-        return next(n["inputs"]["seed"] for n in prompt.values() if n["class_type"] == "MakePair")
+        seeds = (n["inputs"].get("seed") for n in prompt.values() if n["class_type"] == "MakePair")
+        return next((seed for seed in seeds if isinstance(seed, int)), None)
 
     def _value(self, prompt: dict, link: list):
         node, slot = prompt[link[0]], link[1]
@@ -317,6 +320,12 @@ class Simulated:
         if odd == "damaged":  # the last byte of the pixels' check sum, before the 12 bytes of the end
             return made[:-13] + bytes([made[-13] ^ 1]) + made[-12:]
         return made
+
+
+def _failed(error: Exception) -> dict:
+    message = {"node_id": "1", "node_type": "MakePair", "exception_type": type(error).__name__,
+               "exception_message": str(error)}  # fmt: skip
+    return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_error", message]]}}
 
 
 def _png(values: np.ndarray) -> bytes:
