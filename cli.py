@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import builtins
 import logging
 import os
 import sys
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from .cli_arguments import QUICK, parser
+from .datasets.untrusted_text import LineFormatter, lines_of, one_line
 
 _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
@@ -20,17 +22,25 @@ _ERRORS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong usage."""
-    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LineFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     options = parser().parse_args(arguments)
     try:
         _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        told = str(error).replace("\n", "\n  ")  # so that a file's name cannot look like a line of ours
+        print(f"error: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, --resume continues it", file=sys.stderr)
         return 1
     return 0
+
+
+def print(*values: object, **options) -> None:
+    """The builtin one; names of files and answers of servers come from others, and must not control the terminal."""
+    builtins.print(*map(lines_of, values), **options)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -104,7 +114,8 @@ def _split(options: argparse.Namespace) -> None:
     sides = {side: set(getattr(split, side)) for side in ("train", "held_back", "dropped")}
     for object, type in sorted({(sample.object, sample.type) for sample in samples}):
         names = {sample.name for sample in samples if (sample.object, sample.type) == (object, type)}
-        print(f"  {object}/{type}: " + ", ".join(f"{len(names & held)} {side}" for side, held in sides.items()))
+        name = one_line(f"{object}/{type}")
+        print(f"  {name}: " + ", ".join(f"{len(names & held)} {side}" for side, held in sides.items()))
 
 
 def _train_base(options: argparse.Namespace) -> None:
@@ -129,7 +140,7 @@ def _train_base(options: argparse.Namespace) -> None:
         print(f"  autoencoder, {side}: PSNR {quality['psnr']:.1f} dB; contrast kept (gate {quality['gate']}):")
         for label, kept in quality["contrast_kept"].items():
             flag = "" if kept >= quality["gate"] else "  BELOW THE GATE"
-            print(f"    {label}: {kept:.2f} over {quality['counts'][label]}{flag}")
+            print(f"    {one_line(label)}: {kept:.2f} over {quality['counts'][label]}{flag}")
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -154,7 +165,7 @@ def _train(options: argparse.Namespace) -> None:
     memory = notes["memory"]["bytes"] / 1e9
     print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s, {memory:.2f} GB for gradients")
     for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
-        print(f"  {type}: {_ERRORS[options.method].format(error)}")
+        print(f"  {one_line(type)}: {_ERRORS[options.method].format(error)}")
 
 
 def _import_stage(options: argparse.Namespace) -> None:
@@ -207,7 +218,8 @@ def _synthesize(options: argparse.Namespace) -> None:
     for (object, type), found in sorted(_by_type(records).items()):
         low, middle, high = (sorted(r["contrast"] for r in found)[int(q * (len(found) - 1))] for q in (0.1, 0.5, 0.9))
         print(
-            f"  {object}/{type}: {len(found)}, {sum(r['visible'] for r in found) / len(found):.0%} visible, "
+            f"  {one_line(f'{object}/{type}')}: {len(found)}, "
+            f"{sum(r['visible'] for r in found) / len(found):.0%} visible, "
             f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
         )
 
@@ -239,7 +251,7 @@ def _worst(options: argparse.Namespace) -> None:
     save_worst_sheet(options.out, worst)
     for line in worst.pairs:
         scores = ", ".join(f"{words(score)} {value(line, score)}" for score in worst.scores)
-        print(f"{line['index']:6d}  {line['image']}  {scores}")
+        print(f"{line['index']:6d}  {one_line(line['image'])}  {scores}")
     print("\n".join([*summary(worst), f"Look at {options.out}."]))
 
 
@@ -277,7 +289,7 @@ def _study_line(what: str, done: int, of: int) -> None:
 def _batch(options: argparse.Namespace) -> None:
     from .batch.commands import run_command
 
-    run_command(options, lambda text: print(text, end="", flush=True), sys.stdout.isatty())
+    run_command(options, lambda text: sys.stdout.write(text) and sys.stdout.flush(), sys.stdout.isatty())
 
 
 def _by_type(records: list[dict]) -> dict[tuple[str, str], list[dict]]:
@@ -301,7 +313,7 @@ def _device(options: argparse.Namespace) -> str:
 def _pair_line(index: int, item, pair, visible: bool) -> None:
     flag = "" if visible else "  NOT VISIBLE"
     print(
-        f"{index:6d}  {pair.job.object}/{pair.job.type}  visibility {pair.visibility:.2f}  "
+        f"{index:6d}  {one_line(f'{pair.job.object}/{pair.job.type}')}  visibility {pair.visibility:.2f}  "
         f"excess {pair.excess:.2f}  contrast {pair.contrast:+.2f}  {pair.seconds:.2f} s{flag}",
         flush=True,
     )

@@ -32,7 +32,8 @@ the job file:
     object: bottle                   # or {kind: object}, or {node: .., output: ..}
     type: {kind: type}
   record: {base: my base}            # more entries of the manifest, as object and type
-  limits: {tries: 3, seconds: 3600, ahead: 8}  # failures of an item, seconds of a run, prompts in a server's queue
+  limits: {tries: 3, seconds: 3600, ahead: 8, megabytes: 64}
+                                     # failures of an item, seconds of a run, prompts in a server's queue, MB of a file
   cluster: {comfyui: /opt/ComfyUI, actors: 2}  # for --ray: also python, arguments, gpus (of each actor, 1)
 
 paths start from the job file's folder. Beside `out`, <out>.batch keeps the table of items and report.html.

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.batch_plan import PlanItem
+from ..datasets.untrusted_text import one_line
+from .definitions import Input
 from .job import Job
 from .values import Files
-from .workflow import Workflow, inputs_of
+from .workflow import Workflow
 
 _TYPES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
-_LOOKED_AT = 2000  # items whose values are checked; the kinds and rounds of most jobs
+_LOOKED_AT = 2000  # items whose values are checked (the kinds and rounds of most jobs), and choices that are compared
 
 
 def add_results(job: Job, workflow: Workflow) -> list[str]:
@@ -61,10 +63,11 @@ def _of_inputs(job: Job, workflow: Workflow) -> list[str]:
         except ValueError as error:
             problems.append(f"inputs.{node}: {error}")
             continue
-        known = inputs_of(workflow.info.get(workflow.nodes[id]["class_type"], {}))
+        definition = workflow.definition(id)
+        known = definition.inputs if definition else {}
         if known and name not in known and name not in workflow.nodes[id]["inputs"]:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known)}"
+            hint = f"; did you mean {near[0]}?" if near else f"; it has {one_line(', '.join(known), 500)}"
             problems.append(f"inputs.{node}.{name}: {workflow.title(id)} has no such input{hint}")
         elif (id, name) in placed:
             problems.append(f"inputs.{node}.{name}: the same input as {placed[id, name]}; name it once")
@@ -78,30 +81,31 @@ def _of_inputs(job: Job, workflow: Workflow) -> list[str]:
     return problems
 
 
-def _of_values(where: str, value: Any, known: tuple[str, dict, bool], job: Job) -> list[str]:
+def _of_values(where: str, value: Any, known: Input, job: Job) -> list[str]:
     found: dict[str, None] = {}  # in order, each once
     for index in range(min(len(job.plan), _LOOKED_AT)):
-        problem = _of_value(value.of(job.plan.item(index)), *known[:2])
+        problem = _of_value(value.of(job.plan.item(index)), known.kind, known.options)
         if problem:
             found.setdefault(problem)
     return [f"{where}: {problem}" for problem in list(found)[:5]]
 
 
 def _of_node(workflow: Workflow, id: str, node: Mapping[str, Any], set_inputs: set[tuple[str, str]]) -> list[str]:
-    title, class_type = f"node {id} ({workflow.title(id)})", node["class_type"]
-    if class_type not in workflow.info:
-        return [f"{title}: the server has no node {class_type}; install what brings it"]
+    title, class_type = f"node {one_line(id, 100)} ({workflow.title(id)})", node["class_type"]
+    definition = workflow.definition(id)
+    if definition is None:
+        return [f"{title}: the server has no node {one_line(class_type, 100)}; install what brings it"]
     problems = []
-    for name, (kind, options, required) in inputs_of(workflow.info[class_type]).items():
-        where, value = f"{title}, {name}", node["inputs"].get(name)
-        if (id, name) in set_inputs or kind.startswith("COMFY_"):
+    for name, known in definition.inputs.items():
+        where, value = f"{title}, {one_line(name, 100)}", node["inputs"].get(name)
+        if (id, name) in set_inputs or known.kind.startswith("COMFY_"):
             continue
         if name not in node["inputs"]:
-            if required:
+            if known.required:
                 problems.append(f"{where}: missing; connect it, or set it under inputs")
         elif _is_link(value):
-            problems += [f"{where}: {problem}" for problem in _of_link(workflow, value, kind)]
-        elif problem := _of_value(value, kind, options):
+            problems += [f"{where}: {problem}" for problem in _of_link(workflow, value, known.kind)]
+        elif problem := _of_value(value, known.kind, known.options):
             problems.append(f"{where}: {problem}")
     return problems
 
@@ -109,16 +113,17 @@ def _of_node(workflow: Workflow, id: str, node: Mapping[str, Any], set_inputs: s
 def _of_link(workflow: Workflow, link: list, kind: str) -> list[str]:
     id, slot = link
     if id not in workflow.nodes:
-        return [f"connected to node {id}, which is not in the workflow"]
-    outputs = workflow.info.get(workflow.nodes[id]["class_type"], {}).get("output")
-    if outputs is None:
-        return []  # an unknown node: told there
+        return [f"connected to node {one_line(id, 100)}, which is not in the workflow"]
+    definition = workflow.definition(id)
+    if definition is None:
+        return []  # an unknown node, which is a problem of its own
+    outputs = definition.outputs
     if not 0 <= slot < len(outputs):
         return [f"connected to output {slot} of {workflow.title(id)}, which has {len(outputs)}"]
-    given = outputs[slot] if isinstance(outputs[slot], str) else "COMBO"
+    given = outputs[slot]
     wanted, have = set(kind.split(",")), set(given.split(","))
     fits = wanted & have or "*" in wanted | have or any("MATCHTYPE" in one for one in wanted | have)
-    return [] if fits else [f"wants {kind}, but {workflow.title(id)} gives {given}"]
+    return [] if fits else [one_line(f"wants {kind}, but {workflow.title(id)} gives {given}", 500)]
 
 
 def _of_value(value: Any, kind: str, options: Mapping[str, Any]) -> str | None:
@@ -126,18 +131,19 @@ def _of_value(value: Any, kind: str, options: Mapping[str, Any]) -> str | None:
         choices = options.get("options")
         if not isinstance(choices, list) or options.get("remote") or value in choices or options.get("multiselect"):
             return None
-        near = difflib.get_close_matches(str(value), map(str, choices), 1)
-        listed = ", ".join(map(str, choices[:8])) + (f" and {len(choices) - 8} more" if len(choices) > 8 else "")
-        return f"the server has no {value!r}; it has {listed or 'nothing'}" + (f"; {near[0]}?" if near else "")
+        texts = [one_line(choice, 300) for choice in choices[:_LOOKED_AT]]
+        near = difflib.get_close_matches(one_line(value, 300), texts, 1)
+        listed = ", ".join(texts[:8]) + (f" and {len(choices) - 8} more" if len(choices) > 8 else "")
+        return f"the server has no {value!r:.300}; it has {listed or 'nothing'}" + (f"; {near[0]}?" if near else "")
     if kind not in _TYPES:
         return None
     wrong = not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "BOOLEAN")
     if wrong:
         return f"{value!r:.40} is no {kind}"
     if kind in ("INT", "FLOAT"):
-        low, high = options.get("min"), options.get("max")
+        low, high = (limit if isinstance(limit, int | float) else None for limit in map(options.get, ("min", "max")))
         if (low is not None and value < low) or (high is not None and value > high):
-            return f"{value} is not in {low} .. {high}"
+            return f"{value!r:.60} is not in {low!r:.60} .. {high!r:.60}"
     return None
 
 

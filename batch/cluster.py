@@ -7,6 +7,7 @@ import contextlib
 import sys
 from typing import Any
 
+from .client import address_of
 from .job import Job
 from .ray_host import ComfyHost
 
@@ -32,6 +33,7 @@ class Cluster:
         except ImportError as error:
             raise ValueError("--ray needs the package ray: pip install anomaly-synthesis[cluster]") from error
         self._ray, self._how, self._address = ray, job.cluster, address
+        self._shown = f"--ray {address_of(address)}"
         self._actors: list[Any] = []
         self.servers: tuple[str, ...] = ()
 
@@ -42,11 +44,11 @@ class Cluster:
             self._ray.init(address=None if local else self._address, include_dashboard=False if local else None,
                            num_cpus=max(count or 1, 1) if local else None, log_to_driver=False)  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"--ray {self._address}: {error}") from error
+            raise ValueError(f"{self._shown}: {error}") from error
         try:
             count = count or int(self._ray.cluster_resources().get("GPU", 0) // gpus if gpus else 1)
             if count < 1:
-                raise ValueError(f"--ray {self._address}: the cluster has no GPU; for processors alone, set "
+                raise ValueError(f"{self._shown}: the cluster has no GPU; for processors alone, set "
                                  "`cluster: {gpus: 0, actors: ..}`")  # fmt: skip
             host = self._ray.remote(num_gpus=gpus, num_cpus=0 if gpus else 1)(_Actor)
             self._actors = [host.remote(dict(self._how), local) for _ in range(count)]
@@ -69,9 +71,9 @@ class Cluster:
             urls = self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[-1]
-            raise ValueError(f"--ray {self._address}: an actor cannot start: {reason}") from error
+            raise ValueError(f"{self._shown}: an actor cannot start: {reason}") from error
         if not urls:
-            raise ValueError(f"--ray {self._address}: no actor was started in 60 s; is the cluster full?")
+            raise ValueError(f"{self._shown}: no actor was started in 60 s; is the cluster full?")
         return urls
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..datasets.pairs import manifest_lines
 from ..datasets.pictures import open_atomic
+from ..datasets.untrusted_text import csv_cell, lines_of, one_line
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
 from .progress import Progress
@@ -23,6 +23,7 @@ from .report import write_report
 from .runner import Runner
 from .table import SENT, SET_ASIDE, WAITING, WRITTEN, Lock, Table
 from .worker import Unfit, Worker
+from .writer import items_of
 
 Show = Callable[[Progress], None]
 _CLUSTER_START = 600  # seconds: the ComfyUIs of a cluster begin with the run, on machines that may be busy
@@ -44,7 +45,7 @@ def run_command(options: argparse.Namespace, write: Callable[[str], object], ter
             words = run_batch(options.job, show, options.action == "resume", options.retry, options.ray)
         finally:
             show.end()
-    write(f"{words}\n")
+    write(f"{lines_of(words)}\n")
 
 
 def run_batch(
@@ -108,7 +109,8 @@ def dry_run(path: str | Path, timing: Timing | None = None) -> str:
     for index in sorted({0, 1, len(job.plan) - 1}):
         if index < len(job.plan):
             values = {f"{node}.{name}": str(value) for (node, name), value in job.values(job.plan.item(index)).items()}
-            lines.append(f"  item {index}: " + (", ".join(f"{key} = {value}" for key, value in values.items()) or "-"))
+            shown = ", ".join(f"{key} = {one_line(value)}" for key, value in values.items())
+            lines.append(f"  item {index}: {shown or '-'}")
     return "\n".join([*lines, _estimate(job)])
 
 
@@ -155,7 +157,7 @@ def status(path: str | Path, as_json: bool = False) -> str:
         return json.dumps({"running": running, "counts": counts, "servers": servers, "set_aside": set_aside})
     lines = [f"{'running' if running else 'not running'}; {_summary(job, counts)}", f"time: {left}"]
     lines += [f"  {row['server']}: {row['items']} items, {row['mean_seconds'] or 0:.2f} s each" for row in servers]
-    lines += [f"  item {row['item']} was set aside: {row['error']}" for row in set_aside[:20]]
+    lines += [f"  item {row['item']} was set aside: {one_line(row['error'])}" for row in set_aside[:20]]
     if len(set_aside) > 20:
         lines.append(f"  and {len(set_aside) - 20} more; `export` lists them all")
     return "\n".join(lines)
@@ -204,7 +206,10 @@ def export(path: str | Path, to: str | Path) -> str:
             written.writeheader()
         count = 0
         for count, row in enumerate(_exported(job, table), 1):  # noqa: B007 - told below
-            written.writerow(row) if written else file.write(json.dumps(row) + "\n")
+            if written:
+                written.writerow({name: csv_cell(value) for name, value in row.items()})
+            else:
+                file.write(json.dumps(row) + "\n")
     return f"{to}: {count} items"
 
 
@@ -216,7 +221,8 @@ _OF_PAIRS = ("object", "type", "image", "mask")  # the columns that the manifest
 def _exported(job: Job, table: Table) -> Iterator[dict[str, Any]]:
     lines = {}
     if table.counts()[WRITTEN]:
-        lines = {line["item"]: {name: line[name] for name in _OF_PAIRS} for line in manifest_lines(job.out)}
+        for item, line in items_of(job.out).items():
+            lines[item] = {name: line.at(name).text() for name in _OF_PAIRS}
     for row in table.rows():
         line = lines.get(row.item, {})
         yield {name: getattr(row, name, line.get(name)) for name in _COLUMNS}
@@ -275,10 +281,10 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         if self._terminal:
-            self._write(f"\r\x1b[K{progress.line()}"[: os.get_terminal_size().columns + 4])
+            self._write(f"\r\x1b[K{one_line(progress.line())}"[: os.get_terminal_size().columns + 4])
         elif time.monotonic() - self._last >= 10:
             self._last = time.monotonic()
-            self._write(f"{progress.line()}\n")
+            self._write(f"{one_line(progress.line())}\n")
 
     def end(self) -> None:
         """Leave the line."""

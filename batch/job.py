@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 
 from ..datasets.batch_plan import BatchPlan, PlanItem, kinds_of
 from ..datasets.pairs import check_names
+from .client import MEGABYTES, address_of
 from .values import Files, Fixed, FromKind, Seed, Value, read_value
 from .yaml_file import Keys, YamlFile
 
 _KEYS = {"workflow", "out", "count", "seed", "kinds", "servers", "inputs", "results", "record", "limits", "cluster"}
 _PICTURES, _NAMES = ("image", "mask", "normal"), ("object", "type")
 _OWN = {"index", "image", "mask", "normal", "object", "type", "item", "seed", "seconds", "settings"}  # of the manifest
-_LIMITS = {"tries": 3, "seconds": 3600, "ahead": 8}
+_MOST_KINDS, _MOST_ITEMS = 100_000, 10_000_000
+_LIMITS = {"tries": 3, "seconds": 3600, "ahead": 8, "megabytes": MEGABYTES}
 _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gpus": int}
 
 
@@ -41,7 +43,8 @@ class Job:
 
     inputs: (node's title or id, input) -> value; pictures: image, mask, normal; names: object and type;
     record: further entries of the manifest; tries: failures of an item until it is set aside; seconds: that an item
-    may run; ahead: the most items in one server's queue; cluster: how Ray's actors start ComfyUI, or None.
+    may run; ahead: the most items in one server's queue; megabytes: of a file that a server hands over, four times as
+    much decoded; cluster: how Ray's actors start ComfyUI, or None.
     """
 
     path: Path
@@ -56,12 +59,18 @@ class Job:
     tries: int
     seconds: float
     ahead: int
+    megabytes: float
     cluster: Mapping[str, Any] | None
 
     @property
     def folder(self) -> Path:
         """Beside `out`, with the table of items, what waits to be written, and the report."""
         return self.out.with_name(f"{self.out.name}.batch")
+
+    @property
+    def most(self) -> int:
+        """Bytes of a file that a server hands over."""
+        return int(self.megabytes * 2**20)
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -111,11 +120,14 @@ class _Reader:
         job = Job(
             self.file.path, self._path("workflow"), self._path("out"), self._servers(), None,
             self._inputs(names), self._pictures(), self._result_names(names), self._record(names),
-            limits["tries"], limits["seconds"], limits["ahead"], self._cluster(),
+            limits["tries"], limits["seconds"], limits["ahead"], limits["megabytes"], self._cluster(),
         )  # fmt: skip
         if not self.problems:
             try:
                 object.__setattr__(job, "plan", BatchPlan(tuple(kinds), count, seed))
+                if len(kinds) * count > _MOST_ITEMS:
+                    items = f"{count} of each of {len(kinds)} kinds"
+                    self._problem(("count",), f"{items}; accepted are at most {_MOST_ITEMS} items; make several jobs")
             except ValueError as error:
                 self._problem(("kinds",), str(error))
         if self.problems:
@@ -157,7 +169,8 @@ class _Reader:
     def _limits(self) -> dict[str, Any]:
         for key in self._mapping("limits").keys() - _LIMITS.keys():
             self._problem(("limits", key), f"no such limit; accepted are {', '.join(_LIMITS)}")
-        return {key: self._number(("limits", key), value, 1, key != "seconds") for key, value in _LIMITS.items()}
+        fractions = ("seconds", "megabytes")
+        return {key: self._number(("limits", key), value, 1, key not in fractions) for key, value in _LIMITS.items()}
 
     def _servers(self) -> tuple[str, ...]:
         given = self.data.get("servers")
@@ -169,9 +182,14 @@ class _Reader:
             return ()
         found = []
         for place, url in enumerate(given):
-            parts = urlsplit(url) if isinstance(url, str) else None
-            if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-                self._problem(("servers", place), f"{url!r:.60}; accepted is an address such as http://127.0.0.1:8188")
+            try:
+                parts = urlsplit(url) if isinstance(url, str) else None
+                _ = parts and parts.port  # raises ValueError, too
+            except ValueError:
+                parts = None
+            fits = parts is not None and parts.scheme in ("http", "https") and parts.hostname
+            if not fits or parts.query or parts.fragment:
+                self._problem(("servers", place), f"{_shown(url)}; accepted is an address such as http://127.0.0.1:8188")
             elif parts.username or parts.password:
                 self._problem(("servers", place), "no name or password in an address: they would be in the report; "
                               "see ANOMALY_SYNTHESIS_HEADERS in the help")  # fmt: skip
@@ -192,6 +210,10 @@ class _Reader:
                 if not values or not all(isinstance(one, str) and one for one in values):
                     self._problem(("kinds", place, name), f"{value!r:.40}; accepted is a text, or a list of texts")
                     return [{}]
+        number = sum(math.prod(len(v) if isinstance(v, list) else 1 for v in row.values()) for row in given)
+        if number > _MOST_KINDS:
+            self._problem(("kinds",), f"{number} kinds; accepted are at most {_MOST_KINDS}; name fewer values")
+            return [{}]
         return kinds_of(given)
 
     def _inputs(self, names: set[str]) -> dict[tuple[str, str], Value]:
@@ -285,6 +307,11 @@ class _Reader:
         if not self._get(("cluster", "comfyui")):
             self._problem(("cluster", "comfyui"), "missing; give the folder of ComfyUI on the cluster's machines")
         return self._mapping("cluster")
+
+
+def _shown(url: Any) -> str:
+    """An address that is refused, without what may be a secret in it."""
+    return repr(address_of(url)) if isinstance(url, str) else f"{url!r:.60}"
 
 
 def _line(problem: str) -> int:

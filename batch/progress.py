@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..datasets.untrusted_text import one_line
 from .table import FETCHED, SENT, SET_ASIDE, WAITING, WRITTEN
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Progress:
         for url, made, rate, note in self.servers:
             address = url.partition("://")[2]
             fine = note.startswith("ComfyUI")
-            parts.append(f"{address} {made} " + (f"at {rate:.2f}/s" if fine else note.splitlines()[0][:60].upper()))
+            state = f"at {rate:.2f}/s" if fine else one_line(note.partition("\n")[0], 60).upper()
+            parts.append(f"{address} {made} {state}")
         return "  ".join(parts)
 
 

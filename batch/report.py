@@ -10,12 +10,15 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from ..datasets.pairs import manifest_lines
+from ..datasets.pairs import MANIFEST, manifest_lines
 from ..datasets.pictures import write_atomic
+from ..datasets.untrusted_json import JsonValue
+from ..datasets.untrusted_text import lines_of
 from .job import Job
 from .table import FETCHED, SET_ASIDE, WRITTEN, Table
 
 _SHOWN = 24
+_SHOWN_KEYS = ("object", "type", "image", "mask", "normal")
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}
 td.n{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:.3em}
@@ -53,8 +56,11 @@ def write_report(job: Job, table: Table) -> Path:
     return path
 
 
-def _lines(job: Job) -> Iterator[dict]:
-    return manifest_lines(job.out) if (job.out / "manifest.jsonl").is_file() else iter(())
+def _lines(job: Job) -> Iterator[dict[str, str]]:
+    """What is shown of every pair. Raises ValueError for a line of another form."""
+    for number, line in enumerate(manifest_lines(job.out) if (job.out / MANIFEST).is_file() else (), 1):
+        value = JsonValue(line, f"{job.out / MANIFEST}, line {number}")
+        yield {"item": str(value.at("item").of(int)), **{key: value.at(key).text() for key in _SHOWN_KEYS}}
 
 
 def _shown(job: Job, count: int) -> Iterator[dict]:
@@ -78,4 +84,4 @@ def _table(head: tuple, rows) -> str:
 
 
 def _text(value) -> str:
-    return html.escape(str(value))
+    return html.escape(lines_of(value))

@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ..datasets.batch_plan import PlanItem
 from ..datasets.pairs import SCORES, check_names
 from ..datasets.pictures import Picture, mask_of, png_picture_of, remove_quietly, write_atomic
+from ..datasets.untrusted_json import JsonValue, described
+from ..datasets.untrusted_text import one_line
 from .client import Server
 from .job import Job, Source
 
 _TEXT = 100_000  # characters of one entry for the manifest
+_PYTHON = {"True": True, "False": False, "None": None}
+_NAME = 200  # bytes of an object's or type's name: a file name has at most 255, and exports add to it
 
 
 class ItemFailed(Exception):
@@ -45,72 +50,94 @@ class Pair:
         return digest.hexdigest()
 
 
-def failure_of(entry: Mapping[str, Any]) -> str | None:
-    """Why a run ended before its end; None: it did not. Raises Interrupted if it was stopped from outside."""
-    status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
-    if status.get("status_str") != "error":
-        return None
-    for message in status.get("messages") or []:
-        if isinstance(message, list) and len(message) == 2 and isinstance(message[1], dict):
-            kind, data = message
+def failure_of(entry: JsonValue) -> str | None:
+    """Why a run stopped before its end; None: it did not.
+
+    Raises Interrupted if it was stopped from outside, ItemFailed for a status of another form.
+    """
+    try:
+        status = entry.get("status")
+        if status is None or status.get("status_str") is None or status.at("status_str").value != "error":
+            return None
+        messages = status.get("messages")
+        for message in () if messages is None else messages.each():
+            kind, data = message.at(0).value, message.at(1)
             if kind == "execution_interrupted":
                 raise Interrupted
             if kind == "execution_error":
-                where = f"node {data.get('node_id')} ({data.get('node_type')})"
-                return f"{where}: {data.get('exception_type')}: {str(data.get('exception_message')).strip()}"
+                node, type, error, words = (
+                    _words(data.get(key)) for key in ("node_id", "node_type", "exception_type", "exception_message")
+                )
+                return f"node {node} ({type}): {error}: {words}"
+    except ValueError as error:
+        raise ItemFailed(str(error)) from error
     return "the run failed without a message"
+
+
+def _words(value: JsonValue | None) -> str:
+    if value is None:
+        return "-"
+    return one_line(value.value.strip(), 2000) if value.is_a(str) else described(value.value)
 
 
 class Interrupted(Exception):
     """Someone stopped the run."""
 
 
-def seconds_of(entry: Mapping[str, Any]) -> float | None:
+def seconds_of(entry: JsonValue) -> float | None:
     """How long the run took by the server's own clock; None where that makes no sense."""
     try:
-        times = {kind: data["timestamp"] for kind, data in entry["status"]["messages"] if "timestamp" in data}
+        messages = [(message.at(0).of(str), message.at(1)) for message in entry.at("status", "messages").each()]
+        times = {kind: data.at("timestamp").of(float) for kind, data in messages if data.get("timestamp")}
         seconds = (times["execution_success"] - times["execution_start"]) / 1000
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
     return round(seconds, 3) if 0 <= seconds < 1e6 else None
 
 
-async def fetch(server: Server, job: Job, targets: Mapping[str, str], entry: Mapping[str, Any]) -> dict[str, Any]:
+async def fetch(server: Server, job: Job, targets: Mapping[str, str], entry: JsonValue) -> dict[str, Any]:
     """The raw results of a run by name: bytes of pictures, texts.
 
-    Raises ItemFailed where an output is not there or is not one picture, NotThere, ServerGone.
+    Raises ItemFailed where an output is not there or is not one picture; NotThere, ServerGone, Busy; ValueError for an
+    answer of another form.
     """
     found: dict[str, Any] = {}
     for name, id in targets.items():
-        output = entry["outputs"].get(id)
-        shown = output.get("images" if name in job.pictures else "text") if isinstance(output, dict) else None
-        if not isinstance(shown, list) or len(shown) != 1:
-            count = len(shown) if isinstance(shown, list) else "no"
+        output = entry.get("outputs", id)
+        shown = None if output is None else output.get("images" if name in job.pictures else "text")
+        count = 0 if shown is None else len(shown.of(list))
+        if count != 1:
             what = "images" if name in job.pictures else "texts"
-            raise ItemFailed(f"{name}: node {id} gave {count} {what}; a run must give one: one item, no batch")
-        if name not in job.pictures:
-            found[name] = str(shown[0])[:_TEXT]
-        elif isinstance(shown[0], dict):
-            found[name] = await server.view(shown[0])
+            raise ItemFailed(f"{name}: node {id} gave {count or 'no'} {what}; a run must give one: one item, no batch")
+        one = shown.at(0)
+        if name in job.pictures:
+            found[name] = await server.view(one)
+        elif one.is_a(dict, list):
+            raise one.wrong("a text or a number")
         else:
-            raise ItemFailed(f"{name}: node {id} tells of no file")
+            found[name] = str(one.value)[:_TEXT]
     return found
 
 
 def check(job: Job, item: PlanItem, raw: Mapping[str, Any], files: Mapping[str, Path]) -> Pair:
     """The pair of raw results and of this machine's files. Raises ItemFailed."""
     try:
-        picture = png_picture_of(_bytes("image", raw, files), "image")
-        mask = mask_of(_bytes("mask", raw, files), "mask").numpy()
+        data = {name: _bytes(name, raw, files) for name in ("image", "mask", "normal")}
+        for name in data.keys() - files.keys():
+            _check_pixels(name, data[name], job.megabytes)
+        picture = png_picture_of(data["image"], "image")
+        mask = mask_of(data["mask"], "mask").numpy()
         if mask.shape != picture.size:
             raise ItemFailed(f"mask is {_size(mask.shape)}, image {_size(picture.size)}; they must be the same")
         if not mask.any():
             raise ItemFailed("mask is empty; a pair needs a defect pixel")
-        normal = png_picture_of(_bytes("normal", raw, files), "normal")
+        normal = png_picture_of(data["normal"], "normal")
         if normal.size != picture.size:
             raise ItemFailed(f"normal is {_size(normal.size)}, image {_size(picture.size)}; they must be the same")
         record = _record(job, item, raw)
         check_names(object=record["object"], type=record["type"])
+        for name in job.names:
+            _check_storable(name, record[name])
     except (ValueError, OSError) as error:
         raise ItemFailed(str(error)) from error
     return Pair(picture, mask, files.get("normal", normal), record)
@@ -143,7 +170,7 @@ class Spool:
                     else archive.read(name)
                     for name in archive.namelist()
                 }  # fmt: skip
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile raises many kinds for a damaged file; each means: make it again
             raise ItemMissing(f"{self._path(item)}: {error}") from error
 
     def drop(self, item: int) -> None:
@@ -165,8 +192,40 @@ class ItemMissing(Exception):
 
 
 def _bytes(name: str, raw: Mapping[str, Any], files: Mapping[str, Path]) -> bytes:
-    """The server's or this machine's file; no name that a server tells becomes a path."""
-    return files[name].read_bytes() if name in files else raw[name]
+    """The server's or this machine's file; no name that a server gives becomes a path."""
+    if name in files:
+        return files[name].read_bytes()
+    if not isinstance(raw.get(name), bytes):
+        raise ItemFailed(f"{name}: it is not among the results")
+    return raw[name]
+
+
+def _check_pixels(name: str, data: bytes, megabytes: float) -> None:
+    """Raise ValueError for a picture that takes too much memory once it is decoded, by what its header says."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height, bands = *image.size, len(image.getbands())
+    except Exception:  # damaged, or no picture: the reader says so
+        return
+    size, most = width * height * bands, megabytes * 4 * 2**20
+    if size > most:
+        raise ValueError(
+            f"{name}: {width} x {height} (width x height) takes {size / 2**20:.0f} MB decoded; accepted are "
+            f"{most / 2**20:g} MB, four times limits.megabytes of the job; set a larger limit, or make smaller pictures"
+        )
+
+
+def _check_storable(name: str, text: str) -> None:
+    """Raise ValueError for a name that file systems do not keep, or that does not show as it is."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= _NAME or one_line(text) != text:
+        raise ValueError(
+            f"{name} {one_line(text, 60)!r}: accepted is a name of at most {_NAME} bytes in UTF-8, without control "
+            "characters and halves of characters"
+        )
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -177,6 +236,8 @@ def _record(job: Job, item: PlanItem, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest's entries that the job and the server's texts tell."""
     record: dict[str, Any] = dict.fromkeys((*SCORES, "visible", "base", "adapter"))
     for name, value in {**job.record, **job.names}.items():
+        if isinstance(value, Source) and not isinstance(raw.get(name), str):
+            raise ItemFailed(f"{name}: it is not among the results")
         record[name] = _told(name, value, raw[name]) if isinstance(value, Source) else value.of(item)
     return record | {name: str(record[name]).strip() for name in job.names}
 
@@ -187,7 +248,7 @@ def _told(name: str, source: Source, text: str) -> Any:
         # Both spellings of a record: {"visibility": 1.5} and Score(visibility=1.5).
         found = re.search(rf"""\b{re.escape(source.field)}["']?\s*[=:]\s*["']?([^\s,"'()\[\]{{}}]+)""", text)
         if not found:
-            raise ItemFailed(f"{name}: the output has no {source.field}, but {text[:100]!r}")
+            raise ItemFailed(f"{name}: the output has no {source.field}, but {one_line(text, 100)!r}")
         text = found[1]
     return text if name in ("object", "type") else _number(text)
 
@@ -195,7 +256,9 @@ def _told(name: str, source: Source, text: str) -> Any:
 def _number(text: str) -> Any:
     """A text as the number, truth or null that it tells."""
     try:
-        value = json.loads(text)
-    except ValueError:
-        return {"True": True, "False": False, "None": None}.get(text, text)
-    return value if isinstance(value, int | float | bool | None) and abs(value or 0) < 1e300 else text
+        value = _PYTHON[text] if text in _PYTHON else json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if isinstance(value, int | float | bool | None) and abs(value or 0) < 1e300:
+        return value
+    return text.encode("utf-8", "replace").decode()  # halves of characters: other readers of JSON refuse them

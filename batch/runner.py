@@ -7,12 +7,13 @@ import contextlib
 import logging
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from ..datasets.batch_plan import PlanItem
 from .check import add_results, local_file, problems_of
-from .client import Busy, Server, ServerGone, Timing, session
+from .client import Busy, Redirected, Server, ServerGone, Timing, session
 from .job import Job
 from .progress import Progress
 from .table import SENT, Lock, Table
@@ -24,6 +25,8 @@ _log = logging.getLogger(__name__)
 _BACK_OFF = 2.0  # seconds before an item's second try; twice as long before each further one
 _HOPELESS = 20  # items set aside in a row, none done: the job itself is wrong
 _LOOK = 64  # waiting items that are looked at for a claim
+_CHECKED = 2  # results that are decoded at a time
+_LOSSES = 50  # times that servers may lose an item's prompt before each further one counts against the item
 _RESERVED = 10.0  # seconds that an item taken back from one server is kept for the one it was taken for
 
 
@@ -40,7 +43,9 @@ class Runner:
         self._versions: dict[str, str] = {}
         self._delays: dict[int, float] = {}
         self._reserved: dict[int, tuple[Worker, float]] = {}
+        self._lost: Counter[int] = Counter()
         self._in_a_row, self._last_error = 0, ""
+        self.checking = asyncio.Semaphore(_CHECKED)  # decoded pictures take memory
         self._stop_words: str | None = None
 
     async def run(self, servers: tuple[str, ...]) -> dict[str, int]:
@@ -56,7 +61,7 @@ class Runner:
             self.table = Table(self.job.folder / "items.sqlite")
             try:
                 async with session() as http:
-                    self.workers = [Worker(Server(url, http, self.timing), self) for url in servers]
+                    self.workers = [Worker(Server(url, http, self.timing, self.job.most), self) for url in servers]
                     await self._first_server()
                     self.table.plan(len(self.job.plan))
                     self.table.set_fact("stop", None)
@@ -144,6 +149,11 @@ class Runner:
             self.set_aside(item)
         self.wake_all()
 
+    def lost_again(self, item: int) -> str | None:
+        """A server neither queues nor remembers an item's prompt; why this counts against the item, where it does."""
+        self._lost[item] += 1
+        return "lost its prompt again and again" if self._lost[item] > _LOSSES else None
+
     def set_aside(self, item: int) -> None:
         """An item is given up; the rest goes on, unless nothing else happens."""
         self._in_a_row += 1
@@ -169,6 +179,8 @@ class Runner:
                     return
                 except Unfit as error:
                     notes[worker.server.url] = f"cannot run this job:\n{error}"
+                except Redirected as error:  # another address does not come by waiting
+                    notes[worker.server.url] = f"cannot be used: {error}"
                 except (ServerGone, Busy) as error:
                     notes[worker.server.url] = str(error)
             waits = [url for url, note in notes.items() if not note.startswith("cannot")]

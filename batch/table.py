@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets.untrusted_text import one_line
+
 WAITING, SENT, FETCHED, WRITTEN, SET_ASIDE = STATES = ("waiting", "sent", "fetched", "written", "set_aside")
 CRASHES = 10  # servers that an item may see die while it runs
 _SCHEMA = """
@@ -28,6 +30,7 @@ create index if not exists by_state on items (state, item);
 create table if not exists facts (key text primary key, value) without rowid;
 """
 _BLOCK = 10_000
+_WORDS = 4000  # characters of an error that are kept
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ class Table:
         Whether it waits again."""
         crashes = self.row(item).crashes + crashed
         state = SET_ASIDE if crashes >= CRASHES else WAITING
+        error = error and one_line(error, _WORDS)
         self._run("update items set state = ?, crashes = ?, error = coalesce(?, error), prompt_id = null "
                   "where item = ? and state = 'sent'", state, crashes, error, item)  # fmt: skip
         return state == WAITING
@@ -139,7 +143,7 @@ class Table:
         there = self.row(item).tries + 1
         state = SET_ASIDE if there >= tries else WAITING
         self._run("update items set state = ?, tries = ?, error = ?, prompt_id = null where item = ?", state, there,
-                  error[:4000], item)  # fmt: skip
+                  one_line(error, _WORDS), item)  # fmt: skip
         return state == WAITING
 
     def fetched(self, item: int, digest: str, seconds: float | None) -> None:

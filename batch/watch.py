@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 
 import aiohttp
 
-from .client import Busy, Server, ServerGone
+from ..datasets.untrusted_json import JsonValue
+from .client import Busy, Redirected, Server, ServerGone
+from .results import ItemFailed
 from .waiting import happened
+
+_log = logging.getLogger(__name__)
+_MISSES = 3  # answers of /history in a row that do not tell how a prompt ended, while the queue answers
 
 
 class Lost(Exception):
@@ -28,6 +34,8 @@ class Watch:
         self._server, self._client_id = server, client_id
         self._ends: dict[str, asyncio.Future] = {}
         self._running: dict[str, float] = {}
+        self._misses: dict[str, int] = {}
+        self._warned = False
         self._tasks: list[asyncio.Task] = []
         self._listening = False
         self._look_now = asyncio.Event()
@@ -43,8 +51,9 @@ class Watch:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._give_up(ServerGone("no longer watched"))
 
-    async def ended(self, prompt_id: str) -> dict:
-        """The prompt's history entry, once it ended. Raises Lost, ServerGone."""
+    async def ended(self, prompt_id: str) -> JsonValue:
+        """The prompt's history entry, once it ended. Raises Lost, ServerGone; ItemFailed where the entry cannot be had
+        from a server that answers all else."""
         end = self._ends.setdefault(prompt_id, asyncio.get_running_loop().create_future())
         if self.gone:
             raise ServerGone("it is gone")
@@ -53,6 +62,7 @@ class Watch:
         finally:
             self._ends.pop(prompt_id, None)
             self._running.pop(prompt_id, None)
+            self._misses.pop(prompt_id, None)
 
     @property
     def gone(self) -> bool:
@@ -75,7 +85,7 @@ class Watch:
     async def _listen(self) -> None:
         """Turns messages into hints. A socket that drops costs nothing but speed: `_look` goes on."""
         while True:
-            with contextlib.suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError):
+            with contextlib.suppress(aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError), self._redirects():
                 async with self._server.socket(self._client_id) as socket:
                     self._listening = True
                     async for message in socket:
@@ -85,6 +95,16 @@ class Watch:
             self._look_now.set()
             await asyncio.sleep(self._server.timing.retry)
 
+    @contextlib.contextmanager
+    def _redirects(self):
+        """A socket that is at another address is named once; without it, the server is asked more often."""
+        try:
+            yield
+        except Redirected as error:
+            if not self._warned:
+                _log.warning("%s: %s; the server is polled instead", self._server.url, error)
+            self._warned = True
+
     async def _hear(self, text: str) -> None:
         try:
             message = json.loads(text)
@@ -92,12 +112,12 @@ class Watch:
             prompt_id, node = data.get("prompt_id"), data.get("node")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return
-        if prompt_id not in self._ends:
+        if not isinstance(prompt_id, str) or prompt_id not in self._ends:
             return
         if kind in ("executing", "execution_start") and (kind, node) != ("executing", None):
             self._running.setdefault(prompt_id, time.monotonic())
         elif (kind, node) == ("executing", None):  # sent after the history has the prompt
-            with contextlib.suppress(ServerGone, Busy):
+            with contextlib.suppress(ServerGone, Busy, ValueError):  # `_look` asks again, and counts
                 await self._ask(prompt_id, forgotten=False)
         elif kind in ("execution_error", "execution_interrupted"):
             self._look_now.set()
@@ -116,12 +136,23 @@ class Watch:
                     if prompt_id in running:
                         self._running.setdefault(prompt_id, time.monotonic())
                     elif prompt_id not in pending:
-                        await self._ask(prompt_id, forgotten=True)
+                        await self._ask_counted(prompt_id)
             except Busy:
                 continue
             except ServerGone as error:
                 self._give_up(error)
                 return
+
+    async def _ask_counted(self, prompt_id: str) -> None:
+        """The queue has just been answered: a history that cannot be had again and again is the prompt's own."""
+        try:
+            await self._ask(prompt_id, forgotten=True)
+            self._misses.pop(prompt_id, None)
+        except (ServerGone, Busy, ValueError) as error:
+            self._misses[prompt_id] = self._misses.get(prompt_id, 0) + 1
+            end = self._ends.get(prompt_id)
+            if self._misses[prompt_id] >= _MISSES and end is not None and not end.done():
+                end.set_exception(ItemFailed(str(error)))
 
     async def _ask(self, prompt_id: str, forgotten: bool) -> None:
         entry = await self._server.history(prompt_id)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import math
 import time
 import uuid
 from collections import deque
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..datasets.untrusted_json import JsonValue
 from .check import placed
 from .client import Busy, NotThere, Refused, Server, ServerGone
 from .results import Interrupted, ItemFailed, check, failure_of, fetch, seconds_of
@@ -23,9 +24,10 @@ from .watch import Lost, Watch
 if TYPE_CHECKING:
     from .runner import Runner
 
-_log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 _AHEAD = 5  # seconds of work that a server's queue should hold
 _RECENT = 64  # ends that the rate is measured over
+_LOST = "was lost while it ran"
 
 
 class Worker:
@@ -39,7 +41,7 @@ class Worker:
         self._slots: dict[int, asyncio.Task] = {}
         self._storing: set[asyncio.Task] = set()
         self._uploaded: set[str] = set()
-        self._crashed: set[int] = set()
+        self._crashed: dict[int, str] = {}  # item -> how the server was lost, where the item may be why
         self._watch: Watch | None = None
         self._takes_ids, self._fine = False, "ComfyUI"
         self._version: str | None = None
@@ -172,11 +174,11 @@ class Worker:
             if row.server == self.server.url:
                 self._release(row.item)
 
-    def _release(self, item: int, crashed: bool = False) -> None:
-        crashed = crashed or item in self._crashed
-        self._crashed.discard(item)
-        error = f"{self.server.url} was lost while it ran" if crashed else None
-        if not self.run.table.release(item, crashed, error):
+    def _release(self, item: int, crash: str | None = None) -> None:
+        """Let an item wait for any server; `crash`: why this counts against it, since it may be its own doing."""
+        crash = self._crashed.pop(item, None) or crash
+        error = f"{self.server.url} {crash}" if crash else None
+        if not self.run.table.release(item, crash is not None, error):
             self.run.set_aside(item)
         self.run.wake_all()
 
@@ -197,15 +199,16 @@ class Worker:
         except Refused as error:
             await self._refused(item, error)
         except Lost as lost:
-            self._release(item, lost.crashed)
-        except (Interrupted, NotThere):
-            self._release(item)
+            self._release(item, _LOST if lost.crashed else self.run.lost_again(item))
+        except Interrupted:
+            self._release(item, "had its run interrupted")
         except Busy as error:
             raise ServerGone(str(error)) from error
         except ServerGone as error:
             if error.crashed:
-                self._crashed.add(item)
+                self._crashed[item] = _LOST
             raise
+        self._crashed.pop(item, None)
 
     async def _refused(self, item: int, error: Refused) -> None:
         """A server that is another since it was examined refuses every item, and that is no failure of theirs."""
@@ -225,8 +228,8 @@ class Worker:
             for place, value in values.items():
                 if isinstance(value, Path):
                     values[place] = await self._upload(value)
-            targets = sorted(set(self.run.workflow.targets.values()))
-            given = await self.server.send(self.run.workflow.prompt(values), row.prompt_id, client_id, targets, mark)
+            prompt, targets = self.run.workflow.prompt(values), sorted(set(self.run.workflow.targets.values()))
+            given = await self._own(self.server.send(prompt, row.prompt_id, client_id, targets, mark), sent=row.item)
         except Busy as error:
             self._closed_until = time.monotonic() + self.server.timing.retry * 4
             self.note = f"full: {error}"
@@ -248,11 +251,28 @@ class Worker:
         # Named by its content, so that it never replaces another job's file.
         name = hashlib.sha256(data).hexdigest()[:24] + path.suffix.lower()
         if name not in self._uploaded:
-            await self.server.upload(name, data)
+            await self._own(self.server.upload(name, data))
             self._uploaded.add(name)
         return f"anomaly-synthesis-batch/{name}"
 
-    async def _ended(self, row: Row, prompt_id: str, sent: bool) -> dict:
+    async def _own(self, call: Awaitable[_Answer], sent: int | None = None) -> _Answer:
+        """A call for one item alone. What fails while the server answers all else is the item's failure.
+
+        sent: the item that it queues; where no answer came, the prompt may be queued all the same, so that the lease
+        stays, and only counts against the item.
+        Raises ItemFailed, ServerGone, and what else the call raises.
+        """
+        try:
+            return await call
+        except (ServerGone, NotThere, ValueError) as error:
+            await self.server.version()
+            await self.server.queue()
+            if sent is not None and isinstance(error, ServerGone):
+                self._crashed[sent] = f"did not take it: {error}"
+                raise
+            raise ItemFailed(str(error)) from error
+
+    async def _ended(self, row: Row, prompt_id: str, sent: bool) -> JsonValue:
         """The history entry of the prompt. Raises Lost, ServerGone, and ItemFailed where it runs too long."""
         watch = self._watch
         if sent:
@@ -275,18 +295,25 @@ class Worker:
         finally:
             end.cancel()
 
-    async def _keep(self, item: int, entry: dict) -> None:
-        raw = await fetch(self.server, self.run.job, self.run.workflow.targets, entry)
+    async def _keep(self, item: int, entry: JsonValue) -> None:
+        raw = await self._own(self._fetched(entry))
         # What is here is kept, also where the server dies now and its other items are let go.
         storing = asyncio.ensure_future(self._store(item, raw, seconds_of(entry)))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
         await asyncio.shield(storing)
 
+    async def _fetched(self, entry: JsonValue) -> dict[str, Any]:
+        try:
+            return await fetch(self.server, self.run.job, self.run.workflow.targets, entry)
+        except Busy as error:  # a file that is never handed over must not keep the rest waiting
+            raise ServerGone(str(error)) from error
+
     async def _store(self, item: int, raw: dict, seconds: float | None) -> None:
         run = self.run
         plan_item = run.job.plan.item(item)
-        pair = await asyncio.to_thread(check, run.job, plan_item, raw, run.files_of(plan_item))
+        async with run.checking:
+            pair = await asyncio.to_thread(check, run.job, plan_item, raw, run.files_of(plan_item))
         await asyncio.to_thread(run.writer.spool.put, item, raw)
         run.writer.hand(item, pair)
         run.table.fetched(item, pair.digest, seconds)

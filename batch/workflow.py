@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..datasets.untrusted_json import NotJson, parse_json
+from ..datasets.untrusted_text import one_line
+from .definitions import Definition, definition_of
 from .job import Source
-from .ui_format import is_ui_format, to_api, type_of
+from .ui_format import is_ui_format, to_api
 
 _OURS = "anomaly-synthesis"  # the ids of nodes that are added begin so
+_MOST = 64 << 20  # bytes; a workflow is some hundred kB
 
 
 class Workflow:
@@ -23,12 +26,13 @@ class Workflow:
         self.nodes = dict(nodes)
         self.info = info
         self.targets: dict[str, str] = {}
+        self._definitions: dict[str, Definition | None] = {}
 
     def find(self, reference: str) -> str:
         """The id of the node with that id, title or name. Raises ValueError for none and for several."""
         if reference in self.nodes:
             return reference
-        for name_of in (self.title, lambda id: self._class(id).get("display_name"), self._type):
+        for name_of in (self.title, self._display_name, self._type):
             found = [id for id in self.nodes if name_of(id) == reference]
             if len(found) == 1:
                 return found[0]
@@ -38,9 +42,17 @@ class Workflow:
         raise ValueError(f"the workflow has no node {reference!r}; it has {titles}")
 
     def title(self, id: str) -> str:
-        """What the page shows above a node."""
-        return str((self.nodes[id].get("_meta") or {}).get("title") or self._class(id).get("display_name")
-                   or self._type(id))  # fmt: skip
+        """What the page shows above a node, as one line."""
+        meta = self.nodes[id].get("_meta")
+        given = meta.get("title") if isinstance(meta, dict) else None
+        return one_line(given if given and isinstance(given, str) else self._display_name(id) or self._type(id), 200)
+
+    def definition(self, id: str) -> Definition | None:
+        """The class of a node on the server; None where the server has none. Raises ValueError for another form."""
+        type = self._type(id)
+        if type not in self._definitions:
+            self._definitions[type] = definition_of(self.info, type)
+        return self._definitions[type]
 
     def add_result(self, name: str, source: Source, kind: str) -> None:
         """Let runs end with a result: a picture (kind "picture") or a text ("text") that the server keeps for us.
@@ -48,7 +60,8 @@ class Workflow:
         Raises ValueError for a node or an output that is not there, or of another type.
         """
         id = self.find(source.node)
-        if source.output is None and self._class(id).get("output_node"):
+        definition = self.definition(id)
+        if source.output is None and definition and definition.output_node:
             self.targets[name] = id
             return
         slot, given = self._output(id, source.output, kind)
@@ -71,12 +84,13 @@ class Workflow:
     def _type(self, id: str) -> str:
         return str(self.nodes[id]["class_type"])
 
-    def _class(self, id: str) -> Mapping[str, Any]:
-        return self.info.get(self._type(id)) or {}
+    def _display_name(self, id: str) -> str | None:
+        definition = self.definition(id)
+        return definition.display_name if definition else None
 
     def _output(self, id: str, wanted: str | int | None, kind: str) -> tuple[int, str]:
-        types = [str(one) if isinstance(one, str) else "COMBO" for one in self._class(id).get("output") or []]
-        names = [str(one) for one in self._class(id).get("output_name") or types]
+        definition = self.definition(id)
+        types, names = (definition.outputs, definition.output_names) if definition else ((), ())
         listed = ", ".join(f"{name} ({type})" for name, type in zip(names, types, strict=False)) or "none"
         if isinstance(wanted, int):
             places = [wanted] if 0 <= wanted < len(types) else []
@@ -86,7 +100,9 @@ class Workflow:
             places = [place for place, name in enumerate(names) if name == wanted]
         if len(places) != 1:
             what = f"output {wanted!r}" if wanted is not None else "output to take without being told which"
-            raise ValueError(f"{self.title(id)} has {len(places) or 'no'} {what}; its outputs are {listed}")
+            raise ValueError(
+                f"{self.title(id)} has {len(places) or 'no'} {what}; its outputs are {one_line(listed, 1000)}"
+            )
         return places[0], types[places[0]]
 
     def _add(self, name: str, class_type: str, inputs: dict) -> str:
@@ -97,20 +113,28 @@ class Workflow:
 
 def read_workflow(path: Path) -> dict:
     """A workflow file's JSON, of either format. Raises ValueError for anything else, OSError."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: not a file; accepted is what the page's 'Save' or 'Export (API)' writes")
+    size = path.stat().st_size
+    if size > _MOST:
+        raise ValueError(f"{path}: {size} bytes; a workflow has at most {_MOST}; is this the right file?")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a workflow (JSON is expected: {error})") from error
-    if is_ui_format(raw):
-        return raw
-    prompt = raw.get("prompt", raw) if isinstance(raw, dict) else raw
-    if not isinstance(prompt, dict) or not prompt:
+        raw = parse_json(path.read_text(encoding="utf-8-sig"), str(path))
+    except ValueError as error:
+        reason = error.reason if isinstance(error, NotJson) else error
+        raise ValueError(f"{path}: not a workflow (JSON is expected: {reason})") from error
+    if is_ui_format(raw.value):
+        return raw.value
+    prompt = raw.at("prompt") if raw.is_a(dict) and "prompt" in raw.value else raw
+    if not prompt.is_a(dict) or not prompt.value:
         raise ValueError(f"{path}: not a workflow; accepted is what the page's 'Save' or 'Export (API)' writes")
     for id, node in prompt.items():
-        parts = (node.get("class_type"), node.get("inputs")) if isinstance(node, dict) else ()
-        if not (parts and isinstance(parts[0], str) and isinstance(parts[1], dict)):
+        if not node.is_a(dict) or not {"class_type", "inputs"} <= node.value.keys():
+            id = one_line(id, 100)
             raise ValueError(f"{path}: node {id} has no class_type and inputs; save it again with 'Export (API)'")
-    return prompt
+        node.at("class_type").of(str)
+        node.at("inputs").of(dict)
+    return prompt.value
 
 
 def build(raw: dict, info: Mapping[str, Any], path: Path) -> Workflow:
@@ -119,12 +143,3 @@ def build(raw: dict, info: Mapping[str, Any], path: Path) -> Workflow:
         return Workflow(to_api(raw, info) if is_ui_format(raw) else raw, info)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def inputs_of(info: Mapping[str, Any]) -> dict[str, tuple[str, dict, bool]]:
-    """Every input of a node class: name -> (type, options, required)."""
-    return {
-        name: (*type_of(definition), group == "required")
-        for group in ("required", "optional")
-        for name, definition in ((info.get("input") or {}).get(group) or {}).items()
-    }

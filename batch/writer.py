@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import logging
 from pathlib import Path
 
-from ..datasets.pairs import PairWriter, manifest_lines
+from ..datasets.pairs import MANIFEST, PairWriter, manifest_lines
+from ..datasets.untrusted_json import JsonValue
 from .job import Job
 from .results import ItemFailed, ItemMissing, Pair, Spool, check
 from .table import FETCHED, WRITTEN, Row, Table
 
 _AT_HAND = 4
+_SMALL = 16 << 20  # bytes of pixels that are kept at hand
+_OWN_FAULT = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # of an item's names; all else is the disk's
 _log = logging.getLogger(__name__)
+
+
+def items_of(out: Path) -> dict[int, JsonValue]:
+    """The manifest's lines by their items. Raises ValueError for a line without one."""
+    found: dict[int, JsonValue] = {}
+    for number, line in enumerate(manifest_lines(out), 1):
+        value = JsonValue(line, f"{out / MANIFEST}, line {number}")
+        item = value.at("item").of(int)
+        if not 0 <= item < 2**63:
+            raise value.at("item").wrong("an item's number")
+        found[item] = value
+    return found
 
 
 class Writer:
@@ -43,7 +59,7 @@ class Writer:
 
     def _reconcile(self) -> None:
         """Make table, folder and spool agree after whatever stopped the runner before."""
-        there = {line["item"] for line in manifest_lines(self._job.out)} if self.pairs.done else set()
+        there = set(items_of(self._job.out)) if self.pairs.done else set()
         self._table.found_written(there)
         self._table.again([row.item for row in self._table.rows(WRITTEN) if row.item not in there])
         fetched = {row.item for row in self._table.rows(FETCHED)}
@@ -65,7 +81,7 @@ class Writer:
 
     def hand(self, item: int, pair: Pair) -> None:
         """A pair of the spool that is decoded already; a few are kept, so that what is due soon is decoded once."""
-        if len(self._at_hand) < _AT_HAND:
+        if len(self._at_hand) < _AT_HAND and pair.picture.pixels.nbytes <= _SMALL:
             self._at_hand[item] = pair
 
     def close(self) -> None:
@@ -80,6 +96,10 @@ class Writer:
             _log.warning("item %d is made again: %s", row.item, error)
             self._table.again([row.item])
         except (ItemFailed, ValueError) as error:
+            self._table.failed(row.item, str(error), self._job.tries)
+        except OSError as error:
+            if error.errno not in _OWN_FAULT:
+                raise
             self._table.failed(row.item, str(error), self._job.tries)
         else:
             self._table.written(row.item)

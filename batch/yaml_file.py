@@ -10,6 +10,7 @@ import yaml
 
 Keys = tuple[str | int, ...]
 _LIST, _MAPPING = "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
+_ACCEPTED = "accepted is a text without zero bytes and halves of characters (lone surrogates)"
 _MOST = 1_000_000  # bytes; a job is a page of text
 
 
@@ -56,7 +57,12 @@ class YamlFile:
     def _value(self, loader: _Loader, node: yaml.Node, keys: Keys) -> Any:
         self._lines.setdefault(keys, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
-            value = loader.construct_object(node)
+            try:
+                value = loader.construct_object(node)
+            except ValueError as error:  # a whole number of thousands of digits, a day that there is not
+                raise ValueError(f"{self.where(keys)}: {node.value:.40}; accepted is a plain value") from error
+            if not _whole(node.value):
+                raise ValueError(f"{self.where(keys)}: {node.value!r:.40}; {_ACCEPTED}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{self.where(keys)}: {value}; accepted is a finite number")
             return value if isinstance(value, str | int | float | None) else node.value  # a date is a text here
@@ -69,6 +75,8 @@ class YamlFile:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise ValueError(f"{self.path}, line {line}: a key must be one word or text")
+            if not _whole(key_node.value):
+                raise ValueError(f"{self.path}, line {line}: {key_node.value!r:.40}; {_ACCEPTED}")
             key = key_node.value  # as it is written: a node's id may be 7, and 7 and "7" are the same
             if key in found:
                 name = ".".join(map(str, (*keys, key)))
@@ -76,3 +84,12 @@ class YamlFile:
             self._lines[(*keys, key)] = line
             found[key] = self._value(loader, child, (*keys, key))
         return found
+
+
+def _whole(text: str) -> bool:
+    """Whether a text can be stored, sent and part of a path."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -58,8 +59,8 @@ class BatchPlan:
             raise ValueError("a plan without kinds; give at least one, such as bottle / crack")
         if self.count < 1:
             raise ValueError(f"count is {self.count}; accepted is 1 or more, the items of every kind")
-        seen = [tuple(sorted(kind.items())) for kind in self.kinds]
-        twice = sorted({kind for kind in seen if seen.count(kind) > 1})
+        seen = Counter(tuple(sorted(kind.items())) for kind in self.kinds)
+        twice = sorted(kind for kind, times in seen.items() if times > 1)
         if twice:
             raise ValueError(f"the kind {' / '.join(value for _, value in twice[0])} is there twice; name it once")
 

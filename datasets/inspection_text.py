@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from .inspection import QUANTILES, SMALL, TINY, Inspected, Inspection, Masks
 from .layouts.found import Problem
+from .untrusted_text import one_line
 
 _SHOWN = 20  # problems of a kind
 _COLUMNS = ("type", "images", "least px", "10 %", "median", "90 %", "most px", "% of image", "pieces",
@@ -32,7 +33,7 @@ def as_text(inspection: Inspection, most: int | None = _SHOWN) -> str:
         lines += ["", *_object(name, one)]
     mend, look = ([p for p in inspection.problems if p.unusable == unusable] for unusable in (True, False))
     lines += _problems("to be mended before it can be used", mend, most) + _problems("worth a look", look, most)
-    return "\n".join(lines if mend or look else [*lines, "", "no problems"])
+    return "\n".join(map(one_line, lines if mend or look else [*lines, "", "no problems"]))
 
 
 def _object(name: str, one: Inspected) -> list[str]:

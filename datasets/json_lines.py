@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .untrusted_json import NotJson, parse_json
+
 
 def append_line(path: Path, line: Mapping[str, Any]) -> None:
     """Append one line in one write, on the disk when this returns; a line cut short is taken back (OSError)."""
@@ -55,9 +57,9 @@ def keep_lines(path: Path, count: int) -> bool:
 def parse_line(raw: bytes, where: str | Path) -> dict[str, Any]:
     """A line as a JSON object. Raises ValueError, told by `where`."""
     try:
-        value = json.loads(raw)
-    except ValueError as error:
-        raise ValueError(f"{where}: not JSON ({error}); make the pairs again in another folder") from error
+        value = parse_json(raw, str(where)).value
+    except NotJson as error:
+        raise ValueError(f"{where}: not JSON ({error.reason}); make the pairs again in another folder") from error
     if not isinstance(value, dict):
         raise ValueError(f"{where}: {value!r:.40}; accepted is a JSON object; make the pairs again in another folder")
     return value

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..datasets.pairs import manifest_lines
 from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
+from ..datasets.untrusted_json import JsonValue
 from .close_up import close_up
 from .overlay import labelled_row, tiled
 
@@ -147,7 +148,11 @@ class _Seen:
         if missing or wrong:
             what = f"no {', '.join(missing)}" if missing else f"{wrong[0]} {line[wrong[0]]!r:.40}, which is no number"
             raise ValueError(f"{self.root}: line {self.total} of its manifest has {what}; give a folder of pairs")
-        scores = {score: line[score] for score in SCORES if line.get(score) is not None}
+        of = JsonValue(line, f"{self.root}: line {self.total} of its manifest")
+        of.at("index").of(int)
+        for key in ("image", "mask", "normal", "object", "type"):
+            of.at(key).text()
+        scores = {score: of.at(score).of(float) for score in SCORES if line.get(score) is not None}
         return {key: line.get(key) for key in (*_NEEDED, "visible", "seed")} | scores
 
 

@@ -55,13 +55,16 @@ class Simulated:
     /prompt answers; full: prompts that it queues at most; own_ids: gives prompts ids of its own; fails: seeds that
     raise; kills: seeds that bring it down; stuck: seeds that never end; odd: seed -> a wrong result, which is "size",
     "normal", "empty", "two", "text" or "damaged"; lose_answers: /prompt queues, then cuts the connection, so many
-    times.
+    times; redirect: path -> (status, address), answered instead; histories: seed -> a function of a history entry that
+    returns what is answered, as JSON or as bytes; views: seed -> a function of a request for one of its pictures that
+    returns the answer.
     """
 
     def __init__(self, delay: float = 0.0, port: int = 0) -> None:
         self.delay, self.port = delay, port
         self.hang, self.refuse, self.full, self.own_ids, self.lose_answers = False, None, None, False, 0
         self.garbage, self.fails, self.kills, self.stuck, self.odd = set(), set(), set(), set(), {}
+        self.redirect, self.histories, self.views = {}, {}, {}
         self.grain = 256  # levels of the pictures' noise
         self.info, self.version = OBJECT_INFO, "0.33.0"
         self.ran, self.uploads, self.headers = [], {}, deque(maxlen=10_000)
@@ -112,7 +115,7 @@ class Simulated:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
 
     async def _start(self) -> None:
-        self._pending, self._running, self._history, self._files = [], [], {}, {}
+        self._pending, self._running, self._history, self._files, self._made_by = [], [], {}, {}, {}
         self._sockets: dict[str, web.WebSocketResponse] = {}
         app = web.Application(client_max_size=1 << 28, middlewares=[self._mood])
         app.add_routes([
@@ -145,7 +148,11 @@ class Simulated:
         self.headers.append(dict(request.headers))
         if self.hang:
             await asyncio.sleep(3600)
-        if "/" + request.path.split("/")[1] in self.garbage:
+        first = "/" + request.path.split("/")[1]
+        if first in self.redirect:
+            status, address = self.redirect[first]
+            return web.Response(status=status, headers={"Location": address + request.path})
+        if first in self.garbage:
             return web.Response(text="<html>hello</html>")
         return await handler(request)
 
@@ -185,10 +192,18 @@ class Simulated:
         wanted = request.match_info.get("id")
         if wanted is None:
             return web.json_response(self._history)
-        return web.json_response({wanted: self._history[wanted]} if wanted in self._history else {})
+        if wanted not in self._history:
+            return web.json_response({})
+        entry = self._history[wanted]
+        bend = self.histories.get(self._seed(entry["prompt"][2]))
+        answer = bend(json.loads(json.dumps(entry))) if bend else entry
+        return web.Response(body=answer) if isinstance(answer, bytes) else web.json_response({wanted: answer})
 
     async def _view(self, request):
-        data = self._files.get(request.query["filename"])
+        name = request.query["filename"]
+        if self._made_by.get(name) in self.views:
+            return await self.views[self._made_by[name]](request)
+        data = self._files.get(name)
         return web.Response(status=404) if data is None else web.Response(body=data)
 
     async def _upload(self, request):
@@ -225,7 +240,8 @@ class Simulated:
             entry = self._pending.pop(0)
             self._running, self._stop = [entry], asyncio.Event()
             await self._tell(entry, "execution_start")
-            seed = next((n["inputs"]["seed"] for n in entry[2].values() if n["class_type"] == "MakePair"), None)
+            seed = next((n["inputs"].get("seed") for n in entry[2].values() if n["class_type"] == "MakePair"), None)
+            seed = seed if isinstance(seed, int) else None
             try:
                 wait = 3600 if seed in self.stuck else self.delay
                 if wait:
@@ -258,11 +274,12 @@ class Simulated:
         if stopped:
             return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_interrupted", {}]]}}
         if seed in self.fails:
-            message = {"node_id": "1", "node_type": "MakePair", "exception_type": "ValueError",
-                       "exception_message": "bad"}  # fmt: skip
-            return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_error", message]]}}
+            return _failed(ValueError("bad"))
         times = [["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]]
-        outputs = {id: self._output(entry[2], id) for id in entry[4]}
+        try:
+            outputs = {id: self._output(entry[2], id) for id in entry[4]}
+        except Exception as error:  # of values that no node could take; a host goes on, too
+            return _failed(error)
         return {"outputs": outputs, "status": {"status_str": "success", "messages": times}}
 
     def _output(self, prompt: dict, id: str) -> dict:
@@ -272,12 +289,13 @@ class Simulated:
         if node["class_type"] == "PreviewAny":
             return {"text": [value]}
         name = f"../../../etc/{uuid.uuid4()}.png"  # a client must not make a path of it
-        self._files[name] = value
+        self._files[name], self._made_by[name] = value, self._seed(prompt)
         count = 2 if self.odd.get(self._seed(prompt)) == "two" else 1
         return {"images": [{"filename": name, "subfolder": "..", "type": "temp"}] * count}
 
     def _seed(self, prompt: dict):
-        return next(n["inputs"]["seed"] for n in prompt.values() if n["class_type"] == "MakePair")
+        seeds = (n["inputs"].get("seed") for n in prompt.values() if n["class_type"] == "MakePair")
+        return next((seed for seed in seeds if isinstance(seed, int)), None)
 
     def _value(self, prompt: dict, link: list):
         node, slot = prompt[link[0]], link[1]
@@ -302,6 +320,12 @@ class Simulated:
         if odd == "damaged":  # the last byte of the pixels' check sum, before the 12 bytes of the end
             return made[:-13] + bytes([made[-13] ^ 1]) + made[-12:]
         return made
+
+
+def _failed(error: Exception) -> dict:
+    message = {"node_id": "1", "node_type": "MakePair", "exception_type": type(error).__name__,
+               "exception_message": str(error)}  # fmt: skip
+    return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_error", message]]}}
 
 
 def _png(values: np.ndarray) -> bytes:

@@ -1,5 +1,6 @@
 """The worst pairs of a folder: which they are, how they are shown, and what a folder must have."""
 
+import json
 import subprocess
 import sys
 
@@ -100,6 +101,14 @@ def test_what_is_no_folder_of_pairs_is_refused(tmp_path, pairs):
     root = pairs([{"visibility": "high"}])
     with pytest.raises(ValueError, match="visibility 'high', which is no number"):
         worst_pairs(root)
+    line = {"index": 0, "image": "a", "mask": "a", "normal": "a", "object": "a", "type": "a"}
+    for wrong, words in (({"image": 5}, r"\['image'\] is a number \(5\)"), ({"index": "0"}, r"\['index'\] is a text"),
+                         ({"visibility": 10**400}, r"\['visibility'\] .* fits a float"),
+                         ({"visibility": float("nan")}, r"\['visibility'\] is a number \(nan\)"),
+                         ({"type": "\ud800"}, r"\['type'\] .*lone surrogates")):  # fmt: skip
+        (tmp_path / "manifest.jsonl").write_text(json.dumps({**line, **wrong}) + "\n")
+        with pytest.raises(ValueError, match=f"line 1 of its manifest: {words}"):
+            worst_pairs(tmp_path)
     for given, words in (({"by": "beauty"}, "accepted are visibility, "), ({"count": 0}, "count is 0")):
         with pytest.raises(ValueError, match=words):
             worst_pairs(root, **given)
