@@ -222,7 +222,7 @@ def _export(options: argparse.Namespace) -> None:
 
     done = export_pairs(
         options.pairs, options.out, options.format, segmentation=options.segmentation,
-        visible_only=options.visible_only, normals=not options.no_normals, resume=options.resume,
+        visible_only=options.visible_only, normals=not options.no_normals, link=options.link, resume=options.resume,
         report=partial(_count_line, "exported"),
     )  # fmt: skip
     print(f"{options.out}: {done.told()}")

@@ -216,6 +216,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--visible-only", action="store_true",
                         help="leave out pairs not known to show their defect; they are noise in labels")  # fmt: skip
     export.add_argument("--no-normals", action="store_true", help="leave out the normal images")
+    export.add_argument("--link", action="store_true",
+                        help="hard links instead of copies, for images and masks: less space, but a tool that\n"
+                        "changes one in place changes the pair, too")  # fmt: skip
     export.add_argument("--resume", action="store_true",
                         help="go on after a stop, or follow pairs that came or went: as a new export")  # fmt: skip
 

@@ -305,16 +305,16 @@ def test_a_damaged_spool_is_made_again(server, tmp_path, undisturbed):
 def test_a_full_disk_stops_the_run_and_resume_goes_on(server, tmp_path, undisturbed, monkeypatch):
     path, written = write_job(tmp_path, [server]), []
     from anomaly_synthesis.batch import results
-    from anomaly_synthesis.datasets import pairs, pictures
+    from anomaly_synthesis.datasets import pictures
 
-    def full(target, data):
+    def full(target, data, **options):
         written.append(target)
         if len(written) > 20:
             raise OSError(28, "cannot write (No space left on device)", str(target))
-        real(target, data)
+        real(target, data, **options)
 
     real = pictures.write_atomic
-    for module in (pictures, pairs, results):
+    for module in (pictures, results):
         monkeypatch.setattr(module, "write_atomic", full)
     with pytest.raises(OSError, match="No space left"):
         run(path)
