@@ -127,6 +127,7 @@ class Writer:
         record = {key: value for key, value in pair.record.items() if key not in ("object", "type")}
         self.pairs.write(
             index=self._places.get(row.item, self.pairs.end), object=pair.record["object"], type=pair.record["type"],
-            stem=f"{row.item:06d}", picture=pair.picture, mask=pair.mask, normal_source=pair.normal, record={**own, **record},
+            stem=f"{row.item:06d}", picture=pair.picture, mask=pair.mask, normal_source=pair.normal,
+            record={**own, **record},
         )  # fmt: skip
         self._places.pop(row.item, None)

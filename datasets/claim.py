@@ -30,8 +30,8 @@ def claim(
         notes: further files that do not make it another's.
 
     Raises:
-        ValueError: another process writes there; a file in place of the folder; a folder that holds something, where resume is not set or what it
-            holds is not of these settings; settings that are not JSON-able.
+        ValueError: another process writes there; a file in place of the folder; a folder that holds something, where
+            resume is not set or what it holds is not of these settings; settings that are not JSON-able.
         OSError: the folder cannot be written.
     """
     text = json_text(settings, f"the {what}'s settings", indent=2)

@@ -138,7 +138,8 @@ class PairWriter:
         """Write pair `index`, `done` or `lost`: <object>/test/<type>/<stem>.png, its mask and its normal image.
 
         mask: [H, W] of the picture's size, bool or non-zero for defect, not empty; normal_source: the file of the
-        normal image (copied, as a reflink where the disk can) or a picture; record: further JSON-able entries of the manifest line.
+        normal image (copied, as a reflink where the disk can) or a picture; record: further JSON-able entries of the
+        manifest line.
         Raises ValueError before anything is written for an index out of order, an empty mask or one of another size, a
         name that is no plain file name or already taken; OSError if the disk is full or read-only: the pair then is
         not there, and may be written again.

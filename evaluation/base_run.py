@@ -39,24 +39,26 @@ def train_base_file(
         the training record that is kept in the file.
 
     Raises:
-        ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data or split.
+        ValueError: another process writes `out`; it is no .safetensors, or exists, or holds another run; anything wrong
+            with data or split.
     """
     file = RunFile("Train base", Path(out), [state_path(out, phase) for phase in PHASES])
     samples, split = read_dataset(data, types, layout), load_split(split_file)
     train = part_of(split, samples, "train")
     asked = {"training": asdict(settings), "split": split.digest, "types": sorted({s.type for s in train})}
-    done = file.finished(asked, resume, lambda path: load_base(path)[1])
-    if done is not None:
-        _log.info("%s is finished; nothing to resume", out)
-        return done
-    file.path.parent.mkdir(parents=True, exist_ok=True)
-    base = train_base(train, settings, file.path, split.digest, device=device, report=report)
-    sides = {"train": base_quality(base, train), "held_back": base_quality(base, part_of(split, samples, "held_back"))}
-    record = asked | {
-        "train_images": len(train),
-        "parameters": sum(parameter.numel() for parameter in base.parameters()),
-        "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in sides.items()},
-    }
-    save_base(file.path, base, record)
-    file.remove_states()
+    with file.locked():
+        done = file.finished(asked, resume, lambda path: load_base(path)[1])
+        if done is not None:
+            _log.info("%s is finished; nothing to resume", out)
+            return done
+        base = train_base(train, settings, file.path, split.digest, device=device, report=report)
+        held_back = part_of(split, samples, "held_back")
+        sides = {"train": base_quality(base, train), "held_back": base_quality(base, held_back)}
+        record = asked | {
+            "train_images": len(train),
+            "parameters": sum(parameter.numel() for parameter in base.parameters()),
+            "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in sides.items()},
+        }
+        save_base(file.path, base, record)
+        file.remove_states()
     return record

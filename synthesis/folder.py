@@ -70,7 +70,8 @@ def synthesize(
         all records of the folder's manifest, and the excess above which a pair counts as visible.
 
     Raises:
-        ValueError: another process writes `out`; anything about source, settings or folder that cannot work; found before the first pair is made.
+        ValueError: another process writes `out`; anything about source, settings or folder that cannot work; found
+            before the first pair is made.
         OSError: the folder cannot be written.
     """
     if count < 1 or negatives < 1:
