@@ -160,7 +160,9 @@ def parser() -> argparse.ArgumentParser:
                       help="normal re-samples behind the threshold of excess; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
-    make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
+    make.add_argument("--resume", action="store_true",
+                      help="continue in an existing folder of the same settings; pairs that were lost or damaged are\n"
+                      "made again, all others stay")  # fmt: skip
     _device_option(make)
 
     worst = _command(commands, "worst", "show the worst pairs of a folder by a score, close up on one sheet")

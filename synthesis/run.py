@@ -109,7 +109,7 @@ def restore_normals(writer: PairWriter, plan: Items) -> None:
 def write_pair(
     writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]
 ) -> None:
-    """Write a planned item's picture; `record` is what the manifest tells of it beside its seed and sources."""
+    """Write a planned item's picture; `record` goes into the manifest beside its seed and sources."""
     sources = {"seed": item.job.seed, "normal_source": item.normal_name, "mask_source": item.mask_name}
     writer.write(
         index=index, object=item.job.object, type=item.job.type, stem=f"{index:06d}", picture=picture,
