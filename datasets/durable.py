@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+_AT_ONCE = 16
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -27,6 +31,14 @@ def sync_file(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """As `sync_file` for many files: the disk joins what is asked for at the same time. Raises OSError."""
+    paths = iter(paths)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while block := list(islice(paths, 64 * _AT_ONCE)):  # of which a long list would fill the memory
+            list(pool.map(sync_file, block))
 
 
 def sync_folder(folder: Path) -> None:

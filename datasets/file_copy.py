@@ -13,12 +13,14 @@ from .pictures import open_atomic
 _FICLONE = 0x40049409  # ioctl of Linux: Btrfs, XFS, bcachefs, overlays on them
 
 
-def copy_file(source: Path, target: Path) -> None:
+def copy_file(source: Path, target: Path, sync: bool = True) -> None:
     """Make `target` a file of its own with the bytes of `source`, whole or not at all; its folder is not synced.
+
+    sync: see `open_atomic`.
 
     A user who edits or overwrites one never changes the other. Raises OSError.
     """
-    with source.open("rb") as from_file, open_atomic(target, folder=False) as to_file:
+    with source.open("rb") as from_file, open_atomic(target, folder=False, sync=sync) as to_file:
         if not _cloned(from_file, to_file):
             shutil.copyfileobj(from_file, to_file, 1 << 20)
 

@@ -181,29 +181,31 @@ def write_mask(path: str | Path, mask: torch.Tensor | np.ndarray) -> None:
     write_atomic(path, _png((values != 0).astype(np.uint8) * np.uint8(255)), folder=False)
 
 
-def write_atomic(path: str | Path, data: bytes, folder: bool = True) -> None:
+def write_atomic(path: str | Path, data: bytes, folder: bool = True, sync: bool = True) -> None:
     """Write bytes under a temporary name in the same folder, then rename; OSError names the path, nothing stays behind.
 
     The temporary name is fixed (".<name>.tmp"), so that a run made again after a kill overwrites what the kill left.
-    folder: see `open_atomic`.
+    folder, sync: see `open_atomic`.
     """
-    with open_atomic(path, folder) as file:
+    with open_atomic(path, folder, sync) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def open_atomic(path: str | Path, folder: bool = True) -> Iterator[BinaryIO]:
+def open_atomic(path: str | Path, folder: bool = True, sync: bool = True) -> Iterator[BinaryIO]:
     """As `write_atomic`, for what is too long to be held: the file has its name once the block is left.
 
     The data are on the disk before the file gets its name. folder: so is the name when this returns; False leaves that
-    to a caller who writes several files and then syncs their folders, see `durable.sync_folder`.
+    to a caller who writes several files and then syncs their folders, see `durable.sync_folder`. sync: False leaves the
+    data to the caller, too, see `durable.sync_files`.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open_fresh(temporary) as file:
             yield file
-        sync_file(temporary)  # by its name, since the block may have closed the file
+        if sync:
+            sync_file(temporary)  # by its name, since the block may have closed the file
         os.replace(temporary, path)
         if folder:
             sync_folder(path.parent)

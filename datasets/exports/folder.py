@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..claim import claim
-from ..durable import make_folder, sync_folder
+from ..durable import make_folder, sync_files, sync_folder
 from ..file_copy import copy_file
 from ..json_lines import complete_lines, cut_tail
 from ..pairs import MANIFEST
@@ -73,14 +73,14 @@ class Folder:
         if self._link and ours and _linked(source, path):
             return name
         if not _is_own(path) or not filecmp.cmp(source, path, shallow=False):
-            copy_file(source, path)
+            copy_file(source, path, sync=False)
         return name
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file of that name, unless the same is there; the name."""
         path = self._named(name)
         if not _is_own(path) or path.read_bytes() != data:
-            write_atomic(path, data, folder=False)
+            write_atomic(path, data, folder=False, sync=False)
         return name
 
     def sweep(self) -> None:
@@ -92,6 +92,7 @@ class Folder:
             if name not in self._placed:
                 with contextlib.suppress(IsADirectoryError):
                     path.unlink(missing_ok=True)
+        sync_files(self.root / name for name in self._placed)
         for folder in self._parents:
             sync_folder(folder)
         lines = (json.dumps(name) + "\n" for name in sorted(self._placed))

@@ -100,7 +100,12 @@ def test_an_exports_files_are_on_the_disk_before_its_manifest_has_its_name(tmp_p
     placed = [path for path in out.rglob("*") if path.is_file() and path.name != "manifest.jsonl"]
     assert len(placed) == 3 + 3 + 3  # images, labels, and data.yaml, export.json, placed.jsonl
     for path in placed:
-        _named_and_synced(events, path, last)
+        if path.suffix.startswith(".json"):
+            _named_and_synced(events, path, last)
+            continue
+        named = events.index(("name", str(path)))
+        for synced in (path, path.parent):
+            assert ("sync", str(synced)) in events[named:last]
     assert ("sync", str(out)) in events[last:]
 
 
