@@ -238,7 +238,7 @@ def _export(options: argparse.Namespace) -> None:
 
     done = export_pairs(
         options.pairs, options.out, options.format, segmentation=options.segmentation,
-        visible_only=options.visible_only, normals=not options.no_normals, resume=options.resume,
+        visible_only=options.visible_only, normals=not options.no_normals, link=options.link, resume=options.resume,
         report=partial(_count_line, "exported"),
     )  # fmt: skip
     print(f"{options.out}: {done.told()}")
@@ -256,6 +256,7 @@ def _worst(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from .datasets.folder_lock import Lock
     from .evaluation.report import write_report
     from .evaluation.segmenter.training import Training
     from .evaluation.study import Study, run_study
@@ -268,13 +269,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.base, tuple(options.adapter), tuple(options.types) if options.types else None, options.textures,
         Settings(), training, options.layout,
     )  # fmt: skip
-    cells = []
-    try:
-        for cell in run_study(study, options.out, _study_line, validated=options.validate):
-            cells.append(cell)
-    finally:  # what is done is told, also where Ctrl-C ends the sitting
-        if cells:
-            print(f"\n{write_report(cells, Path(options.out), options.against)}\n{Path(options.out) / 'report.html'}")
+    cells, coming = [], run_study(study, options.out, _study_line, validated=options.validate)
+    with Lock(options.out):  # the report belongs to the folder, too
+        try:
+            for cell in coming:
+                cells.append(cell)
+        finally:  # what is done is reported, also where Ctrl-C ends the sitting
+            if cells:
+                report = write_report(cells, Path(options.out), options.against)
+                print(f"\n{report}\n{Path(options.out) / 'report.html'}")
 
 
 def _count_line(what: str, done: int, of: int) -> None:

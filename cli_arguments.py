@@ -171,7 +171,9 @@ def parser() -> argparse.ArgumentParser:
                       help="normal re-samples behind the threshold of excess; more are steadier (64)")  # fmt: skip
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
-    make.add_argument("--resume", action="store_true", help="continue in an existing folder of the same settings")
+    make.add_argument("--resume", action="store_true",
+                      help="continue in an existing folder of the same settings; pairs that were lost or damaged are\n"
+                      "made again, all others stay")  # fmt: skip
     _device_option(make)
 
     worst = _command(commands, "worst", "show the worst pairs of a folder by a score, close up on one sheet")
@@ -227,6 +229,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--visible-only", action="store_true",
                         help="leave out pairs not known to show their defect; they are noise in labels")  # fmt: skip
     export.add_argument("--no-normals", action="store_true", help="leave out the normal images")
+    export.add_argument("--link", action="store_true",
+                        help="hard links instead of copies, for images and masks: less space, but a tool that\n"
+                        "changes one in place changes the pair, too")  # fmt: skip
     export.add_argument("--resume", action="store_true",
                         help="go on after a stop, or follow pairs that came or went: as a new export")  # fmt: skip
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..datasets.folder_lock import holder
 from ..datasets.pictures import open_atomic
 from ..datasets.untrusted_text import csv_cell, lines_of, one_line
 from .client import Busy, Server, ServerGone, Timing, session
@@ -249,13 +250,7 @@ def _time_left(table: Table) -> str:
 
 
 def _is_running(job: Job) -> bool:
-    if not job.folder.is_dir():
-        return False
-    try:
-        Lock(job.folder).release()
-    except ValueError:
-        return True
-    return False
+    return holder(job.folder) is not None
 
 
 @contextlib.contextmanager

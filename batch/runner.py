@@ -67,8 +67,11 @@ class Runner:
                     self.table.set_fact("stop", None)
                     self._release_strangers(servers)
                     self.writer = Writer(self.job, self.raw, self.table, self.files_of)
-                    with self._signals():
-                        await self._sitting()
+                    try:
+                        with self._signals():
+                            await self._sitting()
+                    finally:
+                        self.writer.release()
                 return self.table.counts()
             finally:
                 self.table.close()

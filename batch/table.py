@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets import folder_lock
 from ..datasets.untrusted_text import one_line
 
 WAITING, SENT, FETCHED, WRITTEN, SET_ASIDE = STATES = ("waiting", "sent", "fetched", "written", "set_aside")
@@ -50,21 +51,14 @@ class Row:
     error: str | None
 
 
-class Lock:
-    """Held by the one runner of a job; the system lets go of it when the process ends, however it ends."""
+class Lock(folder_lock.Lock):
+    """Held by the one runner of a job. Raises ValueError where another has it, with its process id."""
 
     def __init__(self, folder: Path) -> None:
-        self._held = sqlite3.connect(folder / "lock.sqlite", timeout=0, isolation_level=None)
-        try:
-            self._held.execute("begin exclusive")
-        except sqlite3.OperationalError as error:
-            self._held.close()
-            raise ValueError(
-                f"{folder}: another runner works on this job; wait for it, or stop it with `batch cancel`"
-            ) from error
-
-    def release(self) -> None:
-        self._held.close()
+        super().__init__(
+            folder, again=False, who="another runner works on this job",
+            remedy="wait for it, or stop it with `batch cancel`",
+        )  # fmt: skip
 
 
 class Table:

@@ -18,6 +18,7 @@ from .table import FETCHED, WRITTEN, Row, Table
 _AT_HAND = 4
 _SMALL = 16 << 20  # bytes of pixels that are kept at hand
 _OWN_FAULT = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # of an item's names; all else is the disk's
+_PLACES = "places"  # a fact of the table: where lost pairs belong, as JSON
 _log = logging.getLogger(__name__)
 
 
@@ -36,8 +37,9 @@ def items_of(out: Path) -> dict[int, JsonValue]:
 class Writer:
     """The output folder of a job and the spool before it.
 
-    The folder's manifest is the truth: a pair of it is never written again, whatever the table says, and one that it
-    does not have is made again. Pairs are in the order of the items, without those that were set aside.
+    The folder's manifest is the truth: a whole pair of it is never written again, whatever the table says, and one that
+    was lost or damaged is made again, alone and with its own index. Pairs are in the order of the items, without those
+    that were set aside.
     """
 
     def __init__(self, job: Job, workflow: dict, table: Table, files_of) -> None:
@@ -59,11 +61,37 @@ class Writer:
 
     def _reconcile(self) -> None:
         """Make table, folder and spool agree after whatever stopped the runner before."""
-        there = set(items_of(self._job.out)) if self.pairs.done else set()
+        self._place_normals()
+        there = set(items_of(self._job.out)) if self.pairs.end else set()
+        again = [row.item for row in self._table.rows(WRITTEN) if row.item not in there]
+        self._places = self._lost_places(there, again)
+        self._table.set_fact(_PLACES, json.dumps(self._places))
         self._table.found_written(there)
-        self._table.again([row.item for row in self._table.rows(WRITTEN) if row.item not in there])
+        self._table.again(again)
         fetched = {row.item for row in self._table.rows(FETCHED)}
         self.spool.keep_only(fetched)
+
+    def _place_normals(self) -> None:
+        """Make lost normal images again: a file of this machine at once, another one with a pair that needs it."""
+        lost = self.pairs.lost_normals
+        items = {line.at("index").of(int): item for item, line in items_of(self._job.out).items()} if lost else {}
+        for name, index in lost.items():
+            file = self._files_of(self._job.plan.item(items[index])).get("normal")
+            if file is not None:
+                self.pairs.restore_normal(name, file)
+            else:
+                self.pairs.lose(index)
+
+    def _lost_places(self, there: set[int], again: list[int]) -> dict[int, int]:
+        """item -> index of the lost pairs: as their lines have it, else the items in their order."""
+        lost = self.pairs.lost
+        kept = json.loads(self._table.fact(_PLACES, "{}"))
+        places = {int(item): index for item, index in kept.items() if index in lost and int(item) not in there}
+        for index, line in lost.items():
+            if line is not None and type(line.get("item")) is int and line["item"] not in there:
+                places.setdefault(line["item"], index)
+        free = [index for index in lost if index not in places.values()]
+        return places | dict(zip([item for item in again if item not in places], free, strict=False))
 
     async def run(self) -> None:
         """Write what is due whenever `more` is set; ends when nothing is open, or, once `closing`, nothing is due.
@@ -88,6 +116,10 @@ class Writer:
         """Let `run` end with what is due now."""
         self.closing = True
         self.more.set()
+
+    def release(self) -> None:
+        """Let others write the folder. Raises OSError."""
+        self.pairs.close()
 
     async def _write(self, row: Row) -> None:
         try:
@@ -115,6 +147,8 @@ class Writer:
         own = {"item": row.item, "seed": row.seed, "seconds": row.seconds, "settings": values}
         record = {key: value for key, value in pair.record.items() if key not in ("object", "type")}
         self.pairs.write(
-            index=self.pairs.done, object=pair.record["object"], type=pair.record["type"], stem=f"{row.item:06d}",
-            picture=pair.picture, mask=pair.mask, normal_source=pair.normal, record={**own, **record},
+            index=self._places.get(row.item, self.pairs.end), object=pair.record["object"], type=pair.record["type"],
+            stem=f"{row.item:06d}", picture=pair.picture, mask=pair.mask, normal_source=pair.normal,
+            record={**own, **record},
         )  # fmt: skip
+        self._places.pop(row.item, None)

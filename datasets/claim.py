@@ -1,4 +1,4 @@
-"""Whose a folder is: nobody's yet, or that of the run that left its settings there."""
+"""Whose a folder is: nobody's yet, or that of the run that left its settings there; and who writes it now."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .durable import make_folder
+from .folder_lock import NAME, Lock, check_free
 from .pictures import write_atomic
 
 
 def claim(
     root: Path, what: str, record: str, settings: Mapping[str, Any], resume: bool, notes: frozenset[str] = frozenset()
-) -> bool:
-    """Whether the folder `root` holds something of these settings to go on with; if not, it now is theirs.
+) -> tuple[bool, Lock]:
+    """Whether the folder `root` holds something of these settings to go on with, and the lock of its one writer.
+
+    A folder that holds nothing yet now is theirs.
 
     A folder that holds the record alone counts as empty: what left it was stopped before it began, and must not block
     the corrected one.
@@ -26,24 +30,30 @@ def claim(
         notes: further files that do not make it another's.
 
     Raises:
-        ValueError: a file in place of the folder; a folder that holds something, where resume is not set or what it
-            holds is not of these settings; settings that are not JSON-able.
+        ValueError: another process writes there; a file in place of the folder; a folder that holds something, where
+            resume is not set or what it holds is not of these settings; settings that are not JSON-able.
         OSError: the folder cannot be written.
     """
     text = json_text(settings, f"the {what}'s settings", indent=2)
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root}: a file, not a folder; choose another folder")
-    started = {record, *notes}
-    started |= {f".{name}.tmp" for name in started}
-    held = root.exists() and any(path.name not in started for path in root.iterdir())
-    if held and not resume:
-        raise ValueError(f"{root}: the folder is not empty; choose another folder or pass --resume")
-    if held:
-        _check(root, what, record, json.loads(text))
-        return True
-    root.mkdir(parents=True, exist_ok=True)
-    write_atomic(root / record, (text + "\n").encode())
-    return False
+    check_free(root)
+    make_folder(root)
+    lock = Lock(root)
+    try:
+        started = {record, *notes}
+        started |= {NAME} | {f".{name}.tmp" for name in started}
+        held = any(path.name not in started for path in root.iterdir())
+        if held and not resume:
+            raise ValueError(f"{root}: the folder is not empty; choose another folder or pass --resume")
+        if held:
+            _check(root, what, record, json.loads(text))
+        else:
+            write_atomic(root / record, (text + "\n").encode())
+    except BaseException:
+        lock.release()
+        raise
+    return held, lock
 
 
 def json_text(value: Mapping[str, Any], what: str, indent: int | None = None) -> str:
@@ -56,8 +66,8 @@ def json_text(value: Mapping[str, Any], what: str, indent: int | None = None) ->
 
 def _check(root: Path, what: str, record: str, settings: dict[str, Any]) -> None:
     try:
-        stored = json.loads((root / record).read_bytes())
-    except (OSError, ValueError):
+        stored = None if (root / record).is_symlink() else json.loads((root / record).read_bytes())
+    except (OSError, ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
         raise ValueError(f"{root}: not empty, and no readable {record}, so no {what} to resume; choose another folder")

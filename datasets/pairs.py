@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import filecmp
-import hashlib
 import logging
-import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from .claim import claim, json_text
-from .decoding import stored_orientation
-from .json_lines import append_line, complete_lines, keep_lines, parse_line, read_lines
-from .pictures import Picture, read_picture, remove_quietly, write_atomic, write_mask, write_picture
+from .durable import make_folder, sync_folder
+from .json_lines import IndexedLines, complete_lines, cut_tail, parse_line, read_lines
+from .normal_images import NormalImages
+from .pair_stock import Stock, take_stock
+from .pictures import Picture, remove_quietly, write_mask, write_picture
+from .relative_path import below, check_relative
 
 _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"
 _DROPPED = "dropped.jsonl"
+_PATHS = ("image", "mask", "normal")
 # Keys of a line that tell what a pair is judged by, null where it is not known; see synthesis.pair_check.Scores.
 SCORES = (
     "visibility", "strength", "excess", "contrast", "completeness", "precision", "boundary", "seam",
@@ -30,47 +30,98 @@ SCORES = (
 
 
 class PairWriter:
-    """Writes or drops pairs 0, 1, 2, ... of one run; each counts once its line is on the disk.
+    """Writes or drops pairs 0, 1, 2, ... of one run; each counts once its line is on the disk, after its files.
 
     root: the folder; run: the settings that define the run (JSON-able), kept in run.json; resume: continue a folder of
-    the same settings after its last whole pair; growing: take every complete line of the manifest as it stands, for a
-    folder that is added to for long and weeded by hand (pairs whose files were deleted keep their line). A folder that
-    holds run.json alone counts as empty: the run that left it was stopped before its first pair, and must not block
-    the corrected one.
-    Raises ValueError if root holds something and resume is not set, if it holds no run or one of other settings, or if
-    run is not JSON-able; OSError if the folder cannot be written.
+    the same settings; pairs that were lost or damaged are `lost` and may be written again, all others stay; growing:
+    take every complete line of the manifest as it stands, for a folder that is added to for long and weeded by hand
+    (pairs whose files were deleted keep their line). A folder that holds run.json alone counts as empty: the run that
+    left it was stopped before its first pair, and must not block the corrected one.
+    The folder is locked against other processes until `close`, or until the writer is gone.
+    Raises ValueError if another process writes there, if root holds something and resume is not set, if it holds no run
+    or one of other settings, or if run is not JSON-able; OSError if the folder cannot be written.
     """
 
     def __init__(
         self, root: str | Path, run: Mapping[str, Any], resume: bool = False, growing: bool = False
     ) -> None:
-        self.root, self._growing = Path(root), growing
-        resumed = claim(self.root, "run", RUN, run, resume)
-        self._written, self._dropped = 0, 0
-        self._taken: set[str] = set()  # the pairs' images, not their lines: a run may be long
+        self.root = Path(root)
+        resumed, self._lock = claim(self.root, "run", RUN, run, resume)
+        self._pairs, self._drops = IndexedLines(self.root / MANIFEST), IndexedLines(self.root / _DROPPED)
+        self._normals = NormalImages(self.root)
+        self._stock = Stock()  # of images, not of lines: a run may be long
         if resumed:
-            self._take_whole_pairs()
-        self._placed: dict[tuple[str, Path], str] = {}
+            try:
+                self._stock = self._grown() if growing else self._looked_at()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Put all lines in order and let others write here; nothing more may be written."""
+        try:
+            self._settle()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> PairWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     @property
     def done(self) -> int:
-        """Pairs written and dropped so far, and so the index of the next."""
-        return self._written + self._dropped
+        """Index of the next pair: the first that is lost, else the one after the last that was written or dropped."""
+        return next(iter(self._stock.lost), self._stock.end)
+
+    @property
+    def end(self) -> int:
+        """Index after the last pair that was written or dropped."""
+        return self._stock.end
+
+    @property
+    def lost(self) -> Mapping[int, Mapping[str, Any] | None]:
+        """The pairs before `end` that must be made again: index -> line, None where the line is lost, too."""
+        return dict(self._stock.lost)
+
+    @property
+    def lost_normals(self) -> Mapping[str, int]:
+        """Normal images that are lost, each with the index of a whole pair that needs it; see `restore_normal`."""
+        return dict(self._stock.normals)
+
+    def missing(self, count: int) -> list[int]:
+        """The indices below `count` that are neither written nor dropped, in order."""
+        return [index for index in self._stock.lost if index < count] + list(range(self._stock.end, count))
+
+    def restore_normal(self, name: str, source: str | Path | Picture) -> None:
+        """Make a lost normal image again, from where it came. Raises OSError."""
+        self._normals.restore(name, source)
+        self._stock.normals.pop(name, None)
+
+    def lose(self, index: int) -> None:
+        """Take the line of pair `index` out: it is `lost` from now on. Raises OSError."""
+        line = next(line for line in read_manifest(self.root) if line["index"] == index)
+        self._pairs.take(lambda other: other["index"] != index)
+        self._stock.images.discard(line["image"])
+        self._stock.normals.pop(line["normal"], None)
+        self._stock.lost = dict(sorted((self._stock.lost | {index: line}).items()))
 
     def mean(self, key: str) -> float:
         """Mean of a number in the manifest's lines; 0 for an empty folder."""
-        return sum(line[key] for line in read_manifest(self.root)) / self._written if self._written else 0
+        values = [line[key] for line in read_manifest(self.root)] if (self.root / MANIFEST).exists() else []
+        return sum(values) / len(values) if values else 0
 
     def drop(self, index: int, record: Mapping[str, Any]) -> None:
-        """Leave pair `index`, which must be `done`, out of the folder for good: a line in dropped.jsonl remembers it.
+        """Leave pair `index`, which must be `done` or `lost`, out for good: a line in dropped.jsonl remembers it.
 
         record: JSON-able entries of that line. Raises ValueError as `write`, OSError if the folder cannot be written.
         """
         self._check_index(index)
         json_text(record, f"the record of pair {index}")
         (self.root / MANIFEST).touch()  # a folder whose pairs were all dropped is one of no pairs
-        append_line(self.root / _DROPPED, {"index": index, **record})
-        self._dropped += 1
+        self._drops.append({"index": index, **record})
+        self._count(index)
 
     def write(
         self,
@@ -84,11 +135,11 @@ class PairWriter:
         normal_source: str | Path | Picture,
         record: Mapping[str, Any],
     ) -> None:
-        """Write pair `index`, which must be `done`: <object>/test/<type>/<stem>.png, its mask and its normal image.
+        """Write pair `index`, `done` or `lost`: <object>/test/<type>/<stem>.png, its mask and its normal image.
 
         mask: [H, W] of the picture's size, bool or non-zero for defect, not empty; normal_source: the file of the
-        normal image (linked, else copied; written anew where EXIF turns it) or a picture; record: further JSON-able
-        entries of the manifest line.
+        normal image (copied, as a reflink where the disk can; written as PNG where EXIF turns it) or a picture; record:
+        further JSON-able entries of the manifest line.
         Raises ValueError before anything is written for an index out of order, an empty mask or one of another size, a
         name that is no plain file name or already taken; OSError if the disk is full or read-only: the pair then is
         not there, and may be written again.
@@ -99,92 +150,73 @@ class PairWriter:
         _check_mask(values, picture, f"pair {index} ({object}, {type}, {stem})")
         image = f"{object}/test/{type}/{stem}.png"
         truth = f"{object}/ground_truth/{type}/{stem}_mask.png"
-        if image in self._taken:
+        if image in self._stock.images:
             raise ValueError(f"pair {index}: {image} is taken by another pair; give every pair of a type its own stem")
         own = {"index": index, "image": image, "mask": truth, "normal": "", "object": object, "type": type}
         if set(own) & set(record):
             raise ValueError(f"pair {index}: the record sets {sorted(set(own) & set(record))}; the writer sets these")
         json_text(record, f"the record of pair {index}")
-        own["normal"] = self._place_normal(object, normal_source)
+        own["normal"] = self._normals.place(object, normal_source)
         try:
             write_mask(self._made(truth), values)  # the mask first: an image without one would not be readable
             write_picture(self._made(image), picture)
-            append_line(self.root / MANIFEST, {**own, **record})
+            for name in (truth, image):
+                sync_folder((self.root / name).parent)
+            self._pairs.append({**own, **record})
         except BaseException:
             remove_quietly(self.root / image)
             remove_quietly(self.root / truth)
             raise
-        self._written += 1
-        self._taken.add(image)
+        self._stock.images.add(image)
+        self._count(index)
 
-    def _take_whole_pairs(self) -> None:
-        """Count the lines up to the first that is cut or whose files do not open; the rest is cut off."""
-        dropped = {line.get("index") for line in read_dropped(self.root)}
-        for raw in complete_lines(self.root / MANIFEST):
-            self._pass_dropped(dropped)
-            line = parse_line(raw, f"{self.root / MANIFEST}, line {self._written + 1}")
-            if self._growing and isinstance(line.get("index"), int):
-                self._dropped += max(line["index"] - self.done, 0)  # dropped.jsonl was weeded by hand, too
-            if not self._is_whole(line):
-                break
-            self._written += 1
-            self._taken.add(line["image"])
-        self._pass_dropped(dropped)
-        counts = (MANIFEST, self._written), (_DROPPED, self._dropped)
-        if any([keep_lines(self.root / name, count) for name, count in counts]):
-            last = self.done - 1
-            _log.warning("%s: continued after pair %d; what follows was not whole", self.root / MANIFEST, last)
+    def _looked_at(self) -> Stock:
+        stock = take_stock(self.root, self._pairs, self._drops, self._normals)
+        if stock.lost:
+            named = ", ".join(map(str, list(stock.lost)[:8])) + ", ..." * (len(stock.lost) > 8)
+            _log.warning("%s: pairs lost or damaged, to be made again: %s", self.root / MANIFEST, named)
+        return stock
 
-    def _pass_dropped(self, dropped: Set[int]) -> None:
-        while self.done in dropped:
-            self._dropped += 1
-
-    def _is_whole(self, line: Mapping[str, Any]) -> bool:
-        """Is this the next pair's line, and do its files open?"""
-        paths = [self.root / line.get(key, "") for key in ("image", "mask", "normal")]
-        return line.get("index") == self.done and (self._growing or all(map(_opens, paths)))
+    def _grown(self) -> Stock:
+        """Goes on after the last index; only a last line that is cut is taken away."""
+        stock = Stock()
+        for path in (self.root / MANIFEST, self.root / _DROPPED):
+            for number, raw in enumerate(complete_lines(path), 1):
+                line = parse_line(raw, f"{path}, line {number}")
+                if isinstance(line.get("index"), int):
+                    stock.end = max(stock.end, line["index"] + 1)
+                if isinstance(line.get("image"), str):
+                    stock.images.add(line["image"])
+            if cut_tail(path):
+                _log.warning("%s: its last line was cut short and is left out", path)
+        return stock
 
     def _check_index(self, index: int) -> None:
-        if index != self.done:
+        if index != self._stock.end and index not in self._stock.lost:
             raise ValueError(f"pair {index}: out of order; the next to write is {self.done}")
 
-    def _place_normal(self, object_name: str, source: str | Path | Picture) -> str:
-        """Put the normal into train/good and test/good unless it is there; its path relative to root."""
-        folder = f"{object_name}/train/good"
-        if not isinstance(source, Picture) and stored_orientation(Path(source).read_bytes()) != 1:
-            source = read_picture(source)  # not every trainer turns images by EXIF, and the pair is turned
-        if isinstance(source, Picture):
-            name = f"normal_{_content(source)}.png"
-            if not _opens(self.root / folder / name):
-                write_picture(self._made(f"{folder}/{name}"), source)
-        else:
-            name = self._place_file(folder, Path(source).resolve())
-        link(self.root / folder / name, self._made(f"{object_name}/test/good/{name}"))
-        return f"{folder}/{name}"
+    def _count(self, index: int) -> None:
+        if index == self._stock.end:
+            self._stock.end += 1
+            return
+        del self._stock.lost[index]
+        if not self._stock.lost:
+            self._settle()
 
-    def _place_file(self, folder: str, source: Path) -> str:
-        """Link or copy the file, under another name if a different file has its name; the name used."""
-        number = 1
-        while (folder, source) not in self._placed:
-            name = source.name if number == 1 else f"{source.stem}_{number}{source.suffix}"
-            target = self._made(f"{folder}/{name}")
-            if not target.exists():
-                link(source, target)
-            if filecmp.cmp(source, target, shallow=False):
-                self._placed[folder, source] = name
-            number += 1
-        return self._placed[folder, source]
+    def _settle(self) -> None:
+        self._pairs.merge()
+        self._drops.merge()
 
     def _made(self, name: str) -> Path:
         path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
 
 def read_manifest(root: str | Path) -> list[dict[str, Any]]:
     """The manifest's lines in index order; a last line that is cut is left out. Paths in them are relative to root.
 
-    Raises ValueError if there is no manifest or a line is damaged.
+    Raises ValueError if there is no manifest, a line is damaged, or names a file that is not below root.
     """
     return list(manifest_lines(root))
 
@@ -194,7 +226,12 @@ def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
     path = Path(root) / MANIFEST
     if not path.is_file():
         raise ValueError(f"{root}: no {MANIFEST}; give a folder that holds synthetic pairs")
-    yield from read_lines(path)
+    below(Path(root), MANIFEST, str(root))
+    for number, line in enumerate(read_lines(path), 1):
+        for key in _PATHS:
+            if line.get(key) is not None:
+                check_relative(line[key], f"{path}, line {number}: {key}")
+        yield line
 
 
 def read_dropped(root: str | Path) -> list[dict[str, Any]]:
@@ -217,30 +254,3 @@ def _check_mask(mask: np.ndarray, picture: Picture, what: str) -> None:
         )
     if not mask.any():
         raise ValueError(f"{what}: the mask is empty; a pair needs at least one defect pixel; draw another mask")
-
-
-def _opens(path: Path) -> bool:
-    """Whether the file is an image, and whole by its checksums."""
-    try:
-        with Image.open(path) as image:
-            image.verify()
-    except Exception:  # Pillow raises many kinds for damaged files; each means: make it again
-        return False
-    return True
-
-
-def _content(picture: Picture) -> str:
-    """16 hex digits of the picture's content."""
-    digest = hashlib.sha256(f"{picture.pixels.dtype} {picture.pixels.shape}".encode() + picture.pixels.tobytes())
-    digest.update(b"" if picture.alpha is None else picture.alpha.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def link(source: Path, target: Path) -> None:
-    """Make target the file at source, by a hard link where that works, else a copy; what is there already stays."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or a file system without links
-        write_atomic(target, source.read_bytes())

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from .decoding import SIXTEEN, decode, orientation, sixteen_bit, stored_orientation, turn
+from .durable import open_fresh, sync_file, sync_folder
 from .mask_files import mask_of, read_labels, read_mask
 from .png import bare_png
 
@@ -115,51 +116,61 @@ def png_picture_of(data: bytes, path: str | Path) -> Picture:
 
 
 def write_picture(path: str | Path, picture: Picture) -> None:
-    """Write a PNG of the picture's depth, channels and alpha, under a temporary name first.
+    """Write a PNG of the picture's depth, channels and alpha, under a temporary name first; its folder is not synced.
 
     Raises ValueError for what PNG files written here cannot hold (16-bit colour or 16-bit alpha), OSError naming the
     path if it cannot be written; neither leaves a file behind.
     """
     if picture.png is not None:
-        write_atomic(path, picture.png)
+        write_atomic(path, picture.png, folder=False)
         return
     values = picture.pixels
     if values.dtype == np.uint16 and (values.shape[2] == 3 or picture.alpha is not None):
         raise ValueError(f"{path}: 16-bit colour or 16-bit alpha cannot be written; accepted is {_ACCEPTED}")
     if picture.alpha is not None:
         values = np.concatenate([values, picture.alpha[..., None]], axis=2)
-    write_atomic(path, _png(values[..., 0] if values.shape[2] == 1 else values))
+    write_atomic(path, _png(values[..., 0] if values.shape[2] == 1 else values), folder=False)
 
 
 def write_mask(path: str | Path, mask: torch.Tensor | np.ndarray) -> None:
-    """Write a mask [H, W] (bool, or non-zero for defect) as an 8-bit PNG of 0 and 255, under a temporary name first.
+    """Write a mask [H, W] (bool, or non-zero for defect) as an 8-bit PNG of 0 and 255, as `write_picture`.
 
     Raises ValueError for another shape, OSError naming the path if it cannot be written.
     """
     values = np.asarray(mask.detach().cpu() if isinstance(mask, torch.Tensor) else mask)
     if values.ndim != 2:
         raise ValueError(f"{path}: a mask of shape {list(values.shape)}; accepted is [H, W]")
-    write_atomic(path, _png((values != 0).astype(np.uint8) * np.uint8(255)))
+    write_atomic(path, _png((values != 0).astype(np.uint8) * np.uint8(255)), folder=False)
 
 
-def write_atomic(path: str | Path, data: bytes) -> None:
+def write_atomic(path: str | Path, data: bytes, folder: bool = True, sync: bool = True) -> None:
     """Write bytes under a temporary name in the same folder, then rename; OSError names the path, nothing stays behind.
 
     The temporary name is fixed (".<name>.tmp"), so that a run made again after a kill overwrites what the kill left.
+    folder, sync: see `open_atomic`.
     """
-    with open_atomic(path) as file:
+    with open_atomic(path, folder, sync) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
-    """As `write_atomic`, for what is too long to be held: the file has its name once the block is left."""
+def open_atomic(path: str | Path, folder: bool = True, sync: bool = True) -> Iterator[BinaryIO]:
+    """As `write_atomic`, for what is too long to be held: the file has its name once the block is left.
+
+    The data are on the disk before the file gets its name. folder: so is the name when this returns; False leaves that
+    to a caller who writes several files and then syncs their folders, see `durable.sync_folder`. sync: False leaves the
+    data to the caller, too, see `durable.sync_files`.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open_fresh(temporary) as file:
             yield file
+        if sync:
+            sync_file(temporary)  # by its name, since the block may have closed the file
         os.replace(temporary, path)
+        if folder:
+            sync_folder(path.parent)
     except OSError as error:
         remove_quietly(temporary)
         if error.errno is None or (error.filename is not None and str(error.filename) != str(temporary)):

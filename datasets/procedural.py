@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from . import procedural_defects as shapes
+from .durable import make_folder
+from .folder_lock import NAME, Lock, check_free
 from .pictures import Picture, write_mask, write_picture
 
 MATERIALS: dict[str, tuple[str, ...]] = {
@@ -81,7 +83,7 @@ def write_surfaces(
     normals: pictures in train/good of each material; defects: pictures in test/good and in test/<type> of each type,
     these with ground_truth/<type>/<stem>_mask.png of 0 and 255. No two pictures share a surface.
     Raises ValueError for unknown names, counts under 1, a size under 32 px, a negative seed, or a root that exists and
-    is not an empty folder; OSError if a file cannot be written.
+    is not an empty folder, or where another process writes it; OSError if a file cannot be written.
     """
     root, materials = Path(root), list(dict.fromkeys(materials))
     for material in materials:
@@ -90,15 +92,18 @@ def write_surfaces(
         got = f"{len(materials)} materials, {normals} normals, {defects} defects"
         raise ValueError(f"{got}; accepted is 1 or more each")
     _shape(size)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    check_free(root)
+    if root.exists() and (not root.is_dir() or any(path.name != NAME for path in root.iterdir())):
         raise ValueError(f"{root}: exists and is not an empty folder; name another folder or empty it")
-    for material in materials:
-        for index in range(normals):
-            _write_good(root, material, "train", index, size, seed)
-        for index in range(defects):
-            _write_good(root, material, "test", index, size, seed)
-            for type in MATERIALS[material]:
-                _write_defect(root, material, type, index, size, seed)
+    make_folder(root)
+    with Lock(root):
+        for material in materials:
+            for index in range(normals):
+                _write_good(root, material, "train", index, size, seed)
+            for index in range(defects):
+                _write_good(root, material, "test", index, size, seed)
+                for type in MATERIALS[material]:
+                    _write_defect(root, material, type, index, size, seed)
     return root
 
 

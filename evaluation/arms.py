@@ -9,7 +9,7 @@ from pathlib import Path
 from ..datasets.pairs import PairWriter
 from ..synthesis.pair_check import NOT_SCORED
 from ..synthesis.plan import Plan
-from ..synthesis.run import blocks, write_pair
+from ..synthesis.run import blocks, restore_normals, write_pair
 from .methods import Tools
 from .methods import method as method_of
 
@@ -31,17 +31,19 @@ def make_arm(
         ValueError: a method that lacks what it needs, or a folder of another run.
     """
     make = method_of(method)
-    writer = PairWriter(out, described | {"method": method, "count": count, "plan_seed": plan.seed}, resume=True)
-    for start, items in blocks(plan, writer.done, count):
-        started = time.perf_counter()
-        pictures = make(items, tools)
-        record = {
-            **NOT_SCORED, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
-            "seconds": round((time.perf_counter() - started) / len(items), 4),
-        }  # fmt: skip
-        for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
-            if index >= writer.done:
-                write_pair(writer, index, item, picture, record)
-        if report:
-            report(method, writer.done, count)
-    return writer.mean("seconds")
+    described = described | {"method": method, "count": count, "plan_seed": plan.seed}
+    with PairWriter(out, described, resume=True) as writer:
+        restore_normals(writer, plan)
+        for start, items, wanted in blocks(plan, writer.missing(count), count):
+            started = time.perf_counter()
+            pictures = make(items, tools)
+            record = {
+                **NOT_SCORED, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
+                "seconds": round((time.perf_counter() - started) / len(items), 4),
+            }  # fmt: skip
+            for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
+                if index in wanted:
+                    write_pair(writer, index, item, picture, record)
+            if report:
+                report(method, count - len(writer.missing(count)), count)
+        return writer.mean("seconds")

@@ -40,7 +40,8 @@ def train_base_file(
         the training record that is kept in the file.
 
     Raises:
-        ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data or split.
+        ValueError: another process writes `out`; it is no .safetensors, or exists, or holds another run; anything wrong
+            with data or split.
     """
     file = _run_file(out)
     samples, split = read_dataset(data, types, layout), load_split(split_file)
@@ -93,16 +94,16 @@ def _trained(
     resume: bool,
 ) -> dict:
     """The record of the file: trained, measured and written, unless it is there already."""
-    done = file.finished(asked, resume, lambda path: load_base(path)[1])
-    if done is not None:
-        _log.info("%s is finished; nothing to resume", file.path)
-        return done
-    file.path.parent.mkdir(parents=True, exist_ok=True)
-    base = train(file.path)
-    record = asked | notes | {
-        "parameters": sum(parameter.numel() for parameter in base.parameters()),
-        "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in measure(base).items()},
-    }
-    save_base(file.path, base, record)
-    file.remove_states()
+    with file.locked():
+        done = file.finished(asked, resume, lambda path: load_base(path)[1])
+        if done is not None:
+            _log.info("%s is finished; nothing to resume", file.path)
+            return done
+        base = train(file.path)
+        record = asked | notes | {
+            "parameters": sum(parameter.numel() for parameter in base.parameters()),
+            "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in measure(base).items()},
+        }
+        save_base(file.path, base, record)
+        file.remove_states()
     return record

@@ -64,6 +64,10 @@ class Cell:
         """The record of a further training with groups held out."""
         return self.path.with_name(f"{self.seed}-validation.json")
 
+    def state(self, held_out: bool) -> Path:
+        """The state of a training that was stopped, or whose result is not on the disk yet."""
+        return (self.validation if held_out else self.path).with_suffix(".state")
+
     @property
     def pairs(self) -> Path:
         return self.out / "pairs" / self.method / str(self.seed)
@@ -76,7 +80,8 @@ class Cell:
 def fill(cell: Cell, data: Data, training: Training, report: Report | None = None) -> dict:
     """Make, train, test, measure; beside the cell's file a picture of its best and worst cases.
 
-    A training that was stopped goes on where it was, as does a folder of pairs.
+    A training that was stopped goes on where it was, as does a folder of pairs. Its state stays: the caller removes it
+    once the result is on the disk.
 
     Returns:
         what the report needs, JSON-able: see `evaluation.report`.
@@ -85,11 +90,10 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
         ValueError, OSError, RuntimeError: whatever the method, the training or the test cannot do.
     """
     synthetic, seconds = _synthetic(cell, data, report)
-    network, record, state = _trained(cell, data, replace(training, hold_out=False), synthetic, report)
+    network, record = _trained(cell, data, replace(training, hold_out=False), synthetic, report)
     tested = test(network, data.held_back, data.split.groups)
     save_cases(cell.path.with_suffix(".png"), network, tested, data.held_back)
     made = _measured(synthetic)
-    state.unlink()
     return cell.named | tested_values(tested) | {
         "statistics": {"/".join(kind): {part: summary(found, real.get(kind, [])) for part, real in data.defects.items()}
                        for kind, found in made.items()},
@@ -113,24 +117,24 @@ def validate(cell: Cell, data: Data, training: Training, report: Report | None =
             "with a larger --share, or leave out --validate."
         )
     synthetic, _ = _synthetic(cell, data, report)
-    _, record, state = _trained(cell, data, replace(training, hold_out=True), synthetic, report)
+    _, record = _trained(cell, data, replace(training, hold_out=True), synthetic, report)
     write_atomic(cell.validation, json.dumps(asdict(record)).encode())
-    state.unlink()
+    cell.state(True).unlink()
     return asdict(record)
 
 
 def _trained(
     cell: Cell, data: Data, training: Training, synthetic: Sequence[Sample], report: Report | None
-) -> tuple[nn.Module, Record, Path]:
-    """The network, what its training did, and the state file, which the caller removes."""
-    state = (cell.validation if training.hold_out else cell.path).with_suffix(".state")
+) -> tuple[nn.Module, Record]:
+    """The network, and what its training did; its state file is left."""
+    state = cell.state(training.hold_out)
     state.parent.mkdir(parents=True, exist_ok=True)
     what = f"{cell.method}, {cell.network}, seed {cell.seed}" + ", held out" * training.hold_out
     network, record = train_segmenter(
         cell.network, data.train, synthetic, data.split, replace(training, seed=cell.seed), state=state,
         report=report and (lambda _, step, steps, *__: report(what, step, steps)),
     )  # fmt: skip
-    return network, record, state
+    return network, record
 
 
 def tested_values(tested: Tested) -> dict:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..baselines.draem import Textures
+from ..datasets.durable import make_folder
+from ..datasets.folder_lock import Lock, check_free
 from ..datasets.pictures import write_atomic
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
@@ -69,16 +71,22 @@ def run_study(
         "error" instead of values; one that was validated has its "validation", see `evaluation.cell.validate`.
 
     Raises:
-        ValueError: anything about the study itself that cannot work, before the first cell; `out` of another study.
+        ValueError: another process fills `out`; anything about the study itself that cannot work, before the first
+            cell; `out` of another study.
     """
+    check_free(out)
     data = prepare(study)
-    _claim(Path(out), study, data.split)
-    return (
-        _kept(Cell(method, network, seed, Path(out)), data, study.training, report, validated)
-        for seed in range(study.seeds)
-        for method in study.methods
-        for network in study.networks
-    )
+    return _cells(study, Path(out), data, report, validated, _claim(Path(out), study, data.split))
+
+
+def _cells(
+    study: Study, out: Path, data: Data, report: Report | None, validated: bool, lock: Lock
+) -> Iterator[dict]:
+    with lock:
+        for seed in range(study.seeds):
+            for method in study.methods:
+                for network in study.networks:
+                    yield _kept(Cell(method, network, seed, out), data, study.training, report, validated)
 
 
 def prepare(study: Study) -> Data:
@@ -135,33 +143,48 @@ def _adapters(
     return found
 
 
-def _claim(out: Path, study: Study, split: Split) -> None:
-    """Write study.json, or check that the one there is of this study: methods, networks, seeds, and a base or adapters
-    for the methods that need them may be added (pairs know theirs themselves), and the layout be named: the split knows
-    its data."""
+def _claim(out: Path, study: Study, split: Split) -> Lock:
+    """Lock the folder against other processes, and write study.json, or check that the one there is of this study:
+    methods, networks, seeds, and a base or adapters for the methods that need them may be added (pairs know theirs
+    themselves), and the layout be named: the split knows its data."""
     growing = ("methods", "networks", "seeds", "base", "adapters", "layout")
     fixed = {key: value for key, value in asdict(study).items() if key not in growing}
     text = json.dumps(fixed | {"split_digest": split.digest}, sort_keys=True, indent=2)
-    path = out / "study.json"
-    if path.exists() and path.read_text() != text:
-        raise ValueError(f"Evaluate: {out} holds another study (see study.json); choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, text.encode())
+    path = make_folder(out) / "study.json"
+    lock = Lock(out)
+    try:
+        if path.exists() and path.read_text() != text:
+            raise ValueError(f"Evaluate: {out} holds another study (see study.json); choose another --out.")
+        write_atomic(path, text.encode())
+    except BaseException:
+        lock.release()
+        raise
+    return lock
 
 
 def _kept(cell: Cell, data: Data, training: Training, report: Report | None, validated: bool) -> dict:
     """The cell as its file has it, or filled now; one that failed is filled again."""
-    found = json.loads(cell.path.read_text()) if cell.path.exists() else None
+    found = _stored(cell.path)
     if found is None or "error" in found:
         made = _tried(fill, cell, data, training, report)
-        cell.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(cell.path.parent)
         write_atomic(cell.path, json.dumps(made).encode())
         found = json.loads(cell.path.read_text())
-    if validated and "error" not in found and not cell.validation.exists():
+    if "error" not in found:
+        cell.state(False).unlink(missing_ok=True)  # now that its result is on the disk
+    if validated and "error" not in found and _stored(cell.validation) is None:
         _tried(validate, cell, data, training, report)
-    if cell.validation.exists():
-        found["validation"] = json.loads(cell.validation.read_text())
-    return found
+    validation = _stored(cell.validation)
+    return found if validation is None else found | {"validation": validation}
+
+
+def _stored(path: Path) -> dict | None:
+    """A cell's file; None where it is not there, or damaged: it is made again."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _tried(make: Callable[..., dict], cell: Cell, *rest) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -12,14 +13,36 @@ from torch import Tensor
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a .safetensors file, whole or not at all. Raises OSError that names `path` where it cannot be written."""
+    """Write a .safetensors file, whole or not at all, and on the disk when this returns.
+
+    Raises OSError that names `path` where it cannot be written.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
-        temporary.write_bytes(_tensor_bytes(tensors, metadata))
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as file:
+            file.write(_tensor_bytes(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the file's new name on the disk, before whoever called removes what it replaces."""
+    if os.name == "nt":  # which cannot
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS):  # some network file systems
+            raise
+    finally:
+        os.close(file)
 
 
 def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -50,8 +50,8 @@ def demo(out: str | Path, settings: Settings, report: Callable | None = None) ->
     """
     base, _ = load_base(BUNDLED_BASE)
     name = file_digest(BUNDLED_BASE)
-    writer = PairWriter(out, {"demo": SEED, "base": name, "settings": asdict(settings)}, resume=True)
-    run(base, name, SurfaceItems(), COUNT, settings, writer, negatives=NEGATIVES, report=report)
-    records = read_manifest(out)
-    save_sheet(Path(out) / "sheet.png", out, records)
+    with PairWriter(out, {"demo": SEED, "base": name, "settings": asdict(settings)}, resume=True) as writer:
+        run(base, name, SurfaceItems(), COUNT, settings, writer, negatives=NEGATIVES, report=report)
+        records = read_manifest(out)
+        save_sheet(Path(out) / "sheet.png", out, records)
     return records

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..datasets.folder_lock import check_free
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
@@ -62,17 +63,20 @@ def synthesize(
 
     Args:
         policy, negatives, report: see `synthesis.run.run`.
-        resume: continue `out`, which must hold a run of the same source, settings and seed.
+        resume: continue `out`, which must hold a run of the same source, settings and seed; pairs in it that were lost
+            or damaged are made again, all others stay.
 
     Returns:
         all records of the folder's manifest, and the excess above which a pair counts as visible.
 
     Raises:
-        ValueError: anything about source, settings or folder that cannot work; found before the first pair is made.
+        ValueError: another process writes `out`; anything about source, settings or folder that cannot work; found
+            before the first pair is made.
         OSError: the folder cannot be written.
     """
     if count < 1 or negatives < 1:
         raise ValueError(f"Synthesize: count is {count}, negatives {negatives}; at least 1 of each is needed.")
+    check_free(out)
     samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)
     train = part_of(split, samples, "train")
@@ -88,19 +92,19 @@ def synthesize(
         "types": [list(key) for key in plan.types], "seed": seed, "policy": policy.settings, "negatives": negatives,
         "settings": asdict(settings),
     }  # fmt: skip
-    writer = PairWriter(out, described, resume=resume)
-    base = base.to(device)
-    real = RealDefects.measured(
-        [s for s in train if (s.object, s.type) in plan.types], latent_features(base), base.config.resolution,
-        settings.context, split.groups,
-    )  # fmt: skip
-    threshold = run(
-        base, base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
-        adapter_name=adapter_name, policy=policy, negatives=negatives, real=real,
-        report=report,
-    )  # fmt: skip
-    records = read_manifest(out)
-    save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
+    with PairWriter(out, described, resume=resume) as writer:
+        base = base.to(device)
+        real = RealDefects.measured(
+            [s for s in train if (s.object, s.type) in plan.types], latent_features(base), base.config.resolution,
+            settings.context, split.groups,
+        )  # fmt: skip
+        threshold = run(
+            base, base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
+            adapter_name=adapter_name, policy=policy, negatives=negatives, real=real,
+            report=report,
+        )  # fmt: skip
+        records = read_manifest(out)
+        save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
     return records, threshold
 
 

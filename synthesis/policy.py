@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class Settled:
 
 def settle(
     policy: Policy, make: Make, again: Callable[[int, int], Planned], indices: Sequence[int], pairs: Sequence[Pair],
-    settings: Settings, visible: Visible, has_farm: bool, done: int = 0,
+    settings: Settings, visible: Visible, has_farm: bool, wanted: Container[int] | None = None,
 ) -> list[Settled]:  # fmt: skip
     """Apply a policy to the first draws of a block.
 
@@ -61,11 +61,12 @@ def settle(
         again: (index, attempt) -> the item with the seed of that attempt.
         indices, pairs: the block.
         has_farm: the settings' FARM has an adapter behind it, and `refine.farm_varies`.
-        done: items below it are already in the folder and left as they are drawn.
+        wanted: the indices that are not in the folder yet, None for all; others are left as they are drawn.
     """
     if policy.name != "refine":
         redrawn = [
-            pair if index < done else _redrawn(policy.redraw, make, again, index, pair, settings, visible)
+            _redrawn(policy.redraw if wanted is None or index in wanted else 0, make, again, index, pair, settings,
+                     visible)
             for index, pair in zip(indices, pairs, strict=True)
         ]
         return [Settled(pair, settings) for pair in redrawn]

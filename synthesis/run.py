@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
@@ -47,7 +48,7 @@ def run(
     real: RealDefects | None = None,
     report: Callable[[int, Planned, Pair, bool], None] | None = None,
 ) -> float:
-    """Make items 0 .. count - 1 that `writer` does not have yet, and write or drop them with their record.
+    """Make items 0 .. count - 1 that `writer` lacks, and write or drop them with their record; the others stay.
 
     Args:
         base_name, adapter_name: go into the manifest; see `file_digest`.
@@ -61,18 +62,19 @@ def run(
         the excess above which pairs of this run count as visible.
     """
     _log.info("%d of %d pairs are there; %d normal re-samples for the thresholds first",
-              writer.done, count, negatives)  # fmt: skip
+              count - len(writer.missing(count)), count, negatives)  # fmt: skip
     found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives)
     make = partial(
         make_pairs, base, adapter=adapter, changed_above=found.changed, controlled=True, real=real
     )  # fmt: skip
     has_farm = adapter is not None and adapter.fast is not None and farm_varies(settings)
-    for start, items in blocks(plan, writer.done, count):
+    restore_normals(writer, plan)
+    for start, items, wanted in blocks(plan, writer.missing(count), count):
         first = make([item.job for item in items], settings)
         indices = range(start, start + len(items))
-        settled = settle(policy, make, plan.item, indices, first, settings, found.shown, has_farm, writer.done)
+        settled = settle(policy, make, plan.item, indices, first, settings, found.shown, has_farm, wanted)
         for index, item, one in zip(indices, items, settled, strict=True):
-            if index < writer.done:
+            if index not in wanted:
                 continue
             visible = found.shown(one.pair)
             record = _record(one, visible, base_name, adapter_name)
@@ -85,19 +87,29 @@ def run(
     return found.visible
 
 
-def blocks(plan: Items, done: int, count: int) -> Iterator[tuple[int, list[Planned]]]:
-    """(first index, items) of every block of BATCH that holds an item not done.
+def blocks(
+    plan: Items, missing: Sequence[int], count: int
+) -> Iterator[tuple[int, list[Planned], set[int]]]:
+    """(first index, items, indices wanted) of every block of BATCH that holds a missing item of a run of `count`.
 
-    Whole blocks even where a resumed run needs only their rest: a batch's size may move the last bit.
+    Whole blocks even where a resumed run needs one item of them: a batch's size may move the last bit.
     """
-    for start in range(done - done % BATCH, count, BATCH):
-        yield start, [plan.item(index) for index in range(start, min(start + BATCH, count))]
+    for start in sorted({index - index % BATCH for index in missing}):
+        stop = min(start + BATCH, count)
+        first, last = bisect_left(missing, start), bisect_left(missing, stop)
+        yield start, [plan.item(index) for index in range(start, stop)], set(missing[first:last])
+
+
+def restore_normals(writer: PairWriter, plan: Items) -> None:
+    """Make normal images that were lost again, from where their pairs took them. Raises OSError."""
+    for name, index in writer.lost_normals.items():
+        writer.restore_normal(name, plan.item(index).normal)
 
 
 def write_pair(
     writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]
 ) -> None:
-    """Write a planned item's picture; `record` is what the manifest tells of it beside its seed and sources."""
+    """Write a planned item's picture; `record` goes into the manifest beside its seed and sources."""
     sources = {"seed": item.job.seed, "normal_source": item.normal_name, "mask_source": item.mask_name}
     writer.write(
         index=index, object=item.job.object, type=item.job.type, stem=f"{index:06d}", picture=picture,

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from ..datasets.pairs import manifest_lines
+from ..datasets.pairs import MANIFEST, manifest_lines
 from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
+from ..datasets.relative_path import below
 from ..datasets.untrusted_json import JsonValue
 from .close_up import close_up
 from .overlay import labelled_row, tiled
@@ -121,7 +122,8 @@ class _Seen:
         for line in manifest_lines(self.root):
             self.total += 1
             kept = self._kept(line)
-            if not all((self.root / line[key]).is_file() for key in ("image", "mask", "normal")):
+            where = f"{self.root / MANIFEST}, line {self.total}"
+            if not all(below(self.root, line[key], f"{where}: {key}").is_file() for key in ("image", "mask", "normal")):
                 self.gone += 1
                 continue
             self.has |= kept.keys() & SCORES.keys()

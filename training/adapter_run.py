@@ -68,8 +68,8 @@ def train_adapter_file(
         the notes that are kept in the file: settings, seconds, the curve on groups held out of the training part.
 
     Raises:
-        ValueError: `out` is no .safetensors, or exists, or holds another run; anything wrong with data, split, base or
-            tokens; too little memory; see `train_adapter`.
+        ValueError: another process writes `out`; it is no .safetensors, or exists, or holds another run; anything wrong
+            with data, split, base or tokens; too little memory; see `train_adapter`.
     """
     state = Path(f"{out}.state")
     file = RunFile(settings.what, Path(out), [state])
@@ -80,27 +80,27 @@ def train_adapter_file(
     tokens = tokens_file and tokens_of(load_for(tokens_file, fit, split.digest, kinds), kinds)
     asked = {"settings": asdict(settings), "aware": aware, "base": fit.digest, "split": split.digest, "types": kinds,
              "tokens": tokens_file and file_digest(tokens_file)}  # fmt: skip
-    done = file.finished(asked, resume, lambda path: load_adapter(path).training)
-    if done is not None:
-        return done
-    frozen = FrozenCompact(base, kinds, aware)
-    check_samples([sample for sample in train if sample.mask is not None])
-    resolution, drawn = base.config.resolution, settings.steps * settings.batch
-    defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
-    file.path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        adapter = train_adapter(
-            frozen, defects, settings, fit, split.digest, asked | {"resolution": resolution}, tokens=tokens,
-            free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
-            check_interrupt=check_interrupt,
-        )  # fmt: skip
-    except torch.cuda.OutOfMemoryError as error:
-        raise ValueError(
-            f"{settings.what}: {device} has too little memory for a batch of {settings.batch} at {resolution} px "
-            "with gradients; lower --batch, or pass --checkpointing on. --resume goes on where it was."
-        ) from error
-    save_adapter(file.path, adapter)
-    file.remove_states()
+    with file.locked():
+        done = file.finished(asked, resume, lambda path: load_adapter(path).training)
+        if done is not None:
+            return done
+        frozen = FrozenCompact(base, kinds, aware)
+        check_samples([sample for sample in train if sample.mask is not None])
+        resolution, drawn = base.config.resolution, settings.steps * settings.batch
+        defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
+        try:
+            adapter = train_adapter(
+                frozen, defects, settings, fit, split.digest, asked | {"resolution": resolution}, tokens=tokens,
+                free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
+                check_interrupt=check_interrupt,
+            )  # fmt: skip
+        except torch.cuda.OutOfMemoryError as error:
+            raise ValueError(
+                f"{settings.what}: {device} has too little memory for a batch of {settings.batch} at {resolution} px "
+                "with gradients; lower --batch, or pass --checkpointing on. --resume goes on where it was."
+            ) from error
+        save_adapter(file.path, adapter)
+        file.remove_states()
     return adapter.training
 
 

@@ -1,4 +1,4 @@
-"""The file that a training run writes, and the states beside it: may it begin, was it finished before?"""
+"""The file that a training run writes, and the states beside it: may it start, was it finished before?"""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets.folder_lock import Lock, check_free
+
 
 @dataclass(frozen=True)
 class RunFile:
     """path: the .safetensors to write; states: files that a killed run left behind; what: how errors begin.
 
-    Raises ValueError for another suffix.
+    Raises ValueError for another suffix, and where another process writes the file.
     """
 
     what: str
@@ -22,6 +24,15 @@ class RunFile:
     def __post_init__(self) -> None:
         if self.path.suffix != ".safetensors":
             raise ValueError(f"{self.what}: the output is {self.path}; it must be a .safetensors file.")
+        check_free(self.path)
+
+    def locked(self) -> Lock:
+        """Keep other processes from writing the file and its states, until the lock's `with` block ends.
+
+        Makes the file's folder. Raises ValueError where another process writes it, with its id; OSError.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return Lock(self.path)
 
     def finished(self, asked: Mapping, resume: bool, read: Callable[[Path], dict]) -> dict | None:
         """The record of a file that is there already, where it is what is asked for; None where there is work to do.
@@ -51,6 +62,6 @@ class RunFile:
         return record
 
     def remove_states(self) -> None:
-        """Of a run whose file is written."""
+        """Of a run whose file is on the disk."""
         for state in self.states:
             state.unlink(missing_ok=True)

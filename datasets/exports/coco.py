@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..components import pieces
+from ..durable import open_fresh
 from ..pictures import open_atomic, remove_quietly
 from ..rings import outline
 from ..run_lengths import compressed, run_lengths
@@ -51,7 +52,7 @@ class Coco:
 
     def pair(self, pair: Pair, mask: np.ndarray) -> dict[str, Any]:
         """Add a pair; what its line of the manifest says of it."""
-        image = self._image(pair.path("image"), pair.stem, mask.shape)
+        image = self._image(pair.path("image"), pair.stem, mask.shape, ours=True)
         for region, (top, left) in pieces(mask):
             self._annotations_written += 1
             height, width = region.shape
@@ -74,9 +75,9 @@ class Coco:
         shutil.copyfileobj(self._annotations, self._file)
         self._file.write(b"\n]}\n")
 
-    def _image(self, path: Path, stem: str, size: tuple[int, int]) -> str:
+    def _image(self, path: Path, stem: str, size: tuple[int, int], ours: bool = False) -> str:
         name = f"{stem}{path.suffix}"
-        placed = self._folder.place(path, f"images/{name}")
+        placed = self._folder.place(path, f"images/{name}", ours)
         self._images_written += 1
         entry = {"id": self._images_written, "file_name": name, "height": size[0], "width": size[1]}
         _append(self._file, self._images_written, entry)
@@ -100,7 +101,7 @@ def _append(file: BinaryIO, number: int, entry: dict[str, Any]) -> None:
 def _scratch(path: Path) -> Iterator[BinaryIO]:
     """A file to write and read again, gone at the end."""
     try:
-        with path.open("w+b") as file:
+        with open_fresh(path) as file:
             yield file
     finally:
         remove_quietly(path)

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..folder_lock import check_free
 from ..pairs import MANIFEST, RUN, manifest_lines
 from ..pictures import open_atomic
+from ..relative_path import below
 from . import FORMATS
 from .folder import Folder
 from .source import Pair, chosen, class_names, whole_size
@@ -45,12 +47,14 @@ def export_pairs(
     segmentation: str | None = None,
     visible_only: bool = False,
     normals: bool = True,
+    link: bool = False,
     resume: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Write the pairs of a folder to `out`.
 
-    Images are linked where the disk can, else copied. manifest.jsonl comes along: the same lines with paths that open
+    Images are copies, as reflinks where the disk can, so that a tool that changes the export in place never changes the
+    pairs. manifest.jsonl comes along: the same lines with paths that open
     from `out`. It is written last, so that a folder that has it is complete.
 
     Args:
@@ -60,22 +64,26 @@ def export_pairs(
         segmentation: of COCO's annotations, "rle" (default) or "polygon".
         visible_only: leave out the pairs whose manifest does not say "visible": true.
         normals: write every normal image of these pairs, once.
+        link: make images and masks hard links of the pairs' files, which saves their space and shares every change;
+            normal images are copied all the same.
         resume: go on with an export of the same pairs and settings that was stopped, or bring it up to date with pairs
             that came or went since; either way the folder ends as a new export would.
         report: called with (pairs done, pairs in all).
 
     Raises:
-        ValueError: no whole pair to write, settings or a folder that do not fit; found before anything is written.
+        ValueError: another process writes `out`; no whole pair to write; a manifest that names files outside of its
+            folder; settings or a folder that do not fit. Found before anything is written.
         OSError: the disk is full or cannot be written; no file is left half-written, and `resume` goes on.
     """
     pairs, out = Path(pairs), Path(out)
+    check_free(out)
     settings = _settings(format, segmentation) | {"visible_only": visible_only, "normals": normals}
     count, classes = _counted(pairs, visible_only)
     _check_apart(pairs, out)
-    folder = Folder(out, {**settings, "pairs": _digest(pairs)}, resume)
-    folder.path(MANIFEST).unlink(missing_ok=True)  # until this run has written its own, the folder is not complete
+    folder = Folder(out, {**settings, "pairs": _digest(pairs)}, resume, link)
     done, options = Exported(), {key: settings[key] for key in FORMATS[format].options}
-    with contextlib.ExitStack() as stack:
+    with contextlib.closing(folder), contextlib.ExitStack() as stack:
+        folder.path(MANIFEST).unlink(missing_ok=True)  # until this run has written its own, the folder is not complete
         manifest = stack.enter_context(open_atomic(folder.path(MANIFEST)))
         writer = FORMATS[format](folder, classes, stack, **options)
         add = _Adder(writer, normals, done)
@@ -133,6 +141,7 @@ def _counted(pairs: Path, visible_only: bool) -> tuple[int, dict[tuple[str, str]
     """How many pairs there are to write, and their classes."""
     count, kinds = 0, set()
     for pair in chosen(pairs, visible_only):
+        pair.check_paths()
         count += 1
         kinds.add(pair.kind)
     if not count:
@@ -160,7 +169,7 @@ def _check_apart(pairs: Path, out: Path) -> None:
 
 def _digest(pairs: Path) -> str:
     """Tells the folder's run from others: its settings and its first pair, which stay while pairs are added."""
-    run = pairs / RUN
+    run = below(pairs, RUN, str(pairs))
     first = next(manifest_lines(pairs)) | {"seconds": None}  # a pair that is made anew takes another time
     content = (run.read_bytes() if run.is_file() else b"") + json.dumps(first, sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -27,8 +27,9 @@ class Plain:
         """Add a pair; what its line of the manifest says of it."""
         placed = {key: pair.path(key) for key in ("image", "mask")}
         return {
-            key: self._folder.place(path, f"{key}s/{pair.stem}{path.suffix}") for key, path in placed.items()
-        }  # fmt: skip
+            key: self._folder.place(path, f"{key}s/{pair.stem}{path.suffix}", ours=True)
+            for key, path in placed.items()
+        }
 
     def normal(self, path: Path, stem: str, size: tuple[int, int]) -> str:
         """Add a normal image; its path in the export."""

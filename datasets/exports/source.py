@@ -12,18 +12,20 @@ import numpy as np
 from PIL import Image
 
 from ..decoding import shown_size
-from ..pairs import check_names, manifest_lines
+from ..pairs import MANIFEST, check_names, manifest_lines
 from ..pictures import read_mask
+from ..relative_path import below
 
 _KEYS = {"index": int, "image": str, "mask": str, "normal": str, "object": str, "type": str}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A line of the manifest, and the folder that its paths open from."""
+    """A line of the manifest, the folder that its paths open from, and where the line is, for errors."""
 
     line: dict[str, Any]
     root: Path
+    where: str
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -41,8 +43,13 @@ class Pair:
         return f"{self.line['index']:06d}_{self.line['object']}_good"
 
     def path(self, key: str) -> Path:
-        """The file of "image", "mask" or "normal"."""
-        return (self.root / self.line[key]).resolve()  # a link to a link would lead nowhere from another folder
+        """The file of "image", "mask" or "normal", links resolved. Raises ValueError for one that is not below root."""
+        return below(self.root, self.line[key], f"{self.where}: {key}")
+
+    def check_paths(self) -> None:
+        """Raise ValueError, which names the line, for a file that is not below root."""
+        for key in ("image", "mask", "normal"):
+            self.path(key)
 
     def read_mask(self) -> np.ndarray:
         """bool [H, W], of the image's size. Raises ValueError or OSError where image, mask or normal are not whole."""
@@ -73,18 +80,22 @@ def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
     Raises ValueError if there is no manifest, or a line of it is none of a pair.
     """
     last = -1
-    for line in manifest_lines(root):
-        wrong = [key for key, kind in _KEYS.items() if not isinstance(line.get(key), kind)]
-        if wrong or line["index"] <= last:
+    for number, line in enumerate(manifest_lines(root), 1):
+        where = f"{Path(root) / MANIFEST}, line {number}"
+        wrong = [key for key, kind in _KEYS.items() if type(line.get(key)) is not kind]
+        if wrong or not last < line["index"] < 2**63:
+            key = wrong[0] if wrong else "index"
             raise ValueError(
-                f"{root}: manifest.jsonl has a line after pair {last} with {wrong[0] if wrong else 'index'} "
-                f"{line.get(wrong[0] if wrong else 'index')!r}; accepted are lines that Save Pairs or `synthesize` "
-                "writes, in index order"
+                f"{where}: after pair {last} it has {key} {line.get(key)!r:.60}; accepted are lines that Save Pairs or "
+                "`synthesize` writes, in index order"
             )
-        check_names(object=line["object"], type=line["type"])
+        try:
+            check_names(object=line["object"], type=line["type"])
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         last = line["index"]
         if line.get("visible") is True or not visible_only:
-            yield Pair(line, Path(root))
+            yield Pair(line, Path(root), where)
 
 
 def class_names(kinds: set[tuple[str, str]]) -> dict[tuple[str, str], str]:

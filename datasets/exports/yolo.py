@@ -39,7 +39,7 @@ class Yolo:
         """Add a pair; what its line of the manifest says of it."""
         lines = [_line(self._number[pair.kind], region, corner, mask.shape) for region, corner in pieces(mask)]
         labels = self._folder.write(f"labels/{pair.stem}.txt", "".join(lines).encode())
-        return {"image": self._image(pair.path("image"), pair.stem), "mask": labels}
+        return {"image": self._image(pair.path("image"), pair.stem, ours=True), "mask": labels}
 
     def normal(self, path: Path, stem: str, size: tuple[int, int]) -> str:
         """Add a normal image; its path in the export."""
@@ -52,8 +52,8 @@ class Yolo:
                  enumerate(self._classes.values())]  # fmt: skip
         self._folder.write("data.yaml", (_DATA + "".join(names)).encode())
 
-    def _image(self, path: Path, stem: str) -> str:
-        return self._folder.place(path, f"images/{stem}{path.suffix}")
+    def _image(self, path: Path, stem: str, ours: bool = False) -> str:
+        return self._folder.place(path, f"images/{stem}{path.suffix}", ours)
 
 
 def _line(number: int, region: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> str:

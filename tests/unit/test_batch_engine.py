@@ -15,6 +15,8 @@ pytest.importorskip("aiohttp")
 from anomaly_synthesis.batch import commands
 from anomaly_synthesis.batch.job import read_job
 from anomaly_synthesis.batch.table import Lock, Table
+from anomaly_synthesis.batch.workflow import read_workflow
+from anomaly_synthesis.batch.writer import Writer
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 
@@ -284,6 +286,61 @@ def test_pairs_that_were_deleted_are_made_again(server, tmp_path, undisturbed):
     assert _whole(tmp_path, undisturbed)
 
 
+def _cut_normals(root):
+    for path in root.rglob("good/*"):
+        path.write_bytes(path.read_bytes()[:30])
+
+
+def _lose(root, *changes):
+    """Lines of the manifest by number: None takes one out, else what it becomes."""
+    lines = (root / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    for number, change in changes:
+        lines[number] = b"" if change is None else change(lines[number])
+    (root / "manifest.jsonl").write_bytes(b"".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("damage", "again"),
+    [
+        (lambda root: (root / read_manifest(root)[4]["image"]).write_bytes(bytes(90)), 1),
+        (lambda root: _lose(root, (3, None), (7, lambda line: line[:20] + b"\n")), 2),
+        (lambda root: _lose(root, (3, lambda line: line + line)), 0),
+        (lambda root: (_lose(root, (5, None)), (root / read_manifest(root)[0]["mask"]).unlink()), 2),
+        (lambda root: [path.unlink() for path in list(root.rglob("good/*"))[:1]], 0),
+        (_cut_normals, None),
+    ],
+    ids=["image of zeros", "two lines", "a line twice", "line and mask", "one normal's copy", "all normals"],
+)  # fmt: skip
+def test_lost_pairs_are_made_again_alone_and_in_their_place(server, tmp_path, undisturbed, damage, again):
+    path, root = write_job(tmp_path, [server]), tmp_path / "pairs"
+    run(path)
+    before = len(server.ran)
+    damage(root)
+    run(path)
+    assert _whole(tmp_path, undisturbed)
+    if again is not None:
+        assert len(server.ran) - before == again
+
+
+def test_a_place_is_kept_over_a_stop_before_the_pair_is_made_again(server, tmp_path, undisturbed):
+    path, root = write_job(tmp_path, [server]), tmp_path / "pairs"
+    run(path)
+    _lose(root, (2, None), (6, lambda line: b"\n"))
+    (root / _line(root, 9)["image"]).unlink()
+    job, raw = read_job(path), read_workflow(read_job(path).workflow)
+    table = Table(job.folder / "items.sqlite")
+    Writer(job, raw, table, lambda _: {}).release()  # stopped as soon as it has looked
+    table.close()
+    assert [line["index"] for line in read_manifest(root)] == [0, 1, 3, 4, 5, 7, 8, 10, 11]
+    run(path)
+    assert _whole(tmp_path, undisturbed)
+
+
+def _line(root, index):
+    lines = [json.loads(line) for line in (root / "manifest.jsonl").read_bytes().splitlines() if line]
+    return next(line for line in lines if line["index"] == index)
+
+
 def test_a_damaged_spool_is_made_again(server, tmp_path, undisturbed):
     path = write_job(tmp_path, [server])
     job = read_job(path)
@@ -305,16 +362,16 @@ def test_a_damaged_spool_is_made_again(server, tmp_path, undisturbed):
 def test_a_full_disk_stops_the_run_and_resume_goes_on(server, tmp_path, undisturbed, monkeypatch):
     path, written = write_job(tmp_path, [server]), []
     from anomaly_synthesis.batch import results
-    from anomaly_synthesis.datasets import pairs, pictures
+    from anomaly_synthesis.datasets import pictures
 
-    def full(target, data):
+    def full(target, data, **options):
         written.append(target)
         if len(written) > 20:
             raise OSError(28, "cannot write (No space left on device)", str(target))
-        real(target, data)
+        real(target, data, **options)
 
     real = pictures.write_atomic
-    for module in (pictures, pairs, results):
+    for module in (pictures, results):
         monkeypatch.setattr(module, "write_atomic", full)
     with pytest.raises(OSError, match="No space left"):
         run(path)

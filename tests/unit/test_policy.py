@@ -87,6 +87,29 @@ def test_a_folder_that_lost_something_is_made_whole_again(make, tmp_path, cut):
     assert content(make(broken, Policy("drop"), resume=True)) == content(whole)
 
 
+@pytest.mark.parametrize(
+    ("policy", "lost"),
+    [(Policy(), (2,)), (Policy("drop", redraw=1), (0, 3, -1)), (Policy("refine", rounds=1), (0, 3, -1))], ids=str,
+)  # fmt: skip
+def test_lost_pairs_are_made_again_alone_in_their_whole_block(make, tmp_path, monkeypatch, policy, lost):
+    whole, broken = (make(tmp_path / name, policy) for name in ("whole", "broken"))
+    lines = read_manifest(broken)
+    for index in lost:
+        (broken / lines[index]["image"]).unlink()
+    raw = (broken / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (broken / "manifest.jsonl").write_bytes(b"".join(raw[:1] + [b"{garbled}\n"] + raw[2:]))
+    normals = list((broken / lines[3]["object"]).glob(f"t*/good/{lines[3]['normal'].split('/')[-1]}"))
+    assert len(normals) == 2
+    for path in normals:
+        path.write_bytes(b"")
+    made, expected = [], sorted({lines[index]["index"] for index in (1, *lost)})
+    make(broken, policy, resume=True, report=lambda index, *_: made.append(index))
+    assert made == expected and content(broken) == content(whole)
+    assert {path.name for path in normals[0].parent.iterdir()} == {
+        path.name for path in (whole / normals[0].relative_to(broken)).parent.iterdir()
+    }
+
+
 def test_a_run_that_drops_everything_is_a_folder_of_no_pairs(make, tmp_path, monkeypatch):
     from anomaly_synthesis.synthesis import run as module
     from anomaly_synthesis.synthesis.negatives import Thresholds

@@ -1,0 +1,63 @@
+"""Paths that a file of ours names, such as a manifest: they must lie below its folder, whatever the file says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+_REMEDY = "accepted is a relative path of a file below the folder, with / between names"
+
+
+def check_relative(name: Any, where: str) -> str:
+    """The name of a file below a folder, by its text alone.
+
+    Raises ValueError, which begins with `where`, for anything but text, for an absolute path, a drive, a backslash,
+    "..", a NUL or control character, and for what no file can be called.
+    """
+    problem = _problem(name)
+    if problem:
+        shown = f"{name!r}" if len(repr(name)) <= 80 else f"{name!r:.77}..."
+        raise ValueError(f"{where}: {shown} {problem}; {_REMEDY}")
+    return name
+
+
+def below(root: Path, name: Any, where: str) -> Path:
+    """The file of that name below root, links resolved. It need not exist.
+
+    Raises ValueError, which begins with `where`, as `check_relative`, for a link that leads out of root, and for what
+    is neither a file nor a folder, such as a device.
+    """
+    path = Path(os.path.realpath(root / check_relative(name, where)))
+    base = Path(os.path.realpath(root))
+    if base not in path.parents:
+        raise ValueError(f"{where}: {name!r} is a link that leads out of {root}; {_REMEDY}: put the file itself there")
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return path
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ValueError(f"{where}: {name!r} is a device, a pipe or a socket; {_REMEDY}")
+    return path
+
+
+def _problem(name: Any) -> str | None:
+    if not isinstance(name, str):
+        return "is no text"
+    if not name or name in (".", "./"):
+        return "names no file"
+    try:
+        os.fsencode(name)
+        name.encode()
+    except UnicodeEncodeError:
+        return "holds characters that no file name can have"
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+        return "holds a control character"
+    if "\\" in name or PureWindowsPath(name).drive or PurePosixPath(name).is_absolute():
+        return "is no relative path"
+    if ".." in name.split("/"):
+        return "leads out of the folder"
+    if any(len(os.fsencode(part)) > 255 for part in name.split("/")):
+        return "has a name of more than 255 bytes"
+    return None
