@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.batch_plan import PlanItem
+from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import SCORES, check_names
 from ..datasets.pictures import Picture, mask_of, png_picture_of, remove_quietly, write_atomic
 from .client import Server
@@ -111,9 +112,15 @@ def check(job: Job, item: PlanItem, raw: Mapping[str, Any], files: Mapping[str, 
             raise ItemFailed(f"normal is {_size(normal.size)}, image {_size(picture.size)}; they must be the same")
         record = _record(job, item, raw)
         check_names(object=record["object"], type=record["type"])
+        change, content = pair_entries(picture, normal, mask, record["object"], record["type"])
     except (ValueError, OSError) as error:
         raise ItemFailed(str(error)) from error
-    return Pair(picture, mask, files.get("normal", normal), record)
+    if change.blank:
+        raise ItemFailed(
+            "image equals normal inside the mask, so the pair shows no defect; look in the workflow for a sampler or "
+            "Compose Pair that is bypassed"
+        )
+    return Pair(picture, mask, files.get("normal", normal), record | content)
 
 
 class Spool:

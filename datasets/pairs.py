@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Set
@@ -16,6 +15,7 @@ from PIL import Image
 
 from .claim import claim, json_text
 from .json_lines import append_line, complete_lines, keep_lines, parse_line, read_lines
+from .pair_identity import content
 from .pictures import Picture, remove_quietly, write_atomic, write_mask, write_picture
 
 _log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class PairWriter:
         """Put the normal into train/good and test/good unless it is there; its path relative to root."""
         folder = f"{object_name}/train/good"
         if isinstance(source, Picture):
-            name = f"normal_{_content(source)}.png"
+            name = f"normal_{content(source)}.png"
             if not _opens(self.root / folder / name):
                 write_picture(self._made(f"{folder}/{name}"), source)
         else:
@@ -223,13 +223,6 @@ def _opens(path: Path) -> bool:
     except Exception:  # Pillow raises many kinds for damaged files; each means: make it again
         return False
     return True
-
-
-def _content(picture: Picture) -> str:
-    """16 hex digits of the picture's content."""
-    digest = hashlib.sha256(f"{picture.pixels.dtype} {picture.pixels.shape}".encode() + picture.pixels.tobytes())
-    digest.update(b"" if picture.alpha is None else picture.alpha.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def link(source: Path, target: Path) -> None:
