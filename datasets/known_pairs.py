@@ -33,7 +33,8 @@ class KnownPairs:
         # (object, type, normal) -> offsets of lines without identity
         self._old: dict[tuple[Any, Any, Any], list[int]] = defaultdict(list)
         for offset, raw in _lines(self.root / MANIFEST):
-            found = _IDENTITY.search(raw)
+            settings = raw.find(b'"settings": ')
+            found = _IDENTITY.search(raw, 0, len(raw) if settings < 0 else settings)
             if found:
                 digits = found[1].decode()
                 self._lines[digits[:HEX // 2]].append((digits[HEX // 2:], offset))
