@@ -20,7 +20,7 @@ _IDENTITY = re.compile(rb'"identity": "([0-9a-f]{%d})"' % HEX)
 
 
 class KnownPairs:
-    """The pairs of a folder that is added to; about 200 bytes of memory for each.
+    """The pairs of a folder that is added to; about 350 bytes of memory for each.
 
     Lines from before identities are compared by their files, those alone that have the object, type and normal image
     of a pair that is looked for. Raises ValueError for a damaged line where it is read.

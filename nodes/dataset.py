@@ -84,6 +84,7 @@ class LoadDefectDataset(io.ComfyNode):
                               tooltip="Seed to synthesize each with, as the command line does; 0 for real images. "
                               "Of a batch, the first one's."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -110,9 +111,12 @@ class LoadDefectDataset(io.ComfyNode):
         layout: str = "auto",
     ) -> io.NodeOutput:  # fmt: skip
         from .defects import batched, listed, read_items
+        from .graph_seeds import remember_output
 
         items = read_items(folder, select, index, count, type, split, plan_seed, layout)
-        return io.NodeOutput(*(batched(items) if as_batch else listed(items)))
+        outputs = batched(items) if as_batch else listed(items)
+        remember_output(cls.hidden, 5, outputs[5])
+        return io.NodeOutput(*outputs)
 
 
 class ComposePair(io.ComfyNode):
@@ -313,6 +317,7 @@ class BatchPlanNode(io.ComfyNode):
                               "the index of Load Defect Dataset, whose type is connected."),
                 io.Int.Output("total", display_name="total", tooltip="Items of the whole plan: how often to queue."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -329,10 +334,12 @@ class BatchPlanNode(io.ComfyNode):
     def execute(cls, kinds: str, count: int, plan_seed: int, index: int) -> io.NodeOutput:
         from ..datasets.batch_plan import BatchPlan, kinds_from_text
         from .errors import named
+        from .graph_seeds import remember_output
 
         with named("Batch Plan"):
             plan = BatchPlan(kinds_from_text(kinds), count, plan_seed)
             item = plan.item(index)
+        remember_output(cls.hidden, 2, [item.seed()])
         return io.NodeOutput(item.kind["object"], item.kind["type"], item.seed(), item.round, len(plan))
 
 

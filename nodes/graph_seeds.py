@@ -17,7 +17,7 @@ from typing import Any
 from comfy_execution.utils import get_executing_context
 
 from ..datasets.batch_plan import derived_seed
-from .provenance import given_value, upstream
+from .provenance import given_value, output_name, upstream
 
 _KEPT = 256  # nodes whose seeds are remembered
 # (what a node depends on, the node that ran) -> {place in the list: the seeds of its items}
@@ -71,10 +71,19 @@ def remember(seed: int, items: Sequence[int]) -> None:
         _used.popitem(last=False)
 
 
+def remember_output(graph: Any, output: int, seeds: Sequence[int]) -> None:
+    """Remember the seeds that the running node gives, one for each item of the list that comes out; for samplers that
+    are not of this pack. graph: as in `graph_seed`."""
+    prompt, id = getattr(graph, "prompt", None) or {}, getattr(graph, "unique_id", None)
+    if id in prompt:
+        _used[source_of(prompt, id), output_name(output)] = {place: [seed] for place, seed in enumerate(seeds)}
+
+
 def used_seeds(prompt: Mapping[str, Any], source: str, runner: str, count: int) -> list[int] | None:
     """The seeds of the `count` items of the running node's batch, as `runner` used them; None where they are not known.
 
-    source: the node that has the seed input. A list that became one batch on the way has its seeds one after the other.
+    source: the node that has the seed input, or that gives it, with `output_name` for `runner`. A list that became one
+    batch on the way has its seeds one after the other.
     """
     kept = _used.get((source_of(prompt, source), runner), {})
     own = kept.get(list_place(), [])

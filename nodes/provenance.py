@@ -66,12 +66,19 @@ def sampling_seed(
             continue  # a seed of something else: of a mask, or of a dataset
         for name in SEED_INPUTS:
             if name in node["inputs"]:
-                known = used(id, _sampler_of(prompt, seen, id))
+                given = node["inputs"][name]
+                seed, known = given_value(prompt, given), used(id, _sampler_of(prompt, seen, id))
+                if known is None and seed is None and _is_link(given):
+                    known = used(given[0], output_name(given[1]))
                 if known is not None:
                     return lambda item: known[item]
-                seed = given_value(prompt, node["inputs"][name])
                 return lambda item: None if seed is None else seed + item * own
     return lambda item: None
+
+
+def output_name(output: int) -> str:
+    """What a node's output is called where its seeds are remembered."""
+    return f"output {output}"
 
 
 def _sampler_of(prompt: Mapping[str, Any], seen: Sequence[str], id: str) -> str:

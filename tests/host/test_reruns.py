@@ -124,6 +124,18 @@ def test_a_wired_seed_is_used_as_it_is_and_known_without_a_wire_to_save_pairs(ow
     assert len({line["seed"] for line in wired}) == 3
 
 
+def test_a_wired_seed_of_cores_sampler_is_known_without_a_wire_to_save_pairs(own_server):
+    prompt = _unwired("list-with-own-seeds", "core")
+    sampler = prompt[SAMPLER]
+    sampler["class_type"] = "KSampler"
+    del sampler["inputs"]["preset"]
+    sampler["inputs"] |= {"sampler_name": "euler", "scheduler": "normal", "seed": ["2", 5]}
+    own_server.run(prompt)
+    own_server.run(_prompt("list-with-own-seeds", "pack", LoadDefectDataset={"count": 3, "as_batch": False}))
+    core, pack = (read_manifest(own_server.output / name) for name in ("core", "pack"))
+    assert [line["seed"] for line in core] == [line["seed"] for line in pack]
+
+
 def test_per_item_noise_gives_a_list_the_seeds_of_ksampler_aias(own_server):
     prompt = _unwired("list-with-own-seeds", "by noise")
     sampler = prompt[SAMPLER]["inputs"]

@@ -164,6 +164,30 @@ def check_a_list_place_changes_a_widgets_seed_and_not_a_computed_one():
     assert noise.seed == 7 and noise.seed.items == [7, 8]
 
 
+def check_used_seeds_are_known_by_what_the_sampler_depends_on():
+    from types import SimpleNamespace as Graph
+
+    from comfy_execution.utils import CurrentNodeContext
+
+    module = room("nodes.graph_seeds")
+    prompt = {"5": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"seed": 7, "latent_image": ["4", 0]}},
+              "9": {"class_type": "S", "inputs": {"image": ["5", 0]}}}  # fmt: skip
+    for place, seeds in enumerate(([7], [20], [30])):
+        with CurrentNodeContext("run", "5", place):
+            module.remember(module.graph_seed(7, Graph(prompt=prompt, unique_id="5")), seeds)
+    for place, seed in enumerate((7, 20, 30)):
+        with CurrentNodeContext("run", "9", place):
+            assert module.used_seeds(prompt, "5", "5", 1) == [seed]
+    assert module.used_seeds(prompt, "5", "5", 3) == [7, 20, 30], "the list as one batch"
+    assert module.used_seeds(prompt, "5", "5", 2) is None
+    other = prompt | {"5": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"seed": 8, "latent_image": ["4", 0]}}}
+    assert module.used_seeds(other, "5", "5", 1) is None
+    wired = {"5": {"class_type": "K", "inputs": {"seed": ["2", 5]}},
+             "2": {"class_type": "L", "inputs": {"a": 1, "b": 2}}}  # fmt: skip
+    graphs = Graph(prompt=wired, unique_id="5"), Graph(prompt=prompt, unique_id="5"), None
+    assert [module.graph_seed(3, graph).computed for graph in graphs] == [True, False, False]
+
+
 def check_core_latent_nodes_keep_a_latents_place():
     import nodes as core
 
