@@ -211,8 +211,7 @@ def _synthesize(options: argparse.Namespace) -> None:
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
         f"(excess over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
     )
-    if policy.name == "drop":
-        print(f"{len(read_dropped(options.out))} of {options.count} dropped as not visible; see dropped.jsonl")
+    _print_dropped(read_dropped(options.out), options)
     if policy.name == "refine":
         _print_gain(records)
     for (object, type), found in sorted(_by_type(records).items()):
@@ -222,6 +221,16 @@ def _synthesize(options: argparse.Namespace) -> None:
             f"{sum(r['visible'] for r in found) / len(found):.0%} visible, "
             f"signed contrast {middle:+.2f} [{low:+.2f} {high:+.2f}]"
         )
+
+
+def _print_dropped(dropped: list[dict], options: argparse.Namespace) -> None:
+    """How many pairs are not in the folder, why, and what can be done; for "drop" also that none was dropped."""
+    blank = sum(not line.get("changed", True) for line in dropped)
+    if options.policy == "drop":
+        remedy = "" if len(dropped) == blank else " (--redraw 3 tries new seeds for them, --policy keep keeps them)"
+        print(f"{len(dropped) - blank} of {options.count} dropped as not visible{remedy}; see dropped.jsonl")
+    if blank:
+        print(f"{blank} of {options.count} left out as blank: the image equals its normal image inside the mask")
 
 
 def _print_gain(records: list[dict]) -> None:

@@ -150,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--split", required=True, help="split.json; masks come from its training part")
     make.add_argument("--normals", choices=("train", "held-back"), default="train",
                       help="part that the normal images come from (train); held-back is for studies")  # fmt: skip
-    make.add_argument("--count", type=int, required=True, help="pairs to make")
+    make.add_argument("--count", type=int, required=True, help="pairs to make; blank and dropped ones count")
     make.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
     make.add_argument("--preset", choices=PRESETS, default="recommended", help=_PRESET_HELP)
     make.add_argument("--guidance", type=float, default=2.0, help="classifier-free guidance, 1 is off (2)")
@@ -161,9 +161,9 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
     make.add_argument("--foreign-base", action="store_true",
                       help="accept a base of another split (it may know what is held back)")  # fmt: skip
-    make.add_argument("--policy", choices=POLICIES, default="keep",
-                      help="keep all pairs and flag those that are not visible (default), drop those, or refine:\n"
-                      "make each --rounds times more, seeds and settings varied, and keep the best")  # fmt: skip
+    make.add_argument("--policy", choices=POLICIES, default="drop",
+                      help="drop pairs that are not visible (default), keep and flag them, or refine: make each\n"
+                      "--rounds times more, seeds and settings varied, and keep the best")  # fmt: skip
     make.add_argument("--rounds", type=int, default=3, help="of --policy refine; each costs as much as a pair (3)")
     make.add_argument("--redraw", type=int, default=0,
                       help="new seeds where a pair is not visible, before it is kept or dropped (0)")  # fmt: skip

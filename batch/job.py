@@ -18,7 +18,8 @@ from .yaml_file import Keys, YamlFile
 
 _KEYS = {"workflow", "out", "count", "seed", "kinds", "servers", "inputs", "results", "record", "limits", "cluster"}
 _PICTURES, _NAMES = ("image", "mask", "normal"), ("object", "type")
-_OWN = {"index", "image", "mask", "normal", "object", "type", "item", "seed", "seconds", "settings"}  # of the manifest
+_OWN = {"index", "image", "mask", "normal", "object", "type", "item", "seed", "seconds", "settings",
+        "identity", "changed", "changed_outside", "unchanged_pieces"}  # of the manifest
 _MOST_KINDS, _MOST_ITEMS = 100_000, 10_000_000
 _LIMITS = {"tries": 3, "seconds": 3600, "ahead": 8, "megabytes": MEGABYTES}
 _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gpus": int}

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..datasets.batch_plan import PlanItem
+from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import SCORES, check_names
 from ..datasets.pictures import Picture, mask_of, png_picture_of, remove_quietly, write_atomic
 from ..datasets.untrusted_json import JsonValue, described
@@ -138,9 +139,15 @@ def check(job: Job, item: PlanItem, raw: Mapping[str, Any], files: Mapping[str, 
         check_names(object=record["object"], type=record["type"])
         for name in job.names:
             _check_storable(name, record[name])
+        change, content = pair_entries(picture, normal, mask, record["object"], record["type"])
     except (ValueError, OSError) as error:
         raise ItemFailed(str(error)) from error
-    return Pair(picture, mask, files.get("normal", normal), record)
+    if change.blank:
+        raise ItemFailed(
+            "image equals normal inside the mask, so the pair shows no defect; look in the workflow for a sampler or "
+            "Compose Pair that is bypassed"
+        )
+    return Pair(picture, mask, files.get("normal", normal), record | content)
 
 
 class Spool:

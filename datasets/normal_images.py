@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +10,7 @@ from PIL import Image
 from .decoding import stored_orientation
 from .durable import make_folder, sync_folder
 from .file_copy import copy_file, own_inode
+from .pair_identity import content
 from .pictures import Picture, read_picture, write_picture
 from .relative_path import below
 
@@ -28,7 +28,7 @@ class NormalImages:
         """Put the image into train/good and test/good unless it is there; its path relative to root."""
         folder, source = f"{object_name}/{_GOOD}", _upright(source)
         if isinstance(source, Picture):
-            name = f"{folder}/normal_{_content(source)}.png"
+            name = f"{folder}/normal_{content(source)}.png"
             if image_size(self._root / name) is None:
                 self.restore(name, source)
         else:
@@ -112,10 +112,3 @@ def _upright(source: str | Path | Picture) -> str | Path | Picture:
     """The picture of a file that EXIF turns: not every trainer turns images, and the pair is turned."""
     turned = not isinstance(source, Picture) and stored_orientation(Path(source).read_bytes()) != 1
     return read_picture(source) if turned else source
-
-
-def _content(picture: Picture) -> str:
-    """16 hex digits of the picture's content."""
-    digest = hashlib.sha256(f"{picture.pixels.dtype} {picture.pixels.shape}".encode() + picture.pixels.tobytes())
-    digest.update(b"" if picture.alpha is None else picture.alpha.tobytes())
-    return digest.hexdigest()[:16]

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ..datasets.pairs import PairWriter
+from ..datasets.pairs import PairWriter, manifest_lines
 from ..synthesis.pair_check import NOT_SCORED
 from ..synthesis.plan import Plan
-from ..synthesis.run import blocks, restore_normals, write_pair
+from ..synthesis.run import blocks, pixel_entries, restore_normals, settle_pair
 from .methods import Tools
 from .methods import method as method_of
 
@@ -19,7 +19,7 @@ Report = Callable[[str, int, int], None]  # what, done, of
 def make_arm(
     method: str, plan: Plan, count: int, tools: Tools, out: Path, described: dict, report: Report | None = None
 ) -> float:
-    """Write items 0 .. count - 1 of `plan`, made by `method`, into the folder `out`.
+    """Write items 0 .. count - 1 of `plan`, made by `method`, into the folder `out`; blank ones are dropped.
 
     Args:
         described: what defines the run; a folder of another one is refused.
@@ -28,7 +28,7 @@ def make_arm(
         mean seconds per pair, over those that the folder holds.
 
     Raises:
-        ValueError: a method that lacks what it needs, or a folder of another run.
+        ValueError: a method that lacks what it needs, a folder of another run, or nothing but blank pairs.
     """
     make = method_of(method)
     described = described | {"method": method, "count": count, "plan_seed": plan.seed}
@@ -43,7 +43,12 @@ def make_arm(
             }  # fmt: skip
             for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
                 if index in wanted:
-                    write_pair(writer, index, item, picture, record)
+                    settle_pair(writer, index, item, picture, record | pixel_entries(item.job, picture))
             if report:
                 report(method, count - len(writer.missing(count)), count)
+        if next(manifest_lines(out), None) is None:
+            raise ValueError(
+                f"Evaluate: none of the {count} pairs of {method} shows a defect: every image equals its normal image "
+                f"in the mask (see {out}/dropped.jsonl). Look at the base, the adapter and the method's settings."
+            )
         return writer.mean("seconds")

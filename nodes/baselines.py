@@ -39,13 +39,15 @@ class CutPaste(io.ComfyNode):
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
     def execute(cls, normal, mask, variant: str, seed: int) -> io.NodeOutput:
         from ..baselines.cutpaste import cutpaste
 
-        return _made("CutPaste (baseline)", normal, mask, lambda p, m, item: cutpaste(p, m, seed + item, variant))
+        seeds = _seeds(normal, seed, cls.hidden)
+        return _made("CutPaste (baseline)", normal, mask, lambda p, m, item: cutpaste(p, m, seeds[item], variant))
 
 
 class DRAEM(io.ComfyNode):
@@ -70,6 +72,7 @@ class DRAEM(io.ComfyNode):
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -95,8 +98,8 @@ class DRAEM(io.ComfyNode):
     def execute(cls, normal, mask, textures: str, seed: int) -> io.NodeOutput:
         from ..baselines.draem import draem
 
-        source = _textures(textures)
-        return _made("DRAEM (baseline)", normal, mask, lambda p, m, item: draem(p, m, seed + item, source))
+        source, seeds = _textures(textures), _seeds(normal, seed, cls.hidden)
+        return _made("DRAEM (baseline)", normal, mask, lambda p, m, item: draem(p, m, seeds[item], source))
 
 
 class CopyPaste(io.ComfyNode):
@@ -132,6 +135,17 @@ class CopyPaste(io.ComfyNode):
         sources = repeated(node, check_image(node, source, "source"), len(normal), "source")
         masks = check_masks(f"{node}, source", source_mask, sources)
         return _made(node, normal, mask, lambda p, m, item: copy_paste(p, m, to_picture(sources[item]), masks[item]))
+
+
+def _seeds(normal, seed: int, graph) -> list[int]:
+    """The seed of every image of the batch, remembered for the manifest."""
+    from .graph_seeds import graph_seed, list_place, listed_seed, remember
+
+    seed = graph_seed(seed, graph)
+    first = listed_seed(seed, list_place())
+    seeds = [first + item for item in range(len(normal))]
+    remember(seed, seeds)
+    return seeds
 
 
 def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:

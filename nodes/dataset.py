@@ -15,7 +15,7 @@ NEXT = NEXT.increment if NEXT else True
 SELECT = ["to synthesize", "normal images", "defect images"]
 MODES = ["difference", "paste"]
 NOT_VISIBLE = ["keep", "drop"]
-OPEN = object()  # no input's value
+LEAVE_OUT = NOT_VISIBLE[1]
 
 
 class LoadDefectDataset(io.ComfyNode):
@@ -84,6 +84,7 @@ class LoadDefectDataset(io.ComfyNode):
                               tooltip="Seed to synthesize each with, as the command line does; 0 for real images. "
                               "Of a batch, the first one's."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -110,9 +111,12 @@ class LoadDefectDataset(io.ComfyNode):
         layout: str = "auto",
     ) -> io.NodeOutput:  # fmt: skip
         from .defects import batched, listed, read_items
+        from .graph_seeds import remember_output
 
         items = read_items(folder, select, index, count, type, split, plan_seed, layout)
-        return io.NodeOutput(*(batched(items) if as_batch else listed(items)))
+        outputs = batched(items) if as_batch else listed(items)
+        remember_output(cls.hidden, 5, outputs[5])
+        return io.NodeOutput(*outputs)
 
 
 class ComposePair(io.ComfyNode):
@@ -220,7 +224,8 @@ class SavePairs(io.ComfyNode):
             description=(
                 "Appends pairs to a folder in MVTec layout below ComfyUI's output: image, mask, normal image, and a "
                 "line of manifest.jsonl with seed, visibility and every widget that made it. A pair is written whole "
-                "or not at all. Pairs that are not visible can be left out."
+                "or not at all, and once: what the folder holds already is not added again. Blank pairs, whose image "
+                "equals the normal image in the mask, are left out, and so are those that are not visible."
             ),
             inputs=[
                 io.Image.Input("image", tooltip="The images with their anomalies: PNG, in the normal image's depth, "
@@ -238,9 +243,10 @@ class SavePairs(io.ComfyNode):
                 io.Int.Input("seed", optional=True, force_input=True,
                              tooltip="Seed of the first image, where another node computes it; else it is found."),
                 io.Combo.Input(
-                    "not_visible", options=NOT_VISIBLE, default=NOT_VISIBLE[0], optional=True,
-                    tooltip="Pairs that are not visible by their scores. keep (default): saved, with visible false in "
-                    "the manifest. drop: left out, with a line in dropped.jsonl; needs scores.",
+                    "not_visible", options=NOT_VISIBLE, default=LEAVE_OUT, optional=True,
+                    tooltip="Pairs that are not visible by their scores. drop (default): left out, with a line in "
+                    "dropped.jsonl. keep: saved, with visible false in the manifest. Blank pairs are left out either "
+                    "way.",
                 ),
             ],
             outputs=[io.String.Output("pairs_folder", display_name="folder",
@@ -251,12 +257,12 @@ class SavePairs(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, not_visible=NOT_VISIBLE[0], scores=OPEN):
+    def validate_inputs(cls, not_visible=LEAVE_OUT):
         from .pairs import check_not_visible
 
         try:
             if not_visible is not None:  # None: another node will tell it
-                check_not_visible(not_visible, scores is not OPEN)
+                check_not_visible(not_visible)
         except ValueError as error:
             return str(error)
         return True
@@ -264,7 +270,7 @@ class SavePairs(io.ComfyNode):
     @classmethod
     def execute(
         cls, image, mask, normal, object: str, type: str, folder: str, scores=None, seed: int | None = None,
-        not_visible: str = NOT_VISIBLE[0],
+        not_visible: str = LEAVE_OUT,
     ) -> io.NodeOutput:  # fmt: skip
         from .images import lines
         from .pairs import Batch, save_pairs
@@ -311,6 +317,7 @@ class BatchPlanNode(io.ComfyNode):
                               "the index of Load Defect Dataset, whose type is connected."),
                 io.Int.Output("total", display_name="total", tooltip="Items of the whole plan: how often to queue."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -327,10 +334,12 @@ class BatchPlanNode(io.ComfyNode):
     def execute(cls, kinds: str, count: int, plan_seed: int, index: int) -> io.NodeOutput:
         from ..datasets.batch_plan import BatchPlan, kinds_from_text
         from .errors import named
+        from .graph_seeds import remember_output
 
         with named("Batch Plan"):
             plan = BatchPlan(kinds_from_text(kinds), count, plan_seed)
             item = plan.item(index)
+        remember_output(cls.hidden, 2, [item.seed()])
         return io.NodeOutput(item.kind["object"], item.kind["type"], item.seed(), item.round, len(plan))
 
 

@@ -129,6 +129,7 @@ class KSamplerGraded(io.ComfyNode):
                 ),
             ],
             outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The same latents with anomalies.")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -143,7 +144,9 @@ class KSamplerGraded(io.ComfyNode):
         stage: str, mask_schedule=None, windows: str = WINDOWS,
     ) -> io.NodeOutput:  # fmt: skip
         from .graded_sampler import sample_graded_latent
+        from .graph_seeds import graph_seed
 
+        seed = graph_seed(seed, cls.hidden)
         return io.NodeOutput(
             sample_graded_latent(
                 model, seed, steps, cfg, preset, positive, negative, latent_image, denoise, stage, mask_schedule,

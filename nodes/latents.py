@@ -13,9 +13,11 @@ from ..datasets.masks import latent_mask
 from ..samplers.noise import initial_noise
 from ..synthesis.crop import Crop, check_windows, part_seed
 from .errors import named
+from .graph_seeds import list_place, listed_seed, remember
 
 _log = logging.getLogger(__name__)
 PARTS = "sias_parts"  # key of a LATENT: (image, piece) of every item, where they come from Crop to Mask
+PLACE = "sias_place"  # key of a LATENT: its images' place in a list, from Defect Latent; without it 0
 
 
 class ItemSeeds(int):
@@ -33,7 +35,7 @@ class PerItemNoise:
     """ComfyUI's NOISE: item i draws from (seed, i) alone, and its pieces each from their own seed."""
 
     def __init__(self, seed: int):
-        self.seed = seed
+        self._own = self.seed = seed
 
     def generate_noise(self, latent: dict) -> Tensor:
         """Noise [B, C, h, w] of latent["samples"]. Called before `seed` is read, which then carries every item's."""
@@ -47,7 +49,7 @@ class PerItemNoise:
                 "with Defect Latent, which pools the mask."
             )
         with named("Per-Item Noise"):
-            self.seed = ItemSeeds(self.seed, item_seeds(latent, self.seed))
+            self.seed = sampling_seeds(latent, self._own)
         return initial_noise(samples, self.seed.items)
 
 
@@ -70,7 +72,25 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     latent = {"samples": samples, "noise_mask": latent_mask(padded, samples.shape[2:]).to(samples.device)}
     if crop is not None:
         latent[PARTS] = [(part.item, part.number) for part in crop.parts]
+    if list_place():
+        latent[PLACE] = list_place()
     return latent
+
+
+def sampling_seeds(latent: dict, seed: int) -> ItemSeeds:
+    """The seeds that a run with a node's `seed` takes, by `latent_seed` and `item_seeds`; remembered for manifests."""
+    first = latent_seed(latent, seed)
+    seeds = item_seeds(latent, first)
+    # The first piece of an image has the image's own seed.
+    parts = latent.get(PARTS) or [(0, 0)]
+    index = latent.get("batch_index") or range(len(seeds))
+    remember(seed, [one for one, i in zip(seeds, index, strict=True) if parts[int(i) % len(parts)][1] == 0])
+    return ItemSeeds(first, seeds)
+
+
+def latent_seed(latent: dict, seed: int) -> int:
+    """The seed of a latent's first image: the node's, or one derived from it for a later item of a list."""
+    return listed_seed(seed, latent.get(PLACE, 0))
 
 
 def item_seeds(latent: dict, seed: int) -> list[int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..samplers.noise import initial_noise
 from .errors import named
 from .fast_sampling import foreground_options
-from .latents import ItemSeeds, check_axes, check_channels, check_filled, item_seeds, pooled_mask
+from .latents import ItemSeeds, check_axes, check_channels, check_filled, pooled_mask, sampling_seeds
 from .noise_levels import flow_alpha
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def sample_latent(
         mask = pooled_mask(node, latent)
         check_channels(node, samples, model)
         sigmas = sigmas_of()
-        seeds = ItemSeeds(seed, item_seeds(latent, seed))
+        seeds = sampling_seeds(latent, seed)
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     return latent | {
         "samples": sampled(sampler, model, seeds, cfg, positive, negative, samples, mask, sigmas, callback)

@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..datasets.pairs import PairWriter, check_names
+from ..datasets.known_pairs import KnownPairs
+from ..datasets.pair_identity import pair_entries
+from ..datasets.pairs import MANIFEST, PairWriter, check_names
 from ..datasets.pictures import Picture, write_atomic
 from ..datasets.windows import Window
 from ..modules.base_file import file_digest
@@ -26,12 +28,15 @@ from ..synthesis.crop import Crop, check_windows, whole_images, window_of
 from ..synthesis.overlay import overlay
 from ..synthesis.pair_check import NOT_SCORED, Scores
 from .errors import named
+from .graph_seeds import used_seeds
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
 from .loaders import adapter_path, base_path
+from .pair_counts import Counts
 from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
 
 _log = logging.getLogger(__name__)
 NOT_VISIBLE = ("keep", "drop")
+SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +55,7 @@ class Score(Scores):
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
     where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`.
+    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
     """
 
     visible: bool
@@ -58,6 +63,7 @@ class Score(Scores):
     composing: Composing | None = None
     seed: int | None = None
     refined: Mapping[str, Any] | None = None
+    blank: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +124,17 @@ def composed(
         images.append(image)
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
-        counted = pair.visibility if pair.excess is None else pair.excess
-        scores.append(Score(**measured, visible=counted > visible_above, windows=windows, composing=composing))
+        counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(_changed, parts))
+        scores.append(Score(
+            **measured, visible=counted > visible_above and not blank, windows=windows, composing=composing, blank=blank
+        ))  # fmt: skip
     return to_batch(images), scores
+
+
+def _changed(made: Made) -> bool:
+    """Whether a part's window differs from the normal window in the mask, both decoded."""
+    part, (anomalous, roundtrip) = made
+    return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
 
 
 def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
@@ -162,69 +176,91 @@ def save_pairs(
 ) -> dict:
     """Append the pairs of a batch to a folder in MVTec layout below the host's output, and tell the host what to show.
 
+    A pair that the folder holds already is not added again, see `datasets.known_pairs`. A blank one (see
+    `datasets.pair_identity`) is left out, and with "drop" one that is not visible by its scores; each leaves a line in
+    dropped.jsonl, as in `synthesis.run`, and one alone however often it comes.
+
     Args:
-        not_visible: see `check_not_visible`; "drop" leaves a line in dropped.jsonl, as `synthesis.run` does.
-        seed: of the batch's first item; read off the prompt where None.
+        not_visible: see `check_not_visible`; without scores nothing is left out by it.
+        seed: of the batch's first item; where None, the graph's own, see `sampling_seed`.
         graph: what the host tells an output node: prompt, unique_id, extra_pnginfo.
 
     Raises:
-        ValueError: a folder outside the output, a name that is no file name, a folder that holds something else, or
-            no scores to drop by.
+        ValueError: a folder outside the output, a name that is no file name, a folder that holds something else.
         OSError: the folder cannot be written; the pairs before stay whole.
     """
-    check_not_visible(not_visible, batch.scores is not None)
+    check_not_visible(not_visible)
     root = pairs_folder(folder)
     with named("Save Pairs"):
         for object, type in zip(objects, types, strict=True):
             check_names(object=object, type=type)
-        writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True)
+        writer, known = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True), KnownPairs(root)
     prompt, node_id = graph.prompt or {}, graph.unique_id
-    seed = sampling_seed(prompt, node_id) if seed is None else (lambda item, first=seed: first + item)
+    used = partial(used_seeds, prompt, count=len(objects))
+    seed = sampling_seed(prompt, node_id, used) if seed is None else (lambda item, first=seed: first + item)
     # A node cannot know what the nodes before it took: no seconds.
     common = {
         "seconds": None, "base": _digest(nearest(prompt, node_id, BASE_INPUTS), base_path),
         "adapter": _adapters(prompt, node_id),
         "settings": settings(prompt, node_id),
     }  # fmt: skip
-    saved = []
+    counts, shown = Counts(), []
     for item, (image, mask, normal) in enumerate(zip(batch.images, batch.masks, batch.normals, strict=True)):
-        record = {"seed": seed(item), **_scored(batch.scores, item), **common}
         object, type, index = objects[item], types[item], writer.done
-        if not_visible == "drop" and not record["visible"]:
-            with named("Save Pairs"):
-                writer.drop(index, {"object": object, "type": type} | record)
-            continue
         kept = to_picture(normal)
+        picture, kept = _writable(to_picture(image, kept.pixels.dtype)), _writable(kept)
+        values = mask.numpy()
         with named("Save Pairs"):
+            change, content = pair_entries(picture, kept, values, object, type)
+        scored = _scored(batch.scores, item)
+        record = {"seed": seed(item), **content, **scored, **common}
+        if "seed" in scored:  # of the draw that Refine Pairs kept
+            record["seed"] = scored["seed"]
+        counts.foreign += change.outside > 0
+        counts.parted += 0 < change.unchanged < change.pieces
+        if change.blank or (batch.scores is not None and batch.scores[item].blank):
+            counts.blank, left_out = counts.blank + 1, True
+            record |= {"changed": 0.0, "visible": False}
+        else:
+            there = known.find(picture, kept, values, object, type, record["seed"])
+            if there:
+                counts.there += 1
+                shown.append(_shown(folder, there["image"]))
+                continue
+            left_out = not_visible == "drop" and record["visible"] is False
+            counts.hidden += left_out
+        if left_out:
+            if not known.was_dropped(content["identity"]):
+                with named("Save Pairs"):
+                    writer.drop(index, {"object": object, "type": type} | record)
+                known.note_dropped(content["identity"])
+            continue
+        with named("Save Pairs"):
+            offset = (root / MANIFEST).stat().st_size if (root / MANIFEST).exists() else 0
             writer.write(
-                index=index, object=object, type=type, stem=f"{index:06d}", mask=mask,
-                picture=_writable(to_picture(image, kept.pixels.dtype)), normal_source=_writable(kept), record=record,
+                index=index, object=object, type=type, stem=f"{index:06d}", mask=mask, picture=picture,
+                normal_source=kept, record=record,
             )  # fmt: skip
-        saved.append(ui.SavedResult(f"{index:06d}.png", f"{folder}/{object}/test/{type}", io.FolderType.output))
+        known.note(content["identity"], offset)
+        counts.saved += 1
+        shown.append(_shown(folder, f"{object}/test/{type}/{index:06d}.png"))
     workflow = (graph.extra_pnginfo or {}).get("workflow")
     if workflow is not None:
         write_atomic(root / "workflow.json", json.dumps(workflow).encode())
-    return ui.SavedImages(saved).as_dict() | _told(folder, len(batch.images) - len(saved), len(batch.images))
+    unscored = not_visible == "drop" and batch.scores is None
+    return ui.SavedImages(shown).as_dict() | {"text": counts.told(folder, unscored)}
 
 
-def check_not_visible(not_visible: str, scored: bool) -> None:
-    """Raise ValueError unless pairs that are not visible can be kept, or dropped by their scores, as asked."""
+def check_not_visible(not_visible: str) -> None:
+    """Raise ValueError for a choice that there is not; not every host checks a menu's value."""
     if not_visible not in NOT_VISIBLE:
         raise ValueError(f"Save Pairs: not_visible is {not_visible!r}; choose one of {', '.join(NOT_VISIBLE)}.")
-    if not_visible == "drop" and not scored:
-        raise ValueError(
-            "Save Pairs: not_visible is drop, but scores is open, so nobody knows which are visible; connect Compose "
-            "Pair's scores, or choose keep."
-        )
 
 
-def _told(folder: str, dropped: int, of: int) -> dict:
-    """For the history and the log; nothing where no pair was dropped."""
-    if not dropped:
-        return {}
-    text = f"{dropped} of {of} not visible, dropped; {folder}/dropped.jsonl tells of them"
-    _log.info("Save Pairs: %s.", text)
-    return {"text": (text,)}
+def _shown(folder: str, image: str) -> ui.SavedResult:
+    """A saved pair's image for the host; `image`: its path below the folder."""
+    path = Path(folder) / image
+    return ui.SavedResult(path.name, path.parent.as_posix(), io.FolderType.output)
 
 
 def overlays(batch: Batch) -> Tensor:

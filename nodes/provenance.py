@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 SEED_INPUTS = ("seed", "noise_seed")
@@ -44,27 +44,50 @@ def nearest(prompt: Mapping[str, Any], node_id: str, names: tuple[str, ...], kin
     for _, node in upstream(prompt, node_id):
         for name in names:
             if name in node["inputs"] and kind in (None, node["class_type"]):
-                return _value(prompt, node["inputs"][name])
+                return given_value(prompt, node["inputs"][name])
     return None
 
 
-def sampling_seed(prompt: Mapping[str, Any], node_id: str) -> Callable[[int], int | None]:
-    """seed(item): what an item of the batch was sampled with, read off the nearest sampler or noise node.
+def sampling_seed(
+    prompt: Mapping[str, Any], node_id: str, used: Callable[[str, str], Sequence[int] | None] = lambda *_: None
+) -> Callable[[int], int | None]:
+    """seed(item): what an item of the batch was sampled with, by the nearest sampler or noise node.
 
-    This pack's nodes use seed + item; core's draw one noise for the batch, from the seed alone.
+    Args:
+        used: (node with the seed, node that sampled) -> the seeds that it used, None where that is not known. Then the
+            node's widget is read: this pack's nodes use seed + item, core's draw one noise for the batch, from the seed
+            alone.
     """
-    for _, node in upstream(prompt, node_id):
+    seen = []
+    for id, node in upstream(prompt, node_id):
+        seen.append(id)
         own = node["class_type"].startswith("SIAS_")
         if "latent_image" not in node["inputs"] and node["class_type"] not in NOISE_NODES:
             continue  # a seed of something else: of a mask, or of a dataset
         for name in SEED_INPUTS:
             if name in node["inputs"]:
-                seed = _value(prompt, node["inputs"][name])
+                given = node["inputs"][name]
+                seed, known = given_value(prompt, given), used(id, _sampler_of(prompt, seen, id))
+                if known is None and seed is None and _is_link(given):
+                    known = used(given[0], output_name(given[1]))
+                if known is not None:
+                    return lambda item: known[item]
                 return lambda item: None if seed is None else seed + item * own
     return lambda item: None
 
 
-def _value(prompt: Mapping[str, Any], given: Any) -> Any:
+def output_name(output: int) -> str:
+    """What a node's output is called where its seeds are remembered."""
+    return f"output {output}"
+
+
+def _sampler_of(prompt: Mapping[str, Any], seen: Sequence[str], id: str) -> str:
+    """The nearest node that samples with a noise node, or the node itself."""
+    users = (one for one in seen if _is_link(prompt[one]["inputs"].get("noise")))
+    return next((one for one in users if prompt[one]["inputs"]["noise"][0] == id), id)
+
+
+def given_value(prompt: Mapping[str, Any], given: Any) -> Any:
     """A widget's value, or what a link to a node that only holds a value brings; None for any other link."""
     if not _is_link(given):
         return given

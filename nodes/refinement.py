@@ -69,6 +69,7 @@ class RefinePairs(io.ComfyNode):
                 io.String.Output("report", display_name="report", tooltip="Share visible and median scores of first "
                                  "draws and of kept pairs, and what it cost; for Preview Any."),
             ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -77,12 +78,15 @@ class RefinePairs(io.ComfyNode):
         seed: int, cfg: float, refine: str, crop=None, real=None, object: str = "object", type: str = "anomaly",
     ) -> io.NodeOutput:  # fmt: skip
         from .drawing import Drawing
+        from .graph_seeds import graph_seed
         from .images import lines
+        from .latents import latent_seed
         from .pairs import Batch
         from .refined_pairs import refined_pairs
 
         batch = Batch.checked("Refine Pairs", normal, image, mask, scores)
         drawing = Drawing(model, positive, negative, vae, sampler, sigmas, cfg, latent)
+        seed = latent_seed(latent, graph_seed(seed, cls.hidden))
         kinds = [lines("Refine Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(*refined_pairs(
             drawing, batch, crop, rounds, seed, only_hidden=refine == WHICH[1], real=real,

@@ -8,7 +8,10 @@ from .sockets import CATEGORY, Crop
 
 MENU = f"{CATEGORY}/sampling"
 MAX_SEED, MAX_STEPS = 0xFFFFFFFFFFFFFFFF, 1000
-SEED = "The random choice. Item i of a batch uses seed + i, whatever else is in the batch."
+SEED = (
+    "The random choice. Item i of a batch uses seed + i, whatever else is in the batch. Items of a list differ, too, "
+    "unless another node computes the seed."
+)
 # As in samplers.presets and samplers.grid, which are not imported before a node runs; a test holds them together.
 PRESETS = ["recommended", "fast", "paper"]
 KINDS = ["quadratic", "uniform", "lambda", "half"]
@@ -112,6 +115,7 @@ class KSamplerAIAS(io.ComfyNode):
                 ),
             ],
             outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The same latents with anomalies.")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )  # fmt: skip
 
     @classmethod
@@ -119,7 +123,9 @@ class KSamplerAIAS(io.ComfyNode):
         cls, model, seed: int, steps: int, cfg: float, preset: str, positive, negative, latent_image, denoise: float
     ) -> io.NodeOutput:
         from .aias_sampler import sample_aias_latent
+        from .graph_seeds import graph_seed
 
+        seed = graph_seed(seed, cls.hidden)
         return io.NodeOutput(
             sample_aias_latent(model, seed, steps, cfg, preset, positive, negative, latent_image, denoise)
         )
@@ -262,13 +268,15 @@ class PerItemNoiseNode(io.ComfyNode):
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
             ],
             outputs=[io.Noise.Output("noise", display_name="noise", tooltip="For SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(cls, seed: int) -> io.NodeOutput:
+        from .graph_seeds import graph_seed
         from .latents import PerItemNoise
 
-        return io.NodeOutput(PerItemNoise(seed))
+        return io.NodeOutput(PerItemNoise(graph_seed(seed, cls.hidden)))
 
 
 def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:

@@ -19,8 +19,8 @@ from .adapters import Adapters, load_adapters
 from .nearest_real import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
-from .policy import Policy
-from .run import KEEP, NEGATIVES, run
+from .policy import DEFAULT, Policy
+from .run import NEGATIVES, run
 from .sheet import save_sheet
 
 ON_SHEET = 32
@@ -53,7 +53,7 @@ def synthesize(
     settings: Settings,
     *,
     seed: int = 0,
-    policy: Policy = KEEP,
+    policy: Policy = DEFAULT,
     negatives: int = NEGATIVES,
     resume: bool = False,
     device: str = "cpu",

@@ -41,6 +41,9 @@ class Policy:
             raise ValueError("Synthesize: refine tries new seeds itself; leave redraw out, or choose another policy.")
 
 
+DEFAULT = Policy("drop")  # of pairs for training: a mask that shows nothing is a wrong label
+
+
 @dataclass(frozen=True)
 class Settled:
     """A pair as it goes into the folder: its settings, and the search behind it, if there was one, for the manifest."""

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
+from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import PairWriter
 from ..datasets.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from .adapters import Adapters
-from .made import BATCH, Settings
+from .made import BATCH, Job, Settings
 from .nearest_real import RealDefects
 from .negatives import measured_thresholds
 from .pair import Pair, make_pairs
@@ -50,6 +51,8 @@ def run(
 ) -> float:
     """Make items 0 .. count - 1 that `writer` lacks, and write or drop them with their record; the others stay.
 
+    A blank pair (see `datasets.pair_identity`) is dropped whatever the policy: its mask would be a wrong label.
+
     Args:
         base_name, adapter_name: go into the manifest; see `file_digest`.
         adapter: see `make_pairs`.
@@ -76,14 +79,10 @@ def run(
         for index, item, one in zip(indices, items, settled, strict=True):
             if index not in wanted:
                 continue
-            visible = found.shown(one.pair)
-            record = _record(one, visible, base_name, adapter_name)
-            if policy.name == "drop" and not visible:
-                writer.drop(index, {"object": item.job.object, "type": item.job.type} | record)
-            else:
-                write_pair(writer, index, item, one.pair.picture, record)
+            record = _record(one, found.shown(one.pair), base_name, adapter_name)
+            settle_pair(writer, index, item, one.pair.picture, record, visible_only=policy.name == "drop")
             if report:
-                report(index, item, one.pair, visible)
+                report(index, item, one.pair, record["visible"])
     return found.visible
 
 
@@ -106,6 +105,26 @@ def restore_normals(writer: PairWriter, plan: Items) -> None:
         writer.restore_normal(name, plan.item(index).normal)
 
 
+def pixel_entries(job: Job, picture: Picture) -> dict[str, Any]:
+    """What the pixels of a job's picture say, for its line: see `datasets.pair_identity`. "changed" is 0 for a blank
+    pair alone."""
+    return pair_entries(picture, job.picture, job.mask.cpu().numpy(), job.object, job.type)[1]
+
+
+def settle_pair(
+    writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any],
+    visible_only: bool = False,
+) -> None:  # fmt: skip
+    """Write a pair, or drop it: where it is blank, and with `visible_only` where it is not visible.
+
+    record: as in `write_pair`, with `pixel_entries` and "visible".
+    """
+    if record["changed"] and (record["visible"] or not visible_only):
+        write_pair(writer, index, item, picture, record)
+    else:
+        writer.drop(index, {"object": item.job.object, "type": item.job.type, "seed": item.job.seed} | record)
+
+
 def write_pair(
     writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]
 ) -> None:
@@ -119,10 +138,12 @@ def write_pair(
 
 def _record(settled: Settled, visible: bool, base_name: str, adapter_name: str | None) -> dict[str, Any]:
     pair = settled.pair
+    content = pixel_entries(pair.job, pair.picture)
     record = {
         "seed": pair.job.seed,  # of the attempt that was kept
         **pair.entries,
-        "visible": visible,
+        "visible": visible and content["changed"] > 0,
+        **content,
         "seconds": round(pair.seconds, DIGITS),
         "base": base_name,
         "adapter": adapter_name,

@@ -7,36 +7,48 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ..folder_lock import check_free
 from ..pairs import MANIFEST, RUN, manifest_lines
-from ..pictures import open_atomic
+from ..pictures import open_atomic, read_picture
 from ..relative_path import below
 from . import FORMATS
 from .folder import Folder
 from .source import Pair, chosen, class_names, whole_size
 
 _NAMED = 3
+_NORMALS = 4  # decoded at a time; pairs of one normal image often follow each other
 
 
 @dataclass
 class Exported:
-    """What came of it: pairs and normal images written, pairs left out since they are not whole, the first few why."""
+    """What came of it: pairs and normal images written, and pairs left out.
+
+    broken: not whole, `why` says it of the first few; blank: the image shows no defect, see `datasets.pair_identity`;
+    repeated: of the content, object and type of a pair before them.
+    """
 
     pairs: int = 0
     normals: int = 0
     broken: int = 0
     why: list[str] = field(default_factory=list)
+    blank: int = 0
+    repeated: int = 0
 
     def told(self) -> str:
-        """In words, for who asked for it."""
-        words = f"{self.pairs} pairs, {self.normals} normal images"
-        if not self.broken:
-            return words
-        more = ", ..." if self.broken > len(self.why) else ""
-        return f"{words}; {self.broken} pairs are not whole and were left out: {'; '.join(self.why)}{more}"
+        """In words, for the log and the command line."""
+        words = [f"{self.pairs} pairs, {self.normals} normal images"]
+        if self.repeated:
+            words.append(f"{self.repeated} duplicates of other pairs were left out")
+        if self.blank:
+            words.append(f"{self.blank} blank pairs, whose image equals its normal image in the mask, were left out")
+        if self.broken:
+            more = ", ..." if self.broken > len(self.why) else ""
+            words.append(f"{self.broken} pairs are not whole and were left out: {'; '.join(self.why)}{more}")
+        return "; ".join(words)
 
 
 def export_pairs(
@@ -53,8 +65,9 @@ def export_pairs(
 ) -> Exported:
     """Write the pairs of a folder to `out`.
 
-    Images are copies, as reflinks where the disk can, so that a tool that changes the export in place never changes the
-    pairs. manifest.jsonl comes along: the same lines with paths that open
+    Blank pairs, and all but the first of those that are the same (see `datasets.pair_identity`), are left out. Images
+    are copies, as reflinks where the disk can, so that a tool that changes the export in place never changes the pairs.
+    manifest.jsonl comes along: the same lines with paths that open
     from `out`. It is written last, so that a folder that has it is complete.
 
     Args:
@@ -104,16 +117,23 @@ class _Adder:
     def __init__(self, writer: Any, normals: bool, done: Exported) -> None:
         self._writer, self._normals, self._done = writer, normals, done
         self._placed: dict[Path, str] = {}
+        self._known: set[str] = set()
+        self._read_normal = lru_cache(_NORMALS)(read_picture)
 
     def __call__(self, pair: Pair) -> dict[str, Any] | None:
-        """The pair's line of the export's manifest; None where it is not whole."""
+        """The pair's line of the export's manifest; None where it is left out."""
         try:
-            mask = pair.read_mask()
+            content = pair.read(self._read_normal)
         except (ValueError, OSError) as error:
             self._done.broken += 1
             self._done.why += [str(error)] if len(self._done.why) < _NAMED else []
             return None
-        own = self._writer.pair(pair, mask)
+        if content.blank or content.identity in self._known:
+            self._done.blank += content.blank
+            self._done.repeated += not content.blank
+            return None
+        self._known.add(content.identity)
+        own = self._writer.pair(pair, content.mask)
         self._done.pairs += 1
         return pair.line | own | {"normal": self._normal(pair) if self._normals else None}
 
@@ -148,17 +168,21 @@ def _counted(pairs: Path, visible_only: bool) -> tuple[int, dict[tuple[str, str]
         some = visible_only and next(chosen(pairs), None)
         why = "none of its pairs is known to be visible; export all of them" if some else "no pairs; make some first"
         raise ValueError(f"{pairs}: {why}")
-    if not any(map(_is_whole, chosen(pairs, visible_only))):
-        raise ValueError(f"{pairs}: none of its {count} pairs is whole, with image, mask and normal image; make others")
-    return count, class_names(kinds)
-
-
-def _is_whole(pair: Pair) -> bool:
-    try:
-        pair.read_mask()
-    except (ValueError, OSError):
-        return False
-    return True
+    blank = 0
+    for pair in chosen(pairs, visible_only):
+        try:
+            content = pair.read()
+        except (ValueError, OSError):
+            continue
+        if not content.blank:
+            return count, class_names(kinds)
+        blank += 1
+    if blank:
+        raise ValueError(
+            f"{pairs}: {blank} of its {count} pairs are blank, the image equals its normal image in the mask, and no "
+            "other is whole; look for a bypassed node in the workflow, and make others"
+        )
+    raise ValueError(f"{pairs}: none of its {count} pairs is whole, with image, mask and normal image; make others")
 
 
 def _check_apart(pairs: Path, out: Path) -> None:

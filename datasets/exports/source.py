@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from ..decoding import shown_size
+from ..pair_identity import change, identity
 from ..pairs import MANIFEST, check_names, manifest_lines
-from ..pictures import read_mask
+from ..pictures import Picture, read_mask, read_picture
 from ..relative_path import below
 
 _KEYS = {"index": int, "image": str, "mask": str, "normal": str, "object": str, "type": str}
@@ -51,14 +52,27 @@ class Pair:
         for key in ("image", "mask", "normal"):
             self.path(key)
 
-    def read_mask(self) -> np.ndarray:
-        """bool [H, W], of the image's size. Raises ValueError or OSError where image, mask or normal are not whole."""
+    def read(self, read_normal: Callable[[Path], Picture] = read_picture) -> Content:
+        """The pair's content. Raises ValueError or OSError where image, mask or normal are not whole or of one size."""
         image, mask = self.path("image"), self.path("mask")
-        values = read_mask(mask, whole_size(image), of=image).numpy()
+        picture = read_picture(image)
+        values = read_mask(mask, picture.size, of=image).numpy()
         if not values.any():
             raise ValueError(f"{mask}: the mask is empty")
-        whole_size(self.path("normal"))
-        return values
+        normal = read_normal(self.path("normal"))
+        if normal.size != picture.size:
+            sizes = [" x ".join(map(str, one.size)) for one in (picture, normal)]
+            raise ValueError(f"{image} is {sizes[0]}, its normal image {sizes[1]} (height x width)")
+        return Content(values, change(picture, normal, values).blank, identity(picture, normal, values, *self.kind))
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a pair's files hold: the mask, bool [H, W]; blank and identity: see `datasets.pair_identity`."""
+
+    mask: np.ndarray
+    blank: bool
+    identity: str
 
 
 def whole_size(path: Path) -> tuple[int, int]:

@@ -78,14 +78,14 @@ def test_the_manifest_tells_the_nearest_real_defect_and_what_is_dropped_has_a_li
     lines = sorted([*kept, *dropped], key=lambda line: line["index"])
     assert [line["index"] for line in lines] == list(range(6)) and kept and dropped
     assert all(line["visible"] == (line in kept) and line["nearest_real"] > 0 for line in lines)
-    assert entry["outputs"]["24"]["text"][0].startswith(f"{len(dropped)} of 6 not visible, dropped")
+    assert entry["outputs"]["24"]["text"][0] == f"{len(kept)} saved, {len(dropped)} not visible"
 
 
 def test_what_a_node_lacks_is_told_before_anything_runs(server):
-    prompt = _prompt("nearest-real")
-    del prompt["24"]["inputs"]["scores"], prompt["42"]["inputs"]["crop"]
+    prompt = _prompt("nearest-real", SavePairs={"not_visible": "burn"})
+    del prompt["42"]["inputs"]["crop"]
     told = server.refused(prompt)
-    assert "not_visible is drop, but scores is open" in told["24"] and "crop and mask are both open" in told["42"]
+    assert "not_visible is 'burn'" in told["24"] and "crop and mask are both open" in told["42"]
 
 
 def test_the_manifest_names_the_adapter_as_the_command_line_does(server):
@@ -132,13 +132,15 @@ def test_the_graph_gives_the_command_lines_pixels(server, host, surfaces, tmp_pa
         [python_of(host), "-m", "anomaly_synthesis.cli", "synthesize", "--data", str(surfaces),
          "--split", str(server.input / "s.json"), "--base", str(REPOSITORY / "weights" / "surfaces.safetensors"),
          "--foreign-base", "--count", str(COUNT), "--steps", "10", "--negatives", "1", "--seed", "3",
+         "--policy", "keep",
          "--out", str(tmp_path / "pairs")],
         env=os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}, cwd=tmp_path,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr[-2000:]
     dataset = {"folder": "surfaces", "split": "s.json", "index": 0, "count": COUNT, "plan_seed": 3}
-    server.run(_prompt("list-with-own-seeds", LoadDefectDataset=dataset, SavePairs={"folder": "same"}))
+    server.run(_prompt("list-with-own-seeds", LoadDefectDataset=dataset,
+                       SavePairs={"folder": "same", "not_visible": "keep"}))  # fmt: skip
     folders = tmp_path / "pairs", server.output / "same"
     for line, graph in zip(*map(read_manifest, folders), strict=True):
         assert [line[key] for key in ("object", "type", "seed", "base", "windows")] == [

@@ -54,8 +54,8 @@ class Simulated:
     delay: seconds a prompt takes; hang: answers nothing; garbage: answers text to these paths; refuse: the status that
     /prompt answers; full: prompts that it queues at most; own_ids: gives prompts ids of its own; fails: seeds that
     raise; kills: seeds that bring it down; stuck: seeds that never end; odd: seed -> a wrong result, which is "size",
-    "normal", "empty", "two", "text" or "damaged"; lose_answers: /prompt queues, then cuts the connection, so many
-    times; redirect: path -> (status, address), answered instead; histories: seed -> a function of a history entry that
+    "normal", "empty", "blank", "two", "text" or "damaged"; lose_answers: /prompt queues, then cuts the connection, so
+    many times; redirect: path -> (status, address), answered instead; histories: seed -> a function of a history entry that
     returns what is answered, as JSON or as bytes; views: seed -> a function of a request for one of its pictures that
     returns the answer.
     """
@@ -315,7 +315,8 @@ class Simulated:
             normal = normal[:, :-1]
         if odd == "text":
             return b"this is no image"
-        image = normal if odd in ("size", "normal", "empty") else np.where(mask[..., None] > 0, 255 - normal, normal)
+        changed = odd not in ("size", "normal", "empty", "blank")
+        image = np.where(mask[..., None] > 0, 255 - normal, normal) if changed else normal
         made = _png([image, mask, normal][slot])
         if odd == "damaged":  # the last byte of the pixels' check sum, before the 12 bytes of the end
             return made[:-13] + bytes([made[-13] ^ 1]) + made[-12:]

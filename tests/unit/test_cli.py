@@ -30,7 +30,7 @@ def files(tmp_path_factory, surfaces, split, tiny_base):
 def _synthesize(files, out, *more, **changed):
     files = files | changed
     return cli.main(["synthesize", "--base", files["base"], "--data", files["data"], "--split", files["split"],
-                     "--out", str(out), "--steps", "3", *(more or ("--count", "2"))])  # fmt: skip
+                     "--out", str(out), "--steps", "3", "--policy", "keep", *(more or ("--count", "2"))])  # fmt: skip
 
 
 def test_surfaces_split_train_synthesize(tmp_path, capsys):

@@ -369,3 +369,41 @@ def test_the_command(tmp_path, make, capsys):
     with pytest.raises(SystemExit) as usage:
         cli.main([*command[:-1], "voc"])
     assert usage.value.code == 2
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_blank_pairs_and_all_but_the_first_of_the_same_are_left_out(tmp_path, make, normals, format):
+    pairs = make(count=3, kinds=KINDS[:1])
+    writer = PairWriter(pairs, {"made_by": "test"}, resume=True, growing=True)
+    first = read_manifest(pairs)[0]
+    again = dict(picture=read_picture(pairs / first["image"]), mask=read_mask(pairs / first["mask"]),
+                 normal_source=normals[0], object="tile", record={"visible": True})  # fmt: skip
+    added = [{}, {"type": "hole"}, {"picture": read_picture(normals[0])}, {}]
+    for index, change in enumerate(added, 3):
+        writer.write(**{"type": "crack"} | again | change, index=index, stem=f"{index:04}")
+    done = export_pairs(pairs, tmp_path / "out", format)
+    assert [line["index"] for line in read_manifest(tmp_path / "out")] == [0, 1, 2, 4]
+    assert (done.pairs, done.repeated, done.blank, done.broken) == (4, 2, 1, 0)
+    assert "4 pairs" in done.told() and "2 duplicates" in done.told() and "1 blank pairs" in done.told()
+
+
+def test_a_folder_of_blank_pairs_alone_is_refused_before_anything_is_written(tmp_path, normals):
+    writer = PairWriter(tmp_path / "pairs", {"made_by": "test"})
+    for index in range(2):
+        writer.write(index=index, object="tile", type="crack", stem=str(index), picture=read_picture(normals[0]),
+                     mask=mask_of(index), normal_source=normals[0], record={})  # fmt: skip
+    with pytest.raises(ValueError, match="2 of its 2 pairs are blank.*bypassed"):
+        export_pairs(tmp_path / "pairs", tmp_path / "out", "coco")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_duplicate_stands_in_for_a_pair_that_is_not_whole(tmp_path, make, normals):
+    pairs = make(count=2, kinds=KINDS[:1])
+    first = read_manifest(pairs)[0]
+    PairWriter(pairs, {"made_by": "test"}, resume=True, growing=True).write(
+        index=2, object="tile", type="crack", stem="again", picture=read_picture(pairs / first["image"]),
+        mask=read_mask(pairs / first["mask"]), normal_source=normals[0], record={},
+    )  # fmt: skip
+    (pairs / first["image"]).unlink()
+    done = export_pairs(pairs, tmp_path / "out", "plain")
+    assert [line["index"] for line in read_manifest(tmp_path / "out")] == [1, 2] and done.repeated == 0

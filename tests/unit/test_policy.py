@@ -1,8 +1,13 @@
 """Keep, drop and refine as runs: what the folder holds, and that a killed run continues to the same."""
 
+import inspect
+from dataclasses import replace
+
 import pytest
+from anomaly_synthesis.cli_arguments import parser
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import PairWriter, read_dropped, read_manifest
+from anomaly_synthesis.synthesis.folder import synthesize
 from anomaly_synthesis.synthesis.nearest_real import RealDefects, latent_features
 from anomaly_synthesis.synthesis.pair import Settings
 from anomaly_synthesis.synthesis.plan import Plan
@@ -57,6 +62,40 @@ def test_dropped_pairs_are_those_that_keep_flags_and_no_file_of_them_is_left(mak
             assert line[key] == twin[key] and here.read_bytes() == there.read_bytes()
     defects = [sample for sample in read_mvtec(root) if sample.type != "good"]
     assert len(defects) == len(lines)
+
+
+@pytest.mark.parametrize("policy", [Policy("keep"), Policy("drop"), Policy("refine", rounds=1)], ids=str)
+def test_blank_pairs_are_dropped_whatever_the_policy_and_resumed_past(make, tmp_path, monkeypatch, policy):
+    from anomaly_synthesis.synthesis import run as module
+
+    real = module.make_pairs
+
+    def some_blank(base, jobs, settings, **options):
+        made = real(base, jobs, settings, **options)
+        return [replace(one, picture=one.job.picture) if one.job.type == "pit" else one for one in made]
+
+    monkeypatch.setattr(module, "make_pairs", some_blank)
+
+    def stop(index, *_):
+        if index == 4:
+            raise KeyboardInterrupt
+
+    root = make(tmp_path / "whole", policy)
+    blank = [line for line in read_dropped(root) if not line["changed"]]
+    assert blank and {line["type"] for line in blank} == {"pit"} and not any(line["visible"] for line in blank)
+    assert len({line["identity"] for line in blank}) == len(blank)
+    lines = read_manifest(root)
+    assert lines and "pit" not in {line["type"] for line in lines} and all(line["changed"] > 0 for line in lines)
+    assert len(lines) + len(read_dropped(root)) == COUNT and not list(root.rglob("test/pit/*.png"))
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "broken", policy, report=stop)
+    assert content(make(tmp_path / "broken", policy, resume=True)) == content(root)
+
+
+def test_pairs_that_are_not_visible_are_left_out_by_default():
+    assert inspect.signature(synthesize).parameters["policy"].default == Policy("drop")
+    given = {"--data": "d", "--split": "s", "--base": "b", "--count": "1", "--out": "o"}
+    assert parser().parse_args(["synthesize", *(word for pair in given.items() for word in pair)]).policy == "drop"
 
 
 @pytest.mark.parametrize("policy", [Policy("drop"), Policy("drop", redraw=1), Policy("refine", rounds=2)], ids=str)

@@ -20,10 +20,11 @@ def _scores(visible=SEEN) -> list:
     return [replace(score, visible=seen, visibility=float(place)) for place, seen in enumerate(visible)]
 
 
-def _save(folder: str, visible=SEEN, not_visible="drop", **changed):
-    """What Save Pairs gives for pairs of one image, each with its own grey in the mask."""
+def _save(folder: str, visible=SEEN, not_visible="drop", first=0, **changed):
+    """What Save Pairs gives for pairs of one image, each with its own grey in the mask, counted from `first`."""
     image, mask = one((64, 64))
-    images = torch.stack([torch.where(mask[0, ..., None] > 0, place / 9, image[0]) for place in range(len(visible))])
+    images = torch.stack([torch.where(mask[0, ..., None] > 0, (first + place) / 20, image[0])
+                          for place in range(len(visible))])  # fmt: skip
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={"workflow": {}})
     node = type("Told", (own("SavePairs"),), {"hidden": hidden})
     given = {"scores": _scores(visible), "object": "plate", "type": "spot", "seed": 40} | changed
@@ -49,8 +50,7 @@ def check_dropped_pairs_leave_a_line_and_no_file():
     files = {"image", "mask", "normal"}
     assert set(kept[0]) - set(dropped[0]) == files and not set(dropped[0]) - set(kept[0])
     assert [line["visibility"] for line in dropped] == [1.0, 3.0]
-    told = done.ui["text"][0]
-    assert told == "2 of 4 not visible, dropped; thinned/dropped.jsonl tells of them"
+    assert done.ui["text"][0] == "2 saved, 2 not visible" and "thinned/dropped.jsonl lists them" in done.ui["text"][1]
     assert [shown["filename"] for shown in done.ui["images"]] == ["000000.png", "000002.png"]
 
 
@@ -66,52 +66,53 @@ def check_a_dropped_pairs_line_has_the_command_lines_keys():
 
 
 def check_the_numbering_goes_on_over_drops_and_restarts():
+    made = 0
     for batch in ((False,), SEEN, (False, False), (True,), (True, False)):
-        _save("goes on", batch)
+        _save("goes on", batch, first=made)
+        made += len(batch)
     kept, dropped = _lines("goes on")
     assert [[line["index"] for line in lines] for lines in (kept, dropped)] == [[1, 3, 7, 8], [0, 2, 4, 5, 6, 9]]
     assert _images("goes on") == ["000001", "000003", "000007", "000008"]
     read = room("datasets.pictures").read_picture
     inside = [read(OUTPUT / "goes on" / line["image"]).pixels[40, 40, 0] for line in kept]
-    assert inside == [0, round(255 * 2 / 9), 0, 0], "every line has its own pair's image"
+    assert inside == [round(255 * place / 20) for place in (1, 3, 7, 8)], "every line has its own pair's image"
     for line in kept[2:3]:
         for key in ("image", "mask"):
             (OUTPUT / "goes on" / line[key]).unlink()  # weeded by hand
-    _save("goes on", (True,), "keep")
+    _save("goes on", (True,), "keep", first=made)
     assert [line["index"] for line in _lines("goes on")[0]] == [1, 3, 7, 8, 10]
 
 
 def check_a_batch_that_is_dropped_whole_is_no_error():
     done = _save("nothing", (False, False))
-    assert done.ui["images"] == [] and done.ui["text"][0].startswith("2 of 2 not visible") and done.args == ("nothing",)
+    assert done.ui["images"] == [] and done.ui["text"][0] == "0 saved, 2 not visible" and done.args == ("nothing",)
     assert [len(lines) for lines in _lines("nothing")] == [0, 2]
     with refused("Worst Pairs: "):
         call("WorstPairs", pairs=["nothing"], by=["visibility"], count=[1])
-    _save("nothing", (True,))
+    _save("nothing", (True,), first=2)
     assert [len(lines) for lines in _lines("nothing")] == [1, 2] and _images("nothing") == ["000002"]
 
 
 def check_kept_pairs_are_as_ever():
-    assert "text" not in _save("as ever", not_visible="keep").ui and "text" not in _save("seen", (True,)).ui
+    texts = _save("as ever", not_visible="keep").ui["text"], _save("seen", (True,)).ui["text"]
+    assert texts == (("4 saved",), ("1 saved",))
     image, mask = one((64, 64))
+    other = torch.where(mask[..., None] > 0, 0.9, image)
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
-    call(type("Told", (own("SavePairs"),), {"hidden": hidden}), image=image, mask=mask, normal=image, object="plate",
+    call(type("Told", (own("SavePairs"),), {"hidden": hidden}), image=other, mask=mask, normal=image, object="plate",
          type="spot", folder="as ever")  # fmt: skip
     kept, dropped = _lines("as ever")
     assert [line["visible"] for line in kept] == [*SEEN, None] and dropped == []
     assert not (OUTPUT / "as ever" / "dropped.jsonl").exists()
 
 
-def check_dropping_without_scores_is_refused_before_the_run_and_in_it():
-    node, words = own("SavePairs"), ("not_visible is drop, but scores is open", "connect Compose Pair's scores")
-    with refused("Save Pairs: ", *words):
-        _save("never", scores=None)
+def check_an_unknown_choice_is_refused_before_the_run_and_in_it():
+    node = own("SavePairs")
     with refused("Save Pairs: ", "not_visible is 'burn'; choose one of keep, drop"):
         _save("never", not_visible="burn")
     assert not (OUTPUT / "never").exists()
-    assert all(word in node.validate_inputs(not_visible="drop") for word in words)
     assert "choose one of keep, drop" in node.validate_inputs(not_visible="burn")
-    for given in ({}, {"not_visible": None}, {"not_visible": "keep"}, {"not_visible": "drop", "scores": None}):
+    for given in ({}, {"not_visible": None}, {"not_visible": "keep"}, {"not_visible": "drop"}):
         assert node.validate_inputs(**given) is True
 
 
