@@ -6,7 +6,7 @@ import csv
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -78,17 +78,22 @@ def groups_from_near_duplicates(samples: Sequence[Sample], distance: float = 0.0
     return groups
 
 
-def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, str], str]:
+def find_groups(
+    samples: Sequence[Sample], root: str | Path, may_read: Callable[[Path], bool] = lambda path: True
+) -> tuple[dict[str, str], str]:
     """Groups from the best source at hand, and a sentence that names it.
 
     A manifest.csv with the columns file and group, in `root` or its parent, that knows any of the images; else
-    near-duplicates. Raises the errors of groups_from_manifest and groups_from_near_duplicates.
+    near-duplicates. `may_read`: whether a manifest may be opened. Raises the errors of groups_from_manifest and
+    groups_from_near_duplicates.
     """
-    for folder in (Path(root), Path(root).resolve().parent):
-        path = folder / "manifest.csv"
+    places = [folder / "manifest.csv" for folder in (Path(root), Path(root).resolve().parent)]
+    for path in filter(may_read, places):
         if path.is_file() and {"file", "group"} <= set(_columns(path)) and _from_table(samples, path, "group"):
             return groups_from_manifest(samples, path), f"column 'group' of {path}"
-    return groups_from_near_duplicates(samples), "near-duplicates (no manifest.csv with a column 'group' found)"
+    beside = "" if may_read(places[1]) else "; the one beside the folder may not be read, list the folder above"
+    source = f"near-duplicates (no manifest.csv with a column 'group' found{beside})"
+    return groups_from_near_duplicates(samples), source
 
 
 def _columns(path: Path) -> list[str]:

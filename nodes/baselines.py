@@ -157,18 +157,16 @@ def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
 
 def _textures(folder: str):
     """DRAEM's textures in a folder, absolute or below the host's input. Raises ValueError for one without pictures."""
-    from pathlib import Path
-
-    import folder_paths
-
     from ..baselines.draem import Textures
+    from .folders import readable_tree
 
-    name = folder.strip()
+    node, remedy = "DRAEM (baseline)", "give a folder of textures, or none for procedural surfaces."
     try:
-        return Textures(Path(folder_paths.get_input_directory()) / name if name else None)
+        return Textures(readable_tree(node, folder, remedy) if folder.strip() else None)
     except ValueError as error:
         raise ValueError(
-            f"DRAEM (baseline): {str(error).removeprefix('DRAEM: ')} It is a path, or a name below ComfyUI's input."
+            f"{node}: {str(error).removeprefix('DRAEM: ').removeprefix(f'{node}: ')} It is a path, or a name below "
+            "ComfyUI's input."
         ) from error
 
 

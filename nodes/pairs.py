@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 import torch.nn.functional as F
 from comfy_api.latest import io, ui
@@ -26,6 +25,7 @@ from ..synthesis.crop import Crop, check_windows, whole_images, window_of
 from ..synthesis.overlay import overlay
 from ..synthesis.pair_check import NOT_SCORED, Scores
 from .errors import named
+from .folders import writable_folder
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
 from .loaders import adapter_path, base_path
 from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
@@ -177,6 +177,9 @@ def save_pairs(
     with named("Save Pairs"):
         for object, type in zip(objects, types, strict=True):
             check_names(object=object, type=type)
+        for object, type in dict.fromkeys(zip(objects, types, strict=True)):
+            for part in ("train/good", "test/good", f"test/{type}", f"ground_truth/{type}"):
+                pairs_folder(f"{folder}/{object}/{part}")  # a link there may lead out of the output
         writer = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True)
     prompt, node_id = graph.prompt or {}, graph.unique_id
     seed = sampling_seed(prompt, node_id) if seed is None else (lambda item, first=seed: first + item)
@@ -249,11 +252,7 @@ def _label(scores: Sequence[Score] | None, item: int) -> str:
 
 def pairs_folder(folder: str) -> Path:
     """The folder of that name below the host's output. Raises ValueError for one outside it."""
-    output = Path(folder_paths.get_output_directory()).resolve()
-    root = (output / folder).resolve()
-    if root == output or output not in root.parents:
-        raise ValueError(f"Save Pairs: folder {folder!r} is not below {output}; give a name such as 'pairs'.")
-    return root
+    return writable_folder("Save Pairs", folder)
 
 
 def _scored(scores: Sequence[Score] | None, item: int) -> dict:

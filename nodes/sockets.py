@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from .folders import AS_TYPED, choices
+
 CATEGORY = "anomaly synthesis"
 
 Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which image every crop is
@@ -15,3 +17,12 @@ Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tok
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
 # As in datasets.layouts, which is not imported before a node runs; a test holds them together.
 LAYOUTS = ["auto", "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index"]
+
+
+def dataset_menu() -> io.Input:
+    """The menu beside a node's `folder`, which stays a text: wires and older workflows lead to it."""
+    return io.Combo.Input(
+        "choose", options=[AS_TYPED, *choices()], default=AS_TYPED, optional=True,
+        tooltip="The folders that are there: in ComfyUI's input, output and datasets folders, and those that you "
+        f"listed (see the help page). '{AS_TYPED}' (default): folder counts; else what is chosen here goes first.",
+    )  # fmt: skip
