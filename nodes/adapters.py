@@ -92,8 +92,8 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
         save_adapter(free, adapter.adapter)
     except OSError as error:
         raise ValueError(
-            f"{node}: cannot write {name!r} to {root} ({error.strerror}); give ComfyUI the right to write there, or add another "
-            f"folder for {ADAPTERS} in extra_model_paths.yaml."
+            f"{node}: cannot write {name!r} to {root} ({error.strerror}); give ComfyUI the right to write there, or "
+            f"add another folder for {ADAPTERS} in extra_model_paths.yaml."
         ) from error
     return str(free.relative_to(root))
 
