@@ -175,14 +175,13 @@ class ComposePair(io.ComfyNode):
         cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None,
         controls=None,
     ) -> io.NodeOutput:
-        from .images import check_image, check_masks
+        from .images import check_image, with_masks
         from .pairs import composed
 
-        normal, made, roundtrip = (
-            check_image("Compose Pair", image, name)
-            for image, name in ((normal, "normal"), (made, "made"), (roundtrip, "roundtrip"))
+        made, roundtrip = (
+            check_image("Compose Pair", image, name) for image, name in ((made, "made"), (roundtrip, "roundtrip"))
         )
-        masks = check_masks("Compose Pair", mask, normal)
+        normal, masks = with_masks("Compose Pair", normal, mask, "normal")
         controls = None if controls is None else check_image("Compose Pair", controls, "controls")
         return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, controls))
 
@@ -273,7 +272,8 @@ class SavePairs(io.ComfyNode):
         from .pairs import Batch, save_pairs
 
         batch = Batch.checked("Save Pairs", normal, image, mask, scores)
-        names = [lines("Save Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
+        count = len(batch.images)
+        names = [lines("Save Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, not_visible, cls.hidden))
 
 

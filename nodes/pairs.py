@@ -26,7 +26,7 @@ from ..synthesis.overlay import overlay
 from ..synthesis.pair_check import NOT_SCORED, Scores
 from .errors import named
 from .folders import writable_folder
-from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
+from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
 from .loaders import adapter_path, base_path
 from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
 
@@ -72,8 +72,10 @@ class Batch:
     @classmethod
     def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
         """From a node's sockets. Raises ValueError where counts or sizes differ, for an empty mask, and for NaN."""
-        image = check_image(node, image)
-        normal = repeated(node, check_image(node, normal, "normal"), len(image), "normal")
+        image, normal = check_image(node, image), check_image(node, normal, "normal")
+        if len(normal) == 1:
+            image, _ = with_masks(node, image, mask)
+        normal = repeated(node, normal, len(image), "normal")
         if normal.shape != image.shape:
             sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
             raise ValueError(f"{node}: normal is {sizes[0]}, image {sizes[1]} (height x width); connect one size.")

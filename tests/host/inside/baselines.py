@@ -193,8 +193,8 @@ def check_masks_and_images_that_do_not_fit_are_refused_by_every_baseline():
             method(image, mask * 0.5)
         with refused(f"{name}: ", "mask is 64 x 63 and image 64 x 64", "connect a mask of the image's size"):
             method(image, mask[:, :, 1:])
-        with refused(f"{name}: ", "2 masks for 1 images", "one for each"):
-            method(image, mask.repeat(2, 1, 1))
+        with refused(f"{name}: ", "3 masks for 2 images", "one for each"):
+            method(image.repeat(2, 1, 1, 1), mask.repeat(3, 1, 1))
         with refused(f"{name}: ", "normal holds NaN", "look at the node that made it"):
             method(bad, mask)
         with refused(f"{name}: ", "normal is a batch of 0", "at least one image"):
