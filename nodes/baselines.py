@@ -166,7 +166,7 @@ def _textures(folder: str):
     from ..baselines.draem import Textures
     from .folders import readable_tree
 
-    node, remedy = "DRAEM (baseline)", "give a folder of textures, or none for procedural surfaces."
+    node, remedy = "DRAEM (baseline)", "give a folder of textures, or leave it empty for procedural surfaces."
     try:
         return Textures(readable_tree(node, folder, remedy) if folder.strip() else None)
     except ValueError as error:

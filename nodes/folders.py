@@ -143,8 +143,8 @@ def _readable(node: str, name: str, remedy: str, kind: str, exists: Callable[[Pa
             f"{node}: {kind} {_shown(name)} is not below a folder that nodes may read (ComfyUI's input, output, temp, "
             f"datasets and model folders); {_HOW_TO_LIST}. Links count as where they lead."
         )
-    places = f"below {bases[0]}, output or datasets" if not os.path.isabs(name.strip()) else "there"
-    raise ValueError(f"{node}: no {kind} {_shown(name)} {places}; {remedy}")
+    elsewhere = "" if os.path.isabs(name.strip()) else ", and none below ComfyUI's output and datasets"
+    raise ValueError(f"{node}: no {kind} {_cut(str(paths[0]))}{elsewhere}; {remedy}")
 
 
 def _spelled(base: Path, name: str) -> Path | None:
@@ -211,4 +211,8 @@ def _entries(folder: Path) -> Iterator[os.DirEntry]:
 
 
 def _shown(name: str) -> str:
-    return repr(name if len(name) <= 200 else f"{name[:200]}...")
+    return repr(_cut(name))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}..."

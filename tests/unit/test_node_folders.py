@@ -55,9 +55,9 @@ def test_a_name_is_looked_up_below_input_then_output_then_datasets(host):
     (base / "input" / "split.json").write_text("{}")
     assert folders.readable_file("Node", "split.json", REMEDY) == base / "input" / "split.json"
     assert refusal(folders.readable_file, "bottle", REMEDY) == (
-        f"Node: no file 'bottle' below {base / 'input'}, output or datasets; {REMEDY}"
+        f"Node: no file {base / 'input' / 'bottle'}, and none below ComfyUI's output and datasets; {REMEDY}"
     )
-    assert refusal(folders.readable_folder, str(base / "input" / "gone"), REMEDY).endswith(f"gone' there; {REMEDY}")
+    assert refusal(folders.readable_folder, str(base / "input" / "gone"), REMEDY).endswith(f"gone; {REMEDY}")
 
 
 def test_what_lies_outside_and_what_is_not_there_get_one_answer(host):

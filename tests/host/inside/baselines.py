@@ -176,7 +176,7 @@ def check_a_folder_without_textures_is_refused_before_the_run():
     (INPUT / "bare").mkdir()
     node, (image, mask) = own("DRAEM"), one((32, 32))
     assert node.validate_inputs(textures="") is True and node.validate_inputs(textures=None) is True
-    for name, words in (("missing", "no such folder: "), ("bare", "no pictures in the folder ")):
+    for name, words in (("missing", "no folder "), ("bare", "no pictures in the folder ")):
         said = node.validate_inputs(textures=name)
         assert said.startswith(f"DRAEM (baseline): {words}") and str(INPUT / name) in said
         assert said.endswith("It is a path, or a name below ComfyUI's input.")
