@@ -51,7 +51,7 @@ def check_the_menu_stands_last_and_older_prompts_stay_valid():
     assert loader.validate_inputs(folder="inside") is True and loader.validate_inputs(folder="gone", **menu) is True
     assert loader.fingerprint_inputs(folder="x", split="", **menu) == loader.fingerprint_inputs("inside", "")
     assert call("LoadDefectDataset", folder="gone", **menu, **LOADING)[2] == ["cast_grain"]
-    with refused("Load Defect Dataset: ", "'gone'"):
+    with refused("Load Defect Dataset: ", "no folder", "gone"):
         call("LoadDefectDataset", folder="inside", choose="gone", **LOADING)
 
 
