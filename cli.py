@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from .cli_arguments import QUICK, parser
+from .out_of_memory import COMMAND, in_words, out_of_memory
 
 _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
@@ -25,7 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_words(error, COMMAND) if out_of_memory(error) else error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        print(f"error: {in_words(error, COMMAND)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, --resume continues it", file=sys.stderr)
