@@ -139,7 +139,8 @@ def test_sizes_that_the_file_does_not_hold_make_no_room(tmp_path):
 
 @pytest.mark.parametrize("changed", [
     {"version": "x"}, {"version": None}, {"version": "2"}, {"config": "[]"}, {"config": "[" * 100_000},
-    {"config": "{}"}, {"config": json.dumps({"labels": 3, "autoencoder_widths": [], "unet_widths": []})}, {"record": "[]"},
+    {"config": json.dumps({"labels": 3, "autoencoder_widths": [], "unet_widths": []})}, {"config": "{}"},
+    {"record": "[]"},
 ])  # fmt: skip
 def test_descriptions_of_a_base_that_no_training_wrote_are_refused(changed, tmp_path):
     metadata = {"format": "anomaly_synthesis.base", "version": "1", "config": "{}", "record": "{}"} | changed
