@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .cli_arguments import QUICK, parser
 from .datasets.untrusted_text import LineFormatter, lines_of, one_line
+from .out_of_memory import COMMAND, in_words, out_of_memory
 
 _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
@@ -29,13 +30,23 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
-        told = str(error).replace("\n", "\n  ")  # so that a file's name cannot look like a line of ours
-        print(f"error: {told}", file=sys.stderr)
+        _print_error(in_words(error, COMMAND) if out_of_memory(error) else str(error))
+        return 1
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        _print_error(in_words(error, COMMAND))
         return 1
     except KeyboardInterrupt:
         print("interrupted; what was finished is kept, --resume continues it", file=sys.stderr)
         return 1
     return 0
+
+
+def _print_error(text: str) -> None:
+    """Further lines are indented, so that a file's name cannot look like a line of ours."""
+    indented = text.replace("\n", "\n  ")
+    print(f"error: {indented}", file=sys.stderr)
 
 
 def print(*values: object, **options) -> None:

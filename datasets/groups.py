@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -85,17 +85,22 @@ def groups_from_near_duplicates(samples: Sequence[Sample], distance: float = 0.0
     return groups
 
 
-def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, str], str]:
+def find_groups(
+    samples: Sequence[Sample], root: str | Path, may_read: Callable[[Path], bool] = lambda path: True
+) -> tuple[dict[str, str], str]:
     """Groups from the best source at hand, and a sentence that names it.
 
     A manifest.csv with the columns file and group, in `root` or its parent, that knows any of the images; else
     near-duplicates. A manifest.csv that cannot be used is refused where it names images of `samples`, since its groups
     guard the split: in `root` by their file names, in the parent by their paths with the object's folder. One of other
-    things is passed over with a warning.
+    things is passed over with a warning. may_read: whether a manifest may be opened.
     Raises the errors of groups_from_manifest and groups_from_near_duplicates.
     """
-    passed_over = []
+    passed_over, closed = [], ""
     for folder in (Path(root), Path(root).resolve().parent):
+        if not may_read(folder / "manifest.csv"):
+            closed = "; the one beside the folder may not be read, list the folder above"
+            continue
         path = child(folder, "manifest.csv")
         if not path.is_file():
             continue
@@ -111,7 +116,7 @@ def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, 
         _log.warning("%s is not used: it names no image here (%s)", path, problem.removeprefix(f"{path}: "))
         passed_over.append(str(path))
     why = f"{', '.join(passed_over)} names none of these images" if passed_over else _NO_MANIFEST
-    return groups_from_near_duplicates(samples), f"near-duplicates ({why})"
+    return groups_from_near_duplicates(samples), f"near-duplicates ({why}{closed})"
 
 
 def _names_any(samples: Sequence[Sample], path: Path, by_path: bool) -> bool:

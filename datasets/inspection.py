@@ -76,6 +76,7 @@ def inspect_dataset(
     layout: str | None = None,
     report: Callable[[int, int], None] | None = None,
     look: Callable[[Sample, Picture, Tensor | None], None] | None = None,
+    may_read: Callable[[Path], bool] = lambda path: True,
 ) -> Inspection:
     """Read every image and mask of a folder once, one at a time, and its images once more for their likeness.
 
@@ -83,6 +84,7 @@ def inspect_dataset(
         root, layout: as `read_dataset` takes them.
         report: called with images read and images in all.
         look: called with every sample that could be read, its picture and its mask (bool [H, W], or None: normal).
+        may_read: see `find_groups`.
 
     Raises:
         ValueError: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
@@ -94,7 +96,7 @@ def inspect_dataset(
         if report:
             report(done, len(dataset.samples))
     problems = [*dataset.problems, *seen.problems, *seen.duplicates(), *seen.findings.problems()]
-    groups, more = _grouped(seen.readable, dataset.root)
+    groups, more = _grouped(seen.readable, dataset.root, may_read)
     objects = {name: one.summary() for name, one in sorted(seen.objects.items())}
     return Inspection(
         str(root), dataset.layout.title, dataset.why, len({sample.name for sample in dataset.samples}), objects, groups,
@@ -199,12 +201,12 @@ def _masks(images: int, found: Sequence[tuple[int, float, int]]) -> Masks:
     return Masks(images, area, share, small, tiny, (float(np.median(pieces)), float(pieces.max())), doublings)
 
 
-def _grouped(samples: Sequence[Sample], root: Path) -> tuple[str, list[Problem]]:
+def _grouped(samples: Sequence[Sample], root: Path, may_read: Callable[[Path], bool]) -> tuple[str, list[Problem]]:
     """A sentence on the groups that a split would take, and what they lead to."""
     if not samples:
         return "none: no image could be read", []
     try:
-        groups, source = find_groups(samples, root)
+        groups, source = find_groups(samples, root, may_read)
     except ValueError as error:
         text, _, remedy = str(error).rpartition("; ")
         return "none", [Problem(".", f"no groups can be made for a split: {text}", remedy, False)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .tensor_file import write_tensors
+from .tensor_file import not_finite, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.adapter", 1
 METHODS = ("fast", "stage")
@@ -69,7 +69,7 @@ def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
 
     Raises:
         ValueError: no such file, not a safetensors file (pickles are never opened), not an adapter, a newer version,
-            not whole, or one for another base; the message tells what does not fit.
+            not whole, NaN or infinity in it, or one for another base; the message tells what does not fit.
     """
     path = Path(path)
     if not path.is_file():
@@ -83,6 +83,12 @@ def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
         raise ValueError(
             f"Load Adapter: {path.name} is no readable safetensors file ({error}); pickles are never opened."
         ) from error
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(
+            f"Load Adapter: {path.name} holds NaN or infinity in {bad}; its training failed, or "
+            "the file is damaged. Train or fetch it again."
+        )
     adapter = _adapter(path, metadata, tensors)
     if base is not None:
         _check_fit(path, adapter.base, base)
@@ -95,8 +101,8 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
             f"Load Adapter: {path.name} is not an adapter of this pack (its format is {metadata.get('format')!r}, "
             f"wanted {FORMAT!r}); LoRAs and checkpoints go through ComfyUI's own loaders."
         )
-    if int(metadata["version"]) > VERSION:
-        raise ValueError(f"Load Adapter: {path.name} is version {metadata['version']}; update the pack.")
+    if metadata.get("version") != str(VERSION):
+        raise ValueError(f"Load Adapter: {path.name} is version {metadata.get('version')}; update the pack.")
 
 
 def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter:
@@ -105,8 +111,12 @@ def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tens
         told["types"] = tuple((object, type) for object, type in told["types"])
         if told["method"] not in METHODS:
             raise ValueError(f"unknown method {told['method']!r}")
+        if not all(isinstance(name, str) for kind in told["types"] for name in kind):
+            raise ValueError("types are no names")
+        if not isinstance(told["shapes"], dict) or not isinstance(told["training"], dict):
+            raise ValueError("shapes or training is no table")
         return Adapter(base=Fit(**json.loads(metadata["base"])), tensors=tensors, **told)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"Load Adapter: {path.name} is not whole ({error}); train or fetch it again.") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from .adapter_file import Adapter, Fit, load_adapter
+from .tensor_file import check_shapes
 from .tokens import AnomalyTokens, Type
 
 Modules = TypeVar("Modules", bound=nn.Module)
@@ -29,9 +31,11 @@ def rebuilt(adapter: Adapter, method: str, kind: Callable[..., Modules]) -> Modu
         raise ValueError(f"Load Adapter: this adapter is {found}'s, not {wanted}'s; load it where it belongs.")
     try:
         base = adapter.base
-        modules = kind(adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
+        make = partial(kind, adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
+        check_shapes(make, adapter.tensors)
+        modules = make()
         modules.load_state_dict(dict(adapter.tensors))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever shapes a file may tell that no training wrote
         raise ValueError(f"Load Adapter: the adapter is not whole ({error}); train or fetch it again.") from error
     return modules.eval().requires_grad_(False)
 

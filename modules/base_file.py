@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from .adapter_file import Fit
 from .compact_ldm import CompactLDM, CompactLDMConfig
-from .tensor_file import write_tensors
+from .tensor_file import check_shapes, not_finite, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
 
@@ -35,7 +35,8 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     """The model, in evaluation mode on the CPU, and its training record.
 
     Raises:
-        ValueError: no such file, not a safetensors file (pickles are never opened), not a compact base, or not whole.
+        ValueError: no such file, not a safetensors file (pickles are never opened), not a compact base, not whole, or
+            NaN or infinity in it.
     """
     path = Path(path)
     if not path.is_file():
@@ -48,18 +49,28 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
                     f"Load Anomaly LDM: {path.name} is not a compact base (its format is {metadata.get('format')!r}, "
                     f"wanted {FORMAT!r}); other checkpoints go through ComfyUI's own loaders."
                 )
-            if int(metadata["version"]) > VERSION:
-                raise ValueError(f"Load Anomaly LDM: {path.name} is version {metadata['version']}; update the pack.")
+            version = metadata.get("version")
+            if version != str(VERSION):
+                raise ValueError(f"Load Anomaly LDM: {path.name} is version {version}; update the pack.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(
             f"Load Anomaly LDM: {path.name} is no readable safetensors file ({error}); pickles are never opened."
         ) from error
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(
+            f"Load Anomaly LDM: {path.name} holds NaN or infinity in {bad}; its training failed, or "
+            "the file is damaged. Train or fetch it again."
+        )
     try:
-        base = CompactLDM(_config(json.loads(metadata["config"])))
+        config, record = _config(json.loads(metadata["config"])), json.loads(metadata["record"])
+        check_shapes(lambda: CompactLDM(config), tensors)
+        base = CompactLDM(config)
         base.load_state_dict(tensors)
-        record = json.loads(metadata["record"])
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        if not isinstance(record, dict):
+            raise ValueError("its record is no table")
+    except Exception as error:  # whatever a configuration holds that no training wrote
         raise ValueError(f"Load Anomaly LDM: {path.name} is not whole ({error}); train or fetch it again.") from error
     return base.eval().requires_grad_(False), record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from .adapter_file import Adapter, Fit
 from .base_file import file_digest
-from .mga import MGA
+from .mga import MGA, WIDTHS
 from .restricted_pickle import Container, read_saved
 from .stage import StageModules, to_adapter
+from .tensor_file import not_finite
 from .tokens import Type
 
 RELEASED_CLASS = "MGA"
@@ -65,6 +67,7 @@ def _tokens(path: Path) -> dict[Type, Tensor]:
             f"Import STAGE: {path.name} has {len(named)} entries class+type of shapes {sorted(shapes)}; wanted is at "
             "least one, all [tokens, channels]."
         )
+    _check_values(path, {"+".join(type): value for type, value in named.items()})
     return {type: value.detach().float() for type, value in named.items()}
 
 
@@ -74,12 +77,19 @@ def _head(path: Path, branch: str) -> MGA:
         tensors = saved.tensors() if isinstance(saved, Container) else {}
     except ValueError as error:
         raise ValueError(f"Import STAGE: {path.name} holds no module ({error}).") from error
-    outlet = tensors.get("conv.15.weight")
-    if outlet is None:
+    outlet, inlet = tensors.get("conv.15.weight"), tensors.get("conv.0.weight")
+    if outlet is None or inlet is None:
         raise ValueError(
             f"Import STAGE: {path.name} has no layer conv.15, the last of STAGE's head; give fine_image*.pt and "
             "fine_mask*.pt."
         )
+    # Before a head of that size is made: it is as large as its first layer says.
+    if outlet.ndim != 4 or tuple(inlet.shape) != (WIDTHS[0], 2 * outlet.shape[0], 3, 3):
+        raise ValueError(
+            f"Import STAGE: {path.name} is no head of STAGE (conv.0 is {list(inlet.shape)}, conv.15 "
+            f"{list(outlet.shape)}: size mismatch)."
+        )
+    _check_values(path, tensors)
     head = MGA(outlet.shape[0], branch=branch, released=True)
     try:
         head.load_state_dict(tensors)
@@ -87,3 +97,13 @@ def _head(path: Path, branch: str) -> MGA:
         reason = " ".join(str(error).split())
         raise ValueError(f"Import STAGE: {path.name} is no head of STAGE ({reason}).") from error
     return head
+
+
+def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for tensors that share their values, so that they take more room than their file, and for NaN
+    and infinity."""
+    if sum(value.numel() for value in tensors.values()) > path.stat().st_size:
+        raise ValueError(f"Import STAGE: {path.name} is refused: its tensors are larger than the file.")
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(f"Import STAGE: {path.name} holds NaN or infinity in {bad}; give another training's.")

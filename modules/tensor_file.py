@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -29,6 +30,23 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with NaN or infinity in it; None where all are finite."""
+    return next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
+
+
+def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where the weights are not those of the module that `make` makes, before room is made for it: its
+    sizes are numbers in a file. Raises whatever `make` raises, too."""
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in make().state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            sizes = [list(shape) if shape is not None else "missing" for shape in (found.get(name), wanted.get(name))]
+            raise ValueError(f"{name} is {sizes[0]} in the file, and {sizes[1]} in what it describes")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from . import (
     sampling,
     training,
 )
+from .errors import memory_checked
 
 
 class AnomalySynthesis(ComfyExtension):
@@ -27,5 +28,5 @@ class AnomalySynthesis(ComfyExtension):
         """Every menu's nodes."""
         loaders.declare_folders()
         pairs = dataset, refinement, nearest, export, inspection
-        return [node for menu in (loaders, masks, sampling, graded, training, *pairs, baselines, evaluation)
-                for node in menu.NODES]  # fmt: skip
+        menus = loaders, masks, sampling, graded, training, *pairs, baselines, evaluation
+        return [memory_checked(node) for menu in menus for node in menu.NODES]

@@ -17,6 +17,7 @@ from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..synthesis.adapters import modules_of
 from .errors import named
+from .folders import resolved
 from .loaders import ADAPTERS, adapter_path
 
 
@@ -81,18 +82,18 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
     check_method(node, adapter.adapter, method)
     root = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
     wanted = name.strip().removesuffix(".safetensors")
-    path = (root / wanted).resolve()
-    if not Path(wanted).name or not path.is_relative_to(root.resolve()) or path == root.resolve():
+    path = resolved(root, wanted)
+    if not Path(wanted).name or path is None or path == root.resolve() or not path.is_relative_to(root.resolve()):
         raise ValueError(f"{node}: name {name!r} is not below {root}; give a file's name, with folders if you like.")
     numbered = (wanted if number == 1 else f"{wanted}_{number:05d}" for number in count(1))
-    free = next(file for one in numbered if not (file := root / f"{one}.safetensors").exists())
     try:
+        free = next(file for one in numbered if not (file := root / f"{one}.safetensors").exists())
         free.parent.mkdir(parents=True, exist_ok=True)
         save_adapter(free, adapter.adapter)
     except OSError as error:
         raise ValueError(
-            f"{node}: cannot write {free} ({error.strerror}); give ComfyUI the right to write there, or add another "
-            f"folder for {ADAPTERS} in extra_model_paths.yaml."
+            f"{node}: cannot write {name!r} to {root} ({error.strerror}); give ComfyUI the right to write there, or "
+            f"add another folder for {ADAPTERS} in extra_model_paths.yaml."
         ) from error
     return str(free.relative_to(root))
 

@@ -129,11 +129,16 @@ class CopyPaste(io.ComfyNode):
     @classmethod
     def execute(cls, normal, mask, source, source_mask) -> io.NodeOutput:
         from ..baselines.copy_paste import copy_paste
-        from .images import check_image, check_masks, repeated, to_picture
+        from .images import check_image, repeated, to_picture, with_masks
 
         node = "Copy-Paste (baseline)"
-        sources = repeated(node, check_image(node, source, "source"), len(normal), "source")
-        masks = check_masks(f"{node}, source", source_mask, sources)
+        normal, _ = with_masks(node, normal, mask, "normal")
+        source = check_image(node, source, "source")
+        if len(source) > 1:
+            repeated(node, source, len(normal), "source")
+        sources, masks = with_masks(f"{node}, source", source, source_mask)
+        sources = repeated(node, sources, len(normal), "source")
+        masks *= len(normal) // len(masks)
         return _made(node, normal, mask, lambda p, m, item: copy_paste(p, m, to_picture(sources[item]), masks[item]))
 
 
@@ -156,10 +161,11 @@ def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
     import comfy.model_management
 
     from .errors import named
-    from .images import check_image, check_masks, to_batch, to_image, to_picture
+    from .images import to_batch, to_image, to_picture, with_masks
 
-    normal, images = check_image(node, normal, "normal"), []
-    for item, inside in enumerate(check_masks(node, mask, normal)):
+    images = []
+    normal, masks = with_masks(node, normal, mask, "normal")
+    for item, inside in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
         image = normal[item].cpu().clone()
         with named(node):
@@ -171,18 +177,16 @@ def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
 
 def _textures(folder: str):
     """DRAEM's textures in a folder, absolute or below the host's input. Raises ValueError for one without pictures."""
-    from pathlib import Path
-
-    import folder_paths
-
     from ..baselines.draem import Textures
+    from .folders import readable_tree
 
-    name = folder.strip()
+    node, remedy = "DRAEM (baseline)", "give a folder of textures, or leave it empty for procedural surfaces."
     try:
-        return Textures(Path(folder_paths.get_input_directory()) / name if name else None)
+        return Textures(readable_tree(node, folder, remedy) if folder.strip() else None)
     except ValueError as error:
         raise ValueError(
-            f"DRAEM (baseline): {str(error).removeprefix('DRAEM: ')} It is a path, or a name below ComfyUI's input."
+            f"{node}: {str(error).removeprefix('DRAEM: ').removeprefix(f'{node}: ')} It is a path, or a name below "
+            "ComfyUI's input."
         ) from error
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io, ui
 
-from .sockets import CATEGORY, LAYOUTS, Crop, Scores
+from .folders import AS_TYPED, chosen
+from .sockets import CATEGORY, LAYOUTS, Crop, Scores, dataset_menu
 
 MENU = f"{CATEGORY}/dataset"
 # As in nodes.defects, synthesis.compose and nodes.pairs, which are not imported before a node runs; a test holds them
@@ -71,6 +72,7 @@ class LoadDefectDataset(io.ComfyNode):
                     tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
                     "several layouts. Not for the built-in surfaces.",
                 ),
+                dataset_menu(),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image", is_output_list=True, tooltip="The images."),
@@ -88,32 +90,33 @@ class LoadDefectDataset(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, folder):
-        from .defects import BUILT_IN, dataset_folder
+    def validate_inputs(cls, folder, split="", choose=AS_TYPED):
+        from .defects import check_dataset
 
+        folder = chosen(folder, choose)
         try:
-            if folder is not None and folder.strip() != BUILT_IN:
-                dataset_folder(folder)
+            check_dataset(folder, split)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder, split, layout="auto", **_):
+    def fingerprint_inputs(cls, folder, split, layout="auto", choose=AS_TYPED, **_):
         from .defects import fingerprint
 
+        folder = chosen(folder, choose)
         # None: another node will tell it, and its own changes count.
         return None if folder is None or split is None else fingerprint(folder, split, layout)
 
     @classmethod
     def execute(
         cls, folder: str, select: str, index: int, count: int, as_batch: bool, type: str, split: str, plan_seed: int,
-        layout: str = "auto",
+        layout: str = "auto", choose: str = AS_TYPED,
     ) -> io.NodeOutput:  # fmt: skip
         from .defects import batched, listed, read_items
         from .graph_seeds import remember_output
 
-        items = read_items(folder, select, index, count, type, split, plan_seed, layout)
+        items = read_items(chosen(folder, choose), select, index, count, type, split, plan_seed, layout)
         outputs = batched(items) if as_batch else listed(items)
         remember_output(cls.hidden, 5, outputs[5])
         return io.NodeOutput(*outputs)
@@ -176,14 +179,13 @@ class ComposePair(io.ComfyNode):
         cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None,
         controls=None,
     ) -> io.NodeOutput:
-        from .images import check_image, check_masks
+        from .images import check_image, with_masks
         from .pairs import composed
 
-        normal, made, roundtrip = (
-            check_image("Compose Pair", image, name)
-            for image, name in ((normal, "normal"), (made, "made"), (roundtrip, "roundtrip"))
+        made, roundtrip = (
+            check_image("Compose Pair", image, name) for image, name in ((made, "made"), (roundtrip, "roundtrip"))
         )
-        masks = check_masks("Compose Pair", mask, normal)
+        normal, masks = with_masks("Compose Pair", normal, mask, "normal")
         controls = None if controls is None else check_image("Compose Pair", controls, "controls")
         return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, controls))
 
@@ -276,7 +278,8 @@ class SavePairs(io.ComfyNode):
         from .pairs import Batch, save_pairs
 
         batch = Batch.checked("Save Pairs", normal, image, mask, scores)
-        names = [lines("Save Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
+        count = len(batch.images)
+        names = [lines("Save Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, not_visible, cls.hidden))
 
 

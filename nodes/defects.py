@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import folder_paths
 import torch
 from torch import Tensor
 
@@ -17,10 +16,13 @@ from ..datasets.split import load_split, part_of
 from ..synthesis.demo import SurfaceItems
 from ..synthesis.plan import Plan
 from .errors import named
+from .folders import readable_file, readable_folder, readable_tree
 from .images import to_image
 
 NODE = "Load Defect Dataset"
 BUILT_IN = "procedural surfaces"
+_FOLDER = f"give the path of a dataset's folder, a folder's name below ComfyUI's input, or {BUILT_IN!r}."
+_SPLIT = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty."
 SELECT = ("to synthesize", "normal images", "defect images")
 
 
@@ -73,14 +75,13 @@ def batched(items: Iterator[Item]) -> list[list]:
 
 
 def dataset_folder(folder: str) -> Path:
-    """An absolute path, or one below the host's input folder. Raises ValueError where there is no such folder."""
-    path = Path(folder_paths.get_input_directory()) / folder.strip()
-    if not path.is_dir():
-        raise ValueError(
-            f"{NODE}: no folder {path}; give the path of a dataset's folder, a folder's name below ComfyUI's "
-            f"input, or {BUILT_IN!r}."
-        )
-    return path
+    """The folder that a widget names. Raises ValueError for none that nodes may read, see `folders.readable_folder`."""
+    return readable_folder(NODE, folder, _FOLDER)
+
+
+def dataset_tree(folder: str) -> Path:
+    """The same, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
+    return readable_tree(NODE, folder, _FOLDER)
 
 
 def layout_name(layout: str) -> str | None:
@@ -92,16 +93,24 @@ def fingerprint(folder: str, split: str, layout: str = "auto") -> str:
     """Changes where a file of the dataset or its split changes."""
     if folder.strip() == BUILT_IN:
         return BUILT_IN
-    samples = read_dataset(dataset_folder(folder), layout=layout_name(layout))
+    samples = read_dataset(dataset_tree(folder), layout=layout_name(layout))
     files = [file for sample in samples for file in sample.files]
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in [*files, *_split_file(split)]]
     return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
+def check_dataset(folder: str | None, split: str | None = "") -> None:
+    """Raise ValueError where there is no such folder, or no such split.json, that nodes may read. None: another node
+    gives it."""
+    if folder is not None and folder.strip() != BUILT_IN:
+        dataset_folder(folder)
+    _split_file(split or "")
+
+
 def _items(folder: str, select: str, type: str, split: str, seed: int, layout: str) -> Callable[[int], Item]:
     if folder.strip() == BUILT_IN:
         return _surfaces(select)
-    samples = read_dataset(dataset_folder(folder), [type.strip()] if type.strip() else None, layout_name(layout))
+    samples = read_dataset(dataset_tree(folder), [type.strip()] if type.strip() else None, layout_name(layout))
     for file in _split_file(split):
         samples = part_of(load_split(file), samples, "train")
     if select == "to synthesize":
@@ -115,13 +124,7 @@ def _items(folder: str, select: str, type: str, split: str, seed: int, layout: s
 def _split_file(split: str) -> list[Path]:
     if not split.strip():
         return []
-    path = Path(folder_paths.get_input_directory()) / split.strip()
-    if not path.is_file():
-        raise ValueError(
-            f"{NODE}: no file {path}; give the path of a split.json, or its name below ComfyUI's input, or leave split "
-            "empty."
-        )
-    return [path]
+    return [readable_file(NODE, split, _SPLIT)]
 
 
 def _planned(plan) -> Callable[[int], Item]:

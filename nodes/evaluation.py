@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .sockets import CATEGORY, LAYOUTS, Dataset, Segmenter
+from .folders import AS_TYPED, chosen
+from .sockets import CATEGORY, LAYOUTS, Dataset, Segmenter, dataset_menu
 
 MENU = f"{CATEGORY}/evaluation"
 # As in evaluation.networks, which is not imported before a node runs; a test holds them together.
@@ -54,6 +55,7 @@ class SplitDataset(io.ComfyNode):
                     tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
                     "several layouts. Not for the built-in surfaces.",
                 ),
+                dataset_menu(),
             ],
             outputs=[
                 Dataset.Output("dataset", display_name="dataset",
@@ -68,9 +70,10 @@ class SplitDataset(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, folder, split):
+    def validate_inputs(cls, folder, split, choose=AS_TYPED):
         from .split_dataset import check_folder
 
+        folder = chosen(folder, choose)
         try:
             if folder is not None and split is not None:  # None: another node will tell it
                 check_folder(folder, split)
@@ -79,18 +82,20 @@ class SplitDataset(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder, split, layout="auto", **_):
+    def fingerprint_inputs(cls, folder, split, layout="auto", choose=AS_TYPED, **_):
         from .split_dataset import state
 
+        folder = chosen(folder, choose)
         return None if folder is None or split is None else state(folder, split, layout)
 
     @classmethod
     def execute(
-        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto"
-    ) -> io.NodeOutput:
+        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto",
+        choose: str = AS_TYPED,
+    ) -> io.NodeOutput:  # fmt: skip
         from .split_dataset import split_dataset
 
-        dataset, summary = split_dataset(folder, split, share, types, seed, layout)
+        dataset, summary = split_dataset(chosen(folder, choose), split, share, types, seed, layout)
         return io.NodeOutput(dataset, summary, str(dataset.file))
 
 

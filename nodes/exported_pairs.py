@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..datasets.exports.export import export_pairs
 from .errors import named
+from .folders import check_written
 from .pairs import pairs_folder
 from .progress import progress
 from .saved_pairs import needed_root
@@ -30,6 +31,7 @@ def export(
     root = needed_root(NODE, names)
     with named(NODE):
         out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
+        check_written(NODE, out)
         done = export_pairs(
             root, out, format, segmentation=segmentation if format == "coco" else None, visible_only=visible_only,
             normals=normals, resume=True, report=progress(),

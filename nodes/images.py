@@ -12,6 +12,7 @@ from torch import Tensor
 from ..datasets.pictures import Picture
 
 DEFECT_ABOVE = 0.5
+UNPAINTED = (64, 64)  # size of the empty mask that Load Image gives for an image without one
 
 
 def check_image(node: str, image: Tensor, name: str = "image") -> Tensor:
@@ -29,28 +30,80 @@ def check_image(node: str, image: Tensor, name: str = "image") -> Tensor:
     return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
+def mask_batch(node: str, mask: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    """A MASK as float [B, H, W], 1 is defect: from [H, W], [B, H, W], [B, 1, H, W] or [B, H, W, 1], of any number type.
+
+    Args:
+        size: (H, W) that it should have, which tells axes of length 1 apart; a mask of another size is not refused.
+
+    Raises:
+        ValueError: other axes, NaN.
+    """
+    shape = tuple(mask.shape)
+    if mask.ndim == 2 or (mask.ndim == 3 and shape == (*(size or ()), 1)):
+        masks = mask.reshape(1, *shape[:2])
+    elif mask.ndim == 4 and shape[1] == 1 and (shape[3] != 1 or shape[2:] == size):
+        masks = mask[:, 0]
+    elif mask.ndim == 4 and shape[3] == 1:
+        masks = mask[..., 0]
+    else:
+        masks = mask
+    if masks.ndim != 3 or not masks.numel():
+        raise ValueError(
+            f"{node}: mask is {list(shape)}; a MASK is [batch, height, width], with a further axis of 1 or without. "
+            "Convert Image to Mask makes one of an image."
+        )
+    if not masks.is_floating_point():
+        masks = masks.float()
+        top = masks.max()  # 1, or the largest level of a picture of 8 or 16 bit
+        masks = masks / (1 if top <= 1 else 255 if top <= 255 else 65535)
+    if not torch.isfinite(masks).all():
+        raise ValueError(f"{node}: mask holds NaN or infinity; look at the node that made it.")
+    return masks
+
+
+def with_masks(node: str, image: Tensor, mask: Tensor, name: str = "image") -> tuple[Tensor, list[Tensor]]:
+    """An IMAGE with its MASK, matched as core matches batches: one image for several masks is repeated, one mask for
+    several images too.
+
+    Returns:
+        [B, H, W, 3], and a bool [H, W] for each.
+
+    Raises:
+        ValueError: as `check_image` and `check_masks`.
+    """
+    image = check_image(node, image, name)
+    count = len(mask_batch(node, mask, tuple(image.shape[1:3])))
+    if len(image) == 1 and count > 1:
+        image = image.expand(count, -1, -1, -1)
+    return image, check_masks(node, mask, image)
+
+
 def check_masks(node: str, mask: Tensor, image: Tensor) -> list[Tensor]:
-    """A MASK [H, W] or [B, H, W] as one bool [H, W] per image of `image` [B, H, W, C]: above 0.5 is defect.
+    """A MASK, see `mask_batch`, as one bool [H, W] per image of `image` [B, H, W, C]: above 0.5 is defect.
 
     Raises:
         ValueError: another size or batch than the image's, NaN, or an empty mask.
     """
-    masks = mask[None] if mask.ndim == 2 else mask
     batch, size = image.shape[0], tuple(image.shape[1:3])
-    if masks.ndim != 3 or tuple(masks.shape[1:]) != size:
+    masks = mask_batch(node, mask, size)
+    if tuple(masks.shape[1:]) == UNPAINTED != size and not masks.any():
+        raise ValueError(
+            f"{node}: mask is the empty one of 64 x 64 that Load Image gives where no mask is painted; paint the "
+            "defect there (right-click Load Image, Open in MaskEditor), or connect another mask."
+        )
+    if tuple(masks.shape[1:]) != size:
         raise ValueError(
             f"{node}: mask is {' x '.join(map(str, masks.shape[-2:]))} and image {size[0]} x {size[1]} "
             "(height x width); connect a mask of the image's size."
         )
     if masks.shape[0] not in (1, batch):
         raise ValueError(f"{node}: {masks.shape[0]} masks for {batch} images; connect one for all, or one for each.")
-    if not torch.isfinite(masks).all():
-        raise ValueError(f"{node}: mask holds NaN or infinity; look at the node that made it.")
     empty = [index for index, one in enumerate(masks) if not (one > DEFECT_ABOVE).any()]
     if empty:
         raise ValueError(
             f"{node}: mask {empty[0]} of the batch is empty (its largest value is {float(masks[empty[0]].max()):.2g}); "
-            f"values above {DEFECT_ABOVE} are defect. Draw at least one pixel."
+            f"values above {DEFECT_ABOVE} are defect. Draw at least one pixel, in Load Image with Open in MaskEditor."
         )
     return [one.cpu() > DEFECT_ABOVE for one in masks.expand(batch, *size)]
 

@@ -11,8 +11,9 @@ from ..datasets.inspection import inspect_dataset
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
 from ..synthesis.dataset_sheet import DatasetSheet
-from .defects import BUILT_IN, dataset_folder, layout_name
+from .defects import BUILT_IN, dataset_folder, dataset_tree, layout_name
 from .errors import named
+from .folders import may_read
 from .images import to_batch
 from .progress import progress
 from .split_dataset import surfaces_folder
@@ -30,7 +31,7 @@ def inspected(folder: str, layout: str) -> tuple[str, Tensor, str, int, str]:
     """
     sheet = DatasetSheet()
     with named(NODE):
-        found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look)
+        found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look, may_read)
     kinds = [f"{name} / {type}" for name, one in found.objects.items() for type in one.types]
     picture = to_batch([sheet.picture(found) / 255])
     return as_text(found, None), picture, "\n".join(kinds), found.unusable, found.root
@@ -53,10 +54,11 @@ def state(folder: str, layout: str) -> str:
     except ValueError as error:
         return str(error)
     manifests = [path / "manifest.csv" for path in (root, root.resolve().parent)]
+    manifests = [path for path in manifests if may_read(path)]
     files = [*(file for sample in dataset.samples for file in sample.files), *manifests]
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
     return hashlib.sha256(repr((states, dataset.problems)).encode()).hexdigest()
 
 
 def _root(folder: str) -> Path:
-    return surfaces_folder() if folder.strip() == BUILT_IN else dataset_folder(folder)
+    return surfaces_folder() if folder.strip() == BUILT_IN else dataset_tree(folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .sockets import CATEGORY, LAYOUTS
+from .folders import AS_TYPED, chosen
+from .sockets import CATEGORY, LAYOUTS, dataset_menu
 
 MENU = f"{CATEGORY}/dataset"
 # As in synthesis.worst, which is not imported before a node runs; a test holds them together.
@@ -34,6 +35,7 @@ class InspectDataset(io.ComfyNode):
                     tooltip="What the folder is read as. auto (default) finds out, and the report says why; name it "
                     "where the folder fits several.",
                 ),
+                dataset_menu(),
             ],
             outputs=[
                 io.String.Output("report", display_name="report", tooltip="What `anomaly-synthesis inspect` prints: "
@@ -50,9 +52,10 @@ class InspectDataset(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, folder):
+    def validate_inputs(cls, folder, choose=AS_TYPED):
         from .inspected import check_folder
 
+        folder = chosen(folder, choose)
         try:
             if folder is not None:  # None: another node will tell it
                 check_folder(folder)
@@ -61,17 +64,18 @@ class InspectDataset(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder, layout):
+    def fingerprint_inputs(cls, folder, layout, choose=AS_TYPED):
         from .inspected import state
 
+        folder = chosen(folder, choose)
         return None if folder is None else state(folder, layout)
 
     @classmethod
-    def execute(cls, folder: str, layout: str) -> io.NodeOutput:
+    def execute(cls, folder: str, layout: str, choose: str = AS_TYPED) -> io.NodeOutput:
         from .inspected import inspected
         from .tables import on_node
 
-        report, picture, *others = inspected(folder, layout)
+        report, picture, *others = inspected(chosen(folder, choose), layout)
         return io.NodeOutput(report, picture, *others, ui=on_node(picture, report, cls))
 
 

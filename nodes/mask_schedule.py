@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..samplers.mask_schedule import MaskSchedule
 from .curves import GAP, SIZE, picture
+from .images import mask_batch
 
 TILE, SPACE, COLUMNS = 100, 6, 5  # px of a mask and between two, masks per row
 
@@ -20,7 +21,7 @@ def schedule_picture(node: str, schedule: MaskSchedule, mask: Tensor | None, lev
     """[1, h, w, 3] in 0 .. 1: zeta over t, and below it Mp of the first mask at every level, where there is a mask.
 
     Args:
-        mask: MASK, [B, H, W] or [H, W]; 1 is anomaly.
+        mask: MASK, see `images.mask_batch`.
         levels: in t of 0 .. 1000.
 
     Raises:
@@ -37,12 +38,7 @@ def schedule_picture(node: str, schedule: MaskSchedule, mask: Tensor | None, lev
 
 def _first(node: str, mask: Tensor) -> Tensor:
     """The first mask of a batch, [H, W] in 0 .. 1 on the CPU."""
-    if mask.ndim not in (2, 3) or not mask.numel():
-        raise ValueError(f"{node}: mask is {list(mask.shape)}; a MASK is [batch, height, width].")
-    first = mask.reshape(-1, *mask.shape[-2:])[0].detach().float().cpu()
-    if not torch.isfinite(first).all():
-        raise ValueError(f"{node}: mask holds NaN or infinity; look at the node that made it.")
-    return first.clamp(0, 1)
+    return mask_batch(node, mask)[0].detach().float().cpu().clamp(0, 1)
 
 
 def _row(mask: Tensor, schedule: MaskSchedule, levels: Sequence[float], width: int) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..samplers.noise import initial_noise
+from ..samplers.noise import item_seeds as run_seeds
 from .errors import named
 from .fast_sampling import foreground_options
 from .latents import ItemSeeds, check_axes, check_channels, check_filled, pooled_mask, sampling_seeds
@@ -35,14 +36,24 @@ class MaskedSampler(comfy.samplers.Sampler):
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ) -> Tensor:
-        """The clean latent, in the model's own scale, as ComfyUI's guiders call it."""
+        """The clean latent, in the model's own scale, as ComfyUI's guiders call it.
+
+        Where the last of the sigmas is not 0, another sampler goes on, from noise that is off: the state at that level,
+        as ComfyUI's samplers return it. Outside the mask it is the clean background, which the other half could not
+        know otherwise; it noises it by itself.
+        """
         with named(self.node):
             check_axes(self.node, noise)
             check_conditioning(model_wrap, len(noise))
             alpha = flow_alpha(model_wrap.inner_model.model_sampling)
             full = self.max_denoise(model_wrap, sigmas)
             options = self.options | {"pure_start": self.options.get("pure_start", False) and full and alpha is None}
-            masked, mask = self._mask(model_wrap, sigmas, extra_args, latent_image, denoise_mask)
+            goes_on = len(sigmas) > 0 and float(sigmas[0]) > 0 and not noise.any()
+            masked, mask = self._mask(model_wrap, sigmas, extra_args, latent_image, denoise_mask, goes_on)
+            seeds = getattr(extra_args.get("seed"), "items", None)
+            if goes_on and mask is not None:
+                around = initial_noise(noise, run_seeds(len(noise), seeds, extra_args.get("seed")))
+                noise = torch.where(mask > 0, noise, around)
             options |= foreground_options(model_wrap.inner_model.current_patcher, mask, latent_image, alpha)
             options |= self.added(model_wrap, masked)
             # Anomaly inference keeps the surroundings' state: a start that counts as pure noise must be that there too.
@@ -53,18 +64,26 @@ class MaskedSampler(comfy.samplers.Sampler):
                 if callback is not None:
                     callback(state["i"], state["denoised"], state["x"], len(sigmas) - 1)
 
-            return self.engine(
-                masked(model_wrap), _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, empty), sigmas,
-                extra_args, report, mask=mask, background=None if mask is None else latent_image, alpha=alpha,
-                seeds=getattr(extra_args.get("seed"), "items", None), **options,
-            )  # fmt: skip
+            x = _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, empty)
+            if len(sigmas) > 1:  # Split Sigmas may leave one level, and no step
+                x = self.engine(
+                    masked(model_wrap), x, sigmas, extra_args, report, mask=mask,
+                    background=None if mask is None else latent_image, alpha=alpha, seeds=seeds, **options,
+                )  # fmt: skip
+            return _returned(model_wrap, sigmas, x, latent_image, mask)
 
     def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:
         """Further keywords of `engine` for a run. `masked`: what a mask that is set at every level makes of a model."""
         return {}
 
-    def _mask(self, model_wrap, sigmas: Tensor, extra_args: dict, background: Tensor, denoise_mask: Tensor | None):
-        """(masked, mask [B, 1, h, w]): `masked` as in `added`; it leaves a model as it is where no patch sets masks."""
+    def _mask(
+        self, model_wrap, sigmas: Tensor, extra_args: dict, background: Tensor, denoise_mask: Tensor | None,
+        goes_on: bool,
+    ):  # fmt: skip
+        """(masked, mask [B, 1, h, w]): `masked` as in `added`; it leaves a model as it is where no patch sets masks.
+
+        goes_on: the latent is the state of a first half, and only where the mask is 0 the background is known.
+        """
         if denoise_mask is None:
             if self.needs_mask:
                 raise ValueError(
@@ -74,6 +93,11 @@ class MaskedSampler(comfy.samplers.Sampler):
         mask = denoise_mask[:, :1]
         check_filled(self.node, mask)
         schedule = extra_args["model_options"].get("denoise_mask_function")
+        if schedule and goes_on:
+            raise ValueError(
+                f"{self.node}: the model changes the mask from level to level (Differential Diffusion), which the "
+                "second half of a split run cannot do: it knows no background in the mask. Sample in one run."
+            )
         if schedule:
             extra = {"model": model_wrap, "sigmas": sigmas}
             masked = partial(_with_mask_schedule, schedule, denoise_mask, extra, background)
@@ -83,7 +107,7 @@ class MaskedSampler(comfy.samplers.Sampler):
                 "%s: the mask is soft. If it came in pixels, ComfyUI resized it, and small defects are lost: make the "
                 "latent with Defect Latent.", self.node,
             )  # fmt: skip
-        return _unchanged, mask
+        return _unchanged, (mask > 0).to(mask) if goes_on else mask
 
 
 def sample_latent(
@@ -156,6 +180,14 @@ def _start(
     sigma = float(sigmas[0])
     known = 0 if empty else latent_image * (1 - mask) if full else latent_image
     return (alpha(sigma) if alpha else 1.0) * known + sigma * noise
+
+
+def _returned(model_wrap, sigmas: Tensor, x: Tensor, latent_image: Tensor, mask: Tensor | None) -> Tensor:
+    """What a run leaves, see `MaskedSampler.sample`."""
+    if float(sigmas[-1]) == 0:
+        return x
+    x = model_wrap.inner_model.model_sampling.inverse_noise_scaling(sigmas[-1], x)
+    return x if mask is None else torch.where(mask > 0, x, latent_image)
 
 
 def _with_models_shape(model, latent: dict) -> dict:

@@ -47,10 +47,9 @@ class CropToMask(io.ComfyNode):
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
         from ..datasets.windows import cut_image
         from ..synthesis.crop import Crop, crop_parts
-        from .images import check_image, check_masks, to_batch
+        from .images import to_batch, with_masks
 
-        image = check_image("Crop to Mask", image)
-        masks = check_masks("Crop to Mask", mask, image)
+        image, masks = with_masks("Crop to Mask", image, mask)
         parts = tuple(part for i, one in enumerate(masks) for part in crop_parts(i, one, resolution, context))
         if len(parts) > MAX_CROPS:
             raise ValueError(
@@ -90,6 +89,8 @@ class Stitch(io.ComfyNode):
         from .images import check_image, to_batch
 
         image = check_image("Stitch", image)
+        if len(image) == 1:  # Crop to Mask took one image for all masks, too
+            image = image.expand(crop.items, -1, -1, -1)
         crops = check_image("Stitch", crops, "crops")
         planes = stitch(image.permute(0, 3, 1, 2).cpu(), crops.permute(0, 3, 1, 2).cpu(), crop)
         return io.NodeOutput(to_batch([one.permute(1, 2, 0) for one in planes]))
@@ -127,11 +128,10 @@ class DefectLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, vae, crop=None) -> io.NodeOutput:
-        from .images import check_image, check_masks
+        from .images import with_masks
         from .latents import defect_latent
 
-        image = check_image("Defect Latent", image)
-        return io.NodeOutput(defect_latent(image, check_masks("Defect Latent", mask, image), vae, crop))
+        return io.NodeOutput(defect_latent(*with_masks("Defect Latent", image, mask), vae, crop))
 
 
 NODES = [CropToMask, Stitch, DefectLatent]

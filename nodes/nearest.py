@@ -90,9 +90,11 @@ class NearestRealDefect(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, scores, real, object: str, type: str, crop=None, mask=None) -> io.NodeOutput:
-        from .images import lines
+        from .images import lines, with_masks
         from .real_defects import NEAREST, with_nearest
 
+        if mask is not None:
+            image, _ = with_masks(NEAREST, image, mask)
         kinds = [lines(NEAREST, text, len(image), name) for text, name in ((object, "object"), (type, "type"))]
         return io.NodeOutput(with_nearest(image, scores, real, list(zip(*kinds, strict=True)), crop, mask))
 

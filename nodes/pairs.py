@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 import torch.nn.functional as F
 from comfy_api.latest import io, ui
@@ -28,8 +27,9 @@ from ..synthesis.crop import Crop, check_windows, whole_images, window_of
 from ..synthesis.overlay import overlay
 from ..synthesis.pair_check import NOT_SCORED, Scores
 from .errors import named
+from .folders import writable_folder
 from .graph_seeds import used_seeds
-from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture
+from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
 from .loaders import adapter_path, base_path
 from .pair_counts import Counts
 from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
@@ -78,8 +78,10 @@ class Batch:
     @classmethod
     def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
         """From a node's sockets. Raises ValueError where counts or sizes differ, for an empty mask, and for NaN."""
-        image = check_image(node, image)
-        normal = repeated(node, check_image(node, normal, "normal"), len(image), "normal")
+        image, normal = check_image(node, image), check_image(node, normal, "normal")
+        if len(normal) == 1:
+            image, _ = with_masks(node, image, mask)
+        normal = repeated(node, normal, len(image), "normal")
         if normal.shape != image.shape:
             sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
             raise ValueError(f"{node}: normal is {sizes[0]}, image {sizes[1]} (height x width); connect one size.")
@@ -194,6 +196,9 @@ def save_pairs(
     with named("Save Pairs"):
         for object, type in zip(objects, types, strict=True):
             check_names(object=object, type=type)
+        for object, type in dict.fromkeys(zip(objects, types, strict=True)):
+            for part in ("train/good", "test/good", f"test/{type}", f"ground_truth/{type}"):
+                pairs_folder(f"{folder}/{object}/{part}")  # a link there may lead out of the output
         writer, known = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True), KnownPairs(root)
     prompt, node_id = graph.prompt or {}, graph.unique_id
     used = partial(used_seeds, prompt, count=len(objects))
@@ -285,11 +290,7 @@ def _label(scores: Sequence[Score] | None, item: int) -> str:
 
 def pairs_folder(folder: str) -> Path:
     """The folder of that name below the host's output. Raises ValueError for one outside it."""
-    output = Path(folder_paths.get_output_directory()).resolve()
-    root = (output / folder).resolve()
-    if root == output or output not in root.parents:
-        raise ValueError(f"Save Pairs: folder {folder!r} is not below {output}; give a name such as 'pairs'.")
-    return root
+    return writable_folder("Save Pairs", folder)
 
 
 def _scored(scores: Sequence[Score] | None, item: int) -> dict:

@@ -87,7 +87,8 @@ class RefinePairs(io.ComfyNode):
         batch = Batch.checked("Refine Pairs", normal, image, mask, scores)
         drawing = Drawing(model, positive, negative, vae, sampler, sigmas, cfg, latent)
         seed = latent_seed(latent, graph_seed(seed, cls.hidden))
-        kinds = [lines("Refine Pairs", text, len(image), what) for text, what in ((object, "object"), (type, "type"))]
+        count = len(batch.images)
+        kinds = [lines("Refine Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(*refined_pairs(
             drawing, batch, crop, rounds, seed, only_hidden=refine == WHICH[1], real=real,
             kinds=list(zip(*kinds, strict=True)),

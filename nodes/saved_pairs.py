@@ -8,6 +8,7 @@ from pathlib import Path
 from ..datasets.mvtec import Sample, read_mvtec
 from .defects import fingerprint
 from .errors import named
+from .folders import check_links, read_roots
 from .pairs import pairs_folder
 from .split_dataset import Dataset
 
@@ -18,7 +19,7 @@ def saved_pairs(node: str, names: Sequence[str], dataset: Dataset) -> list[Sampl
     Raises:
         ValueError: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.
     """
-    root = pairs_root(node, names)
+    root = _read_root(node, names)
     if root is None:
         return []
     with named(node):
@@ -52,9 +53,17 @@ def pairs_root(node: str, names: Sequence[str]) -> Path | None:
 
 def needed_root(node: str, names: Sequence[str]) -> Path:
     """As `pairs_root`, for a node that has nothing to do without. Raises ValueError where all names are empty, too."""
-    root = pairs_root(node, names)
+    root = _read_root(node, names)
     if root is None:
         raise ValueError(f"{node}: pairs is empty; connect Save Pairs' folder, or give its name.")
+    return root
+
+
+def _read_root(node: str, names: Sequence[str]) -> Path | None:
+    """As `pairs_root`, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
+    root = pairs_root(node, names)
+    if root is not None:
+        check_links(node, root, read_roots())
     return root
 
 

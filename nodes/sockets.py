@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from .folders import AS_TYPED, choices
+
 CATEGORY = "anomaly synthesis"
 
 Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which image every crop is
@@ -18,3 +20,12 @@ LAYOUTS = [
     "auto", "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index", "yolo", "folder", "voc", "roboflow",
     "mvtec_ad2", "mvtec_3d", "dagm", "severstal", "real_iad", "magnetic_tile", "kolektor", "kolektor2",
 ]  # fmt: skip
+
+
+def dataset_menu() -> io.Input:
+    """The menu beside a node's `folder`, which stays a text: wires and older workflows lead to it."""
+    return io.Combo.Input(
+        "choose", options=[AS_TYPED, *choices()], default=AS_TYPED, optional=True,
+        tooltip="The folders that are there: in ComfyUI's input, output and datasets folders, and those that you "
+        f"listed (see the help page). '{AS_TYPED}' (default): folder counts; else what is chosen here goes first.",
+    )  # fmt: skip

@@ -19,8 +19,9 @@ from ..datasets.procedural import write_surfaces
 from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
-from .defects import BUILT_IN, dataset_folder, fingerprint, layout_name
+from .defects import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
 from .errors import named
+from .folders import may_read, readable_file
 from .tables import Table, markdown
 
 NODE = "Split Defect Dataset"
@@ -56,14 +57,14 @@ def split_dataset(
     """
     with named(NODE), _warnings() as warnings:
         built_in = folder.strip() == BUILT_IN
-        root = surfaces_folder() if built_in else dataset_folder(folder)
+        root = surfaces_folder() if built_in else dataset_tree(folder)
         wanted = [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None
         samples = read_dataset(root, wanted, None if built_in else layout_name(layout))
         if split.strip():
             file, source = _split_file(split), split.strip()
             dealt = load_split(file)
         else:
-            groups, source = _each(samples) if built_in else find_groups(samples, root)
+            groups, source = _each(samples) if built_in else find_groups(samples, root, may_read)
             dealt = make_split(samples, groups, seed, share)
             file = _kept(dealt)
         train, held_back = (part_of(dealt, samples, part) for part in ("train", "held_back"))
@@ -80,7 +81,7 @@ def state(folder: str, split: str, layout: str) -> str:
             return seen
         root = dataset_folder(folder)
         manifests = [path / "manifest.csv" for path in (root, root.resolve().parent)]
-        return seen + "".join(f" {path.stat().st_mtime_ns}" for path in manifests if path.is_file())
+        return seen + "".join(f" {path.stat().st_mtime_ns}" for path in manifests if may_read(path) and path.is_file())
 
 
 def check_folder(folder: str, split: str) -> None:
@@ -119,13 +120,8 @@ def temporary() -> Path:
 
 
 def _split_file(split: str) -> Path:
-    path = Path(folder_paths.get_input_directory()) / split.strip()
-    if not path.is_file():
-        raise ValueError(
-            f"{NODE}: no file {path}; give the path of a split.json, or its name below ComfyUI's input, or leave split "
-            "empty to split here."
-        )
-    return path
+    remedy = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty to split here."
+    return readable_file(NODE, split, remedy)
 
 
 def _each(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:

@@ -49,7 +49,7 @@ def sample_aias(
     Args:
         model: model(x, sigma [B], **extra_args) -> clean estimate, after guidance.
         x: state at sigmas[0], [B, C, h, w]: alpha * background + sigma * noise where a background is kept.
-        sigmas: descending, the last 0; see `grid_sigmas`.
+        sigmas: descending, see `grid_sigmas`; the last is 0, or where another run goes on.
         extra_args: passed to the model; its "seed", where present, seeds the items (seed + index).
         callback: called once per level with x, i, sigma, sigma_hat, denoised.
         disable: accepted for k-diffusion's signature; nothing is printed.
@@ -78,7 +78,8 @@ def sample_aias(
             few, the last of them need it more than they suffer from x0's jump.
 
     Returns:
-        clean latent [B, C, h, w]; equal to the background where the mask is 0.
+        clean latent [B, C, h, w]; equal to the background where the mask is 0. Where the last sigma is not 0, the
+        state at it, and the background noised to it.
 
     Raises:
         ValueError: an option out of range, mask without background, sizes or counts that differ, values not finite.

@@ -86,7 +86,8 @@ def sample_graded(
             draws x^p's outside (or `renoise`), then the transition, then the background.
 
     Returns:
-        clean latent [B, C, h, w]; equal to the background where the mask is 0.
+        clean latent [B, C, h, w]; equal to the background where the mask is 0. Where the last sigma is not 0, the
+        state at it.
 
     Raises:
         ValueError: as `sample_aias`; windows reversed, overlapping, out of range or without a level; a head of the
@@ -98,8 +99,8 @@ def sample_graded(
     check_run(x, levels, mask, background, order, eta, variance)
     check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
     check_windows(windows)
-    times = [time_of(sigma) for _, sigma in levels[:-1]]
-    check_reached(times, windows)
+    *times, cut = [time_of(sigma) if sigma > 0 else None for _, sigma in levels]
+    check_reached(times, windows, cut)
     mask = mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
     background, inside = background.to(x).expand_as(x), mask > 0
     items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
@@ -110,7 +111,8 @@ def sample_graded(
     held = aif and mask_schedule is None and blend == "x0"
 
     def mp(i: int) -> Tensor:
-        return mask_schedule(mask, times[i]) if mask_schedule and i < len(times) else mask
+        t = times[i] if i < len(times) else cut
+        return mask if mask_schedule is None or t is None else mask_schedule(mask, t)
 
     def denoised(state: Tensor, head: Head | None, seen: Tensor) -> Tensor:
         change = None

@@ -38,13 +38,14 @@ def within(t: float, windows: Sequence[Window]) -> bool:
     return any(lo <= t <= hi for hi, lo in windows)
 
 
-def check_reached(times: Sequence[float], windows: Sequence[Window]) -> None:
+def check_reached(times: Sequence[float], windows: Sequence[Window], end: float | None = None) -> None:
     """Raise ValueError for a window without a level among `times` (descending), though the run passes it.
 
-    A run that starts below a window (from an image, at part strength) passes it by and is in order.
+    A run that starts below a window (from an image, at part strength) passes it by and is in order; so is one that
+    ends above it or in it, at t = `end` (None: at no noise), where another run goes on.
     """
     for hi, lo in windows:
-        if lo <= times[0] and not any(lo <= t <= hi for t in times):
+        if (end is None or lo > end) and lo <= times[0] and not any(lo <= t <= hi for t in times):
             needed = _fewest(windows, {})
             raise ValueError(
                 f"Graded Diffusion: none of the {len(times)} levels falls into the window ({hi:g}, {lo:g}); make the "

@@ -27,11 +27,14 @@ def check_run(
     x: Tensor, levels: list[Level], mask: Tensor | None, background: Tensor | None, order: int, eta: float,
     variance: float,
 ) -> None:
-    """Raise ValueError for levels that do not descend to 0, tensors that do not fit or are not finite, and options out
-    of range."""
+    """Raise ValueError for levels that do not descend, to 0 or to where another run goes on, tensors that do not fit or
+    are not finite, and options out of range."""
     steps = [sigma for _, sigma in levels]
-    if len(steps) < 2 or steps[-1] != 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
-        raise ValueError("AIAS: sigmas must descend strictly and end at 0; take all that AIAS Sigmas gives.")
+    if len(steps) < 2 or not steps[-1] >= 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
+        raise ValueError(
+            "AIAS: sigmas must descend strictly, to 0 or to where another run goes on; take what AIAS Sigmas gives, "
+            "whole or from Split Sigmas."
+        )
     if order not in (1, 2):
         raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
     check_stochasticity(eta, variance)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.components import Box, boxed_parts
-from ..datasets.windows import CONTEXT, Window, box_window, image_part, shrink_mask
+from ..datasets.components import Box, windowed_parts
+from ..datasets.windows import CONTEXT, Window, image_part, place_window, shrink_mask
 
 SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring items apart
 PADDING = 64  # px that Defect Latent may add at the right and the bottom: no VAE reduces by more
@@ -76,11 +76,12 @@ class Crop:
 
 
 def crop_parts(item: int, mask: Tensor, resolution: int, context: float = CONTEXT) -> list[Part]:
-    """The parts of one mask, bool [H, W], not empty, in windows as `context_window` places them."""
+    """The parts of one mask, bool [H, W], not empty, in windows as `windowed_parts` divides it."""
     parts = []
-    for number, (box, inside) in enumerate(boxed_parts(mask, resolution, context)):
+    for number, (box, inside, side) in enumerate(windowed_parts(mask, resolution, context)):
         top, left, bottom, right = box
-        window = box_window((top, left, bottom - top, right - left), mask.shape, resolution, context)
+        centre = top + (bottom - top) / 2, left + (right - left) / 2
+        window = place_window(centre, side, mask.shape, resolution)
         parts.append(Part(item, number, box, inside, window))
     return parts
 

@@ -55,9 +55,9 @@ class Simulated:
     /prompt answers; full: prompts that it queues at most; own_ids: gives prompts ids of its own; fails: seeds that
     raise; kills: seeds that bring it down; stuck: seeds that never end; odd: seed -> a wrong result, which is "size",
     "normal", "empty", "blank", "two", "text" or "damaged"; lose_answers: /prompt queues, then cuts the connection, so
-    many times; redirect: path -> (status, address), answered instead; histories: seed -> a function of a history entry that
-    returns what is answered, as JSON or as bytes; views: seed -> a function of a request for one of its pictures that
-    returns the answer.
+    many times; redirect: path -> (status, address), answered instead; histories: seed -> a function of a history
+    entry that returns what is answered, as JSON or as bytes; views: seed -> a function of a request for one of its
+    pictures that returns the answer.
     """
 
     def __init__(self, delay: float = 0.0, port: int = 0) -> None:

@@ -36,7 +36,7 @@ MASKED = {"mask": MASK, "background": BACKGROUND}
         ({"seeds": [1]}, "1 seeds for a batch of 2"),
         ({"sigmas": torch.tensor([1.0, 2.0, 0.0])}, "sigmas must descend"),
         ({"sigmas": torch.tensor([2.0, 2.0, 0.0])}, "sigmas must descend"),
-        ({"sigmas": torch.tensor([2.0, 1.0])}, "sigmas must descend"),
+        ({"sigmas": torch.tensor([2.0, 1.0, -1.0])}, "sigmas must descend"),
         ({"sigmas": torch.tensor([0.0])}, "sigmas must descend"),
         ({"sigmas": torch.tensor([float("nan"), 1.0, 0.0])}, "sigmas must descend"),
         ({"order": 3}, "order is 3"),

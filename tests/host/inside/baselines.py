@@ -176,7 +176,7 @@ def check_a_folder_without_textures_is_refused_before_the_run():
     (INPUT / "bare").mkdir()
     node, (image, mask) = own("DRAEM"), one((32, 32))
     assert node.validate_inputs(textures="") is True and node.validate_inputs(textures=None) is True
-    for name, words in (("missing", "no such folder: "), ("bare", "no pictures in the folder ")):
+    for name, words in (("missing", "no folder "), ("bare", "no pictures in the folder ")):
         said = node.validate_inputs(textures=name)
         assert said.startswith(f"DRAEM (baseline): {words}") and str(INPUT / name) in said
         assert said.endswith("It is a path, or a name below ComfyUI's input.")
@@ -193,8 +193,8 @@ def check_masks_and_images_that_do_not_fit_are_refused_by_every_baseline():
             method(image, mask * 0.5)
         with refused(f"{name}: ", "mask is 64 x 63 and image 64 x 64", "connect a mask of the image's size"):
             method(image, mask[:, :, 1:])
-        with refused(f"{name}: ", "2 masks for 1 images", "one for each"):
-            method(image, mask.repeat(2, 1, 1))
+        with refused(f"{name}: ", "3 masks for 2 images", "one for each"):
+            method(image.repeat(2, 1, 1, 1), mask.repeat(3, 1, 1))
         with refused(f"{name}: ", "normal holds NaN", "look at the node that made it"):
             method(bad, mask)
         with refused(f"{name}: ", "normal is a batch of 0", "at least one image"):

@@ -35,10 +35,10 @@ def check_a_mask_of_another_size_is_refused():
     _crop(image, mask[:, :, 1:])
 
 
-@refused("Defect Latent: ", "2 masks for 1 images", "one for each")
+@refused("Defect Latent: ", "2 masks for 3 images", "one for each")
 def check_another_number_of_masks_is_refused():
     image, mask = one((64, 64))
-    call("DefectLatent", image=image, mask=mask.repeat(2, 1, 1), vae=base()[1])
+    call("DefectLatent", image=image.repeat(3, 1, 1, 1), mask=mask.repeat(2, 1, 1), vae=base()[1])
 
 
 def check_nan_is_refused_by_every_node_that_takes_images():

@@ -1,0 +1,218 @@
+"""The folders that nodes may read and write: a workflow is untrusted, and it names paths."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import folder_paths
+
+_log = logging.getLogger(__name__)
+VARIABLE = "ANOMALY_SYNTHESIS_FOLDERS"  # further folders that nodes may read, separated as in PATH
+LIST = "anomaly_synthesis_folders.txt"  # the same, one per line, in ComfyUI's user folder, where no workflow can write
+AS_TYPED = "as typed in folder"
+_HOW_TO_LIST = (
+    f"put it into ComfyUI's input, or list its folder in the environment variable {VARIABLE} or in the file {LIST} in "
+    "ComfyUI's user folder, one per line"
+)
+# Code and settings of other packs, not data.
+_NO_DATA = ("custom_nodes", "configs")
+_OFFERED = 200
+
+
+def readable_folder(node: str, name: str, remedy: str) -> Path:
+    """The folder that a widget names.
+
+    Args:
+        node: display name, for errors.
+        name: an absolute path, or a name below ComfyUI's input, else its output, else its `datasets` folders.
+        remedy: what to give instead, for errors.
+
+    Raises:
+        ValueError: the path is not below a folder that nodes may read, links resolved, whether it exists or not; or no
+            such folder.
+    """
+    return _readable(node, name, remedy, "folder", Path.is_dir)
+
+
+def readable_file(node: str, name: str, remedy: str) -> Path:
+    """The file that a widget names; as `readable_folder`."""
+    return _readable(node, name, remedy, "file", Path.is_file)
+
+
+def readable_tree(node: str, name: str, remedy: str) -> Path:
+    """As `readable_folder`, for a folder that is read with all that lies in it. Raises ValueError for a link, too, that
+    leads from there to a place that nodes may not read."""
+    folder = readable_folder(node, name, remedy)
+    check_links(node, folder, read_roots())
+    return folder
+
+
+def writable_folder(node: str, name: str) -> Path:
+    """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises ValueError for one
+    outside it, and for the output itself."""
+    output = Path(folder_paths.get_output_directory()).resolve()
+    path = resolved(output, name)
+    if path is None or path == output or not path.is_relative_to(output):
+        raise ValueError(f"{node}: folder {_shown(name)} is not below {output}; give a name such as 'pairs'.")
+    return path
+
+
+def check_written(node: str, folder: Path) -> None:
+    """Raise ValueError where a link in a folder to write into leads out of ComfyUI's output."""
+    check_links(node, folder, [Path(folder_paths.get_output_directory()).resolve()])
+
+
+def resolved(base: Path, name: str) -> Path | None:
+    """Where a name below `base` leads, links resolved; None for what is no path."""
+    path = _spelled(base, name)
+    return None if path is None else _real(path)
+
+
+def read_roots() -> list[Path]:
+    """Every folder below which nodes may read, links resolved."""
+    models = (
+        path for name, entry in folder_paths.folder_names_and_paths.items() if name not in _NO_DATA for path in entry[0]
+    )
+    return [Path(path).resolve() for path in dict.fromkeys(map(str, (*_own(), *models)))]
+
+
+def check_links(node: str, folder: Path, roots: Sequence[Path]) -> None:
+    """Raise ValueError where a link in `folder`, or in a folder that it links to, leads out of `roots` (resolved)."""
+    seen, todo = set(), [folder]
+    while todo:
+        place = todo.pop()
+        real = os.path.realpath(place)
+        if real in seen:  # links may lead in circles
+            continue
+        seen.add(real)
+        for entry in _entries(place):
+            if entry.is_symlink() and not _below(Path(os.path.realpath(entry.path)), roots):
+                inside = Path(entry.path).relative_to(folder)
+                raise ValueError(
+                    f"{node}: {folder.name}/{inside.as_posix()} is a link that leads out of the folders that a node "
+                    f"may use; put the file itself there. To read through it, list the folder that it leads to in the "
+                    f"environment variable {VARIABLE} or in {LIST} in ComfyUI's user folder."
+                )
+            if os.path.isdir(entry.path):
+                todo.append(Path(entry.path))
+
+
+def may_read(path: Path) -> bool:
+    """Whether a path lies below a folder that nodes may read, links resolved."""
+    return _below(path.resolve(), read_roots())
+
+
+def choices() -> list[str]:
+    """What a menu of datasets offers: the folders in ComfyUI's input, output and `datasets`, by their names, and the
+    folders that the user listed, with those in them, by their paths. At most 200; nothing that `readable_folder` would
+    refuse."""
+    roots, found = read_roots(), {}
+    places = [(Path(place), False) for place in _searched()] + [(place, True) for place in _listed()]
+    for place, listed in places:
+        if listed and place.is_dir():
+            found.setdefault(str(place), None)
+        for entry in _entries(place):
+            hidden = entry.name.startswith((".", "_"))
+            if not hidden and os.path.isdir(entry.path) and _below(Path(os.path.realpath(entry.path)), roots):
+                found.setdefault(entry.path if listed else entry.name, None)
+    return sorted(found)[:_OFFERED]
+
+
+def chosen(folder: str | None, choose: str | None) -> str | None:
+    """The name of a dataset from a node's text and its menu, which goes first; None where another node gives it."""
+    return folder if choose == AS_TYPED else choose
+
+
+def _readable(node: str, name: str, remedy: str, kind: str, exists: Callable[[Path], bool]) -> Path:
+    roots, bases = read_roots(), _searched()
+    # An absolute name stays what it is below any of them.
+    paths = [_spelled(Path(base), name) for base in bases]
+    known = [path for path in paths if path is not None and _below(_real(path), roots)]
+    for path in known:
+        try:
+            if exists(path):
+                return path
+        except OSError:  # a name that is too long for the file system
+            continue
+    if len(known) < len(paths):
+        # The same whether there is something or not: a workflow must not learn that.
+        raise ValueError(
+            f"{node}: {kind} {_shown(name)} is not below a folder that nodes may read (ComfyUI's input, output, temp, "
+            f"datasets and model folders); {_HOW_TO_LIST}. Links count as where they lead."
+        )
+    elsewhere = "" if os.path.isabs(name.strip()) else ", and none below ComfyUI's output and datasets"
+    raise ValueError(f"{node}: no {kind} {_cut(str(paths[0]))}{elsewhere}; {remedy}")
+
+
+def _spelled(base: Path, name: str) -> Path | None:
+    """The path of a name, `..` taken out before any link is followed; None for what is no path, or of another
+    computer."""
+    name = name.strip()
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return None
+    path = Path(os.path.normpath(base / name)) if "\0" not in name else None
+    # To look at a path of another computer is to log in there: its spelling alone decides.
+    if os.path.splitdrive(name)[0].startswith(("\\\\", "//")) and not _below(path, map(Path, _own())):
+        return None
+    return path
+
+
+def _real(path: Path) -> Path:
+    """Links resolved; links in a circle stay, and are no folder then."""
+    return Path(os.path.realpath(path))
+
+
+def _below(path: Path, roots: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
+
+
+def _searched() -> list[str]:
+    """Where a relative name is looked up, in this order."""
+    # Hosts before 0.30 have no folders for data sets.
+    datasets = folder_paths.folder_names_and_paths.get("datasets", ([],))[0]
+    return [folder_paths.get_input_directory(), folder_paths.get_output_directory(), *datasets]
+
+
+def _own() -> list[str | Path]:
+    return [*_searched(), folder_paths.get_temp_directory(), folder_paths.models_dir, *_listed()]
+
+
+def _listed() -> list[Path]:
+    """The folders that the user listed; what is no absolute path is left out, with a notice."""
+    lines = os.environ.get(VARIABLE, "").split(os.pathsep)
+    try:
+        text = Path(folder_paths.get_user_directory(), LIST).read_text(encoding="utf-8-sig", errors="replace")
+        lines += [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        _log.warning("%s in ComfyUI's user folder cannot be read (%s).", LIST, error.strerror)
+    found = []
+    for line in filter(None, map(str.strip, lines)):
+        path = Path(os.path.expanduser(line))
+        if path.is_absolute():
+            found.append(path)
+        else:
+            _log.warning("%s and %s: %r is no absolute path; left out.", VARIABLE, LIST, line)
+    return found
+
+
+def _entries(folder: Path) -> Iterator[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:  # gone, or not ours to read: the reader says so
+        return
+
+
+def _shown(name: str) -> str:
+    return repr(_cut(name))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}..."

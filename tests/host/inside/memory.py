@@ -1,0 +1,22 @@
+"""Memory that is used up inside a node: an error under the node's name that says what to lower."""
+
+from __future__ import annotations
+
+import torch
+
+from .scenes import one, refused
+from .start import call
+
+
+class _Full:
+    def spacial_compression_encode(self):
+        return 4
+
+    def encode(self, pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def check_a_node_that_runs_out_of_memory_says_what_to_lower():
+    image, mask = one((64, 64))
+    with refused("Defect Latent: out of memory (CUDA out of memory", "lower the batch", "Crop to Mask's resolution"):
+        call("DefectLatent", image=image, mask=mask, vae=_Full())

@@ -1,0 +1,150 @@
+"""Small files that ask for much time or memory, and weights that are no numbers: refused, and soon."""
+
+import json
+import struct
+import zipfile
+from time import perf_counter
+
+import pytest
+import torch
+from anomaly_synthesis.modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
+from anomaly_synthesis.modules.adapter_modules import rebuilt
+from anomaly_synthesis.modules.base_file import load_base
+from anomaly_synthesis.modules.restricted_pickle import read_saved
+from anomaly_synthesis.modules.stage import from_adapter
+from anomaly_synthesis.modules.tensor_file import write_tensors
+
+PUT, GET = b"q\x01", b"h\x01"
+MODULE, STATE = b"cx\nMGA\n)\x81", b"X\x08\x00\x00\x00_modules"
+
+
+def raw(path, program):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", program)
+        archive.writestr("archive/data/0", b"\x00" * 16)
+    return path
+
+
+def nested(levels):
+    """A tuple of the tuple before, twice, and so on: its hash takes 2 ** levels steps."""
+    return b"K\x01" + (PUT + GET + b"\x86") * levels
+
+
+def modules(names, depth):
+    """A module that holds the module before under many names, and so on: names ** depth layers."""
+    program = MODULE
+    for _ in range(depth):
+        children = b"".join(b"X\x04\x00\x00\x00" + b"%04d" % number + GET for number in range(names))
+        program = program + PUT + MODULE + b"}" + STATE + b"}(" + children + b"usb"
+    return program
+
+
+def float_storage(numel):
+    return b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + numel + b"tQ"
+
+
+COSTLY = {
+    "key": (b"\x80\x02}" + nested(48) + b"Ns.", "no plain values"),
+    "keys": (b"\x80\x02}(" + nested(48) + b"Nu.", "no plain values"),
+    "old table": (b"(" + nested(48) + b"Nd.", "no plain values"),
+    "set": (b"\x80\x02c__builtin__\nset\n]" + nested(48) + b"a\x85R.", "no plain values"),
+    "frozen set": (b"\x80\x04(" + nested(48) + b"\x91.", "does not write"),
+    "set of protocol 4": (b"\x80\x04\x8f(" + nested(48) + b"\x90.", "does not write"),
+    "ordered table": (b"\x80\x02ccollections\nOrderedDict\n]" + nested(48) + b"N\x86a\x85R.", "positional argument"),
+    "claimed bytes": (b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b".", "Ran out"),
+    "claimed frame": (b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b".", "Ran out"),
+    "claimed byte array": (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "does not write"),
+    "large memo": (b"\x80\x02Nr\xff\xff\xff\x7f}K\x01Ns.", None),
+    "large key": (b"\x80\x02}\x8b" + struct.pack("<i", 9) + b"\x01" * 9 + b"Ns.", "no plain values"),
+    "attributes": (b"\x80\x02" + MODULE + b"}(" + b"".join(b"M%sN" % struct.pack("<H", n) for n in range(300)) + b"ub.",
+                   "more than 200 attributes"),
+    "tensor's state": (b"\x80\x02" + float_storage(b"K\x04") + b"}b.", "attributes of a tensor"),
+    "sizes": (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + float_storage(b"K\x04") + b"K\x00(" + b"K\x01" * 30
+              + b"tK\x01\x85\x89}tR.", "not described as torch does"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_small_files_that_would_take_long_or_much_are_refused_at_once(name, tmp_path):
+    program, words = COSTLY[name]
+    before = perf_counter()
+    if words is None:
+        assert read_saved(raw(tmp_path / "f.pt", program), "MGA") == {1: None}
+    else:
+        with pytest.raises(ValueError, match=f"f.pt is refused .*({words})"):
+            read_saved(raw(tmp_path / "f.pt", program), "MGA")
+    assert perf_counter() - before < 2
+
+
+def test_the_file_of_261_bytes_is_one_of_them():
+    assert len(COSTLY["key"][0]) < 261
+
+
+def test_a_module_that_repeats_itself_is_not_walked_through(tmp_path):
+    found = read_saved(raw(tmp_path / "m.pt", b"\x80\x02" + modules(120, 4) + b"."), "MGA")
+    before = perf_counter()
+    with pytest.raises(ValueError, match="more than 10000 layers"):
+        found.tensors()
+    assert perf_counter() - before < 2
+
+
+def test_members_that_overlap_are_not_read_again_and_again(tmp_path):
+    """One storage's bytes under many names: a file of some kB that would take its size as often."""
+    path = raw(tmp_path / "o.pt", b"\x80\x02(" + b"".join(
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00%dX\x03\x00\x00\x00cpuM\x00\x04tQ" % n
+        for n in range(9)
+    ) + b"t.")  # fmt: skip
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data/1", b"\x00" * 4096)
+        first = archive.infolist()[-1]
+        for number in (2, 3, 4, 5, 6, 7, 8):
+            again = zipfile.ZipInfo(f"archive/data/{number}")
+            for field in ("header_offset", "file_size", "compress_size", "CRC"):
+                setattr(again, field, getattr(first, field))
+            archive.filelist.append(again)
+            archive.NameToInfo[again.filename] = again
+        archive._didModify = True
+    with pytest.raises(ValueError, match="o.pt is refused"):
+        read_saved(path, "MGA")
+
+
+def adapter(**changed):
+    tensors = {"tokens.rows": torch.zeros(1, 4, 8)}
+    fields = {"method": "stage", "base": Fit("CompactLDM", "", 4, 8, "v"), "types": (("a", "b"),), "split": "",
+              "shapes": {"count": 4, "released": False, "widths": [16, 16, 16, 16, 16]}, "training": {},
+              "tensors": tensors}  # fmt: skip
+    return Adapter(**fields | changed)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(value, tmp_path):
+    rows = torch.zeros(1, 4, 8)
+    rows[0, 2, 3] = value
+    save_adapter(tmp_path / "a.safetensors", adapter(tensors={"x": torch.ones(2), "tokens.rows": rows}))
+    with pytest.raises(ValueError, match="Load Adapter: a.safetensors holds NaN or infinity in tokens.rows"):
+        load_adapter(tmp_path / "a.safetensors")
+    metadata = {"format": "anomaly_synthesis.base", "version": "1", "config": "{}", "record": "{}"}
+    write_tensors(tmp_path / "b.safetensors", {"unet.x": torch.ones(2), "unet.y": rows.half()}, metadata)
+    with pytest.raises(ValueError, match="Load Anomaly LDM: b.safetensors holds NaN or infinity in unet.y"):
+        load_base(tmp_path / "b.safetensors")
+
+
+def test_sizes_that_the_file_does_not_hold_make_no_room(tmp_path):
+    for shapes in ({"count": 2**40}, {"count": 4, "widths": [2**30] * 5}, {"widths": []}, {"widths": None}, {"x": 1}):
+        with pytest.raises(ValueError, match="Load Adapter: the adapter is not whole"):
+            from_adapter(adapter(shapes=shapes))
+    with pytest.raises(ValueError, match="is not whole"):
+        rebuilt(adapter(base=Fit("CompactLDM", "", 2**40, 2**40, "v")), "stage", lambda *_, **__: torch.nn.Linear(3, 2))
+
+
+@pytest.mark.parametrize("changed", [
+    {"version": "x"}, {"version": None}, {"version": "2"}, {"config": "[]"}, {"config": "[" * 100_000},
+    {"config": json.dumps({"labels": 3, "autoencoder_widths": [], "unet_widths": []})}, {"config": "{}"},
+    {"record": "[]"},
+])  # fmt: skip
+def test_descriptions_of_a_base_that_no_training_wrote_are_refused(changed, tmp_path):
+    metadata = {"format": "anomaly_synthesis.base", "version": "1", "config": "{}", "record": "{}"} | changed
+    metadata = {key: value for key, value in metadata.items() if value is not None}
+    write_tensors(tmp_path / "b.safetensors", {"x": torch.ones(2)}, metadata)
+    with pytest.raises(ValueError, match="^Load Anomaly LDM: b.safetensors is (version|not whole)"):
+        load_base(tmp_path / "b.safetensors")

@@ -1,0 +1,50 @@
+"""Memory that is used up is an error in words, with what to lower, whatever reports it; other errors stay."""
+
+import errno
+
+import pytest
+import torch
+from anomaly_synthesis import cli
+from anomaly_synthesis.out_of_memory import out_of_memory
+
+
+def wrapped(error):
+    outer = ValueError("Training: it failed")
+    outer.__cause__ = error
+    return outer
+
+
+FULL = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"), wrapped(MemoryError()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", FULL, ids=repr)
+def test_every_way_to_run_out_of_memory_is_told_with_what_to_lower(error, monkeypatch, capsys, tmp_path):
+    def full(_):
+        raise error
+
+    assert out_of_memory(error)
+    monkeypatch.setitem(cli._COMMANDS, "surfaces", full)
+    assert cli.main(["surfaces", "--out", str(tmp_path / "s")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: out of memory") and "lower --batch" in said and said.count("\n") == 1
+
+
+def test_other_errors_stay_what_they_are(monkeypatch, tmp_path):
+    def broken(_):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setitem(cli._COMMANDS, "surfaces", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        cli.main(["surfaces", "--out", str(tmp_path / "s")])
+    assert not out_of_memory(ValueError("memory")) and not out_of_memory(OSError(errno.ENOSPC, "full"))
+
+
+def test_an_allocation_that_is_too_large_is_known():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert out_of_memory(caught.value)
