@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     split = _command(
         commands, "split",
         "split the images into training and held-back, by group, into a split.json; groups come from a manifest.csv "
-        "with a group column in or beside the data, else from near-duplicates",
+        "with the columns file and group in or beside the data, else from near-duplicates; a manifest.csv of these "
+        "images that cannot be used is an error",
     )  # fmt: skip
     _data(split)
     split.add_argument("--out", required=True, help="the split.json to write")

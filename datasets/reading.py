@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .layouts import LAYOUTS
 from .layouts.annotations import damaged_json
-from .layouts.files import entries, folders
+from .layouts.files import IMAGE_FOLDERS, PARTS, entries, folders, means_normal
 from .layouts.found import Found, Layout, Problem
 from .layouts.unread import holds_images, report_unread
 from .pairs import check_names
@@ -21,6 +21,7 @@ from .sample import NORMAL, Sample, first_few
 _log = logging.getLogger(__name__)
 _SHOWN = 5
 _DEEPEST, _TRIED = 4, 50  # levels below a folder that are searched for a dataset, and folders of each
+_INNER = {*PARTS, *IMAGE_FOLDERS, "ground_truth", "mask", "masks", "labels", "annotations", "data"}  # of one object
 _INSPECT = "`anomaly-synthesis inspect {}` lists them all"
 
 
@@ -169,8 +170,8 @@ def _unknown(root: Path, known: list[Layout]) -> str:
 def _nearby(root: Path, known: list[Layout]) -> str:
     """Which folder to give where root is a level or two off."""
     real = root.resolve()
-    for folder in (real.parent, real.parent.parent):
-        match = _first_match(folder, known)
+    for folder, inner in ((real.parent, real.name), (real.parent.parent, real.parent.name)):
+        match = _first_match(folder, known) if inner.lower() in _INNER or means_normal(inner) else None
         if match:
             return f"it is a part of {folder}, which is in {match.title} layout: give that folder; "
     for depth in range(2, _DEEPEST + 1):

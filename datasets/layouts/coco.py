@@ -100,7 +100,7 @@ class _File:
         return number
 
     def _name_once(self, known: dict[int | str, Any], number: int | str, value: Any, kind: str, name: Any) -> None:
-        """Keep the value under the id; a second one that differs cannot be told from the first."""
+        """Keep the value under the id; a second one that differs makes it ambiguous."""
         if number not in known:
             known[number] = value
             return

@@ -34,7 +34,7 @@ def on(image, category=1, segmentation=(BOX,), **more):
     return {"id": 7, "image_id": image, "category_id": category, "segmentation": list(segmentation), **more}
 
 
-def told(samples):
+def kinds(samples):
     return [(one.type, one.name) for one in samples]
 
 
@@ -50,14 +50,14 @@ def test_an_id_is_the_same_however_it_is_written(coco, listed, given):
     annotations = [on(here(n), here(1), id=here(n)) for n in (0, 3)]
     root = coco(annotations, [{"id": there(1), "name": "crack"}], images)
     samples = read_dataset(root)
-    assert told(samples) == [("crack", "0.png"), ("good", "1.png"), ("good", "2.png"), ("crack", "3.png")]
+    assert kinds(samples) == [("crack", "0.png"), ("good", "1.png"), ("good", "2.png"), ("crack", "3.png")]
     assert samples[0].mask.size == (12, 16) and areas(samples) == [15, 15]
 
 
 def test_ids_that_are_words_compare_as_text(coco):
     images = [{"id": f"img-{n}", "file_name": f"{n}.png"} for n in range(2)]
     root = coco([on("img-1 ", "a")], [{"id": "a", "name": "crack"}], images)
-    assert told(read_dataset(root)) == [("good", "0.png"), ("crack", "1.png")]
+    assert kinds(read_dataset(root)) == [("good", "0.png"), ("crack", "1.png")]
 
 
 @pytest.mark.parametrize("bad", [None, True, math.nan, math.inf, 0.5, "", "nan", [1], {"a": 1}])
@@ -85,7 +85,7 @@ def test_ids_that_become_equal_are_refused_where_they_name_two(coco):
     with pytest.raises(ValueError, match="the id 1 of category 'hole' stands there twice and is also that of 'crack'"):
         read_dataset(coco([on(1)], categories))
     root = coco([on(1)], [{"id": 1, "name": "crack"}] * 2)
-    assert told(read_dataset(root))[1] == ("crack", "1.png")
+    assert kinds(read_dataset(root))[1] == ("crack", "1.png")
     (problem,) = find_dataset(root).problems
     assert not problem.unusable and problem.what == "the id 1 of category 'crack' stands there twice"
 
@@ -125,7 +125,7 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_a_bad_shape_of_coco_leaves_out_its_image_alone(coco, bad):
     root = coco([on(0), on(1) | {"id": 8, "segmentation": bad}, on(1), on(2)])
-    assert told(read_dataset(root)) == [("crack", "0.png"), ("crack", "2.png"), ("good", "3.png")]
+    assert kinds(read_dataset(root)) == [("crack", "0.png"), ("crack", "2.png"), ("good", "3.png")]
     (problem,) = find_dataset(root).problems
     assert problem.file == "a.json" and not problem.unusable
     assert problem.what.startswith("annotation 8 on 1.png cannot be used: ") and "left out" in problem.what
@@ -145,7 +145,7 @@ def test_a_category_that_means_normal_is_no_defect_and_makes_no_image_normal(coc
     categories = [{"id": 1, "name": "crack"}, {"id": 2, "name": word}]
     root = coco([on(0), on(0, 2), on(1, 2), on(2, 2, segmentation=[])], categories)
     samples = read_dataset(root)
-    assert told(samples) == [("crack", "0.png"), ("good", "1.png"), ("good", "2.png"), ("good", "3.png")]
+    assert kinds(samples) == [("crack", "0.png"), ("good", "1.png"), ("good", "2.png"), ("good", "3.png")]
     (problem,) = find_dataset(root).problems
     assert problem.what == f"3 annotations are of {word.strip()!r}, which is no defect; left out"
 
@@ -157,7 +157,7 @@ def test_words_for_defects_are_not_normal():
 def test_a_name_in_another_case_or_unicode_form_is_found(coco, put, tmp_path):
     images = [{"id": 0, "file_name": "GRO\u0308SSE.PNG"}, {"id": 1, "file_name": "0.png"}]
     put("part/gr\u00f6\u00dfe.png")
-    assert told(read_dataset(coco([on(0)], images=images, names="0"))) == [("good", "0.png"), ("crack", "größe.png")]
+    assert kinds(read_dataset(coco([on(0)], images=images, names="0"))) == [("good", "0.png"), ("crack", "größe.png")]
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def shape(label, points=CORNERS, kind="polygon"):
 def test_a_label_that_means_normal_is_no_defect_and_makes_no_image_normal(labelme, word):
     root = labelme({"a": [shape(word), shape("crack")], "b": [shape(word, [], "line")], "c": [], "d": None})
     samples = read_dataset(root)
-    assert told(samples) == [("crack", "a.png"), ("good", "b.png"), ("good", "c.png"), ("good", "d.png")]
+    assert kinds(samples) == [("crack", "a.png"), ("good", "b.png"), ("good", "c.png"), ("good", "d.png")]
     assert areas(samples) == [15]
     (problem,) = find_dataset(root).problems
     assert problem.what == f"2 annotations are of {word.strip()!r}, which is no defect; left out"
@@ -197,7 +197,7 @@ def test_a_label_that_means_normal_is_no_defect_and_makes_no_image_normal(labelm
 )  # fmt: skip
 def test_a_bad_shape_of_labelme_leaves_out_its_image_alone(labelme, bad):
     root = labelme({"a": [shape("crack")], "b": [shape("crack"), bad], "c": [shape("hole")], "d": None})
-    assert told(read_dataset(root)) == [("crack", "a.png"), ("hole", "c.png"), ("good", "d.png")]
+    assert kinds(read_dataset(root)) == [("crack", "a.png"), ("hole", "c.png"), ("good", "d.png")]
     (problem,) = find_dataset(root).problems
     assert problem.file == "b.json" and problem.what.startswith("shape 2 cannot be used: ") and not problem.unusable
 
@@ -213,7 +213,7 @@ def test_an_image_whose_file_holds_no_shapes_of_it_is_not_normal(labelme, put):
     root = labelme({"a": [shape("crack")], "b": None, "c": None})
     (root / "b.json").write_text('{"label": "crack"}')
     put("part/a.jpg")
-    assert told(read_dataset(root, layout="labelme")) == [("crack", "a.png"), ("good", "c.png")]
+    assert kinds(read_dataset(root, layout="labelme")) == [("crack", "a.png"), ("good", "c.png")]
     assert [(one.file, one.what.split(",")[0]) for one in find_dataset(root, "labelme").problems] == [
         ("a.json", "it has no shapes of a.jpg"), ("b.json", "it has no shapes of b.png"),
     ]  # fmt: skip
@@ -227,7 +227,7 @@ def test_labelme_folders_beside_normal_images_are_one_object(labelme, put, tmp_p
     for root, lead in ((tmp_path, "part/"), (tmp_path / "part", "")):
         samples = read_dataset(root)
         assert {one.object for one in samples} == {"part"}
-        assert told(samples) == [
+        assert kinds(samples) == [
             ("crack", f"{lead}crack/0.png"), ("crack", f"{lead}crack/1.png"), ("dent", f"{lead}dent/0.png"),
             *(("good", f"{lead}good/{number}.png") for number in range(3)),
         ]  # fmt: skip

@@ -22,7 +22,7 @@ def part(put, spot, tmp_path):
     return tmp_path / "part"
 
 
-def told(root, **how):
+def kinds(root, **how):
     return [(one.type, one.part, one.name) for one in read_dataset(root, **how)]
 
 
@@ -41,7 +41,7 @@ def test_sub_folders_are_read_with_their_masks(part, put, spot):
     put("part/test/crack/lot3/9.png")
     put("part/ground_truth/crack/9.png", spot((0, 1), (0, 3)))  # flat, but its stem is the only one
     assert reported(part) == {}
-    assert told(part) == [
+    assert kinds(part) == [
         ("crack", "test", "test/crack/2.png"), ("crack", "test", "test/crack/lot2/2.png"),
         ("crack", "test", "test/crack/lot3/9.png"), ("good", "test", "test/good/1.png"),
         ("good", "test", "test/good/lot2/1.png"), ("good", "train", "train/good/0.png"),
@@ -54,7 +54,7 @@ def test_sub_folders_are_read_with_their_masks(part, put, spot):
 def test_a_lot_of_defects_without_masks_is_left_out_and_named(part, put):
     put("part/test/crack/lot2/2.png")
     put("part/test/crack/lot2/3.png")
-    assert len(told(part)) == 3, "the mask of test/crack/2.png is not that of lot2/2.png"
+    assert len(kinds(part)) == 3, "the mask of test/crack/2.png is not that of lot2/2.png"
     (what,) = reported(part).values()
     assert reported(part).keys() == {"test/crack/lot2"} and what.startswith("2 images without a mask, such as 2.png")
 
@@ -68,7 +68,7 @@ def test_images_and_masks_of_every_suffix_are_read(part, put, spot, suffix):
         image = Image.fromarray(pixels).convert("RGB" if suffix == ".ppm" else "1" if suffix == ".pbm" else "L")
         image.save(part / f"{name}{suffix}", formats.get(suffix.lower()), **lossless)
     assert reported(part) == {}
-    assert {f"test/crack/x{suffix}", f"train/good/x{suffix}"} < {name for _, _, name in told(part)}
+    assert {f"test/crack/x{suffix}", f"train/good/x{suffix}"} < {name for _, _, name in kinds(part)}
     (sample,) = (one for one in read_dataset(part) if one.name == f"test/crack/x{suffix}")
     assert abs(int(read_sample(sample)[1].sum()) - 15) <= 6 * (suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif"))
 
@@ -97,7 +97,7 @@ PLACES += ["train/good/a.gif", "train/good/lot/a.HEIC", "ground_truth/good/0_mas
 def test_what_no_reader_takes_is_named_with_its_folder(part, name):
     (part / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(part / "train" / "good" / "0.png", part / name)
-    assert len(told(part)) == 3
+    assert len(kinds(part)) == 3
     folder, _, file = name.rpartition("/")
     (what,) = reported(part).values()
     assert reported(part).keys() == {folder or "."} and what.startswith(f"1 image not read, such as {file}: ")
@@ -139,7 +139,7 @@ def test_what_systems_leave_is_passed_over(part, put):
     (part / "test" / "__MACOSX").mkdir()
     (part / "manifest.jsonl").write_text("")
     put("part/sheet.png")
-    assert reported(part) == {} and len(told(part)) == 3
+    assert reported(part) == {} and len(kinds(part)) == 3
     assert [problem.file for problem in inspect_dataset(part).problems] == ["part/crack"], "it has one group"
 
 
@@ -165,7 +165,7 @@ def test_folders_that_mean_normal_hold_normal_images(put, spot, tmp_path, word):
     for name in (f"train/{word}/0", f"test/{word}/1", "test/crack/2"):
         put(f"part/{name}.png")
     put("part/ground_truth/crack/2_mask.png", spot())
-    assert sorted(told(tmp_path / "part")) == [
+    assert sorted(kinds(tmp_path / "part")) == [
         ("crack", "test", "test/crack/2.png"), ("good", "test", f"test/{word}/1.png"),
         ("good", "train", f"train/{word}/0.png"),
     ]  # fmt: skip
@@ -194,6 +194,12 @@ def test_a_root_too_high_is_answered_with_the_folder_to_give(part, tmp_path, abo
 def test_a_root_too_low_is_answered_with_the_folder_to_give(part, below):
     with pytest.raises(ValueError, match=f"it is a part of {part}, which is in MVTec layout: give that folder"):
         read_dataset(part / below)
+
+
+def test_a_folder_above_is_named_only_where_the_given_one_is_a_part_of_it(part, put):
+    put("part/photos/a.png")
+    with pytest.raises(ValueError, match="photos: not in any known layout; it holds a.png; expected is one of"):
+        read_dataset(part / "photos")
 
 
 @pytest.mark.parametrize("way", ["beside", "ended", "folders", "class numbers"])
