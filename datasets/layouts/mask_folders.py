@@ -230,6 +230,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
             mask = next((path for path in image.masks if str(error).startswith(f"{path}: ")), image.masks[0])
             what = str(error).removeprefix(f"{mask}: ").split("; ")[0]
             found.problem(mask, what, "replace it, or take it and its image away")
+            found.leave_out(image.path)
             continue
         for type, region in regions.items():
             found.add(name, type, image.part, image.path, region)
