@@ -25,8 +25,8 @@ def described(node) -> dict:
 
 def told(entry) -> dict:
     limits = {name: value for name in LIMITS if (value := getattr(entry, name, None)) is not None}
-    if entry.id in ("base_name", "adapter_name"):
-        del limits["options"]  # the user's files
+    if entry.id in ("base_name", "adapter_name", "choose"):
+        del limits["options"]  # the user's files and folders
     if getattr(entry, "control_after_generate", None):
         limits["control_after_generate"] = True  # hosts differ in the values that they know
     return {"id": entry.id, "type": str(entry.get_io_type()), "optional": entry.optional, **limits,
