@@ -102,7 +102,7 @@ class _Reader:
             self.found.notes.append(f"{self.name}: {self.missing} images without a label file count as normal")
         samples = self.found.samples[start:]
         types = {sample.type for sample in samples} - {NORMAL}
-        if self.boxes and not types:
+        if self.boxes and not self.corners:
             what = f"no label is a polygon; {self.boxes} images have boxes alone, and a box is no mask"
             self.found.problem(self.folder, what, "label it with polygons (segmentation)")
         if self.corners[True] > 4 and not self.corners[False]:

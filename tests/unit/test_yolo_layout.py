@@ -126,6 +126,12 @@ def test_a_set_of_boxes_is_refused(yolo):
         read_dataset(root)
 
 
+def test_a_polygon_and_a_box_on_the_only_defect_image_leave_it_out(yolo):
+    root = yolo({"images/a": f"0 {SQUARE}\n0 0.5 0.5 0.2 0.2", "images/b": ""})
+    assert told(root) == [("good", "", "images/b.png")]
+    assert "line 2: a box" in problems(root)["labels/a.txt"].what and "." not in problems(root)
+
+
 def test_key_points_are_boxes_too(yolo):
     root = yolo({"images/a": "0 0.5 0.5 0.2 0.2 0.1 0.1 0.3 0.3"}, "kpt_shape: [2, 2]\nnames: [part]\n")
     with pytest.raises(ValueError, match="no label is a polygon"):
