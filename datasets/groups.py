@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-
 from .pictures import read_picture
+from .progress import tracked
 from .sample import Sample
+from .thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
-_THUMBNAIL = 16
-_ROWS = 1024
 
 
 def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column: str = "group") -> dict[str, str]:
@@ -58,37 +55,47 @@ def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]
     return groups
 
 
-def groups_from_near_duplicates(samples: Sequence[Sample], distance: float = 0.03) -> dict[str, str]:
+def groups_from_near_duplicates(
+    samples: Sequence[Sample], distance: float = 0.03, thumbnails: Thumbnails | None = None
+) -> dict[str, str]:
     """Groups of images that look alike: {sample name: name of the group's first image}.
 
     Two images of one object are alike if 1 - the correlation of their grey 16 x 16 thumbnails is at most `distance`
     (0 identical, 1 unrelated; blind to brightness and contrast, not to turns or shifts); likeness is passed on from
     image to image. On magnetic_tile (true groups known) the default finds about half of the pairs of one group: what
     it finds are repeated exposures, not other views of the same part. Give groups where they are known.
+    thumbnails: of all the images, where they were made in an earlier pass; None reads the images, one at a time.
     Raises ValueError for a distance outside 0..1 or a damaged image.
     """
     if not 0 <= distance <= 1:
         raise ValueError(f"near-duplicate distance {distance}: accepted is 0 (identical) to 1 (unrelated)")
+    thumbnails = thumbnails or _thumbnails(samples)
+    members: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        members[sample.object].add(sample.name)
     groups: dict[str, str] = {}
-    for name in sorted({sample.object for sample in samples}):
-        members = sorted((sample for sample in samples if sample.object == name), key=lambda sample: sample.name)
-        found = _join([sample.name for sample in members], _alike(_thumbnails(members), 1 - distance))
+    for name, images in sorted(members.items()):
+        found = thumbnails.alike(sorted(images), 1 - distance)
         _warn_if_lumped(name, found)
         groups.update(found)
     return groups
 
 
-def find_groups(samples: Sequence[Sample], root: str | Path) -> tuple[dict[str, str], str]:
+def find_groups(
+    samples: Sequence[Sample], root: str | Path, thumbnails: Thumbnails | None = None
+) -> tuple[dict[str, str], str]:
     """Groups from the best source at hand, and a sentence that names it.
 
     A manifest.csv with the columns file and group, in `root` or its parent, that knows any of the images; else
-    near-duplicates. Raises the errors of groups_from_manifest and groups_from_near_duplicates.
+    near-duplicates, by `thumbnails` where the images were read before. Raises the errors of groups_from_manifest and
+    groups_from_near_duplicates.
     """
     for folder in (Path(root), Path(root).resolve().parent):
         path = folder / "manifest.csv"
         if path.is_file() and {"file", "group"} <= set(_columns(path)) and _from_table(samples, path, "group"):
             return groups_from_manifest(samples, path), f"column 'group' of {path}"
-    return groups_from_near_duplicates(samples), "near-duplicates (no manifest.csv with a column 'group' found)"
+    groups = groups_from_near_duplicates(samples, thumbnails=thumbnails)
+    return groups, "near-duplicates (no manifest.csv with a column 'group' found)"
 
 
 def _columns(path: Path) -> list[str]:
@@ -121,32 +128,12 @@ def _with_object(sample: Sample) -> str:
     return sample.name if sample.name.startswith(f"{sample.object}/") else f"{sample.object}/{sample.name}"
 
 
-def _thumbnails(samples: Sequence[Sample]) -> torch.Tensor:
-    """[N, 256]: mean 0, length 1 (an even grey image: zeros)."""
-    grey = (read_picture(sample.image).image().mean(dim=0, keepdim=True) for sample in samples)
-    small = torch.stack([F.adaptive_avg_pool2d(image, _THUMBNAIL).flatten() for image in grey])
-    return F.normalize(small - small.mean(dim=1, keepdim=True), dim=1, eps=1e-6)
-
-
-def _alike(thumbnails: torch.Tensor, threshold: float) -> Iterable[tuple[int, int]]:
-    for start in range(0, len(thumbnails), _ROWS):
-        near = thumbnails[start : start + _ROWS] @ thumbnails.T >= threshold - 1e-6
-        yield from ((start + int(i), int(j)) for i, j in near.nonzero() if start + i < j)
-
-
-def _join(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
-    """Union-find; the lower index is the root."""
-    parent = list(range(len(names)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    for i, j in pairs:
-        low, high = sorted((root(i), root(j)))
-        parent[high] = low
-    return {name: names[root(i)] for i, name in enumerate(names)}
+def _thumbnails(samples: Sequence[Sample]) -> Thumbnails:
+    files = {sample.name: sample.image for sample in samples}  # types of one image share its name
+    thumbnails = Thumbnails(len(files))
+    for name in tracked("looking for near-duplicates", sorted(files)):
+        thumbnails.add(name, read_picture(files[name]))
+    return thumbnails
 
 
 def _warn_if_lumped(object_name: str, groups: dict[str, str]) -> None:

@@ -20,6 +20,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")  # of the files th
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_BAND = 1 << 20  # px of an image that are converted at once
+_EIGHT_OF_SIXTEEN = np.round(np.arange(65536, dtype=np.float32) / np.float32(65535) * np.float32(255)).astype(np.uint8)
 _ACCEPTED = "8-bit grey, RGB, palette, CMYK (alpha is kept) or 16-bit grey"
 
 
@@ -57,8 +59,20 @@ class Picture:
 
     def image(self) -> torch.Tensor:
         """float32 [3, H, W] in 0..1; grey is repeated over the three channels."""
-        top = np.iinfo(self.pixels.dtype).max
-        values = torch.from_numpy(self.pixels.astype(np.float32) / np.float32(top)).permute(2, 0, 1)
+        planes = self.planes()
+        return planes if len(planes) == 3 else planes.expand(3, -1, -1).contiguous()
+
+    def planes(self) -> torch.Tensor:
+        """float32 [C, H, W] in 0..1."""
+        top, values = np.float32(np.iinfo(self.pixels.dtype).max), np.empty((self.pixels.shape[2], *self.size), "f4")
+        for channel, plane in enumerate(values):  # in place: the floats are four times the picture
+            np.divide(self.pixels[..., channel], top, out=plane)
+        return torch.from_numpy(values)
+
+    def eight_bit(self) -> torch.Tensor:
+        """uint8 [3, H, W], `image()` rounded to 255ths; without floats of the picture's size."""
+        pixels = self.pixels if self.pixels.dtype == np.uint8 else _EIGHT_OF_SIXTEEN[self.pixels]
+        values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return values.expand(3, -1, -1).contiguous()
 
     def with_pixels(self, pixels: np.ndarray) -> Picture:
@@ -90,7 +104,7 @@ def picture_of(data: bytes, path: str | Path) -> Picture:
         image = _convert(image, path)
     elif "transparency" in image.info:
         image = image.convert(image.mode if _DIRECT[image.mode][1] else image.mode + "A")
-    values = np.array(image)
+    values = _values(image)
     values = values[..., None] if values.ndim == 2 else values
     if not _DIRECT[image.mode][1]:
         return Picture(values)
@@ -251,6 +265,21 @@ def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
     return False
 
 
+def _values(image: Image.Image) -> np.ndarray:
+    """The pixels as an array, row by row of bands: `np.array` takes three copies of the whole at once."""
+    rows = max(_BAND // image.width, 1)
+    if image.height <= rows:
+        return np.array(image)
+    bands = ((top, min(top + rows, image.height)) for top in range(0, image.height, rows))
+    values = None
+    for top, bottom in bands:
+        band = np.asarray(image.crop((0, top, image.width, bottom)))
+        if values is None:
+            values = np.empty((image.height, *band.shape[1:]), band.dtype)
+        values[top:bottom] = band
+    return values
+
+
 def _sixteen(image: Image.Image, path: str | Path) -> np.ndarray:
     values = np.array(image)
     if values.min() < 0 or values.max() > 65535:
@@ -277,7 +306,7 @@ def _mask_values(image: Image.Image, path: str | Path) -> tuple[np.ndarray, floa
         return _sixteen(image, path), 65535
     if image.mode not in _DIRECT or "transparency" in image.info:
         image = image.convert("RGBA")
-    values = np.array(image)
+    values = _values(image)
     if values.ndim == 2:
         return values, 255
     if not _DIRECT[image.mode][1]:
