@@ -7,10 +7,11 @@ import logging
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 from .cli_arguments import QUICK, parser
+from .cli_progress import Bar
+from .datasets.progress import reported
 
 _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
@@ -22,12 +23,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong usage."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     options = parser().parse_args(arguments)
+    bar = Bar()
     try:
-        _COMMANDS[options.command](options)
+        with reported(bar):
+            _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
+        bar.close()
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        bar.close()
         print("interrupted; what was finished is kept, --resume continues it", file=sys.stderr)
         return 1
     return 0
@@ -64,7 +69,7 @@ def _inspect(options: argparse.Namespace) -> None:
     for name in ("sheet", "json"):
         _check_writable(f"--{name}", getattr(options, name))
     sheet = DatasetSheet() if options.sheet else None
-    inspection = inspect_dataset(options.folder, options.layout, partial(_count_line, "read"), sheet and sheet.look)
+    inspection = inspect_dataset(options.folder, options.layout, look=sheet and sheet.look)
     print(as_text(inspection))
     if sheet:
         sheet.save(options.sheet, inspection)
@@ -223,7 +228,6 @@ def _export(options: argparse.Namespace) -> None:
     done = export_pairs(
         options.pairs, options.out, options.format, segmentation=options.segmentation,
         visible_only=options.visible_only, normals=not options.no_normals, resume=options.resume,
-        report=partial(_count_line, "exported"),
     )  # fmt: skip
     print(f"{options.out}: {done.told()}")
 
@@ -259,11 +263,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     finally:  # what is done is told, also where Ctrl-C ends the sitting
         if cells:
             print(f"\n{write_report(cells, Path(options.out), options.against)}\n{Path(options.out) / 'report.html'}")
-
-
-def _count_line(what: str, done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"{what}: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
 
 
 def _study_line(what: str, done: int, of: int) -> None:

@@ -17,7 +17,7 @@ from .groups import find_groups
 from .layouts.found import Problem, relative
 from .masks import mask_box
 from .pictures import Picture, read_picture
-from .progress import reported, tracked
+from .progress import counted, tracked
 from .reading import Dataset, find_dataset, is_bare
 from .sample import NORMAL, Sample, read_sample
 from .thumbnails import Thumbnails
@@ -89,7 +89,7 @@ def inspect_dataset(
     Raises:
         ValueError: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
     """
-    with reported(report and (lambda _, done, of: report(done, of))):
+    with counted(report):
         dataset = find_dataset(root, layout)
         seen = _Seen(dataset, look)
         for sample in tracked("reading images", dataset.samples):

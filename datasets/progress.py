@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -25,15 +25,22 @@ def reported(report: Report | None) -> Iterator[None]:
         _report.reset(token)
 
 
-def tracked(what: str, items: Sequence[Item], weight: int = 1, of: int | None = None) -> Iterator[Item]:
-    """The items, one by one; each is reported once the caller is done with it.
+def counted(report: Callable[[int, int], None] | None) -> AbstractContextManager[None]:
+    """As `reported`, for a report(items done, items in all) that is called for every item."""
+    return reported(report and (lambda _, done, of: report(done, of) if done else None))
+
+
+def tracked(what: str, items: Iterable[Item], weight: int = 1, of: int | None = None) -> Iterator[Item]:
+    """The items, one by one; the pass is reported when it starts, and each item once the caller is done with it.
 
     Args:
         what: names the pass, such as "checking images".
         weight: how many each item counts for, where items are batches.
-        of: how many there are in all; None is weight * items.
+        of: how many there are in all; None is the items' number.
     """
-    report, of = _report.get(), len(items) * weight if of is None else of
+    report, of = _report.get(), len(items) if of is None else of
+    if report:
+        report(what, 0, of)
     for place, item in enumerate(items, 1):
         yield item
         if report:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.progress import tracked
 from ..datasets.windows import context_window, cut_mask, cut_picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..synthesis.visibility import ring
@@ -41,9 +42,7 @@ def base_quality(base: CompactLDM, samples: Sequence[Sample]) -> BaseQuality:
     """
     kept: dict[str, list[float]] = {}
     psnr = []
-    for sample in samples:
-        if sample.type == NORMAL:
-            continue
+    for sample in tracked("checking the base", [sample for sample in samples if sample.type != NORMAL]):
         picture, mask = read_sample(sample)
         window = context_window(mask, base.config.resolution)
         crop, crop_mask = cut_picture(picture, window), cut_mask(mask, window)

@@ -21,6 +21,7 @@ from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from .defects import BUILT_IN, dataset_folder, fingerprint, layout_name
 from .errors import named
+from .progress import passes
 from .tables import Table, markdown
 
 NODE = "Split Defect Dataset"
@@ -54,7 +55,7 @@ def split_dataset(
         ValueError: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
             holds back no defect.
     """
-    with named(NODE), _warnings() as warnings:
+    with named(NODE), passes(), _warnings() as warnings:
         built_in = folder.strip() == BUILT_IN
         root = surfaces_folder() if built_in else dataset_folder(folder)
         wanted = [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None

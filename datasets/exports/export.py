@@ -12,6 +12,7 @@ from typing import Any
 
 from ..pairs import MANIFEST, RUN, manifest_lines
 from ..pictures import open_atomic
+from ..progress import counted, tracked
 from . import FORMATS
 from .folder import Folder
 from .source import Pair, chosen, class_names, whole_size
@@ -62,7 +63,7 @@ def export_pairs(
         normals: write every normal image of these pairs, once.
         resume: go on with an export of the same pairs and settings that was stopped, or bring it up to date with pairs
             that came or went since; either way the folder ends as a new export would.
-        report: called with (pairs done, pairs in all).
+        report: called with (pairs done, pairs in all); may raise to stop.
 
     Raises:
         ValueError: no whole pair to write, settings or a folder that do not fit; found before anything is written.
@@ -79,12 +80,11 @@ def export_pairs(
         manifest = stack.enter_context(open_atomic(folder.path(MANIFEST)))
         writer = FORMATS[format](folder, classes, stack, **options)
         add = _Adder(writer, normals, done)
-        for number, pair in enumerate(chosen(pairs, visible_only), 1):
+        stack.enter_context(counted(report))
+        for pair in tracked("exporting", chosen(pairs, visible_only), of=count):
             line = add(pair)
             if line:
                 manifest.write((json.dumps(line) + "\n").encode())
-            if report:
-                report(number, count)
         writer.finish()
         folder.sweep()
     return done
