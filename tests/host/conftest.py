@@ -16,7 +16,6 @@ REPOSITORY = Path(__file__).parents[2]
 NO_HOST = "HOST TESTS SKIPPED: no ComfyUI found; set COMFYUI_PATH (and COMFYUI_PYTHON) or put one at ~/comfy/ComfyUI"
 NO_BROWSER = "BROWSER TESTS SKIPPED: they need Chromium or Chrome on the PATH, and the package playwright"
 NO_METRICS = "NOT RUN: Evaluate Segmentation needs scikit-learn in this ComfyUI's own environment; install it there"
-NO_HOSTS = [pytest.param(None, marks=pytest.mark.skip(reason=NO_HOST))]
 
 
 def _hosts() -> list[Path]:
@@ -42,14 +41,20 @@ def skip_without_metrics(host: Path, prompt: str) -> None:
 
 
 def pytest_collection_modifyitems(items):
-    # Marked here, not skipped in the fixture: so pytest tells it once, not for every test.
     if not find_browser():
         for item in items:
             if "browser" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.skip(reason=NO_BROWSER))
+                item.add_marker(pytest.mark.lacking(NO_BROWSER))
 
 
-@pytest.fixture(scope="session", params=_hosts() or NO_HOSTS, ids=lambda host: host.name if host else "none")
+def _params() -> list:
+    """Every host with a group of its own: where tests run in several processes, one process has all tests of a host,
+    and starts one server of it."""
+    hosts = [pytest.param(host, id=host.name, marks=pytest.mark.xdist_group(host.name)) for host in _hosts()]
+    return hosts or [pytest.param(None, id="none", marks=pytest.mark.lacking(NO_HOST))]
+
+
+@pytest.fixture(scope="session", params=_params())
 def host(request) -> Path:
     """Every ComfyUI found, one after the other."""
     return request.param

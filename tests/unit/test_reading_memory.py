@@ -21,6 +21,8 @@ from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.training.crops import PictureCache
 
+pytestmark = pytest.mark.slow
+
 def read(root):
     if sys.argv[1] == "inspect":
         inspect_dataset(root)
