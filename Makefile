@@ -12,7 +12,7 @@ demo: .venv/ready
 
 # Rings of tests, from the fastest. Each worker has all tests of a file, or of a ComfyUI, and computes on one thread.
 WORKERS ?= 2
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope
 
 test: .venv/ready
 	$(BIN)/ruff check .
