@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from .batch.progress import duration
+from .datasets.progress import duration
 
 EVERY, KEPT = 0.2, 2.0  # seconds between two updates, and of a pass whose last line stays
 WIDTH = 20

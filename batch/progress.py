@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..datasets.progress import duration
 from .table import FETCHED, SENT, SET_ASIDE, WAITING, WRITTEN
 
 if TYPE_CHECKING:
@@ -46,12 +47,3 @@ class Progress:
             fine = note.startswith("ComfyUI")
             parts.append(f"{address} {made} " + (f"at {rate:.2f}/s" if fine else note.splitlines()[0][:60].upper()))
         return "  ".join(parts)
-
-
-def duration(seconds: float | None) -> str:
-    """As people say it."""
-    if seconds is None:
-        return "time left unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s left"
-    return f"{seconds / 60:.1f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"

@@ -45,3 +45,12 @@ def tracked(what: str, items: Iterable[Item], weight: int = 1, of: int | None = 
         yield item
         if report:
             report(what, min(place * weight, of), of)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds that a run still takes, in words."""
+    if seconds is None:
+        return "time left unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.1f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"
