@@ -40,8 +40,8 @@ def write_photographs(root: Path, first: int, last: int, megapixels: float) -> N
             Image.fromarray(mask).save(places["ground_truth/dent"] / f"{number:05d}_mask.png")
 
 
-def measured(package: Path, arguments: list[str], work: Path) -> tuple[float, float]:
-    """(peak in MB, seconds) of one command, run by the package in the folder `package`."""
+def measured(package: Path, arguments: list[str], work: Path) -> tuple[float, float, float]:
+    """(peak in MB, seconds, seconds of processor time) of one command, run by the package in the folder `package`."""
     place = work / f"package-{abs(hash(package))}"
     place.mkdir(exist_ok=True)
     link = place / "anomaly_synthesis"
@@ -57,7 +57,7 @@ def measured(package: Path, arguments: list[str], work: Path) -> tuple[float, fl
         _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
         sys.exit((work / "output.txt").read_text()[-2000:])
-    return usage.ru_maxrss / 1024, time.perf_counter() - started
+    return usage.ru_maxrss / 1024, time.perf_counter() - started, usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--package", type=Path, action="append", help="a checkout; several are measured in turn")
     parser.add_argument("--commands", nargs="+", choices=("inspect", "split"), default=["inspect", "split"])
     options = parser.parse_args()
-    print("| command | images | megapixels | package | peak MB | s |\n|---|---|---|---|---|---|")
+    print("| command | images | megapixels | package | peak MB | s | processor s |\n|---|---|---|---|---|---|---|")
     for megapixels in options.megapixels:
         with tempfile.TemporaryDirectory() as folder:
             work, written = Path(folder), 0
@@ -82,8 +82,8 @@ def main() -> None:
                             "inspect": ["inspect", str(work / "data")],
                             "split": ["split", "--data", str(work / "data"), "--out", str(out)],
                         }[command]
-                        peak, seconds = measured(package, arguments, work)
-                        row = command, count, megapixels, package, f"{peak:.0f}", f"{seconds:.1f}"
+                        peak, seconds, processor = measured(package, arguments, work)
+                        row = command, count, megapixels, package, f"{peak:.0f}", f"{seconds:.1f}", f"{processor:.1f}"
                         print("|", " | ".join(map(str, row)), "|", flush=True)
 
 
