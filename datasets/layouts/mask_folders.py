@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..pictures import read_labels, read_mask
+from ..progress import tracked
 from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import (
@@ -131,7 +132,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict]
     """types: {type: region} of an image with a mask; none where the mask is empty."""
     bare: list[_Image] = []
     empty = 0
-    for image in _pairs(folder, found):
+    for image in tracked("reading masks", list(_pairs(folder, found))):
         if image.mask is None:
             bare.append(image)
             continue
