@@ -3,10 +3,16 @@
 import io
 import re
 
+import numpy as np
 import pytest
 from anomaly_synthesis import cli, cli_progress
 from anomaly_synthesis.cli_progress import Bar, progress_line
+from anomaly_synthesis.datasets.groups import groups_from_near_duplicates
 from anomaly_synthesis.datasets.progress import counted, reported, tracked
+from anomaly_synthesis.datasets.reading import read_dataset
+from anomaly_synthesis.datasets.sample import check_samples
+from anomaly_synthesis.datasets.split import make_split
+from anomaly_synthesis.synthesis import negatives
 
 
 class Terminal(io.StringIO):
@@ -92,6 +98,37 @@ def test_nothing_is_drawn_where_there_is_no_terminal_and_the_report_stays_clean(
     monkeypatch.setattr("sys.stderr", terminal)
     assert cli.main(["inspect", str(tmp_path / "tile")]) == 0
     assert capsys.readouterr().out == seen.out and "reading images" in terminal.getvalue()
+
+
+def test_thresholds_are_measured_with_progress(monkeypatch):
+    one = negatives.Negative(1.0, np.linspace(0, 1, 101))
+    monkeypatch.setattr(negatives, "measure_negatives", lambda base, jobs, settings: [one for _ in jobs])
+    seen = []
+    with reported(lambda *told: seen.append(told)):
+        found = negatives.measured_thresholds(None, lambda index: index, None, negatives.BATCH + 3)
+    assert found.visible == pytest.approx(1)
+    whole = negatives.BATCH + 3
+    assert seen == [("measuring thresholds", done, whole) for done in (0, negatives.BATCH, whole)]
+
+
+def test_every_image_is_reported_where_all_are_read_or_marked(put, spot, tmp_path):
+    for number in range(3):
+        put(f"images/{number}.png")
+        put(f"masks/{number}.png", spot() if number else spot(value=0))
+    passes = {}
+
+    def note(what, done, of):
+        passes.setdefault(what, []).append((done, of))
+
+    with reported(note):
+        samples = read_dataset(tmp_path, layout="stems")
+        check_samples(samples)
+        make_split(samples, groups_from_near_duplicates(samples))
+    whole = [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert {what: passes[what] for what in ("reading masks", "checking images", "marking images")} == {
+        "reading masks": whole, "checking images": whole, "marking images": whole
+    }  # fmt: skip
+    assert passes["looking for near-duplicates"] == [*whole, (0, 3), (3, 3)]
 
 
 def _screen(text):
