@@ -15,7 +15,7 @@ from .server import PACK
 pytestmark = pytest.mark.host
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 PREVIEW = "SIAS_PreviewPair"
-RUN_IN_PAGE = ("aias-synthesis", "dataset-to-pairs")  # one pair, and a list; test_graph runs every workflow's prompt
+RUN_IN_PAGE = ("aias-synthesis", "aias-advanced")  # quick ones: test_graph runs the prompt of every workflow
 # The view fitted to the graph must not be so small that ComfyUI leaves out the words.
 VIEW = {"width": 2250, "height": 1330}
 
