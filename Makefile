@@ -5,17 +5,27 @@ TORCH ?= torch
 OUT ?= demo
 BIN := .venv/bin
 
-.PHONY: demo test host-test lint base general-base adapter pictures clean
+.PHONY: demo test test-quick test-unit host-test lint base general-base adapter pictures clean
 
 demo: .venv/ready
 	$(BIN)/anomaly-synthesis demo --out $(OUT)
 
+# Rings of tests, from the fastest. Each worker has all tests of a file, or of a ComfyUI, and computes on one thread.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope
+
 test: .venv/ready
 	$(BIN)/ruff check .
-	$(BIN)/pytest
+	$(PYTEST)
+
+test-quick: .venv/ready
+	$(PYTEST) -m quick tests/unit
+
+test-unit: .venv/ready
+	$(PYTEST) tests/unit
 
 host-test: .venv/ready
-	$(BIN)/pytest tests/host
+	$(PYTEST) tests/nodes tests/host
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -8,10 +8,11 @@ import logging
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 from .cli_arguments import QUICK, parser
+from .cli_progress import Bar
+from .datasets.progress import reported
 from .datasets.untrusted_text import LineFormatter, lines_of, one_line
 from .out_of_memory import COMMAND, in_words, out_of_memory
 
@@ -27,17 +28,22 @@ def main(arguments: list[str] | None = None) -> int:
     handler.setFormatter(LineFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     options = parser().parse_args(arguments)
+    bar = Bar()
     try:
-        _COMMANDS[options.command](options)
+        with reported(bar):
+            _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
+        bar.close()
         _print_error(in_words(error, COMMAND) if out_of_memory(error) else str(error))
         return 1
     except Exception as error:
         if not out_of_memory(error):
             raise
+        bar.close()
         _print_error(in_words(error, COMMAND))
         return 1
     except KeyboardInterrupt:
+        bar.close()
         print("interrupted; what was finished is kept, --resume continues it", file=sys.stderr)
         return 1
     return 0
@@ -85,7 +91,7 @@ def _inspect(options: argparse.Namespace) -> None:
     for name in ("sheet", "json"):
         _check_writable(f"--{name}", getattr(options, name))
     sheet = DatasetSheet() if options.sheet else None
-    inspection = inspect_dataset(options.folder, options.layout, partial(_count_line, "read"), sheet and sheet.look)
+    inspection = inspect_dataset(options.folder, options.layout, look=sheet and sheet.look)
     print(as_text(inspection))
     if sheet:
         sheet.save(options.sheet, inspection)
@@ -259,7 +265,6 @@ def _export(options: argparse.Namespace) -> None:
     done = export_pairs(
         options.pairs, options.out, options.format, segmentation=options.segmentation,
         visible_only=options.visible_only, normals=not options.no_normals, link=options.link, resume=options.resume,
-        report=partial(_count_line, "exported"),
     )  # fmt: skip
     print(f"{options.out}: {done.told()}")
 
@@ -298,11 +303,6 @@ def _evaluate(options: argparse.Namespace) -> None:
             if cells:
                 report = write_report(cells, Path(options.out), options.against)
                 print(f"\n{report}\n{Path(options.out) / 'report.html'}")
-
-
-def _count_line(what: str, done: int, of: int) -> None:
-    if sys.stderr.isatty():
-        print(f"{what}: {done}/{of}  ", end="\n" if done == of else "\r", file=sys.stderr, flush=True)
 
 
 def _study_line(what: str, done: int, of: int) -> None:

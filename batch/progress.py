@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..datasets.progress import duration
 from ..datasets.untrusted_text import one_line
 from .table import FETCHED, SENT, SET_ASIDE, WAITING, WRITTEN
 
@@ -48,12 +49,3 @@ class Progress:
             state = f"at {rate:.2f}/s" if fine else one_line(note.partition("\n")[0], 60).upper()
             parts.append(f"{address} {made} {state}")
         return "  ".join(parts)
-
-
-def duration(seconds: float | None) -> str:
-    """As people say it."""
-    if seconds is None:
-        return "time left unknown"
-    if seconds < 90:
-        return f"{seconds:.0f} s left"
-    return f"{seconds / 60:.1f} min left" if seconds < 5400 else f"{seconds / 3600:.1f} h left"

@@ -11,6 +11,7 @@ from PIL import Image
 SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes of 16-bit grey
 _ORIENTATION = 0x0112  # EXIF: 1 as stored, 2 to 8 mirrored or turned
 _LOSSY_TIFF = (6, 7, 33003, 33005, 34712, 34892, 50001, 50002)  # Compression: JPEG, JPEG 2000, WebP, JPEG XL
+_BAND = 1 << 20  # px of an image that are converted at once
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
 
 
@@ -33,6 +34,21 @@ def decode(data: bytes, path: str | Path) -> Image.Image:
     if image.format == "BMP" and image.mode == "1" and data[28] > 1:  # bits a pixel; Pillow takes them for 1
         raise ValueError(f"{path}: a BMP of {data[28]} bits a pixel with 2 colours cannot be decoded; save it as PNG")
     return image
+
+
+def pixel_values(image: Image.Image) -> np.ndarray:
+    """The pixels as an array, row by row of bands: `np.array` takes three copies of the whole at once."""
+    rows = max(_BAND // image.width, 1)
+    if image.height <= rows:
+        return np.array(image)
+    values = None
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        band = np.asarray(image.crop((0, top, image.width, bottom)))
+        if values is None:
+            values = np.empty((image.height, *band.shape[1:]), band.dtype)
+        values[top:bottom] = band
+    return values
 
 
 def orientation(image: Image.Image) -> int:

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-
-import torch
-import torch.nn.functional as F
 
 from .csv_table import Table, read_table
 from .layouts.files import child, same
 from .pictures import read_picture
+from .progress import tracked
 from .sample import Sample
+from .thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
-_THUMBNAIL = 16
-_ROWS = 1024
 _COLUMNS = ("file", "group")
 _NO_MANIFEST = "no manifest.csv with a column 'group' found"
 
@@ -65,35 +62,45 @@ def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]
     return groups
 
 
-def groups_from_near_duplicates(samples: Sequence[Sample], distance: float = 0.03) -> dict[str, str]:
+def groups_from_near_duplicates(
+    samples: Sequence[Sample], distance: float = 0.03, thumbnails: Thumbnails | None = None
+) -> dict[str, str]:
     """Groups of images that look alike: {sample name: name of the group's first image}.
 
     Two images of one object are alike if 1 - the correlation of their grey 16 x 16 thumbnails is at most `distance`
     (0 identical, 1 unrelated; blind to brightness and contrast, not to turns or shifts); likeness is passed on from
     image to image. On magnetic_tile (true groups known) the default finds about half of the pairs of one group: what
     it finds are repeated exposures, not other views of the same part. Give groups where they are known.
+    thumbnails: of all the images, where they were made in an earlier pass; None reads the images, one at a time.
     Raises ValueError for a distance outside 0..1 or a damaged image.
     """
     if not 0 <= distance <= 1:
         raise ValueError(f"near-duplicate distance {distance}: accepted is 0 (identical) to 1 (unrelated)")
+    thumbnails = thumbnails or _thumbnails(samples)
+    members: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        members[sample.object].add(sample.name)
     groups: dict[str, str] = {}
-    for name in sorted({sample.object for sample in samples}):
-        members = sorted((sample for sample in samples if sample.object == name), key=lambda sample: sample.name)
-        found = _join([sample.name for sample in members], _alike(_thumbnails(members), 1 - distance))
+    for name, images in sorted(members.items()):
+        found = thumbnails.alike(sorted(images), 1 - distance)
         _warn_if_lumped(name, found)
         groups.update(found)
     return groups
 
 
 def find_groups(
-    samples: Sequence[Sample], root: str | Path, may_read: Callable[[Path], bool] = lambda path: True
+    samples: Sequence[Sample],
+    root: str | Path,
+    thumbnails: Thumbnails | None = None,
+    may_read: Callable[[Path], bool] = lambda path: True,
 ) -> tuple[dict[str, str], str]:
     """Groups from the best source at hand, and a sentence that names it.
 
     A manifest.csv with the columns file and group, in `root` or its parent, that knows any of the images; else
-    near-duplicates. A manifest.csv that cannot be used is refused where it names images of `samples`, since its groups
-    guard the split: in `root` by their file names, in the parent by their paths with the object's folder. One of other
-    things is passed over with a warning. may_read: whether a manifest may be opened.
+    near-duplicates, by `thumbnails` where the images were read before. A manifest.csv that cannot be used is refused
+    where it names images of `samples`, since its groups guard the split: in `root` by their file names, in the parent
+    by their paths with the object's folder. One of other things is passed over with a warning. may_read: whether a
+    manifest may be opened.
     Raises the errors of groups_from_manifest and groups_from_near_duplicates.
     """
     passed_over, closed = [], ""
@@ -116,7 +123,7 @@ def find_groups(
         _log.warning("%s is not used: it names no image here (%s)", path, problem.removeprefix(f"{path}: "))
         passed_over.append(str(path))
     why = f"{', '.join(passed_over)} names none of these images" if passed_over else _NO_MANIFEST
-    return groups_from_near_duplicates(samples), f"near-duplicates ({why}{closed})"
+    return groups_from_near_duplicates(samples, thumbnails=thumbnails), f"near-duplicates ({why}{closed})"
 
 
 def _names_any(samples: Sequence[Sample], path: Path, by_path: bool) -> bool:
@@ -188,32 +195,12 @@ def _with_object(sample: Sample) -> str:
     return sample.name if sample.name.startswith(f"{sample.object}/") else f"{sample.object}/{sample.name}"
 
 
-def _thumbnails(samples: Sequence[Sample]) -> torch.Tensor:
-    """[N, 256]: mean 0, length 1 (an even grey image: zeros)."""
-    grey = (read_picture(sample.image).image().mean(dim=0, keepdim=True) for sample in samples)
-    small = torch.stack([F.adaptive_avg_pool2d(image, _THUMBNAIL).flatten() for image in grey])
-    return F.normalize(small - small.mean(dim=1, keepdim=True), dim=1, eps=1e-6)
-
-
-def _alike(thumbnails: torch.Tensor, threshold: float) -> Iterable[tuple[int, int]]:
-    for start in range(0, len(thumbnails), _ROWS):
-        near = thumbnails[start : start + _ROWS] @ thumbnails.T >= threshold - 1e-6
-        yield from ((start + int(i), int(j)) for i, j in near.nonzero() if start + i < j)
-
-
-def _join(names: Sequence[str], pairs: Iterable[tuple[int, int]]) -> dict[str, str]:
-    """Union-find; the lower index is the root."""
-    parent = list(range(len(names)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    for i, j in pairs:
-        low, high = sorted((root(i), root(j)))
-        parent[high] = low
-    return {name: names[root(i)] for i, name in enumerate(names)}
+def _thumbnails(samples: Sequence[Sample]) -> Thumbnails:
+    files = {sample.name: sample.image for sample in samples}  # types of one image share its name
+    thumbnails = Thumbnails(len(files))
+    for name in tracked("looking for near-duplicates", sorted(files)):
+        thumbnails.add(name, read_picture(files[name]))
+    return thumbnails
 
 
 def _warn_if_lumped(object_name: str, groups: dict[str, str]) -> None:

@@ -16,9 +16,12 @@ from .components import EIGHT_NEIGHBOURS
 from .findings import Findings
 from .groups import find_groups
 from .layouts.found import Problem, relative
-from .pictures import Picture
+from .masks import mask_box
+from .pictures import Picture, read_picture
+from .progress import counted, tracked
 from .reading import Dataset, find_dataset, is_bare
 from .sample import NORMAL, Sample, read_sample
+from .thumbnails import Thumbnails
 
 SMALL, TINY = 100, 16  # px of a mask: what most models lose, and what a latent of ratio 4 holds in one cell
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -78,25 +81,24 @@ def inspect_dataset(
     look: Callable[[Sample, Picture, Tensor | None], None] | None = None,
     may_read: Callable[[Path], bool] = lambda path: True,
 ) -> Inspection:
-    """Read every image and mask of a folder once, one at a time, and its images once more for their likeness.
+    """Read every image and mask of a folder once, one at a time.
 
     Args:
         root, layout: as `read_dataset` takes them.
-        report: called with images read and images in all.
+        report: called with images read and images in all, then with those whose likeness is known; may raise to stop.
         look: called with every sample that could be read, its picture and its mask (bool [H, W], or None: normal).
         may_read: see `find_groups`.
 
     Raises:
         ValueError: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
     """
-    dataset = find_dataset(root, layout)
-    seen = _Seen(dataset, look)
-    for done, sample in enumerate(dataset.samples, 1):
-        seen.read(sample)
-        if report:
-            report(done, len(dataset.samples))
-    problems = [*dataset.problems, *seen.problems, *seen.duplicates(), *seen.findings.problems()]
-    groups, more = _grouped(seen.readable, dataset.root, may_read)
+    with counted(report):
+        dataset = find_dataset(root, layout)
+        seen = _Seen(dataset, look)
+        for sample in tracked("reading images", dataset.samples):
+            seen.read(sample)
+        problems = [*dataset.problems, *seen.problems, *seen.duplicates(), *seen.findings.problems()]
+        groups, more = _grouped(seen.readable, dataset.root, seen.thumbnails, may_read)
     objects = {name: one.summary() for name, one in sorted(seen.objects.items())}
     return Inspection(
         str(root), dataset.layout.title, dataset.why, len({sample.name for sample in dataset.samples}), objects, groups,
@@ -134,6 +136,8 @@ class _Seen:
         self.problems: list[Problem] = []
         self.findings = Findings()
         self.content: dict[bytes, list[Sample]] = defaultdict(list)
+        self.thumbnails = Thumbnails(len({sample.name for sample in dataset.samples}))
+        self._last: tuple[str, Picture] | None = None
 
     def read(self, sample: Sample) -> None:
         one = self.objects[sample.object]
@@ -146,22 +150,34 @@ class _Seen:
             self._problem(sample, "a defect image without a mask", f"add {self.dataset.layout.truth}, or move it away")
             return
         try:
-            picture, mask = read_sample(sample)
+            picture = self._picture(sample)
+            _, mask = read_sample(sample, picture)
         except (ValueError, OSError) as error:
             self._refuse(sample, error)
             return
         one.sizes[sample.name], one.formats[sample.name] = picture.size, _format(picture)
         if mask is not None:
-            _, pieces = label(mask.numpy(), structure=EIGHT_NEIGHBOURS)
+            top, left, height, width = mask_box(mask)  # outside of it there is nothing to count
+            _, pieces = label(mask[top : top + height, left : left + width].numpy(), structure=EIGHT_NEIGHBOURS)
             area = int(mask.sum())
             one.areas[sample.type].append((area, area / mask.numel(), pieces))
         self.findings.add(sample, picture, mask)
         self.readable.append(sample)
+        if sample.name not in self.thumbnails:
+            self.thumbnails.add(sample.name, picture)
         if self.look:
             self.look(sample, picture, mask)
         digest = hashlib.blake2b(sample.image.read_bytes(), digest_size=16).digest()
-        if sample.name not in {other.name for other in self.content[digest]}:
-            self.content[digest].append(sample)
+        same = self.content[digest]
+        if not same or same[-1].name != sample.name:  # samples come by name
+            same.append(sample)
+
+    def _picture(self, sample: Sample) -> Picture:
+        """The image of a sample, decoded once for all types on it: samples come by name."""
+        if self._last is None or self._last[0] != sample.name:
+            self._last = None  # never two images at a time
+            self._last = sample.name, read_picture(sample.image)
+        return self._last[1]
 
     def duplicates(self) -> list[Problem]:
         """Images of the same bytes: a contradiction where one is normal and another has a defect, else a hint."""
@@ -201,12 +217,14 @@ def _masks(images: int, found: Sequence[tuple[int, float, int]]) -> Masks:
     return Masks(images, area, share, small, tiny, (float(np.median(pieces)), float(pieces.max())), doublings)
 
 
-def _grouped(samples: Sequence[Sample], root: Path, may_read: Callable[[Path], bool]) -> tuple[str, list[Problem]]:
+def _grouped(
+    samples: Sequence[Sample], root: Path, thumbnails: Thumbnails, may_read: Callable[[Path], bool]
+) -> tuple[str, list[Problem]]:
     """A sentence on the groups that a split would take, and what they lead to."""
     if not samples:
         return "none: no image could be read", []
     try:
-        groups, source = find_groups(samples, root, may_read)
+        groups, source = find_groups(samples, root, thumbnails, may_read)
     except ValueError as error:
         text, _, remedy = str(error).rpartition("; ")
         return "none", [Problem(".", f"no groups can be made for a split: {text}", remedy, False)]

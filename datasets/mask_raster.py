@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .decoding import SIXTEEN, bit_depth, decode, fitting_turn, is_lossy, orientation, sixteen_bit, turn
+from .decoding import SIXTEEN, bit_depth, decode, fitting_turn, is_lossy, orientation, pixel_values, sixteen_bit, turn
 
 MOST_CLASSES = 50  # numbers above are grey levels: 85 is a third of white, 127 half of it
 NOISE = 20 / 255  # of the range: how far black and white go astray in JPEG
@@ -99,10 +99,10 @@ def _indices(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 def _channels(image: Image.Image, lossy: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """Grey [H, W] or colours [H, W, 3], and where it is transparent."""
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        values = np.array(image.convert("RGBA"))
+        values = pixel_values(image.convert("RGBA"))
         values, clear = values[..., :3], values[..., 3] <= 127
     else:
-        values, clear = np.array(image if image.mode in ("L", "RGB") else image.convert("RGB")), None
+        values, clear = pixel_values(image if image.mode in ("L", "RGB") else image.convert("RGB")), None
     if values.ndim == 3:
         red, green, blue = np.moveaxis(values if clear is None or clear.all() else values[~clear], -1, 0)
         most, least = (pick(pick(red, green), blue) for pick in (np.maximum, np.minimum))

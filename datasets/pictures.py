@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .decoding import SIXTEEN, decode, orientation, sixteen_bit, stored_orientation, turn
+from .decoding import SIXTEEN, decode, orientation, pixel_values, sixteen_bit, stored_orientation, turn
 from .durable import open_fresh, sync_file, sync_folder
 from .mask_files import mask_of, read_labels, read_mask
 from .png import bare_png
@@ -30,6 +30,7 @@ SUFFIXES = (  # of the files that a folder is searched for
 )  # fmt: skip
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+_EIGHT_OF_SIXTEEN = np.round(np.arange(65536, dtype=np.float32) / np.float32(65535) * np.float32(255)).astype(np.uint8)
 _ACCEPTED = "8-bit grey, RGB, palette, CMYK (alpha is kept) or 16-bit grey"
 
 
@@ -67,8 +68,20 @@ class Picture:
 
     def image(self) -> torch.Tensor:
         """float32 [3, H, W] in 0..1; grey is repeated over the three channels."""
-        top = np.iinfo(self.pixels.dtype).max
-        values = torch.from_numpy(self.pixels.astype(np.float32) / np.float32(top)).permute(2, 0, 1)
+        planes = self.planes()
+        return planes if len(planes) == 3 else planes.expand(3, -1, -1).contiguous()
+
+    def planes(self) -> torch.Tensor:
+        """float32 [C, H, W] in 0..1."""
+        top, values = np.float32(np.iinfo(self.pixels.dtype).max), np.empty((self.pixels.shape[2], *self.size), "f4")
+        for channel, plane in enumerate(values):  # in place: the floats are four times the picture
+            np.divide(self.pixels[..., channel], top, out=plane)
+        return torch.from_numpy(values)
+
+    def eight_bit(self) -> torch.Tensor:
+        """uint8 [3, H, W], `image()` rounded to 255ths; without floats of the picture's size."""
+        pixels = self.pixels if self.pixels.dtype == np.uint8 else _EIGHT_OF_SIXTEEN[self.pixels]
+        values = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         return values.expand(3, -1, -1).contiguous()
 
     def with_pixels(self, pixels: np.ndarray) -> Picture:
@@ -101,7 +114,7 @@ def picture_of(data: bytes, path: str | Path) -> Picture:
         image = _convert(image, path)
     elif "transparency" in image.info:
         image = image.convert(image.mode if _DIRECT[image.mode][1] else image.mode + "A")
-    values = np.array(image)
+    values = pixel_values(image)
     values = turn(values[..., None] if values.ndim == 2 else values, turned)
     if not _DIRECT[image.mode][1]:
         return Picture(values)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from .pictures import Picture, read_mask, read_picture
+from .progress import tracked
 from .regions import ColourMask, MaskFiles, Outlines, Union
 
 NORMAL = "good"
@@ -46,13 +47,14 @@ class Sample:
         return (self.image, *((self.mask,) if isinstance(self.mask, Path) else self.mask.files))
 
 
-def read_sample(sample: Sample) -> tuple[Picture, torch.Tensor | None]:
+def read_sample(sample: Sample, picture: Picture | None = None) -> tuple[Picture, torch.Tensor | None]:
     """Read an image and its mask (bool [H, W] of the image's size, at least one defect pixel; None for normal images).
 
+    picture: the image, where it was read for another type on it; only the mask is read then.
     Raises ValueError naming the files if one is damaged, the sizes differ, or the mask is empty; OSError if one cannot
     be opened.
     """
-    picture = read_picture(sample.image)
+    picture = picture or read_picture(sample.image)
     if sample.mask is None:
         return picture, None
     if isinstance(sample.mask, Path):
@@ -73,7 +75,7 @@ def check_samples(samples: Iterable[Sample]) -> None:
     Raises one ValueError for all that `read_sample` refuses or that cannot be opened: the first 5 and how many more.
     """
     samples, problems = list(samples), []
-    for sample in samples:
+    for sample in tracked("checking images", samples):
         try:
             read_sample(sample)
         except (ValueError, OSError) as error:

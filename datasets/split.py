@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .pictures import write_atomic
+from .progress import tracked
 from .sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
             sides[_side(sample, images, group in training)].append(sample.name)
     dealt = {side: tuple(sorted(set(found))) for side, found in sides.items()}  # types of one image share its name
     dealt |= {"groups": {sample.name: groups[sample.name] for sample in ordered}}
-    dealt |= {"marks": {sample.name: _mark(sample.image) for sample in ordered}}
+    dealt |= {"marks": {sample.name: _mark(sample.image) for sample in tracked("marking images", ordered)}}
     return Split(seed=seed, share=share, **dealt, digest=_digest(dealt))
 
 
@@ -146,7 +147,8 @@ def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
 
 def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
     """Names alone do not tell data apart: train/good/000.png is in every folder."""
-    other = sorted(sample.name for sample in samples if _mark(sample.image) != split.marks.get(sample.name))
+    tracked_samples = tracked("comparing images with the split", samples)
+    other = sorted(sample.name for sample in tracked_samples if _mark(sample.image) != split.marks.get(sample.name))
     if other:
         raise ValueError(
             f"split: it belongs to other data; {len(other)} of {len(samples)} images here have its names but other "

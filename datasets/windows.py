@@ -73,8 +73,12 @@ def place_window(centre: tuple[float, float], side: int, size: tuple[int, int], 
 
 def cut_picture(picture: Picture, window: Window) -> Tensor:
     """The window of a picture, float32 [3, R, R] in 0 .. 1; its cost follows the window, not the picture."""
-    rows, columns = _indices(window, picture.size)
-    return _reduced(Picture(picture.pixels[rows[:, None].numpy(), columns[None].numpy()]).image(), window)
+    rows, columns = (index.numpy() for index in _indices(window, picture.size))
+    channels = []
+    for channel in range(picture.pixels.shape[2]):  # one by one: a wide window's floats are four times its pixels
+        values = picture.pixels[rows[:, None], columns[None], channel]
+        channels.append(_reduced(Picture(values[..., None]).planes(), window))
+    return torch.cat(channels).expand(3, -1, -1).contiguous()
 
 
 def cut_image(image: Tensor, window: Window) -> Tensor:

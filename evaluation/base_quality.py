@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.progress import tracked
 from ..datasets.surfaces.crops import draw_crop
 from ..datasets.windows import context_window, cut_mask, cut_picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
@@ -41,7 +42,8 @@ def base_quality(base: CompactLDM, samples: Sequence[Sample]) -> BaseQuality:
     Contrast kept is the median over a type's defects of reconstructed / real contrast, each the mean inside the mask
     minus the mean of the ring around it.
     """
-    return _quality(base, (_window(sample, base) for sample in samples if sample.type != NORMAL))
+    defects = tracked("checking the base", [sample for sample in samples if sample.type != NORMAL])
+    return _quality(base, (_window(sample, base) for sample in defects))
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..datasets.masks import mask_box
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.progress import tracked
 from ..synthesis.seam import seam
 from ..synthesis.visibility import signed_contrast
 
@@ -55,10 +56,9 @@ def summary(made: Sequence[Defect], real: Sequence[Defect]) -> dict[str, float |
 def measure_samples(samples: Iterable[Sample]) -> list[Defect]:
     """Every defect image of `samples`."""
     measured = []
-    for sample in samples:
-        if sample.mask is not None:
-            picture, mask = read_sample(sample)
-            measured.append(measure(picture.image(), mask))
+    for sample in tracked("measuring defects", [sample for sample in samples if sample.mask is not None]):
+        picture, mask = read_sample(sample)
+        measured.append(measure(picture.image(), mask))
     return measured
 
 

@@ -28,6 +28,7 @@ from .conditioning import Conditioning
 from .errors import named
 from .frozen_model import base_tokens, frozen_model
 from .latents import check_axes, check_channels
+from .progress import passes
 from .split_dataset import Dataset, temporary
 
 
@@ -55,10 +56,12 @@ def train(
             if keep:
                 check_fit(node, keep, model)
                 tokens_of(keep.adapter, types_of(dataset.train))  # a type that it lacks is better known now
-            defects = read_defects(
-                dataset.train, dataset.split.groups, _encoder(node, model, vae, resolution), resolution, settings.seed,
-                settings.steps * settings.batch, comfy.model_management.throw_exception_if_processing_interrupted,
-            )  # fmt: skip
+            with passes():
+                defects = read_defects(
+                    dataset.train, dataset.split.groups, _encoder(node, model, vae, resolution), resolution,
+                    settings.seed, settings.steps * settings.batch,
+                    comfy.model_management.throw_exception_if_processing_interrupted,
+                )  # fmt: skip
             # The host runs its nodes in inference mode, in which nothing can be trained.
             with torch.inference_mode(False), torch.enable_grad():
                 adapter = _trained(model, _copied(defects), settings, dataset.split.digest, resolution, conditioning,

@@ -18,6 +18,7 @@ from ..synthesis.plan import Plan
 from .errors import named
 from .folders import readable_file, readable_folder, readable_tree
 from .images import to_image
+from .progress import passes, progress
 
 NODE = "Load Defect Dataset"
 BUILT_IN = "procedural surfaces"
@@ -48,9 +49,12 @@ def read_items(
     if select not in SELECT:  # not every host checks a menu's value
         raise ValueError(f"{NODE}: select is {select!r}; choose one of {', '.join(SELECT)}.")
     with named(NODE):
-        item = _items(folder, select, type, split, seed, layout)
+        with passes():
+            item = _items(folder, select, type, split, seed, layout)
+        report = progress()
         for offset in range(count):
             yield item(index + offset)
+            report(offset + 1, count)
 
 
 def listed(items: Iterator[Item]) -> list[list]:

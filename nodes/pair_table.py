@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import comfy.model_management
-
 from ..datasets.mvtec import Sample
 from ..evaluation.pair_statistics import Defect, measure_samples, summary
 from .errors import named
+from .progress import passes
 from .split_dataset import Dataset
 from .tables import Table
 
@@ -35,7 +34,7 @@ def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
     """
     if not pairs:
         raise ValueError(f"{NODE}: pairs is empty; connect Save Pairs' folder, or give its name.")
-    with named(NODE):
+    with named(NODE), passes():
         made, train, held_back = (_measured(samples) for samples in (pairs, dataset.train, dataset.held_back))
     rows = []
     for kind in sorted(made):
@@ -48,11 +47,10 @@ def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
 
 
 def _measured(samples: Sequence[Sample]) -> dict[tuple[str, str], list[Defect]]:
+    defects = [sample for sample in samples if sample.mask is not None]
     found: dict[tuple[str, str], list[Defect]] = {}
-    for sample in samples:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        if sample.mask is not None:
-            found.setdefault((sample.object, sample.type), []).extend(measure_samples([sample]))
+    for sample, defect in zip(defects, measure_samples(defects), strict=True):
+        found.setdefault((sample.object, sample.type), []).append(defect)
     return found
 
 

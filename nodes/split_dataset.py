@@ -22,6 +22,7 @@ from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from .defects import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
 from .errors import named
 from .folders import may_read, readable_file
+from .progress import passes
 from .tables import Table, markdown
 
 NODE = "Split Defect Dataset"
@@ -55,7 +56,7 @@ def split_dataset(
         ValueError: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
             holds back no defect.
     """
-    with named(NODE), _warnings() as warnings:
+    with named(NODE), passes(), _warnings() as warnings:
         built_in = folder.strip() == BUILT_IN
         root = surfaces_folder() if built_in else dataset_tree(folder)
         wanted = [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None
@@ -64,7 +65,7 @@ def split_dataset(
             file, source = _split_file(split), split.strip()
             dealt = load_split(file)
         else:
-            groups, source = _each(samples) if built_in else find_groups(samples, root, may_read)
+            groups, source = _each(samples) if built_in else find_groups(samples, root, may_read=may_read)
             dealt = make_split(samples, groups, seed, share)
             file = _kept(dealt)
         train, held_back = (part_of(dealt, samples, part) for part in ("train", "held_back"))

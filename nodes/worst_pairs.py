@@ -9,6 +9,7 @@ from torch import Tensor
 from ..synthesis.worst import Worst, summary, value, words, worst_pairs, worst_sheet
 from .errors import named
 from .images import to_batch
+from .progress import passes
 from .saved_pairs import needed_root
 from .tables import Table
 
@@ -22,7 +23,7 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
         ValueError: several folders, none, or one that holds no pairs with this score.
     """
     root = needed_root(NODE, names)
-    with named(NODE):
+    with named(NODE), passes():
         found = worst_pairs(root, by, count)
         sheet = worst_sheet(found)
     return to_batch([sheet / 255]), _table(found), [line["index"] for line in found.pairs]

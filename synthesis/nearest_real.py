@@ -13,6 +13,7 @@ from torch import Tensor
 from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample, read_sample
 from ..datasets.pictures import Picture
+from ..datasets.progress import counted, tracked
 from ..datasets.windows import cut_picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
@@ -52,7 +53,7 @@ class RealDefects:
 
         Args:
             groups: {image's name: group}; None: every image is its own.
-            report: called with the images measured so far, and how many there will be.
+            report: called with the images measured so far, and how many there will be; may raise to stop.
         """
         kinds: dict[Type, list[Sample]] = {}
         for sample in samples:
@@ -60,11 +61,10 @@ class RealDefects:
                 kinds.setdefault((sample.object, sample.type), []).append(sample)
         chosen = [(kind, sample) for kind, own in kinds.items() for sample in _evenly(own, PER_TYPE)]
         found: dict[Type, list[tuple[str, Tensor]]] = {kind: [] for kind in kinds}
-        for number, (kind, sample) in enumerate(chosen, 1):
-            values = _in_batches(features, sample_windows(sample, resolution, context))
-            found[kind] += [((groups or {}).get(sample.name, sample.name), value) for value in values]
-            if report:
-                report(number, len(chosen))
+        with counted(report):
+            for kind, sample in tracked("measuring real defects", chosen):
+                values = _in_batches(features, sample_windows(sample, resolution, context))
+                found[kind] += [((groups or {}).get(sample.name, sample.name), value) for value in values]
         return cls(features, {kind: _evenly(shown, PER_TYPE) for kind, shown in found.items()})
 
     def unknown(self, kind: Type) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..datasets.progress import tracked
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .composed import compose_parts, part_levels
 from .controls import control_pictures
@@ -63,7 +64,7 @@ def measured_thresholds(
 ) -> Thresholds:
     """Of jobs 0 .. count - 1."""
     found: list[Negative] = []
-    for start in range(0, count, BATCH):
+    for start in tracked("measuring thresholds", range(0, count, BATCH), BATCH, count):
         jobs = [job(index) for index in range(start, min(start + BATCH, count))]
         found += measure_negatives(base, jobs, settings)
     return thresholds(found)

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
+from ..datasets.progress import tracked
 from ..datasets.windows import Window, cut_mask, cut_picture
 
 TILE, GAP, LABEL = 160, 4, 18
@@ -28,7 +29,7 @@ def contact_sheet(root: str | Path, records: Sequence[dict], columns: int = 2) -
     for column in range(columns):
         for place, title in enumerate(TITLES):
             draw.text((column * block[0] + place * (TILE + GAP) + GAP, 2), title, "black", font=font)
-    for index, record in enumerate(records):
+    for index, record in enumerate(tracked("drawing pairs", records)):
         left, top = index % columns * block[0] + GAP, index // columns * block[1] + LABEL
         for place, tile in enumerate(_tiles(Path(root), record)):
             sheet.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (left + place * (TILE + GAP), top))

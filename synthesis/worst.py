@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..datasets.pairs import MANIFEST, manifest_lines
 from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
+from ..datasets.progress import tracked
 from ..datasets.relative_path import below
 from ..datasets.untrusted_json import JsonValue
 from .close_up import close_up
@@ -74,7 +75,8 @@ def worst_sheet(worst: Worst) -> Tensor:
 
     Raises ValueError or OSError, which name the file, where one can no longer be read.
     """
-    return tiled([_row(worst, line) for line in worst.pairs], 1 if len(worst.pairs) < 4 else 2)
+    rows = [_row(worst, line) for line in tracked("drawing pairs", worst.pairs)]
+    return tiled(rows, 1 if len(rows) < 4 else 2)
 
 
 def save_worst_sheet(path: str | Path, worst: Worst) -> None:
@@ -119,7 +121,7 @@ class _Seen:
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Of the pairs that are there and have the score: what is shown of them."""
-        for line in manifest_lines(self.root):
+        for line in tracked("reading pairs", manifest_lines(self.root), of=_length(self.root / MANIFEST)):
             self.total += 1
             kept = self._kept(line)
             where = f"{self.root / MANIFEST}, line {self.total}"
@@ -156,6 +158,14 @@ class _Seen:
             of.at(key).text()
         scores = {score: of.at(score).of(float) for score in SCORES if line.get(score) is not None}
         return {key: line.get(key) for key in (*_NEEDED, "visible", "seed")} | scores
+
+
+def _length(manifest: Path) -> int:
+    """Lines of a file; 0 where there is none."""
+    if not manifest.is_file():
+        return 0
+    with manifest.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def _row(worst: Worst, line: dict[str, Any]) -> Tensor:

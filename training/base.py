@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample, check_samples
+from ..datasets.progress import tracked
 from ..datasets.surfaces.defects import TYPES
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
@@ -212,10 +213,12 @@ def _autoencoder_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, de
 
 @torch.no_grad()
 def _normalise_latents(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str) -> None:
-    """Set mean and standard deviation per latent channel from 256 crops, drawn anew and alike in every run."""
-    batch = crops.draw(256, torch.Generator().manual_seed(settings.seed))
-    parts = (2 * batch.image - 1).split(settings.batch)
-    latent = torch.cat([base.autoencoder.encode(part.to(device))[0] for part in parts])
+    """Set mean and standard deviation per latent channel from 256 crops, the same in every run."""
+    generator, latents = torch.Generator().manual_seed(settings.seed), []
+    for start in tracked("measuring latents", range(0, 256, settings.batch), settings.batch, 256):
+        image = crops.draw(min(settings.batch, 256 - start), generator).image
+        latents.append(base.autoencoder.encode((2 * image - 1).to(device))[0])
+    latent = torch.cat(latents)
     base.latent_mean.copy_(latent.mean((0, 2, 3), keepdim=True))
     base.latent_std.copy_(latent.std((0, 2, 3), keepdim=True))
 

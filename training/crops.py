@@ -37,7 +37,7 @@ class PictureCache:
         if sample in self.kept:
             return self.kept[sample]
         picture, mask = read_sample(sample)
-        entry = (picture.image() * 255).round().to(torch.uint8), mask
+        entry = picture.eight_bit(), mask
         self.room -= sum(tensor.nbytes for tensor in entry if tensor is not None)
         if self.room >= 0:
             self.kept[sample] = entry

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..datasets.hold_out import hold_out
 from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample
+from ..datasets.progress import tracked
 from ..modules.compact_ldm import NORMAL
 from .crops import DefectCrops, PictureCache
 from .frozen import Latents
@@ -92,7 +93,7 @@ def encoded_defects(
     crops = DefectCrops(kept, types, resolution, PictureCache())
     generator = torch.Generator().manual_seed(seed)
     drawn = []
-    for start in range(0, count, AT_ONCE):
+    for start in tracked("encoding defects", range(0, count, AT_ONCE), AT_ONCE, count):
         if check_interrupt:
             check_interrupt()
         batch = crops.draw(min(AT_ONCE, count - start), generator)

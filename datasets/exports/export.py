@@ -14,6 +14,7 @@ from typing import Any
 from ..folder_lock import check_free
 from ..pairs import MANIFEST, RUN, manifest_lines
 from ..pictures import open_atomic, read_picture
+from ..progress import counted, tracked
 from ..relative_path import below
 from . import FORMATS
 from .folder import Folder
@@ -81,7 +82,7 @@ def export_pairs(
             normal images are copied all the same.
         resume: go on with an export of the same pairs and settings that was stopped, or bring it up to date with pairs
             that came or went since; either way the folder ends as a new export would.
-        report: called with (pairs done, pairs in all).
+        report: called with (pairs done, pairs in all); may raise to stop.
 
     Raises:
         ValueError: another process writes `out`; no whole pair to write; a manifest that names files outside of its
@@ -100,12 +101,11 @@ def export_pairs(
         manifest = stack.enter_context(open_atomic(folder.path(MANIFEST)))
         writer = FORMATS[format](folder, classes, stack, **options)
         add = _Adder(writer, normals, done)
-        for number, pair in enumerate(chosen(pairs, visible_only), 1):
+        stack.enter_context(counted(report))
+        for pair in tracked("exporting", chosen(pairs, visible_only), of=count):
             line = add(pair)
             if line:
                 manifest.write((json.dumps(line) + "\n").encode())
-            if report:
-                report(number, count)
         writer.finish()
         folder.sweep()
     return done

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..mask_colours import Colour, code_of
 from ..mask_files import colours_of, holds_numbers, read_labels
+from ..progress import tracked
 from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import (
@@ -219,7 +220,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     empty: dict[Path, _Image] = {}
     defective = set()
     before = len(found.problems)
-    for image in _pairs(folder, found):
+    for image in tracked("reading masks", list(_pairs(folder, found))):
         if not image.masks:
             bare.append(image)
             continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ...datasets.progress import tracked
 from ...datasets.sample import Sample, read_sample, whole_images
 from ..metrics import at_threshold
 from ..tally import Tally, tally
@@ -80,7 +81,7 @@ def test(
     """
     kinds: dict[Kind, dict[str, Tally]] = defaultdict(dict)
     images = []
-    for sample in whole_images(samples):
+    for sample in tracked("testing", whole_images(samples)):
         if check_interrupt:
             check_interrupt()
         if sample.name not in group_of:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.mvtec import Sample
+from ...datasets.progress import tracked
 from ...training.crops import PictureCache
 from ..metrics import iou
 from ..tally import Tally
@@ -33,7 +34,7 @@ class Validation:
     def iou(self, network: nn.Module) -> Tensor:
         """A single value; NaN where there is no defect to find."""
         kinds: dict[Kind, Tally] = defaultdict(Tally)
-        for sample in self.samples:
+        for sample in tracked("validating", self.samples):
             if self.check_interrupt:
                 self.check_interrupt()
             image, mask = self.pictures.read(sample)

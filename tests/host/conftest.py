@@ -9,23 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import REPOSITORY, hosts
 from .browser import Page, find_browser
 from .server import Server
 
-REPOSITORY = Path(__file__).parents[2]
 NO_HOST = "HOST TESTS SKIPPED: no ComfyUI found; set COMFYUI_PATH (and COMFYUI_PYTHON) or put one at ~/comfy/ComfyUI"
 NO_BROWSER = "BROWSER TESTS SKIPPED: they need Chromium or Chrome on the PATH, and the package playwright"
+NO_HOSTS = [pytest.param(None, marks=pytest.mark.lacking(NO_HOST))]
 NO_METRICS = "NOT RUN: Evaluate Segmentation needs scikit-learn in this ComfyUI's own environment; install it there"
-NO_HOSTS = [pytest.param(None, marks=pytest.mark.skip(reason=NO_HOST))]
-
-
-def _hosts() -> list[Path]:
-    if os.environ.get("COMFYUI_PATH"):
-        return [Path(os.environ["COMFYUI_PATH"])]
-    if REPOSITORY.parent.name == "custom_nodes":
-        return [REPOSITORY.parent.parent]
-    home = Path.home() / "comfy"
-    return [path for path in [home / "ComfyUI", *sorted(home.glob("ComfyUI-*"))] if (path / "main.py").is_file()]
 
 
 def python_of(host: Path) -> str:
@@ -42,14 +33,13 @@ def skip_without_metrics(host: Path, prompt: str) -> None:
 
 
 def pytest_collection_modifyitems(items):
-    # Marked here, not skipped in the fixture: so pytest tells it once, not for every test.
     if not find_browser():
         for item in items:
             if "browser" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.skip(reason=NO_BROWSER))
+                item.add_marker(pytest.mark.lacking(NO_BROWSER))
 
 
-@pytest.fixture(scope="session", params=_hosts() or NO_HOSTS, ids=lambda host: host.name if host else "none")
+@pytest.fixture(scope="session", params=hosts() or NO_HOSTS, ids=lambda host: host.name if host else "none")
 def host(request) -> Path:
     """Every ComfyUI found, one after the other."""
     return request.param

@@ -32,7 +32,7 @@ def test_a_saved_graph_becomes_the_prompt_that_the_page_sends(server, path):
 
 
 def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
-    pairs = []
+    pairs, before = [], set(server.output.rglob("*"))
     for name, workflow in (("ui", REPOSITORY / EXAMPLE["workflow"].removeprefix("../")),
                            ("api", REPOSITORY / "tests" / "prompts" / "aias-synthesis.json")):  # fmt: skip
         path = write_job(tmp_path / name, workflow, servers=server.url, count=2)
@@ -48,7 +48,7 @@ def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
         assert not (changed & ~mask).any() and changed[mask].mean() > 0.3
         assert record["visibility"] > 0 and record["visible"] in (True, False) and record["seconds"] > 0
         assert 0 <= record["completeness"] <= 1
-    assert not list(server.output.rglob("pairs*")), "Save Pairs is left out"
+    assert set(server.output.rglob("*")) == before, "Save Pairs is left out"
 
 
 def test_what_the_server_lacks_is_told_before_anything_runs(server, tmp_path):

@@ -38,6 +38,8 @@ def test_every_prompt_writes_pairs_that_open_again_and_change_the_mask_only(host
     folder = f"every/{path.stem}"
     entry = server.run(_prompt(path.stem, SavePairs={"folder": folder}))
     assert server.images(entry)
+    previews = [id for id, node in _prompt(path.stem).items() if node["class_type"] == "SIAS_PreviewPair"]
+    assert all(entry["outputs"][id]["images"] for id in previews)
     records = read_manifest(server.output / folder)
     assert records
     for record in records:

@@ -409,6 +409,7 @@ def test_clean_stop_takes_prompts_back_and_resume_ends_the_job(server, tmp_path,
     assert _whole(tmp_path, undisturbed) and sorted(server.ran) == list(range(12))
 
 
+@pytest.mark.slow
 def test_killed_runners_and_servers_lose_nothing(server, other, tmp_path, undisturbed):
     """kill -9 of the real command, five times, with the servers killed and restarted in between."""
     server.delay = other.delay = 0.25
@@ -428,6 +429,7 @@ def test_killed_runners_and_servers_lose_nothing(server, other, tmp_path, undist
     assert _whole(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_command_cleanly(server, tmp_path, undisturbed):
     server.delay = 0.15
     path = write_job(tmp_path, [server])

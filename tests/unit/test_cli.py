@@ -33,6 +33,7 @@ def _synthesize(files, out, *more, **changed):
                      "--out", str(out), "--steps", "3", "--policy", "keep", *(more or ("--count", "2"))])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_surfaces_split_train_synthesize(tmp_path, capsys):
     data, split, base = tmp_path / "data", tmp_path / "split.json", tmp_path / "base.safetensors"
     assert cli.main(["surfaces", "--out", str(data), "--normals", "2", "--defects", "2", "--size", "64"]) == 0
@@ -50,6 +51,7 @@ def test_surfaces_split_train_synthesize(tmp_path, capsys):
     assert len(read_manifest(tmp_path / "pairs")) == 3 and (tmp_path / "pairs" / "sheet.png").exists()
 
 
+@pytest.mark.slow
 def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
     out = tmp_path / "pairs"
     assert _synthesize(files, out) == 0
@@ -144,6 +146,7 @@ def test_a_folder_that_cannot_be_written_leaves_nothing(files, tmp_path, capsys)
     assert blocked.read_text() == "not a folder"
 
 
+@pytest.mark.slow
 def test_unusual_pictures_are_handled(surfaces, tmp_path, tiny_base):
     """RGBA, palette, CMYK and 16-bit normals keep depth, channels and alpha."""
     data, split = tmp_path / "surfaces", tmp_path / "split.json"
@@ -203,6 +206,7 @@ def test_what_cannot_be_used_is_named_before_work_starts(surfaces, tmp_path, cap
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_base_of_another_split_is_refused_unless_asked_for(files, surfaces, tmp_path, capsys):
     split = tmp_path / "split.json"
     assert cli.main(["split", "--data", str(surfaces), "--ungrouped", "--seed", "7", "--out", str(split)]) == 0
@@ -227,6 +231,7 @@ def test_a_damaged_state_is_named(files, tmp_path, capsys):
     assert "autoencoder.state is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluate_writes_a_report_and_says_what_it_cannot_do(files, tmp_path, capsys):
     pytest.importorskip("sklearn")
     given = ["evaluate", "--data", files["data"], "--split", files["split"], "--out", str(tmp_path / "study")]
@@ -258,6 +263,7 @@ def _as_coco(surfaces, root):
         (root / material / "annotations.json").write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_another_layout_goes_through_the_commands(surfaces, tmp_path, tiny_base, capsys):
     data, split = tmp_path / "coco", tmp_path / "split.json"
     _as_coco(surfaces, data)

@@ -11,6 +11,8 @@ from anomaly_synthesis.evaluation.base_quality import GATE
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.synthesis.demo import BUNDLED_BASE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

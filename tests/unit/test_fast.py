@@ -74,6 +74,7 @@ def test_a_small_mask_weighs_as_much_as_its_map():
     assert fast.balanced(error, mask).item() == pytest.approx(4 + 4 / 64)
 
 
+@pytest.mark.slow
 def test_tokens_and_farm_learn_through_the_frozen_base():
     base, settings = Guess(), replace(QUICK, steps=200, batch=4, learning_rate=2e-3)
     before = fast.new_modules(base, TYPES, settings)
@@ -88,6 +89,7 @@ def test_tokens_and_farm_learn_through_the_frozen_base():
     assert min(sum(errors.values()) for _, errors in curve) < 0.5 * sum(curve[0][1].values())
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch):
     real = adapter_loop.train
     monkeypatch.setattr(adapter_loop, "train", lambda *args, **more: real(*args, **more, save_every=0))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import pytest
 from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import save_base
@@ -22,6 +23,7 @@ train_fast_file(*sys.argv[1:], FastTraining(steps=16, batch=2, tokens=2, evaluat
 """
 
 
+@pytest.mark.slow
 def test_kill_9_three_times_and_resume_gives_the_same_adapter(tmp_path, surfaces, split, tiny_base):
     script, base = tmp_path / "train.py", tmp_path / "base.safetensors"
     script.write_text(_TRAIN)

@@ -26,6 +26,7 @@ def files(tmp_path, surfaces, split, tiny_base, monkeypatch):
     return surfaces, tmp_path / "split.json", tmp_path / "base.safetensors", tmp_path / "adapter.safetensors"
 
 
+@pytest.mark.slow
 def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
     data, split_file, base, out = files
     notes = train_fast_file(*files, QUICK)
@@ -49,6 +50,7 @@ def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
     assert (pixels["with"] != pixels["without"]).any() and (pixels["with"] != pixels["no farm"]).any()
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on(files, tmp_path):
     data, split_file, base, out = files
     train_fast_file(*files, QUICK)

@@ -116,6 +116,7 @@ def _start(script, *arguments):
     return subprocess.Popen([sys.executable, "-P", script, *map(str, arguments)], env=environment)
 
 
+@pytest.mark.slow
 def test_kill_9_three_times_and_resume_gives_the_same_base_file(tmp_path, surfaces, split):
     from anomaly_synthesis.datasets.split import save_split
     from anomaly_synthesis.training.base import state_path

@@ -39,6 +39,7 @@ def test_every_weight_learns(name):
     assert all(weight.grad is not None for weight in network.parameters())
 
 
+@pytest.mark.slow
 def test_small_unet_marks_a_defect_of_two_pixels_exactly():
     torch.manual_seed(0)
     image, mask = 0.5 + 0.05 * torch.rand(1, 3, 40, 40), torch.zeros(1, 1, 40, 40)

@@ -137,6 +137,7 @@ def test_sliced_w2_of_unequal_counts_falls_to_0():
     assert sliced_w2(coarse, fine) < 0.002
 
 
+@pytest.mark.slow
 def test_exact_samples_measure_as_exact_and_spoiled_ones_do_not():
     world = make_world("tiny", 0, TINY)
     target = Target(world, blended=True, samples=20_000)
@@ -166,6 +167,7 @@ def test_levels():
     assert uniform_levels(1000)[:-1] == TABLE.flip(0).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_a_sampler_of_many_steps_has_the_mean_and_covariance_of_one_gaussian(name):
     if name in NEED_DIFFUSERS:
@@ -273,6 +275,7 @@ def test_goals_are_judged_by_their_limits():
     assert goals([{**fast, "table": "plain"}]) == []
 
 
+@pytest.mark.slow
 def test_the_quick_benchmark_runs_and_its_report_is_whole(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     out, plot = tmp_path / "oracle.json", tmp_path / "oracle.png"

@@ -146,6 +146,7 @@ def _content(root):
     return files, [{k: v for k, v in line.items() if k != "seconds"} for line in read_manifest(root)]
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_a_batch_and_resumed_equals_an_unbroken_one(tiny_base, train_part, tmp_path):
     plan = Plan(train_part, train_part, 0)
     whole = _run(tmp_path / "whole", tiny_base, plan, 11)

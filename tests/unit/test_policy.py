@@ -39,6 +39,12 @@ def make(tiny_base, samples, train_part, monkeypatch):
 LIMIT = 1.0
 
 
+@pytest.fixture(scope="module")
+def unbroken():
+    """{policy: content of its unbroken run}, made once."""
+    return {}
+
+
 def content(root):
     files = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*.png")}
     lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in read(root)]
@@ -98,10 +104,12 @@ def test_pairs_that_are_not_visible_are_left_out_by_default():
     assert parser().parse_args(["synthesize", *(word for pair in given.items() for word in pair)]).policy == "drop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", [Policy("drop"), Policy("drop", redraw=1), Policy("refine", rounds=2)], ids=str)
 @pytest.mark.parametrize("last", [0, 3, 8])
-def test_a_killed_run_continues_to_the_folder_of_an_unbroken_one(make, tmp_path, policy, last):
-    whole = make(tmp_path / "whole", policy)
+def test_a_killed_run_continues_to_the_folder_of_an_unbroken_one(make, tmp_path, policy, last, unbroken):
+    if policy not in unbroken:
+        unbroken[policy] = content(make(tmp_path / "whole", policy))
 
     def stop(index, *_):
         if index == last:
@@ -111,9 +119,10 @@ def test_a_killed_run_continues_to_the_folder_of_an_unbroken_one(make, tmp_path,
         make(tmp_path / "broken", policy, report=stop)
     broken = tmp_path / "broken"
     assert len(read_manifest(broken)) + len(read_dropped(broken)) == last + 1
-    assert content(make(broken, policy, resume=True)) == content(whole)
+    assert content(make(broken, policy, resume=True)) == unbroken[policy]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", ["a dropped line", "half a dropped line", "an image"])
 def test_a_folder_that_lost_something_is_made_whole_again(make, tmp_path, cut):
     whole, broken = (make(tmp_path / name, Policy("drop")) for name in ("whole", "broken"))

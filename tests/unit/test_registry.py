@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROOMS = {name.partition(".")[2] for name in PYPROJECT["tool"]["setuptools"]["packages"]} - {""}
 DATA = {"weights", "web", "workflows"}
-FILES = {"__init__.py", "cli.py", "cli_arguments.py", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"}
+FILES = {
+    "__init__.py", "cli.py", "cli_arguments.py", "cli_progress.py", "pyproject.toml", "README.md", "CHANGELOG.md",
+    "LICENSE",
+}  # fmt: skip
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 
 

@@ -78,6 +78,7 @@ def _equal(one, other) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_seed_decides_the_weights_and_leaves_torch_alone(real, synthetic):
     split, state = _split(real), torch.get_rng_state()
     first, record = train_segmenter("small_unet", real, synthetic, split, QUICK)
@@ -189,6 +190,7 @@ def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
     assert looked.tolist() == [pytest.approx(sum(expected) / 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network_name", ["small_unet", "segformer"])
 def test_a_killed_training_ends_with_the_same_weights_and_curve(network_name, real, synthetic, tmp_path, monkeypatch):
     """In one process: what the state holds is everything, dropout and batch statistics included."""
@@ -305,6 +307,7 @@ def test_tests_keep_groups_and_types_apart(real):
         tested_on(_Constant(), real, {})
 
 
+@pytest.mark.slow
 def test_a_training_finds_what_it_was_shown(real):
     settings = Training(
         crop=40, batch=4, steps=60, hold_out=True, evaluate_every=20, learning_rate=3e-3, average=0.9

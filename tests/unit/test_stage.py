@@ -93,6 +93,7 @@ def test_a_small_mask_weighs_as_much_as_a_large_one():
     assert heads_loss(modules, wrong, QUICK).item() == pytest.approx(5)
 
 
+@pytest.mark.slow
 def test_tokens_and_both_heads_learn_beside_the_frozen_base():
     base, settings = Guess(), replace(QUICK, steps=150, batch=4, learning_rate=1e-2)
     before = stage.new_modules(base, TYPES, settings, None)
@@ -145,6 +146,7 @@ def test_cached_outputs_are_those_that_the_loss_would_compute():
         assert torch.equal(getattr(kept, name), torch.cat([getattr(part, name) for part in now])), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_tokens", [False, True])
 @pytest.mark.parametrize("released", [False, True])
 def test_a_killed_training_ends_with_the_same_weights(tmp_path, monkeypatch, with_tokens, released):

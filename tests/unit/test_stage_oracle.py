@@ -33,6 +33,7 @@ def test_the_heads_are_the_branches_exact_denoisers():
     assert (wrong.T @ noisy / len(noisy)).abs().max() < 0.02  # a posterior mean's error is orthogonal to what it saw
 
 
+@pytest.mark.slow
 def test_few_steps_come_near_to_a_thousand():
     """A small sample of the benchmark's goals: 1.1 at 50 calls, 1.5 at 10."""
     options = argparse.Namespace(samples=600, seeds=1, settings=["recommended,eta=1"], nfe=[10, 50],
@@ -42,6 +43,7 @@ def test_few_steps_come_near_to_a_thousand():
     assert lines[0]["ratio"] == 1 and lines[1]["ratio"] < 1.5 and lines[2]["ratio"] < 1.15
 
 
+@pytest.mark.slow
 def test_the_script_writes_its_report(tmp_path, monkeypatch, capsys):
     out = tmp_path / "report.json"
     command = "stage_oracle.py --samples 60 --seeds 2 --nfe 10 --worlds small --settings fast,eta=0.5,correct=false"

@@ -29,6 +29,7 @@ def fit_of(path):
     return base_fit(load_base(path)[0], file_digest(path))
 
 
+@pytest.mark.slow
 def test_an_adapter_is_trained_and_written_once(files, split):
     _, _, base, out = files
     notes = train_stage_file(*files, QUICK)
@@ -44,6 +45,7 @@ def test_an_adapter_is_trained_and_written_once(files, split):
         train_stage_file(*files[:3], out.with_suffix(".pt"), QUICK)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on(files, tmp_path):
     data, split_file, base, out = files
     train_stage_file(*files, QUICK)
@@ -62,6 +64,7 @@ def test_a_killed_training_goes_on(files, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+@pytest.mark.slow
 def test_heads_are_trained_beside_the_tokens_of_a_fast_adapter(files, tmp_path):
     data, split_file, base, out = files
     fast = tmp_path / "fast.safetensors"
@@ -73,6 +76,7 @@ def test_heads_are_trained_beside_the_tokens_of_a_fast_adapter(files, tmp_path):
         train_stage_file(*files, QUICK, resume=True)
 
 
+@pytest.mark.slow
 def test_the_command_trains_either_method(files, tmp_path, capsys):
     data, split_file, base, out = map(str, files)
     command = ["train", "--data", data, "--split", split_file, "--base", base, "--steps", "2", "--batch", "1",

@@ -105,6 +105,7 @@ def test_what_cannot_work_is_told(tiny_base, types, farm):
         Settings(graded="everything")
 
 
+@pytest.mark.slow
 def test_synthesize_with_files(tmp_path, surfaces, split, tiny_base, types, heads, farm, capsys):
     paths = {name: tmp_path / f"{name}.safetensors" for name in ("base", "fast", "stage")}
     save_split(split, tmp_path / "split.json")

@@ -47,6 +47,7 @@ def study(surfaces, split_file):
     return make
 
 
+@pytest.mark.slow
 def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, monkeypatch):
     cells = run_study(study("real-only", "cutpaste"), tmp_path / "out")
     assert [cell["method"] for cell in cells] == ["real-only", "cutpaste"] and not any("error" in c for c in cells)
@@ -64,6 +65,7 @@ def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, mon
     assert run_study(study("cutpaste", "real-only"), tmp_path / "out") == cells[::-1]
 
 
+@pytest.mark.slow
 def test_every_group_trains_and_a_further_training_holds_some_out(study, samples, tmp_path):
     save_split(make_split(samples, {s.name: s.name for s in samples}, share=0.7), tmp_path / "split.json")
     arms = study("real-only", "cutpaste", seeds=2, split=str(tmp_path / "split.json"))
