@@ -176,10 +176,13 @@ def _hints(root: Path, known: list[Layout]) -> str:
 def _nearby(root: Path, known: list[Layout]) -> str:
     """Which folder to give where root is a level or two off."""
     real = root.resolve()
-    for folder, inner in ((real.parent, real.name), (real.parent.parent, real.parent.name)):
+    for folder, inner, above in (
+        (real.parent, real.name, "the folder above it"),
+        (real.parent.parent, real.parent.name, "the folder two levels above it"),
+    ):
         match = _first_match(folder, known) if inner.lower() in _INNER or means_normal(inner) else None
-        if match:
-            return f"it is a part of {folder}, which is in {match.title} layout: give that folder; "
+        if match:  # not by its name: who may read root need not know what it lies in
+            return f"it is a part of a folder in {match.title} layout: give {above}; "
     for depth in range(2, _DEEPEST + 1):
         for folder in islice(_at_depth(root, depth), _TRIED):
             match = _first_match(folder, known)

@@ -29,17 +29,29 @@ def below(root: Path, name: Any, where: str) -> Path:
     Raises ValueError, which begins with `where`, as `check_relative`, for a link that leads out of root, and for what
     is neither a file nor a folder, such as a device.
     """
-    path = Path(os.path.realpath(root / check_relative(name, where)))
-    base = Path(os.path.realpath(root))
-    if base not in path.parents:
+    return Path(_checked(root, name, where)[0])
+
+
+def is_file_below(root: Path, name: Any, where: str) -> bool:
+    """Whether there is a file of that name below root; raises as `below`. For many names: it makes no `Path`, whose
+    parts Python keeps."""
+    mode = _checked(root, name, where)[1]
+    return mode is not None and stat.S_ISREG(mode)
+
+
+def _checked(root: Path, name: Any, where: str) -> tuple[str, int | None]:
+    """The real path and its mode; None where nothing is there."""
+    base = os.path.realpath(root)
+    path = os.path.realpath(os.path.join(base, check_relative(name, where)))
+    if not path.startswith(os.path.join(base, "")):
         raise ValueError(f"{where}: {name!r} is a link that leads out of {root}; {_REMEDY}: put the file itself there")
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
     except OSError:
-        return path
+        return path, None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError(f"{where}: {name!r} is a device, a pipe or a socket; {_REMEDY}")
-    return path
+    return path, mode
 
 
 def _problem(name: Any) -> str | None:

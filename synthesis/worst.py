@@ -14,7 +14,7 @@ from torch import Tensor
 from ..datasets.pairs import MANIFEST, manifest_lines
 from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
 from ..datasets.progress import tracked
-from ..datasets.relative_path import below
+from ..datasets.relative_path import is_file_below
 from ..datasets.untrusted_json import JsonValue
 from .close_up import close_up
 from .overlay import labelled_row, tiled
@@ -125,7 +125,7 @@ class _Seen:
             self.total += 1
             kept = self._kept(line)
             where = f"{self.root / MANIFEST}, line {self.total}"
-            if not all(below(self.root, line[key], f"{where}: {key}").is_file() for key in ("image", "mask", "normal")):
+            if not all(is_file_below(self.root, line[key], f"{where}: {key}") for key in ("image", "mask", "normal")):
                 self.gone += 1
                 continue
             self.has |= kept.keys() & SCORES.keys()

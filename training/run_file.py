@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,23 @@ class RunFile:
             raise ValueError(f"{self.what}: the output is {self.path}; it must be a .safetensors file.")
         check_free(self.path)
 
-    def locked(self) -> Lock:
-        """Keep other processes from writing the file and its states, until the lock's `with` block ends.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing the file and its states, until the `with` block ends.
 
-        Makes the file's folder. Raises ValueError where another process writes it, with its id; OSError.
+        Makes the file's folder, and takes it away where the block fails before anything is in it. Raises ValueError
+        where another process writes the file, with its id; OSError.
         """
+        made = [folder for folder in self.path.parents if not folder.exists()]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        return Lock(self.path)
+        try:
+            with Lock(self.path):
+                yield
+        except BaseException:
+            with suppress(OSError):  # a folder that holds something stays
+                for folder in made:
+                    folder.rmdir()
+            raise
 
     def finished(self, asked: Mapping, resume: bool, read: Callable[[Path], dict]) -> dict | None:
         """The record of a file that is there already, where it is what is asked for; None where there is work to do.

@@ -26,7 +26,7 @@ _NORMAL_WORDS |= {"nodefect", "defectfree", "nondefect", "nondefective", "good p
 _NORMAL_WORDS |= {f"{word} {fault}" for word in ("no", "non", "not", "without") for fault in _FAULTS}
 _NORMAL_WORDS |= {f"{fault} free" for fault in _FAULTS}
 _LONGEST_NAME, _LONGEST_PATH = 255, 2000  # bytes
-_IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
+_IGNORED = ("ignore", "ignored", "unlabeled", "unlabelled")
 _CLUTTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
 

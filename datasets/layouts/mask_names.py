@@ -11,8 +11,8 @@ from .files import stem
 from .found import Found, relative
 
 _WORDS = "mask|masks|gt|label|labels|segmentation"
-_END = re.compile(rf"(.+?)[_.-](?:{_WORDS})(?:[_.-]?(\d+))?", re.IGNORECASE)  # 0001_mask, 0001_mask_0
-_START = re.compile(rf"(?:{_WORDS})[_.-](.+)", re.IGNORECASE)  # mask_0001
+_END = re.compile(rf"(.+?)[_.-](?:{_WORDS})(?:[_.-]?(\d+))?", re.IGNORECASE | re.DOTALL)  # 0001_mask, 0001_mask_0
+_START = re.compile(rf"(?:{_WORDS})[_.-](.+)", re.IGNORECASE | re.DOTALL)  # mask_0001
 
 
 def joined(

@@ -44,8 +44,8 @@ class _Classes:
     indices: dict[int, str] = field(default_factory=dict)
 
     def add(self, index: int, colour: Colour, name: str) -> None:
-        """A name that means normal is background."""
-        word = "" if no_defect(name) else name
+        """A name that means normal is background; Pascal's void is what no class may be."""
+        word = "" if no_defect(name) or name.strip().lower() == "void" else name
         self.indices[index] = word
         self.colours[colour] = word
 

@@ -72,7 +72,7 @@ def test_a_prompt_keeps_our_id_and_what_a_server_refuses_has_its_reasons(server)
             own = "01234567-89ab-4cde-8f01-23456789abcd"
             assert await client.send(prompt, own, "client", ["2"], {"run": "x", "item": 1}) == own
             server.wait(own)
-            assert (await client.history(own))["outputs"]["2"]["images"]
+            assert (await client.history(own)).value["outputs"]["2"]["images"]
             bad = {**prompt, "1": {**empty, "inputs": {**empty["inputs"], "width": 0}}}
             with pytest.raises(Exception, match="node 1 .*smaller than min of 1"):
                 await client.send(bad, own, "client", ["2"], {})

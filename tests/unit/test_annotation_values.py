@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from anomaly_synthesis.datasets.layouts.files import means_normal
+from anomaly_synthesis.datasets.layouts.files import means_normal, no_defect
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
 
@@ -236,3 +236,7 @@ def test_labelme_folders_beside_normal_images_are_one_object(labelme, put, tmp_p
     labelme({"3": [shape("good")]}, "part/crack")
     with pytest.raises(ValueError, match="2 defect images have no ground truth: crack/2.png, crack/3.png"):
         read_dataset(tmp_path / "part")
+
+
+def test_void_is_a_defect_like_any_other_but_in_pascals_lists():
+    assert not no_defect("void") and no_defect("unlabeled")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
 SIZE, FEW, MANY = (700, 900), 12, 48
 MEGABYTE = 1 << 20
 # The peak is read after a few images and after many, in a process of its own: what pytest holds does not hide it.
@@ -20,8 +21,6 @@ from anomaly_synthesis.datasets.groups import groups_from_near_duplicates
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.training.crops import PictureCache
-
-pytestmark = pytest.mark.slow
 
 def read(root):
     if sys.argv[1] == "inspect":

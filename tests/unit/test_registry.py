@@ -19,7 +19,7 @@ ROOMS = {name.partition(".")[2] for name in PYPROJECT["tool"]["setuptools"]["pac
 DATA = {"weights", "web", "workflows"}
 FILES = {
     "__init__.py", "cli.py", "cli_arguments.py", "cli_progress.py", "pyproject.toml", "README.md", "CHANGELOG.md",
-    "LICENSE",
+    "LICENSE", "out_of_memory.py",
 }  # fmt: skip
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets import pictures
+from anomaly_synthesis.datasets import decoding, pictures
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.pictures import Picture
 from anomaly_synthesis.datasets.thumbnails import Thumbnails, box_means
@@ -98,9 +98,9 @@ def test_all_sixteen_bit_values_round_to_the_nearest_of_eight():
 def test_large_images_are_converted_band_by_band_to_the_same_values(tmp_path, monkeypatch):
     for mode, values in (("L", noise((50, 31))), ("RGBA", noise((50, 31, 4))), ("RGB", noise((50, 31, 3)))):
         Image.fromarray(values).save(tmp_path / f"{mode}.png")
-        monkeypatch.setattr(pictures, "_BAND", 31 * 7)
+        monkeypatch.setattr(decoding, "_BAND", 31 * 7)
         banded = pictures.read_picture(tmp_path / f"{mode}.png")
-        monkeypatch.setattr(pictures, "_BAND", 1 << 20)
+        monkeypatch.setattr(decoding, "_BAND", 1 << 20)
         whole = pictures.read_picture(tmp_path / f"{mode}.png")
         assert np.array_equal(banded.pixels, whole.pixels)
         assert np.array_equal(banded.pixels[..., 0], values.reshape(50, 31, -1)[..., 0])

@@ -192,7 +192,8 @@ def test_a_root_too_high_is_answered_with_the_folder_to_give(part, tmp_path, abo
 
 @pytest.mark.parametrize("below", ["train", "test", "ground_truth", "train/good", "test/crack"])
 def test_a_root_too_low_is_answered_with_the_folder_to_give(part, below):
-    with pytest.raises(ValueError, match=f"it is a part of {part}, which is in MVTec layout: give that folder"):
+    above = "the folder above it" if "/" not in below else "the folder two levels above it"
+    with pytest.raises(ValueError, match=f"it is a part of a folder in MVTec layout: give {above}"):
         read_dataset(part / below)
 
 

@@ -102,7 +102,10 @@ def test_what_is_no_folder_of_pairs_is_refused(tmp_path, pairs):
     with pytest.raises(ValueError, match="visibility 'high', which is no number"):
         worst_pairs(root)
     line = {"index": 0, "image": "a", "mask": "a", "normal": "a", "object": "a", "type": "a"}
-    for wrong, words in (({"image": 5}, r"\['image'\] is a number \(5\)"), ({"index": "0"}, r"\['index'\] is a text"),
+    (tmp_path / "manifest.jsonl").write_text(json.dumps({**line, "image": 5}) + "\n")
+    with pytest.raises(ValueError, match="manifest.jsonl, line 1: image: 5 is no text; accepted is a relative path"):
+        worst_pairs(tmp_path)
+    for wrong, words in (({"index": "0"}, r"\['index'\] is a text"),
                          ({"visibility": 10**400}, r"\['visibility'\] .* fits a float"),
                          ({"visibility": float("nan")}, r"\['visibility'\] is a number \(nan\)"),
                          ({"type": "\ud800"}, r"\['type'\] .*lone surrogates")):  # fmt: skip
