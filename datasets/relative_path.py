@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
+import posixpath
 import stat
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 _REMEDY = "accepted is a relative path of a file below the folder, with / between names"
@@ -66,7 +68,7 @@ def _problem(name: Any) -> str | None:
         return "holds characters that no file name can have"
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
         return "holds a control character"
-    if "\\" in name or PureWindowsPath(name).drive or PurePosixPath(name).is_absolute():
+    if "\\" in name or ntpath.splitdrive(name)[0] or posixpath.isabs(name):
         return "is no relative path"
     if ".." in name.split("/"):
         return "leads out of the folder"

@@ -91,7 +91,8 @@ def test_an_exports_files_are_on_the_disk_before_its_manifest_has_its_name(tmp_p
         for index in range(2):
             writer.write(
                 index=index, object="tile", type="crack", stem=f"{index}", mask=np.ones((8, 8)), record={},
-                picture=Picture(np.zeros((8, 8, 1), np.uint8)), normal_source=Picture(np.ones((8, 8, 1), np.uint8)),
+                picture=Picture(np.full((8, 8, 1), 40 * index, np.uint8)),
+                normal_source=Picture(np.full((8, 8, 1), 200, np.uint8)),
             )  # fmt: skip
     out = tmp_path / "out"
     del events[:]

@@ -9,6 +9,7 @@ from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
 from anomaly_synthesis.modules.fast import FastModules, from_adapter, load_fast, to_adapter
 from anomaly_synthesis.synthesis.folder import Source, synthesize
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
+from anomaly_synthesis.synthesis.policy import Policy
 from anomaly_synthesis.training import defects
 from anomaly_synthesis.training.adapter_run import train_fast_file
 from anomaly_synthesis.training.fast import FastTraining
@@ -43,7 +44,7 @@ def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
     pixels = {}
     for name, adapter, chosen in runs:
         source = Source(str(data), str(split_file), str(base), adapter=adapter)
-        synthesize(source, tmp_path / name, 2, chosen, negatives=2)
+        synthesize(source, tmp_path / name, 2, chosen, negatives=2, policy=Policy("keep"))
         records = read_manifest(tmp_path / name)
         assert records[0]["adapter"] == (file_digest(out) if adapter else None)
         pixels[name] = read_picture(tmp_path / name / records[0]["image"]).pixels

@@ -114,7 +114,8 @@ def test_synthesize_with_files(tmp_path, surfaces, split, tiny_base, types, head
     save_adapter(paths["fast"], fast.to_adapter(farm, fit, split.digest, {}))
     save_adapter(paths["stage"], stage.to_adapter(heads, fit, split.digest, {}))
     command = ["synthesize", "--data", str(surfaces), "--split", str(tmp_path / "split.json"), "--base",
-               str(paths["base"]), "--count", "1", "--negatives", "1", "--steps", "5", "--guidance", "1"]  # fmt: skip
+               str(paths["base"]), "--count", "1", "--negatives", "1", "--steps", "5", "--guidance", "1",
+               "--policy", "keep"]  # fmt: skip
 
     def run(name, *more):
         return cli.main([*command, "--out", str(tmp_path / name), *more])
