@@ -46,7 +46,7 @@ class CutPaste(io.ComfyNode):
     def execute(cls, normal, mask, variant: str, seed: int) -> io.NodeOutput:
         from ..baselines.cutpaste import cutpaste
 
-        seeds = _seeds(normal, seed, cls.hidden)
+        seeds = _seeds("CutPaste (baseline)", normal, mask, seed, cls.hidden)
         return _made("CutPaste (baseline)", normal, mask, lambda p, m, item: cutpaste(p, m, seeds[item], variant))
 
 
@@ -98,7 +98,8 @@ class DRAEM(io.ComfyNode):
     def execute(cls, normal, mask, textures: str, seed: int) -> io.NodeOutput:
         from ..baselines.draem import draem
 
-        source, seeds = _textures(textures), _seeds(normal, seed, cls.hidden)
+        source = _textures(textures)
+        seeds = _seeds("DRAEM (baseline)", normal, mask, seed, cls.hidden)
         return _made("DRAEM (baseline)", normal, mask, lambda p, m, item: draem(p, m, seeds[item], source))
 
 
@@ -142,13 +143,14 @@ class CopyPaste(io.ComfyNode):
         return _made(node, normal, mask, lambda p, m, item: copy_paste(p, m, to_picture(sources[item]), masks[item]))
 
 
-def _seeds(normal, seed: int, graph) -> list[int]:
-    """The seed of every image of the batch, remembered for the manifest."""
+def _seeds(node: str, normal, mask, seed: int, graph) -> list[int]:
+    """The seed of every pair of the batch, remembered for the manifest."""
     from .graph_seeds import graph_seed, list_place, listed_seed, remember
+    from .images import with_masks
 
     seed = graph_seed(seed, graph)
     first = listed_seed(seed, list_place())
-    seeds = [first + item for item in range(len(normal))]
+    seeds = [first + item for item in range(len(with_masks(node, normal, mask, "normal")[1]))]
     remember(seed, seeds)
     return seeds
 

@@ -257,10 +257,12 @@ def check_a_missing_package_is_told_before_the_run():
 
 
 def check_another_pair_in_a_folder_that_is_typed_is_seen():
+    count = 1
     for node in map(own, ("TrainSegmenter", "PairStatistics")):
-        folder = _save("growing", 1)
+        folder = _save("growing", count)
         before = node.fingerprint_inputs(pairs=[folder], dataset=[None])
-        _save("growing", 1)
+        count += 1
+        _save("growing", count)
         assert before != node.fingerprint_inputs(pairs=[folder], dataset=[None])
         assert node.fingerprint_inputs(pairs=[""]) is None
     assert own("TrainSegmenter").fingerprint_inputs(pairs=[None]) is None, "another node will tell it"
@@ -278,6 +280,10 @@ def check_training_and_test_can_be_stopped():
             run()
         except stop:
             stopped += 1
+        finally:
+            left = comfy.model_management.processing_interrupted()
+            comfy.model_management.interrupt_current_processing(False)  # else the next check is stopped
+        assert not left
     assert stopped == 2 and not comfy.model_management.processing_interrupted()
 
 

@@ -106,7 +106,7 @@ def check_the_manifest_tells_base_seeds_scores_and_settings():
         assert record["visibility"] == round(made.scores[index].visibility, 4) and 0 < record["completeness"] <= 1
         assert 0 < record["precision"] <= 1 and 0 <= record["boundary"] <= 1 and record["nearest_real"] is None
     assert json.loads((OUTPUT / "told" / "workflow.json").read_text()) == {"nodes": [1]}
-    more = _saved("told", made.images, batch.masks[:2], batch.images[:2], seed=7, **options)
+    more = _saved("told", made.images, batch.masks[:2], batch.images[:2], seed=7, **options | {"type": "z"})
     assert len(more) == 4 and [record["seed"] for record in more] == [40, 41, 7, 8]
 
 

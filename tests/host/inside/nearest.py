@@ -272,8 +272,8 @@ def check_it_is_in_the_manifest_and_in_preview_pairs_words():
     )  # fmt: skip
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
     node = type("Told", (own("SavePairs"),), {"hidden": hidden})
-    call(node, image=made.images, mask=made.masks, normal=made.images, object=KIND[0], type=KIND[1], folder="near",
-         scores=scores)  # fmt: skip
+    call(node, image=made.images, mask=made.masks, normal=1 - made.images, object=KIND[0], type=KIND[1], folder="near",
+         scores=scores, not_visible="keep")  # fmt: skip
     saved = [line["nearest_real"] for line in room("datasets.pairs").read_manifest(OUTPUT / "near")]
     assert saved == [None, *(round(score.nearest_real, 4) for score in scores[1:])]
     label = room("nodes.pairs")._label

@@ -142,9 +142,9 @@ def check_variance_needs_eta_1():
 
 
 @refused("AIAS Sampler: ", "sigmas must descend", "AIAS Sigmas")
-def check_sigmas_that_do_not_end_at_0_are_refused():
+def check_sigmas_that_rise_are_refused():
     (sampler,) = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False)
     (guider,) = call(CFGGuider, model=base()[0], positive=told().positive, negative=told().negative, cfg=1.0)
     (noise,) = call("PerItemNoise", seed=0)
-    sigmas = torch.tensor([14.6, 3.0, 1.0])
+    sigmas = torch.tensor([14.6, 3.0, 5.0, 0.0])
     call(SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=_latent())

@@ -77,16 +77,16 @@ def check_a_bypassed_sampler_is_blank_in_both_modes_of_compose_pair():
 
 def check_a_pair_of_another_type_mask_or_image_is_another_pair():
     images, mask, normal = _batch(1)
-    _save("others", images, mask, normal)
+    _save("once others", images, mask, normal)
     wider = mask.clone()
     wider[0, 0, 0] = 1
     faint = images.clone()
     faint[0][mask[0] > 0] += 2 / 255
     for given in ({"type": "dent"}, {"mask": wider}, {"images": faint, "seed": 41}):
-        done = _save("others", given.get("images", images), given.get("mask", mask), normal,
+        done = _save("once others", given.get("images", images), given.get("mask", mask), normal,
                      **{key: value for key, value in given.items() if key in ("type", "seed")})  # fmt: skip
         assert done.ui["text"][0] == "1 saved", given
-    assert len(_lines("others")[0]) == 4
+    assert len(_lines("once others")[0]) == 4
 
 
 def check_pairs_that_were_deleted_or_painted_over_are_saved_again():
@@ -137,9 +137,9 @@ def check_pieces_and_foreign_images_are_reported():
     line = _lines("pieces")[0][0]
     share = float(mask.sum() / two.sum())
     assert line["unchanged_pieces"] == 1 and abs(line["changed"] - share) < 1e-3 and line["changed_outside"] == 0
-    done = _save("foreign", images.flip(1), mask, normal)
+    done = _save("once foreign", images.flip(1), mask, normal)
     assert done.ui["text"][0] == "1 saved" and any("1 differ from their normal" in text for text in done.ui["text"])
-    assert _lines("foreign")[0][0]["changed_outside"] > 0.5
+    assert _lines("once foreign")[0][0]["changed_outside"] > 0.5
 
 
 def check_dropping_without_scores_keeps_all_but_blank_pairs_and_says_so():
