@@ -51,7 +51,7 @@ class _Type:
     """The images of one defect type and their masks; both may lie in sub-folders of the same names."""
 
     def __init__(self, kind: Path, truth: Path, found: Found):
-        self.kind, self.truth, self.found = kind, truth, found
+        self.kind, self.found = kind, found
         self.images: dict[str, list[Path]] = defaultdict(list)  # by sub-folder
         self.masks: dict[str, list[Path]] = defaultdict(list)
         self.several: dict[Path, list[Path]] = defaultdict(list)  # LOCO: in a folder of the image's stem
