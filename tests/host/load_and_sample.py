@@ -23,7 +23,8 @@ before = time.perf_counter()
 loaded = asyncio.run(nodes.load_custom_node(repository))
 seconds = time.perf_counter() - before
 pack = next(m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == f"{repository}/__init__.py")
-heavy = sorted(name for name in sys.modules if name.startswith(pack.__name__ + ".") and ".nodes" not in name)
+outside = (pack.__name__ + ".nodes", pack.__name__ + ".out_of_memory")
+heavy = sorted(n for n in sys.modules if n.startswith(pack.__name__ + ".") and not n.startswith(outside))
 
 aias = importlib.import_module(pack.__name__ + ".samplers.aias")
 grid = importlib.import_module(pack.__name__ + ".samplers.grid")
