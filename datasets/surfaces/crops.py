@@ -75,8 +75,8 @@ def draw_crop(
         place = _place(surface, side, rng)
         normal, image = expose([surface.picture, draw_defect(surface, type, place, rng)], rng)
         exact = _changed(normal, image)
-        if _shows(normal, image, exact):
-            image, normal = _stored(np.where(exact[..., None], image, normal), normal, rng)
+        image, normal = _stored(np.where(exact[..., None], image, normal), normal, rng)
+        if _shows(normal, image, exact):  # JPEG may have washed a small one out
             break
     else:  # this family hardly shows this type: another one of each
         return draw_crop(seed, index + 2**31, side, types, families)

@@ -56,6 +56,12 @@ def _toned(surface: Surface, rng: Rng, darker: float = 0.5, low: float = 0.25, h
     return surface.picture + amount * (rng.uniform(0.75, 1.0) - surface.picture)
 
 
+def _texture(surface: Surface) -> float:
+    """Relative spread of the surface's own brightness, over which a change of tone has to show."""
+    light = surface.picture.mean(2)
+    return float(light.std() / max(light.mean(), 0.05))
+
+
 def _beneath(surface: Surface, rng: Rng) -> np.ndarray:
     """What shows where the surface is gone: the layer below, else an even tone of its own."""
     if surface.under is not None and rng.random() < 0.8:
@@ -86,12 +92,14 @@ def scratch(surface: Surface, place: Place, rng: Rng) -> Edit:
 
 
 def scuff(surface: Surface, place: Place, rng: Rng) -> Edit:
-    """Rubbed: many faint strokes of one direction within a patch."""
+    """Rubbed: many strokes of one direction within a patch, more than the surface's own texture hides."""
     size = surface.picture.shape[:2]
-    strokes = noise(size, rng, rng.uniform(5, 16), rng.uniform(0.5, 1.2), place.angle)
-    patch = step(blob(size, rng, place, 0.3, 3.0), max(2.0, 0.5 * place.reach))
-    cover = patch * np.clip(rng.uniform(0.3, 0.6) + rng.uniform(0.25, 0.5) * strokes, 0, 1)
-    return Edit(_toned(surface, rng, 0.35, 0.3, 0.8), cover, -0.3 * patch * np.maximum(strokes, 0))
+    strokes = noise(size, rng, rng.uniform(8, 24), rng.uniform(0.5, 1.2), place.angle)
+    patch = step(blob(size, rng, place, 0.3, 3.0), max(2.0, 0.35 * place.reach))
+    rubbed = np.clip(rng.uniform(0.2, 0.5) + rng.uniform(0.4, 0.7) * strokes, 0, 1)
+    low = np.clip(2.0 * _texture(surface), 0.3, 0.6)
+    worn = _toned(surface, rng, 0.35, low, low + 0.3)
+    return Edit(worn, patch * rubbed, -0.4 * patch * np.maximum(strokes, 0), rng.uniform(0, 0.3))
 
 
 def pit(surface: Surface, place: Place, rng: Rng) -> Edit:
@@ -172,29 +180,35 @@ def stain(surface: Surface, place: Place, rng: Rng) -> Edit:
 
 
 def discoloration(surface: Surface, place: Place, rng: Rng) -> Edit:
-    """Faded, darkened or heat-tinted: a wide change without an edge."""
+    """Faded, darkened or heat-tinted: a wide change without an edge, and stronger the rougher the surface is."""
     size = surface.picture.shape[:2]
     inside = blob(size, rng, place, rng.uniform(0.1, 0.4), 2.5)
-    cover = step(inside, max(3.0, rng.uniform(0.5, 1.2) * place.reach)) * rng.uniform(0.5, 1)
-    if rng.random() < 0.5:
-        return Edit(_toned(surface, rng, 0.5, 0.15, 0.5), cover)
-    shift = colour(rng, 0.6, 1.0, 1.2) * rng.uniform(0.7, 1.3)
-    return Edit(surface.picture * shift, cover)
+    cover = step(inside, max(3.0, rng.uniform(0.4, 0.9) * place.reach)) * rng.uniform(0.7, 1)
+    low = np.clip(2.0 * _texture(surface), 0.2, 0.5)
+    if surface.grey or rng.random() < 0.5:
+        return Edit(_toned(surface, rng, 0.5, low, low + 0.3), cover)
+    tint = 1 + (colour(rng, 0.5, 1.0, 1.2) - 0.75) * rng.uniform(1.0, 1.6) * (1 + low)
+    return Edit(surface.picture * np.clip(tint, 0.15, 1.8), cover)
 
 
 def corrosion(surface: Surface, place: Place, rng: Rng) -> Edit:
-    """Rust, oxide or rot: rough and mottled, ragged at its edge."""
-    size = surface.picture.shape[:2]
-    eaten = fractal(size, rng, max(5.0, place.reach), 1.0, 0.8)
-    inside = blob(size, rng, place, 0.25, 2.2) + 0.35 * place.reach * (eaten - 0.3) - 0.1 * place.reach
-    inside = np.minimum(inside, blob(size, rng, place, 0.1))
+    """Rust, oxide or rot: a mottled crust, ragged at its edge, with a paler halo and crumbs around it."""
+    size, reach = surface.picture.shape[:2], place.reach
+    ragged = fractal(size, rng, max(4.0, 0.7 * reach), 1.2, 1.6)
+    crust = blob(size, rng, place, rng.uniform(0.15, 0.4), 2.2) + (0.16 * reach + 0.5) * ragged - 0.12 * reach
+    if reach > 6:
+        crust = np.maximum(crust, spots(size, rng, place, rng.integers(2, 8), 0.8, 0.3) - 0.2)
     warm = rng.random() < 0.65
-    first = np.array([0.45, 0.24, 0.1] if warm else [0.55, 0.6, 0.52], np.float32) * rng.uniform(0.5, 1.3)
-    second = np.array([0.2, 0.1, 0.06] if warm else [0.85, 0.87, 0.85], np.float32) * rng.uniform(0.6, 1.2)
-    mottle = step(fractal(size, rng, 8, 0.7, 0.7), 1.5)[..., None]
-    rust = first + mottle * (second - first)
-    light = surface.picture.mean(2, keepdims=True) / max(float(surface.picture.mean()), 0.05)
-    return Edit(rust * (0.5 + 0.5 * light), step(inside, 1.5) * rng.uniform(0.6, 1), 0.5 * eaten * step(inside, 2))
+    rust = np.array([0.45, 0.24, 0.1] if warm else [0.62, 0.68, 0.6], np.float32) * rng.uniform(0.6, 1.3)
+    deep = np.array([0.2, 0.1, 0.06] if warm else [0.9, 0.92, 0.9], np.float32) * rng.uniform(0.6, 1.1)
+    grain = fractal(size, rng, max(3.0, 0.4 * reach), 0.7, 1.0)
+    share = step(grain - rng.uniform(-0.3, 0.6), 1.2)[..., None]
+    halo = surface.picture * (0.55 + 0.45 * rust / rust.max())
+    body = (rust + share * (deep - rust)) * (1 + 0.1 * grain)[..., None]
+    inner = step(crust, 1.4)
+    around = step(crust + 0.15 * reach, 0.3 * reach + 1) * rng.uniform(0.2, 0.6)
+    cover = np.maximum(inner * rng.uniform(0.85, 1), around)
+    return Edit(halo + inner[..., None] * (body - halo), cover, inner * (0.5 + 0.4 * grain))
 
 
 def contamination(surface: Surface, place: Place, rng: Rng) -> Edit:
