@@ -14,8 +14,7 @@ demo: .venv/ready
 WORKERS ?= 2
 PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadscope
 
-test: .venv/ready
-	$(BIN)/ruff check .
+test: lint
 	$(PYTEST)
 
 test-quick: .venv/ready
@@ -29,6 +28,7 @@ host-test: .venv/ready
 
 lint: .venv/ready
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 # The pictures of the README, of the templates and of the help pages, from a ComfyUI in a browser.
 pictures: .venv/ready

@@ -140,9 +140,13 @@ def _train_base(options: argparse.Namespace) -> None:
     from .training.base import BaseTraining
 
     settings = BaseTraining(
-        resolution=options.resolution, autoencoder_steps=options.autoencoder_steps, steps=options.steps,
-        batch=options.batch, seed=options.seed, precision=options.precision,
-    )  # fmt: skip
+        resolution=options.resolution,
+        autoencoder_steps=options.autoencoder_steps,
+        steps=options.steps,
+        batch=options.batch,
+        seed=options.seed,
+        precision=options.precision,
+    )
     shared = {"resume": options.resume, "device": _device(options), "report": _training_line}
     if options.drawn:
         record = train_general_base_file(options.out, settings, options.pool, **shared)
@@ -171,14 +175,30 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError("--widths are those of STAGE's heads; they need --method stage.")
     widths = {"widths": tuple(options.widths)} if options.widths else {}
     settings = (StageTraining if options.method == "stage" else FastTraining)(
-        steps=options.steps, batch=options.batch, tokens=options.tokens, patience=options.patience, seed=options.seed,
-        checkpointing=options.checkpointing, precision=options.precision, **widths, **_learning_rate(options),
-    )  # fmt: skip
+        steps=options.steps,
+        batch=options.batch,
+        tokens=options.tokens,
+        patience=options.patience,
+        seed=options.seed,
+        checkpointing=options.checkpointing,
+        precision=options.precision,
+        **widths,
+        **_learning_rate(options),
+    )
     notes = train_adapter_file(
-        options.data, options.split, options.base, options.out, settings, types=options.types, layout=options.layout,
-        tokens_file=options.tokens_of, aware=not options.unaware, resume=options.resume, device=_device(options),
+        options.data,
+        options.split,
+        options.base,
+        options.out,
+        settings,
+        types=options.types,
+        layout=options.layout,
+        tokens_file=options.tokens_of,
+        aware=not options.unaware,
+        resume=options.resume,
+        device=_device(options),
         report=_training_line,
-    )  # fmt: skip
+    )
     memory = notes["memory"]["bytes"] / 1e9
     print(f"{options.out}: {notes['training_images']} images, {notes['seconds']:.0f} s, {memory:.2f} GB for gradients")
     for type, error in (notes["curve"][-1][1] if notes["curve"] else {}).items():
@@ -210,20 +230,40 @@ def _synthesize(options: argparse.Namespace) -> None:
 
     policy = Policy(options.policy, options.redraw, options.rounds)
     settings = Settings(
-        preset=options.preset, steps=options.steps, guidance=options.guidance, aware=not options.unaware,
-        context=options.context, mode=options.compose, feather=options.feather, farm=options.farm,
-        farm_until=options.farm_until, graded=options.graded,
-    )  # fmt: skip
+        preset=options.preset,
+        steps=options.steps,
+        guidance=options.guidance,
+        aware=not options.unaware,
+        context=options.context,
+        mode=options.compose,
+        feather=options.feather,
+        farm=options.farm,
+        farm_until=options.farm_until,
+        graded=options.graded,
+    )
     source = Source(
-        options.data, options.split, options.base, options.types, options.normals.replace("-", "_"),
-        options.foreign_base, options.adapter, options.layout,
-    )  # fmt: skip
+        options.data,
+        options.split,
+        options.base,
+        options.types,
+        options.normals.replace("-", "_"),
+        options.foreign_base,
+        options.adapter,
+        options.layout,
+    )
     started = time.perf_counter()
     records, threshold = synthesize(
-        source, options.out, options.count, settings,
-        seed=options.seed, policy=policy, negatives=options.negatives, resume=options.resume,
-        device=_device(options), report=_pair_line,
-    )  # fmt: skip
+        source,
+        options.out,
+        options.count,
+        settings,
+        seed=options.seed,
+        policy=policy,
+        negatives=options.negatives,
+        resume=options.resume,
+        device=_device(options),
+        report=_pair_line,
+    )
     print(
         f"{len(records)} pairs in {options.out}, {sum(record['visible'] for record in records)} visible "
         f"(excess over {threshold:.2f}), {time.perf_counter() - started:.0f} s"
@@ -263,9 +303,15 @@ def _export(options: argparse.Namespace) -> None:
     from .datasets.exports.export import export_pairs
 
     done = export_pairs(
-        options.pairs, options.out, options.format, segmentation=options.segmentation,
-        visible_only=options.visible_only, normals=not options.no_normals, link=options.link, resume=options.resume,
-    )  # fmt: skip
+        options.pairs,
+        options.out,
+        options.format,
+        segmentation=options.segmentation,
+        visible_only=options.visible_only,
+        normals=not options.no_normals,
+        link=options.link,
+        resume=options.resume,
+    )
     print(f"{options.out}: {done.told()}")
 
 
@@ -290,10 +336,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     seeds, count, steps = QUICK if options.quick else (options.seeds, options.count, options.steps)
     training = Training(steps=steps, device=_device(options))
     study = Study(
-        options.data, options.split, tuple(options.methods), tuple(options.networks), seeds, count,
-        options.base, tuple(options.adapter), tuple(options.types) if options.types else None, options.textures,
-        Settings(), training, options.layout,
-    )  # fmt: skip
+        options.data,
+        options.split,
+        tuple(options.methods),
+        tuple(options.networks),
+        seeds,
+        count,
+        options.base,
+        tuple(options.adapter),
+        tuple(options.types) if options.types else None,
+        options.textures,
+        Settings(),
+        training,
+        options.layout,
+    )
     cells, coming = [], run_study(study, options.out, _study_line, validated=options.validate)
     with Lock(options.out):  # the report belongs to the folder, too
         try:

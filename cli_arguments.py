@@ -14,9 +14,27 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
 LAYOUTS = (
-    "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index", "yolo", "folder", "voc", "roboflow",
-    "mvtec_ad2", "mvtec_3d", "dagm", "severstal", "real_iad", "magnetic_tile", "kolektor", "kolektor2",
-)  # fmt: skip
+    "mvtec",
+    "loco",
+    "btad",
+    "visa",
+    "coco",
+    "labelme",
+    "stems",
+    "index",
+    "yolo",
+    "folder",
+    "voc",
+    "roboflow",
+    "mvtec_ad2",
+    "mvtec_3d",
+    "dagm",
+    "severstal",
+    "real_iad",
+    "magnetic_tile",
+    "kolektor",
+    "kolektor2",
+)
 FORMATS = ("coco", "yolo", "plain")
 _EXPORTS = """\
 formats (MVTec layout is what the folder of pairs is in already):
@@ -56,21 +74,23 @@ def parser() -> argparse.ArgumentParser:
     surfaces.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
 
     inspect = _command(
-        commands, "inspect",
+        commands,
+        "inspect",
         "tell what a data folder holds (objects, types, counts, sizes, masks by area) and what is wrong with it; exit "
         "code 1 where something must be mended before the folder can be used",
-    )  # fmt: skip
+    )
     inspect.add_argument("folder", metavar="DIR", help="the data folder")
     _layout(inspect)
     inspect.add_argument("--sheet", metavar="FILE", help="write a picture of it with examples of every type, .png")
     inspect.add_argument("--json", metavar="FILE", help="write all of it as JSON, too")
 
     split = _command(
-        commands, "split",
+        commands,
+        "split",
         "split the images into training and held-back, by group, into a split.json; groups come from a manifest.csv "
         "with the columns file and group in or beside the data, else from near-duplicates; a manifest.csv of these "
         "images that cannot be used is an error",
-    )  # fmt: skip
+    )
     _data(split)
     split.add_argument("--out", required=True, help="the split.json to write")
     source = split.add_mutually_exclusive_group()
@@ -83,9 +103,10 @@ def parser() -> argparse.ArgumentParser:
     split.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
 
     train = _command(
-        commands, "train-base",
+        commands,
+        "train-base",
         "train a compact base, autoencoder, then UNet; the defaults take about two hours on two cores",
-    )  # fmt: skip
+    )
     source = train.add_mutually_exclusive_group(required=True)
     _data(train, source)
     source.add_argument(
@@ -105,8 +126,12 @@ def parser() -> argparse.ArgumentParser:
 
     adapter = _command(commands, "train", "train an adapter on a compact base: one for all defect types")
     _data(adapter)
-    adapter.add_argument("--method", choices=("fast", "stage"), default="fast",
-                         help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads")  # fmt: skip
+    adapter.add_argument(
+        "--method",
+        choices=("fast", "stage"),
+        default="fast",
+        help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads",
+    )
     adapter.add_argument("--split", required=True, help="split.json; only its training part is read")
     adapter.add_argument("--base", required=True, help="a compact base trained under this split, .safetensors")
     adapter.add_argument("--out", required=True, help="the adapter to write, .safetensors")
@@ -114,25 +139,37 @@ def parser() -> argparse.ArgumentParser:
     adapter.add_argument("--batch", type=int, default=4, help="crops per step (4)")
     adapter.add_argument("--learning-rate", type=float, help="peak learning rate (fast 1.5e-4, stage 1e-3)")
     adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
-    adapter.add_argument("--tokens-of", metavar="FILE",
-                         help="stage: keep the tokens of this adapter, and train the heads alone")  # fmt: skip
-    adapter.add_argument("--widths", nargs="+", type=int, metavar="CHANNELS",
-                         help="stage: of the heads' layers, multiples of 16 (64 256 512 256 64, the paper's; for a\n"
-                         "compact base 32 64 128 64 32 take a tenth of the time)")  # fmt: skip
-    adapter.add_argument("--patience", type=int, default=0,
-                         help="looks at held-out images without a gain before the end, 0 is never (0)")  # fmt: skip
+    adapter.add_argument(
+        "--tokens-of", metavar="FILE", help="stage: keep the tokens of this adapter, and train the heads alone"
+    )
+    adapter.add_argument(
+        "--widths",
+        nargs="+",
+        type=int,
+        metavar="CHANNELS",
+        help="stage: of the heads' layers, multiples of 16 (64 256 512 256 64, the paper's; for a\n"
+        "compact base 32 64 128 64 32 take a tenth of the time)",
+    )
+    adapter.add_argument(
+        "--patience", type=int, default=0, help="looks at held-out images without a gain before the end, 0 is never (0)"
+    )
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
-    adapter.add_argument("--checkpointing", choices=("auto", "on", "off"), default="auto",
-                         help="less memory, a third more time; auto: where a GPU's memory is short")  # fmt: skip
+    adapter.add_argument(
+        "--checkpointing",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="less memory, a third more time; auto: where a GPU's memory is short",
+    )
     adapter.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
     adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(adapter)
 
     released = _command(
-        commands, "import-stage",
+        commands,
+        "import-stage",
         "turn the files that STAGE's own code writes into one adapter; their pickles are read, never run",
-    )  # fmt: skip
+    )
     released.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens")
     released.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head")
     released.add_argument("--fine-mask", required=True, metavar="FILE", help="fine_mask*.pt, the anomaly-only head")
@@ -141,99 +178,165 @@ def parser() -> argparse.ArgumentParser:
     make = _command(commands, "synthesize", "make checked pairs of image and mask, MVTec layout")
     _data(make)
     make.add_argument("--base", required=True, help="a compact base, .safetensors")
-    make.add_argument("--adapter", nargs="+", metavar="FILE",
-                      help="an adapter of `train`; one of FAST and one of STAGE work together")  # fmt: skip
-    make.add_argument("--graded", choices=GRADED,
-                      help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps")
+    make.add_argument(
+        "--adapter", nargs="+", metavar="FILE", help="an adapter of `train`; one of FAST and one of STAGE work together"
+    )
+    make.add_argument(
+        "--graded",
+        choices=GRADED,
+        help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps",
+    )
     make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
     make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (40; paper: 2)")
     make.add_argument("--split", required=True, help="split.json; masks come from its training part")
-    make.add_argument("--normals", choices=("train", "held-back"), default="train",
-                      help="part that the normal images come from (train); held-back is for studies")  # fmt: skip
+    make.add_argument(
+        "--normals",
+        choices=("train", "held-back"),
+        default="train",
+        help="part that the normal images come from (train); held-back is for studies",
+    )
     make.add_argument("--count", type=int, required=True, help="pairs to make; blank and dropped ones count")
     make.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
     make.add_argument("--preset", choices=PRESETS, default="recommended", help=_PRESET_HELP)
     make.add_argument("--guidance", type=float, default=2.0, help="classifier-free guidance, 1 is off (2)")
     make.add_argument("--unaware", action="store_true", help="do not tell the model mask and background (the papers)")
     make.add_argument("--context", type=float, default=1.0, help="context per side, in lengths of the mask's box (1)")
-    make.add_argument("--compose", choices=("difference", "paste"), default="difference",
-                      help="difference keeps the surface's fine texture (default); paste: the papers")  # fmt: skip
+    make.add_argument(
+        "--compose",
+        choices=("difference", "paste"),
+        default="difference",
+        help="difference keeps the surface's fine texture (default); paste: the papers",
+    )
     make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
-    make.add_argument("--foreign-base", action="store_true",
-                      help="accept a base of another split (it may know what is held back)")  # fmt: skip
-    make.add_argument("--policy", choices=POLICIES, default="drop",
-                      help="drop pairs that are not visible (default), keep and flag them, or refine: make each\n"
-                      "--rounds times more, seeds and settings varied, and keep the best")  # fmt: skip
+    make.add_argument(
+        "--foreign-base", action="store_true", help="accept a base of another split (it may know what is held back)"
+    )
+    make.add_argument(
+        "--policy",
+        choices=POLICIES,
+        default="drop",
+        help="drop pairs that are not visible (default), keep and flag them, or refine: make each\n"
+        "--rounds times more, seeds and settings varied, and keep the best",
+    )
     make.add_argument("--rounds", type=int, default=3, help="of --policy refine; each costs as much as a pair (3)")
-    make.add_argument("--redraw", type=int, default=0,
-                      help="new seeds where a pair is not visible, before it is kept or dropped (0)")  # fmt: skip
-    make.add_argument("--negatives", type=int, default=64,
-                      help="normal re-samples behind the threshold of excess; more are steadier (64)")  # fmt: skip
+    make.add_argument(
+        "--redraw", type=int, default=0, help="new seeds where a pair is not visible, before it is kept or dropped (0)"
+    )
+    make.add_argument(
+        "--negatives",
+        type=int,
+        default=64,
+        help="normal re-samples behind the threshold of excess; more are steadier (64)",
+    )
     make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     make.add_argument("--out", required=True, help="folder to make")
-    make.add_argument("--resume", action="store_true",
-                      help="continue in an existing folder of the same settings; pairs that were lost or damaged are\n"
-                      "made again, all others stay")  # fmt: skip
+    make.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue in an existing folder of the same settings; pairs that were lost or damaged are\n"
+        "made again, all others stay",
+    )
     _device_option(make)
 
     worst = _command(commands, "worst", "show the worst pairs of a folder by a score, close up on one sheet")
     worst.add_argument("--pairs", required=True, metavar="DIR", help="a folder of `synthesize`, `demo` or Save Pairs")
-    worst.add_argument("--by", choices=SCORES, default="visibility",
-                       help="the score; low is bad, but of seam and nearest_real high is; visible of\n"
-                       "`synthesize` goes by excess (visibility)")  # fmt: skip
+    worst.add_argument(
+        "--by",
+        choices=SCORES,
+        default="visibility",
+        help="the score; low is bad, but of seam and nearest_real high is; visible of\n"
+        "`synthesize` goes by excess (visibility)",
+    )
     worst.add_argument("--count", type=int, default=12, help="pairs to show (12)")
     worst.add_argument("--out", required=True, metavar="FILE", help="the sheet to write, .png")
 
     study = _command(
-        commands, "evaluate",
+        commands,
+        "evaluate",
         "train segmentation networks with and without synthetic pairs, test them on the held-back part, and report",
-    )  # fmt: skip
+    )
     _data(study)
     study.add_argument("--split", required=True, help="split.json: the training part trains, the held-back part tests")
     study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
-    study.add_argument("--methods", nargs="+", required=True, metavar="METHOD",
-                       help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
-                       "fast-no-farm, stage, fast-and-stage; sampled otherwise: aias@steps=10, "
-                       "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif")  # fmt: skip
-    study.add_argument("--against", nargs="+", default=[], metavar="METHOD",
-                       help="compare with these, too, not only with the best baseline")  # fmt: skip
-    study.add_argument("--networks", nargs="+", default=["small_unet"], metavar="NETWORK",
-                       help="small_unet (default), segformer")  # fmt: skip
+    study.add_argument(
+        "--methods",
+        nargs="+",
+        required=True,
+        metavar="METHOD",
+        help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
+        "fast-no-farm, stage, fast-and-stage; sampled otherwise: aias@steps=10, "
+        "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif",
+    )
+    study.add_argument(
+        "--against",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help="compare with these, too, not only with the best baseline",
+    )
+    study.add_argument(
+        "--networks", nargs="+", default=["small_unet"], metavar="NETWORK", help="small_unet (default), segformer"
+    )
     study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
     study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
-    study.add_argument("--steps", type=int, default=600,
-                       help="training steps of every network (600); --validate tells whether they suffice")
-    study.add_argument("--validate", action="store_true",
-                       help="train every cell once more with a fifth of the training groups held out, to see whether "
-                       "its method's trainings reach a plateau")  # fmt: skip
-    study.add_argument("--quick", action="store_true",
-                       help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise"
-                       .format(*QUICK))
+    study.add_argument(
+        "--steps",
+        type=int,
+        default=600,
+        help="training steps of every network (600); --validate tells whether they suffice",
+    )
+    study.add_argument(
+        "--validate",
+        action="store_true",
+        help="train every cell once more with a fifth of the training groups held out, to see whether "
+        "its method's trainings reach a plateau",
+    )
+    study.add_argument(
+        "--quick",
+        action="store_true",
+        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise".format(*QUICK),
+    )
     study.add_argument("--base", help="compact base trained under this split, for the methods that sample")
-    study.add_argument("--adapter", nargs="+", default=[], metavar="FILE",
-                       help="adapters of `train` on that base, for the fast and stage methods; those trained with "
-                       "--unaware serve aware=false")  # fmt: skip
+    study.add_argument(
+        "--adapter",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="adapters of `train` on that base, for the fast and stage methods; those trained with "
+        "--unaware serve aware=false",
+    )
     study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
     _device_option(study)
 
     export = _command(
-        commands, "export",
+        commands,
+        "export",
         "write a folder of pairs, as synthesize, batch or Save Pairs makes it, in the format that a trainer reads",
-    )  # fmt: skip
+    )
     export.epilog = _EXPORTS
     export.add_argument("--pairs", required=True, metavar="DIR", help="folder of pairs with manifest.jsonl")
     export.add_argument("--format", required=True, choices=FORMATS, help="see below")
     export.add_argument("--out", required=True, metavar="DIR", help="folder to make, beside the pairs")
-    export.add_argument("--segmentation", choices=("rle", "polygon"),
-                        help="coco: run lengths (default) or polygons; both are the mask, pixel by pixel")  # fmt: skip
-    export.add_argument("--visible-only", action="store_true",
-                        help="leave out pairs not known to show their defect; they are noise in labels")  # fmt: skip
+    export.add_argument(
+        "--segmentation",
+        choices=("rle", "polygon"),
+        help="coco: run lengths (default) or polygons; both are the mask, pixel by pixel",
+    )
+    export.add_argument(
+        "--visible-only",
+        action="store_true",
+        help="leave out pairs not known to show their defect; they are noise in labels",
+    )
     export.add_argument("--no-normals", action="store_true", help="leave out the normal images")
-    export.add_argument("--link", action="store_true",
-                        help="hard links instead of copies, for images and masks: less space, but a tool that\n"
-                        "changes one in place changes the pair, too")  # fmt: skip
-    export.add_argument("--resume", action="store_true",
-                        help="go on after a stop, or follow pairs that came or went: as a new export")  # fmt: skip
+    export.add_argument(
+        "--link",
+        action="store_true",
+        help="hard links instead of copies, for images and masks: less space, but a tool that\n"
+        "changes one in place changes the pair, too",
+    )
+    export.add_argument(
+        "--resume", action="store_true", help="go on after a stop, or follow pairs that came or went: as a new export"
+    )
 
     if (Path(__file__).parent / "batch").is_dir():  # the registry's archive has no code that opens connections
         from .batch.arguments import add_arguments
@@ -244,9 +347,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _command(commands, name: str, description: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(
-        name, help=description, description=description, epilog=_LAYOUT,
+        name,
+        help=description,
+        description=description,
+        epilog=_LAYOUT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.set_defaults(command=name)
     return parser
 

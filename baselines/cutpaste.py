@@ -32,12 +32,13 @@ def cutpaste(normal: Picture, mask: torch.Tensor, seed: int, variant: str = "pat
     top, left, height, width = mask_box(mask)
     size = (height, width) if variant == "patch" else _strip(height, width, generator)
     size = tuple(min(length, limit) for length, limit in zip(size, normal.size, strict=True))
-    rows, columns = (int(generator.integers(0, limit - length + 1)) for length, limit in zip(size, normal.size,
-                                                                                             strict=True))  # fmt: skip
-    patch = values[rows:rows + size[0], columns:columns + size[1]]
+    rows, columns = (
+        int(generator.integers(0, limit - length + 1)) for length, limit in zip(size, normal.size, strict=True)
+    )
+    patch = values[rows : rows + size[0], columns : columns + size[1]]
     patch = jittered(_turned(patch, generator), generator)
     filled = values.copy()
-    filled[top:top + height, left:left + width] = _stretched(patch, (height, width))
+    filled[top : top + height, left : left + width] = _stretched(patch, (height, width))
     return replaced(normal, filled, mask.numpy())
 
 

@@ -28,9 +28,7 @@ class Textures:
             self.files = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
             if not self.files:
                 what = "no pictures in the folder" if Path(folder).is_dir() else "no such folder:"
-                raise ValueError(
-                    f"DRAEM: {what} {folder}; give a folder of textures, or none for procedural surfaces."
-                )
+                raise ValueError(f"DRAEM: {what} {folder}; give a folder of textures, or none for procedural surfaces.")
 
     def draw(self, size: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
         """A texture of `size`, [H, W, C] in 0 .. 1; a picture of another size is stretched, as the original does."""
@@ -38,7 +36,7 @@ class Textures:
             material = list(MATERIALS)[int(generator.integers(len(MATERIALS)))]
             shape = tuple(max(length, 32) for length in size)
             picture = Picture(surface(material, shape, int(generator.integers(2**31))))
-            return to_float(picture)[:size[0], :size[1]]
+            return to_float(picture)[: size[0], : size[1]]
         values = to_float(read_picture(self.files[int(generator.integers(len(self.files)))]))
         planes = torch.from_numpy(values).permute(2, 0, 1)[None]
         stretched = interpolate(planes, size, mode="bilinear", antialias=True)[0].permute(1, 2, 0)

@@ -93,8 +93,17 @@ def rotate(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 Operation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 OPERATIONS: tuple[Operation, ...] = (
-    gamma, brightness, sharpness, hue_and_saturation, solarize, posterize, invert, autocontrast, equalize, rotate,
-)  # fmt: skip
+    gamma,
+    brightness,
+    sharpness,
+    hue_and_saturation,
+    solarize,
+    posterize,
+    invert,
+    autocontrast,
+    equalize,
+    rotate,
+)
 
 
 def _image(values: np.ndarray) -> Image.Image:

@@ -44,13 +44,21 @@ Ctrl-C stops cleanly, twice at once; either way `resume` repeats nothing in the 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments, on the command's own parser."""
     parser.epilog = _JOB
-    parser.add_argument("action", nargs="?", default="run", choices=("run", "resume", "status", "cancel", "export"),
-                        metavar="ACTION", help="run (default), resume, status, cancel, export")  # fmt: skip
+    parser.add_argument(
+        "action",
+        nargs="?",
+        default="run",
+        choices=("run", "resume", "status", "cancel", "export"),
+        metavar="ACTION",
+        help="run (default), resume, status, cancel, export",
+    )
     parser.add_argument("job", metavar="JOB.yaml", help="the job file; see below")
-    parser.add_argument("--dry-run", action="store_true",
-                        help="check job and servers, tell plan and estimate, run nothing")  # fmt: skip
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check job and servers, tell plan and estimate, run nothing"
+    )
     parser.add_argument("--retry", action="store_true", help="with resume: try what was set aside")
-    parser.add_argument("--ray", metavar="ADDRESS",
-                        help="start ComfyUI on a Ray cluster, not the job's servers ('local': here)")  # fmt: skip
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="start ComfyUI on a Ray cluster, not the job's servers ('local': here)"
+    )
     parser.add_argument("--json", action="store_true", help="with status: as JSON")
     parser.add_argument("--to", default="items.csv", metavar="FILE", help="with export: a .csv or .jsonl (items.csv)")

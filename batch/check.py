@@ -73,8 +73,10 @@ def _of_inputs(job: Job, workflow: Workflow) -> list[str]:
             problems.append(f"inputs.{node}.{name}: the same input as {placed[id, name]}; name it once")
         elif isinstance(value, Files):
             empty = [kind for kind in job.plan.kinds if not value.listed(kind)]
-            problems += [f"inputs.{node}.{name}: no file matches for {' / '.join(kind.values()) or 'the pattern'}"
-                         for kind in empty[:5]]  # fmt: skip
+            problems += [
+                f"inputs.{node}.{name}: no file matches for {' / '.join(kind.values()) or 'the pattern'}"
+                for kind in empty[:5]
+            ]
         elif name in known:
             problems += _of_values(f"inputs.{node}.{name}", value, known[name], job)
         placed[id, name] = f"inputs.{node}.{name}"

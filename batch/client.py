@@ -86,9 +86,12 @@ def session() -> aiohttp.ClientSession:
     no_redirects.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
         headers={"Accept-Encoding": "identity", **headers_from(os.environ.get(HEADERS, ""))},
-        cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False, trace_configs=[no_redirects],
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        trace_configs=[no_redirects],
         connector=aiohttp.TCPConnector(limit=0),
-    )  # fmt: skip
+    )
 
 
 async def _refuse_redirect(_session, _context, redirect: aiohttp.TraceRequestRedirectParams) -> None:
@@ -141,9 +144,12 @@ class Server:
         Raises Refused with the server's reasons, Busy, ServerGone; ValueError for an answer of another form.
         """
         body = {
-            "prompt": prompt, "prompt_id": prompt_id, "client_id": client_id, "partial_execution_targets": targets,
+            "prompt": prompt,
+            "prompt_id": prompt_id,
+            "client_id": client_id,
+            "partial_execution_targets": targets,
             "extra_data": {UPLOADS: mark},
-        }  # fmt: skip
+        }
         answer = await self._json("POST", "/prompt", body, also=(400,))
         given = answer.get("prompt_id")
         if answer.value.get("node_errors") or answer.get("error"):
@@ -224,8 +230,9 @@ class Server:
 
     def socket(self, client_id: str):
         """The server's WebSocket, as a context. Entering it raises Redirected where the answer is another address."""
-        return self._http.ws_connect(f"{self.url}/ws", params={"clientId": client_id}, heartbeat=20,
-                                     max_msg_size=_MOST_MESSAGE)  # fmt: skip
+        return self._http.ws_connect(
+            f"{self.url}/ws", params={"clientId": client_id}, heartbeat=20, max_msg_size=_MOST_MESSAGE
+        )
 
     async def _json(self, method: str, path: str, body: dict | None = None, also: tuple = ()) -> JsonValue:
         sent = {} if body is None else {"json": body}

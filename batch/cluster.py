@@ -41,15 +41,21 @@ class Cluster:
         local = self._address == _LOCAL
         gpus, count = self._how.get("gpus", 1), self._how.get("actors")
         try:
-            self._ray.init(address=None if local else self._address, include_dashboard=False if local else None,
-                           num_cpus=max(count or 1, 1) if local else None, log_to_driver=False)  # fmt: skip
+            self._ray.init(
+                address=None if local else self._address,
+                include_dashboard=False if local else None,
+                num_cpus=max(count or 1, 1) if local else None,
+                log_to_driver=False,
+            )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ValueError(f"{self._shown}: {error}") from error
         try:
             count = count or int(self._ray.cluster_resources().get("GPU", 0) // gpus if gpus else 1)
             if count < 1:
-                raise ValueError(f"{self._shown}: the cluster has no GPU; for processors alone, set "
-                                 "`cluster: {gpus: 0, actors: ..}`")  # fmt: skip
+                raise ValueError(
+                    f"{self._shown}: the cluster has no GPU; for processors alone, set "
+                    "`cluster: {gpus: 0, actors: ..}`"
+                )
             host = self._ray.remote(num_gpus=gpus, num_cpus=0 if gpus else 1)(_Actor)
             self._actors = [host.remote(dict(self._how), local) for _ in range(count)]
             self.servers = tuple(await self._urls())

@@ -50,7 +50,11 @@ def run_command(options: argparse.Namespace, write: Callable[[str], object], ter
 
 
 def run_batch(
-    path: str | Path, show: Show, resume: bool = False, retry: bool = False, ray: str | None = None,
+    path: str | Path,
+    show: Show,
+    resume: bool = False,
+    retry: bool = False,
+    ray: str | None = None,
     timing: Timing | None = None,
 ) -> str:
     """Start a job, or go on with one.
@@ -198,10 +202,7 @@ def export(path: str | Path, to: str | Path) -> str:
     job, to = read_job(path), Path(to)
     if to.suffix not in (".csv", ".jsonl"):
         raise ValueError(f"{to}: accepted is a name that ends in .csv or .jsonl")
-    with (
-        _table(job) as table, open_atomic(to) as raw,
-        io.TextIOWrapper(raw, encoding="utf-8", newline="") as file,
-    ):  # fmt: skip
+    with _table(job) as table, open_atomic(to) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
         written = csv.DictWriter(file, _COLUMNS) if to.suffix == ".csv" else None
         if written:
             written.writeheader()
@@ -214,8 +215,21 @@ def export(path: str | Path, to: str | Path) -> str:
     return f"{to}: {count} items"
 
 
-_COLUMNS = ["item", "state", "object", "type", "image", "mask", "seed", "server", "tries", "crashes", "seconds",
-            "digest", "error"]  # fmt: skip
+_COLUMNS = [
+    "item",
+    "state",
+    "object",
+    "type",
+    "image",
+    "mask",
+    "seed",
+    "server",
+    "tries",
+    "crashes",
+    "seconds",
+    "digest",
+    "error",
+]
 _OF_PAIRS = ("object", "type", "image", "mask")  # the columns that the manifest tells
 
 

@@ -18,8 +18,22 @@ from .yaml_file import Keys, YamlFile
 
 _KEYS = {"workflow", "out", "count", "seed", "kinds", "servers", "inputs", "results", "record", "limits", "cluster"}
 _PICTURES, _NAMES = ("image", "mask", "normal"), ("object", "type")
-_OWN = {"index", "image", "mask", "normal", "object", "type", "item", "seed", "seconds", "settings",
-        "identity", "changed", "changed_outside", "unchanged_pieces"}  # of the manifest
+_OWN = {
+    "index",
+    "image",
+    "mask",
+    "normal",
+    "object",
+    "type",
+    "item",
+    "seed",
+    "seconds",
+    "settings",
+    "identity",
+    "changed",
+    "changed_outside",
+    "unchanged_pieces",
+}  # of the manifest
 _MOST_KINDS, _MOST_ITEMS = 100_000, 10_000_000
 _LIMITS = {"tries": 3, "seconds": 3600, "ahead": 8, "megabytes": MEGABYTES}
 _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gpus": int}
@@ -89,14 +103,22 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """What decides every pair, JSON-able: two runs with the same are one run. The count is not among it."""
-        files = {f"{node}.{name}": value.digest(list(self.plan.kinds)) for (node, name), value in self.inputs.items()
-                 if isinstance(value, Files)}  # fmt: skip
+        files = {
+            f"{node}.{name}": value.digest(list(self.plan.kinds))
+            for (node, name), value in self.inputs.items()
+            if isinstance(value, Files)
+        }
         return {
-            "seed": self.plan.seed, "kinds": list(self.plan.kinds), "files": files,
-            "inputs": {f"{node}.{name}": repr(value) for (node, name), value in self.inputs.items()
-                       if not isinstance(value, Files)},
+            "seed": self.plan.seed,
+            "kinds": list(self.plan.kinds),
+            "files": files,
+            "inputs": {
+                f"{node}.{name}": repr(value)
+                for (node, name), value in self.inputs.items()
+                if not isinstance(value, Files)
+            },
             "results": {name: repr(value) for name, value in {**self.pictures, **self.names, **self.record}.items()},
-        }  # fmt: skip
+        }
 
 
 def read_job(path: str | Path) -> Job:
@@ -119,10 +141,21 @@ class _Reader:
         count, seed = self._number(("count",), None, 1), self._number(("seed",), 0, 0)
         limits = self._limits()
         job = Job(
-            self.file.path, self._path("workflow"), self._path("out"), self._servers(), None,
-            self._inputs(names), self._pictures(), self._result_names(names), self._record(names),
-            limits["tries"], limits["seconds"], limits["ahead"], limits["megabytes"], self._cluster(),
-        )  # fmt: skip
+            self.file.path,
+            self._path("workflow"),
+            self._path("out"),
+            self._servers(),
+            None,
+            self._inputs(names),
+            self._pictures(),
+            self._result_names(names),
+            self._record(names),
+            limits["tries"],
+            limits["seconds"],
+            limits["ahead"],
+            limits["megabytes"],
+            self._cluster(),
+        )
         if not self.problems:
             try:
                 object.__setattr__(job, "plan", BatchPlan(tuple(kinds), count, seed))
@@ -190,10 +223,15 @@ class _Reader:
                 parts = None
             fits = parts is not None and parts.scheme in ("http", "https") and parts.hostname
             if not fits or parts.query or parts.fragment:
-                self._problem(("servers", place), f"{_shown(url)}; accepted is an address such as http://127.0.0.1:8188")
+                self._problem(
+                    ("servers", place), f"{_shown(url)}; accepted is an address such as http://127.0.0.1:8188"
+                )
             elif parts.username or parts.password:
-                self._problem(("servers", place), "no name or password in an address: they would be in the report; "
-                              "see ANOMALY_SYNTHESIS_HEADERS in the help")  # fmt: skip
+                self._problem(
+                    ("servers", place),
+                    "no name or password in an address: they would be in the report; "
+                    "see ANOMALY_SYNTHESIS_HEADERS in the help",
+                )
             elif url.rstrip("/") in found:
                 self._problem(("servers", place), f"{url} is there twice; name every server once")
             else:
@@ -259,8 +297,9 @@ class _Reader:
             if raw.keys() == {"node", "input"} and isinstance(given, str) and file:
                 return Source(node, input=given)
         also = ", or {node: TITLE, input: NAME} for the file that this input gets" if file else ""
-        self._problem(keys, f"{raw!r:.60}; accepted is the title of an output node, or {{node: TITLE, output: NAME}}"
-                      + also)  # fmt: skip
+        self._problem(
+            keys, f"{raw!r:.60}; accepted is the title of an output node, or {{node: TITLE, output: NAME}}" + also
+        )
         return None
 
     def _text_or_source(self, keys: Keys, raw: Any, names: set[str]) -> Source | Value | None:

@@ -41,9 +41,20 @@ class ComfyHost:
         # Several may share ComfyUI's folder: one that starts empties its temporary folder, which has the results of
         # all, and is refused a database that another one uses. A list, no shell: nothing in the job file is more than
         # an argument.
-        self._command = [python, "main.py", "--listen", address, "--port", str(self._port), "--disable-auto-launch",
-                         "--temp-directory", str(self._own), "--database-url", f"sqlite:///{self._own}/comfyui.db",
-                         *map(str, arguments)]  # fmt: skip
+        self._command = [
+            python,
+            "main.py",
+            "--listen",
+            address,
+            "--port",
+            str(self._port),
+            "--disable-auto-launch",
+            "--temp-directory",
+            str(self._own),
+            "--database-url",
+            f"sqlite:///{self._own}/comfyui.db",
+            *map(str, arguments),
+        ]
         self._folder, self._process = folder, None
         # Linux ends a child with the thread that made it, so one thread makes them all.
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -72,9 +83,14 @@ class ComfyHost:
         while not self._ending.is_set():
             with self._log.open("a") as log:
                 self._process = subprocess.Popen(
-                    self._command, cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                    start_new_session=True, preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-                )  # fmt: skip
+                    self._command,
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                )
             if self._ending.is_set():  # `stop` came while it was started
                 self._kill()
             self._process.wait()

@@ -35,16 +35,23 @@ def write_report(job: Job, table: Table) -> Path:
         f"<h1>{counts[WRITTEN]} of {sum(counts.values())} pairs</h1>",
         f"<p>{_text(job.path)} into {_text(job.out)}; {elapsed / 60:.1f} minutes of running, {per_hour:.0f} pairs an "
         f"hour; {counts[SET_ASIDE]} set aside.</p>",
-        "<h2>States</h2>", _table(("state", "items"), counts.items()),
+        "<h2>States</h2>",
+        _table(("state", "items"), counts.items()),
         "<h2>Servers</h2>",
-        _table(("server", "ComfyUI", "items", "seconds each"),
-               [(url, table.fact(f"version {url}", ""), made, f"{seconds or 0:.2f}")
-                for url, made, seconds in table.by_server()]),
+        _table(
+            ("server", "ComfyUI", "items", "seconds each"),
+            [
+                (url, table.fact(f"version {url}", ""), made, f"{seconds or 0:.2f}")
+                for url, made, seconds in table.by_server()
+            ],
+        ),
         "<h2>Kinds</h2>",
         _table(("object", "type", "pairs"), [(*kind, count) for kind, count in sorted(kinds.items())]),
-    ]  # fmt: skip
-    tried = [(row.item, row.state, row.tries, row.crashes, row.error or "") for row in
-             islice((row for row in table.rows() if row.tries or row.crashes), 500)]  # fmt: skip
+    ]
+    tried = [
+        (row.item, row.state, row.tries, row.crashes, row.error or "")
+        for row in islice((row for row in table.rows() if row.tries or row.crashes), 500)
+    ]
     if tried:
         body += ["<h2>Failures</h2>", _table(("item", "state", "tries", "crashes", "last error"), tried)]
     if counts[FETCHED]:
@@ -76,11 +83,15 @@ def _figure(job: Job, line: dict) -> str:
 
 
 def _table(head: tuple, rows) -> str:
-    cells = ("".join(f'<td{" class=n" if isinstance(cell, int | float) else ""}>{_text(cell)}</td>' for cell in row)
-             for row in rows)  # fmt: skip
-    return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>" + "".join(
-        f"<tr>{row}</tr>" for row in cells
-    ) + "</table>"  # fmt: skip
+    cells = (
+        "".join(f"<td{' class=n' if isinstance(cell, int | float) else ''}>{_text(cell)}</td>" for cell in row)
+        for row in rows
+    )
+    return (
+        f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>"
+        + "".join(f"<tr>{row}</tr>" for row in cells)
+        + "</table>"
+    )
 
 
 def _text(value) -> str:

@@ -173,10 +173,11 @@ class Spool:
         try:
             with zipfile.ZipFile(self._path(item)) as archive:
                 return {
-                    name.removesuffix(".json"): json.loads(archive.read(name)) if name.endswith(".json")
+                    name.removesuffix(".json"): json.loads(archive.read(name))
+                    if name.endswith(".json")
                     else archive.read(name)
                     for name in archive.namelist()
-                }  # fmt: skip
+                }
         except Exception as error:  # zipfile raises many kinds for a damaged file; each means: make it again
             raise ItemMissing(f"{self._path(item)}: {error}") from error
 

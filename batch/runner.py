@@ -113,8 +113,11 @@ class Runner:
         self._reserved = {item: held for item, held in self._reserved.items() if held[1] > now}
         if room < 1:
             return []
-        items = [item for item in self.table.waiting(_LOOK + len(self._delays) + len(self._reserved))
-                 if item not in self._delays and self._reserved.get(item, (worker,))[0] is worker]  # fmt: skip
+        items = [
+            item
+            for item in self.table.waiting(_LOOK + len(self._delays) + len(self._reserved))
+            if item not in self._delays and self._reserved.get(item, (worker,))[0] is worker
+        ]
         rates = [other.rate for other in self.workers]
         share = worker.rate / sum(rates) if sum(rates) and all(rates) else 1 / len(self.workers)
         return items[: min(room, max(1, round(share * len(items))))]
@@ -123,8 +126,11 @@ class Runner:
         """Nothing waits and a worker is idle: take one item back from the longest of the other servers' queues."""
         if self.stopping or self.table.waiting(1):
             return
-        longest = max((other for other in self.workers if other is not worker), default=None,
-                      key=lambda other: len(other.pending()))  # fmt: skip
+        longest = max(
+            (other for other in self.workers if other is not worker),
+            default=None,
+            key=lambda other: len(other.pending()),
+        )
         if longest is None or not longest.pending():
             return
         prompt_id = longest.pending()[-1]

@@ -56,9 +56,11 @@ class Lock(folder_lock.Lock):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            folder, again=False, who="another runner works on this job",
+            folder,
+            again=False,
+            who="another runner works on this job",
             remedy="wait for it, or stop it with `batch cancel`",
-        )  # fmt: skip
+        )
 
 
 class Table:
@@ -105,8 +107,9 @@ class Table:
 
     def waiting(self, at_most: int) -> list[int]:
         """The first items that wait."""
-        return [row[0] for row in self._run("select item from items where state = 'waiting' order by item limit ?",
-                                            at_most)]  # fmt: skip
+        return [
+            row[0] for row in self._run("select item from items where state = 'waiting' order by item limit ?", at_most)
+        ]
 
     def claim(self, item: int, server: str, seed: int | None) -> Row | None:
         """Lease a waiting item to a server, under a prompt id of this sending; None where it does not wait."""
@@ -114,8 +117,14 @@ class Table:
         if row.state != WAITING:
             return None
         prompt_id = str(uuid.uuid5(self.run_id, f"{item}/{row.sendings}"))
-        self._run("update items set state = 'sent', server = ?, prompt_id = ?, seed = ?, sendings = sendings + 1 "
-                  "where item = ?", server, prompt_id, seed, item)  # fmt: skip
+        self._run(
+            "update items set state = 'sent', server = ?, prompt_id = ?, seed = ?, sendings = sendings + 1 "
+            "where item = ?",
+            server,
+            prompt_id,
+            seed,
+            item,
+        )
         return self.row(item)
 
     def renamed(self, item: int, prompt_id: str) -> None:
@@ -128,22 +137,37 @@ class Table:
         crashes = self.row(item).crashes + crashed
         state = SET_ASIDE if crashes >= CRASHES else WAITING
         error = error and one_line(error, _WORDS)
-        self._run("update items set state = ?, crashes = ?, error = coalesce(?, error), prompt_id = null "
-                  "where item = ? and state = 'sent'", state, crashes, error, item)  # fmt: skip
+        self._run(
+            "update items set state = ?, crashes = ?, error = coalesce(?, error), prompt_id = null "
+            "where item = ? and state = 'sent'",
+            state,
+            crashes,
+            error,
+            item,
+        )
         return state == WAITING
 
     def failed(self, item: int, error: str, tries: int) -> bool:
         """Count a failure of the item's own, and set it aside at the last of `tries`. Whether it waits again."""
         there = self.row(item).tries + 1
         state = SET_ASIDE if there >= tries else WAITING
-        self._run("update items set state = ?, tries = ?, error = ?, prompt_id = null where item = ?", state, there,
-                  one_line(error, _WORDS), item)  # fmt: skip
+        self._run(
+            "update items set state = ?, tries = ?, error = ?, prompt_id = null where item = ?",
+            state,
+            there,
+            one_line(error, _WORDS),
+            item,
+        )
         return state == WAITING
 
     def fetched(self, item: int, digest: str, seconds: float | None) -> None:
         """Its result is on this machine's disk."""
-        self._run("update items set state = 'fetched', digest = ?, seconds = ?, error = null where item = ?", digest,
-                  seconds, item)  # fmt: skip
+        self._run(
+            "update items set state = 'fetched', digest = ?, seconds = ?, error = null where item = ?",
+            digest,
+            seconds,
+            item,
+        )
 
     def written(self, item: int) -> None:
         """It is a pair of the output."""
@@ -159,13 +183,16 @@ class Table:
 
     def retry_set_aside(self) -> int:
         """Let items that were set aside wait, with all their tries; how many."""
-        return self._run("update items set state = 'waiting', tries = 0, crashes = 0, error = null "
-                         "where state = 'set_aside'").rowcount  # fmt: skip
+        return self._run(
+            "update items set state = 'waiting', tries = 0, crashes = 0, error = null where state = 'set_aside'"
+        ).rowcount
 
     def due(self) -> Row | None:
         """The first item that is neither written nor set aside: the next to write, once it is fetched."""
-        firsts = [self._run("select min(item) from items where state = ?", state).fetchone()[0]
-                  for state in (WAITING, SENT, FETCHED)]  # fmt: skip
+        firsts = [
+            self._run("select min(item) from items where state = ?", state).fetchone()[0]
+            for state in (WAITING, SENT, FETCHED)
+        ]
         found = [item for item in firsts if item is not None]
         return self.row(min(found)) if found else None
 
@@ -182,8 +209,11 @@ class Table:
         last = -1
         marks = ", ".join("?" * len(states or STATES))
         while True:
-            block = self._run(f"select * from items where state in ({marks}) and item > ? order by item limit 1000",
-                              *(states or STATES), last).fetchall()  # fmt: skip
+            block = self._run(
+                f"select * from items where state in ({marks}) and item > ? order by item limit 1000",
+                *(states or STATES),
+                last,
+            ).fetchall()
             if not block:
                 return
             yield from (Row(*values) for values in block)
@@ -191,8 +221,10 @@ class Table:
 
     def by_server(self) -> list[tuple[str, int, float | None]]:
         """(server, items it made, their mean seconds)."""
-        return self._run("select server, count(*), avg(seconds) from items where state in ('fetched', 'written') "
-                         "group by server order by server").fetchall()  # fmt: skip
+        return self._run(
+            "select server, count(*), avg(seconds) from items where state in ('fetched', 'written') "
+            "group by server order by server"
+        ).fetchall()
 
     def _run(self, statement: str, *values) -> sqlite3.Cursor:
         with _readable(self.path):

@@ -58,8 +58,12 @@ class _Graph:
                 raise ValueError(f"{_named(node)} is a subgraph, which only the page can take apart; {_ASK}")
 
     def prompt(self) -> dict[str, dict]:
-        runs = [node for node in self.nodes.values() if node.get("mode", 0) not in (_MUTED, _BYPASSED)
-                and node["type"] not in _NOTES | {"Reroute", "PrimitiveNode"}]  # fmt: skip
+        runs = [
+            node
+            for node in self.nodes.values()
+            if node.get("mode", 0) not in (_MUTED, _BYPASSED)
+            and node["type"] not in _NOTES | {"Reroute", "PrimitiveNode"}
+        ]
         unknown = sorted({one_line(node["type"], 100) for node in runs if node["type"] not in self.info})
         if unknown:
             raise ValueError(f"the server has no node {', '.join(unknown)}; install what brings it, or remove it")

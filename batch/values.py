@@ -133,8 +133,16 @@ def read_value(raw: Any, names: set[str], folder: Path, purpose: str) -> Value:
             raise ValueError(f"{raw!r:.60}; accepted is {FORMS}")
         return Fixed(raw)
     form, given = next(iter(raw.items()), ("", None))
-    kinds = {"kind": str, "item": int, "seed": str, "each": list, "choose": list, "text": str, "files": str,
-             "files_in_turn": str}  # fmt: skip
+    kinds = {
+        "kind": str,
+        "item": int,
+        "seed": str,
+        "each": list,
+        "choose": list,
+        "text": str,
+        "files": str,
+        "files_in_turn": str,
+    }
     if len(raw) != 1 or form not in kinds or type(given) is not kinds[form]:
         raise ValueError(f"{raw!r:.60}; accepted is {FORMS}")
     if form in ("kind", "text", "files", "files_in_turn"):

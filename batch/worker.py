@@ -134,8 +134,11 @@ class Worker:
             self._start(row, client_id, sent=True)
         _, pending = await self.server.queue()
         known = {row.prompt_id for row in rows}
-        orphans = [prompt_id for prompt_id, mark in pending.items()
-                   if mark.get("run") == str(self.run.table.run_id) and prompt_id not in known]  # fmt: skip
+        orphans = [
+            prompt_id
+            for prompt_id, mark in pending.items()
+            if mark.get("run") == str(self.run.table.run_id) and prompt_id not in known
+        ]
         if orphans and self._takes_ids:
             await self.server.delete(orphans)
 

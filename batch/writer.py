@@ -142,13 +142,20 @@ class Writer:
         pair = self._at_hand.pop(row.item, None)
         if pair is None:
             pair = check(self._job, item, self.spool.get(row.item), self._files_of(item))
-        values = {f"{node}.{name}": value.name if isinstance(value, Path) else value
-                  for (node, name), value in self._job.values(item).items()}  # fmt: skip
+        values = {
+            f"{node}.{name}": value.name if isinstance(value, Path) else value
+            for (node, name), value in self._job.values(item).items()
+        }
         own = {"item": row.item, "seed": row.seed, "seconds": row.seconds, "settings": values}
         record = {key: value for key, value in pair.record.items() if key not in ("object", "type")}
         self.pairs.write(
-            index=self._places.get(row.item, self.pairs.end), object=pair.record["object"], type=pair.record["type"],
-            stem=f"{row.item:06d}", picture=pair.picture, mask=pair.mask, normal_source=pair.normal,
+            index=self._places.get(row.item, self.pairs.end),
+            object=pair.record["object"],
+            type=pair.record["type"],
+            stem=f"{row.item:06d}",
+            picture=pair.picture,
+            mask=pair.mask,
+            normal_source=pair.normal,
             record={**own, **record},
-        )  # fmt: skip
+        )
         self._places.pop(row.item, None)

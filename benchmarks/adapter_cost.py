@@ -26,12 +26,24 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 LATENT, TOKENS, COUNT = (1, 4, 64, 64), (1, 77, 768), 8
 SD15 = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "num_res_blocks": [2, 2, 2, 2],
-    "channel_mult": [1, 2, 4, 4], "num_heads": 8, "num_head_channels": -1, "use_spatial_transformer": True,
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0], "context_dim": 768,
-    "use_linear_in_transformer": False, "use_temporal_attention": False, "adm_in_channels": None, "legacy": False,
-}  # fmt: skip
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "num_heads": 8,
+    "num_head_channels": -1,
+    "use_spatial_transformer": True,
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "context_dim": 768,
+    "use_linear_in_transformer": False,
+    "use_temporal_attention": False,
+    "adm_in_channels": None,
+    "legacy": False,
+}
 
 
 def main() -> None:

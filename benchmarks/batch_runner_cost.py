@@ -137,14 +137,18 @@ def _run(path: Path, items: int, pipe) -> None:
     last = marks["last"]
     first = marks.get("first", last)
     made = max(last[0] - first[0], 1)
-    pipe.send({
-        "start_s": round(starts[0] - began, 1), "made": last[0],
-        "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
-        "of_it_png_ms": round((last[4] - first[4]) / made * 1000, 2),
-        "wall_ms_per_item": round((last[2] - first[2]) / made * 1000, 2), "resident_mb_early": round(first[3], 1),
-        "resident_mb_end": round(last[3], 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    })  # fmt: skip
+    pipe.send(
+        {
+            "start_s": round(starts[0] - began, 1),
+            "made": last[0],
+            "cpu_ms_per_item": round((last[1] - first[1]) / made * 1000, 2),
+            "of_it_png_ms": round((last[4] - first[4]) / made * 1000, 2),
+            "wall_ms_per_item": round((last[2] - first[2]) / made * 1000, 2),
+            "resident_mb_early": round(first[3], 1),
+            "resident_mb_end": round(last[3], 1),
+            "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        }
+    )
 
 
 def _timed(function, total: list[float]):

@@ -33,7 +33,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CUTS, FILLS, FILL = 5, 2, 25
-WAIT_NODE = '''
+WAIT_NODE = """
 import time
 class SurvivalWait:
     RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "wait", "tests"
@@ -44,7 +44,7 @@ class SurvivalWait:
         time.sleep(seconds)
         return (image,)
 NODE_CLASS_MAPPINGS = {"SurvivalWait": SurvivalWait}
-'''
+"""
 PAIRS = """\
 workflow: {workflow}
 out: {out}
@@ -77,11 +77,10 @@ inputs:
 results: {{image: wait, mask: mask, normal: wait, object: plate, type: none}}
 """
 WAIT_PROMPT = {
-    "image": {"class_type": "EmptyImage",
-              "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0xFF8000}},
+    "image": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0xFF8000}},
     "wait": {"class_type": "SurvivalWait", "inputs": {"image": ["image", 0], "seconds": 0.5, "item": 0}},
     "mask": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 64, "height": 64}},
-}  # fmt: skip
+}
 
 
 class Host:
@@ -102,15 +101,32 @@ class Host:
 
     def start(self) -> None:
         command = [
-            self._python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(self.port),
-            "--disable-auto-launch", "--disable-api-nodes", "--preview-method", "none",
-            "--base-directory", str(self.base), "--database-url", f"sqlite:///{self.base}/comfyui.db",
-        ]  # fmt: skip
+            self._python,
+            "main.py",
+            "--cpu",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--disable-auto-launch",
+            "--disable-api-nodes",
+            "--preview-method",
+            "none",
+            "--base-directory",
+            str(self.base),
+            "--database-url",
+            f"sqlite:///{self.base}/comfyui.db",
+        ]
         with (self.base / "server.log").open("a") as log:
             self._process = subprocess.Popen(
-                command, cwd=self._comfyui, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-            )  # fmt: skip
+                command,
+                cwd=self._comfyui,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                start_new_session=True,
+            )
 
     def wait(self, seconds: float = 300) -> None:
         """Until it answers."""
@@ -230,9 +246,15 @@ def survive(hosts: list[Host], work: Path, options: argparse.Namespace) -> dict:
     lines = [json.loads(line) for line in there[1]["manifest"]]
     seen = [line["item"] for line in lines]
     return {
-        "items": items, "pairs": len(seen), "lost": items - len(set(seen)), "twice": len(seen) - len(set(seen)),
-        "identical": there[0] == there[1], "undisturbed_s": round(undisturbed), "disturbed_s": told.pop("s"), **told,
-    }  # fmt: skip
+        "items": items,
+        "pairs": len(seen),
+        "lost": items - len(set(seen)),
+        "twice": len(seen) - len(set(seen)),
+        "identical": there[0] == there[1],
+        "undisturbed_s": round(undisturbed),
+        "disturbed_s": told.pop("s"),
+        **told,
+    }
 
 
 def disturb(hosts: list[Host], runner: Runner, out: Path, options: argparse.Namespace) -> dict:
@@ -261,8 +283,13 @@ def disturb(hosts: list[Host], runner: Runner, out: Path, options: argparse.Name
             host.fill(FILL)
         counts["fills"] += 1
 
-    events = _mixed([kill_runner] * options.runner_kills, [lambda: kill_server(hosts[0])] * options.server_kills,
-                    [lambda: kill_server(hosts[1])] * options.server_kills, [cut] * CUTS, [fill] * FILLS)  # fmt: skip
+    events = _mixed(
+        [kill_runner] * options.runner_kills,
+        [lambda: kill_server(hosts[0])] * options.server_kills,
+        [lambda: kill_server(hosts[1])] * options.server_kills,
+        [cut] * CUTS,
+        [fill] * FILLS,
+    )
     for number, event in enumerate(events):
         while written(out) < (number + 0.5) / len(events) * options.items * 0.9 and runner.alive():
             time.sleep(0.05)
@@ -275,8 +302,12 @@ def disturb(hosts: list[Host], runner: Runner, out: Path, options: argparse.Name
         host.wait()
     if code:
         print(runner.log.read_text()[-3000:], file=sys.stderr)
-    return {**counts, "connections_cut": sum(host.relay.cuts for host in hosts), "exit_code": code,
-            "s": round(time.monotonic() - began)}  # fmt: skip
+    return {
+        **counts,
+        "connections_cut": sum(host.relay.cuts for host in hosts),
+        "exit_code": code,
+        "s": round(time.monotonic() - began),
+    }
 
 
 def scale(hosts: list[Host], work: Path, items: int) -> dict:
@@ -285,8 +316,11 @@ def scale(hosts: list[Host], work: Path, items: int) -> dict:
     workflow.write_text(json.dumps(WAIT_PROMPT))
     for count in (1, 2):
         job = work / f"wait-{count}.yaml"
-        job.write_text(WAITS.format(workflow=workflow, out=f"wait-{count}", items=items,
-                                    servers=[host.relay.url for host in hosts[:count]]))  # fmt: skip
+        job.write_text(
+            WAITS.format(
+                workflow=workflow, out=f"wait-{count}", items=items, servers=[host.relay.url for host in hosts[:count]]
+            )
+        )
         runner = Runner(job)
         while written(work / f"wait-{count}") < 1 and runner.alive():
             time.sleep(0.01)
@@ -295,8 +329,11 @@ def scale(hosts: list[Host], work: Path, items: int) -> dict:
             time.sleep(0.01)
         rates.append((items - first) / (time.monotonic() - began))
         runner.wait()
-    return {"one_server_per_s": round(rates[0], 3), "two_servers_per_s": round(rates[1], 3),
-            "ratio": round(rates[1] / rates[0], 3)}  # fmt: skip
+    return {
+        "one_server_per_s": round(rates[0], 3),
+        "two_servers_per_s": round(rates[1], 3),
+        "ratio": round(rates[1] / rates[0], 3),
+    }
 
 
 class Runner:
@@ -309,8 +346,11 @@ class Runner:
     def _start(self, action: str) -> None:
         code = "import sys; from anomaly_synthesis import cli; sys.exit(cli.main(sys.argv[1:]))"
         with self.log.open("a") as log:
-            self._process = subprocess.Popen([sys.executable, "-P", "-c", code, "batch", action, str(self._job)],
-                                             stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code, "batch", action, str(self._job)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def resume(self) -> None:
         self._start("resume")
@@ -340,8 +380,11 @@ def written(out: Path) -> int:
 
 def _mixed(*kinds: list[Callable[[], None]]) -> list[Callable[[], None]]:
     """Events of every kind spread over the whole, not one kind after the other."""
-    placed = [((place + 0.5) / len(kind), order, event) for order, kind in enumerate(kinds)
-              for place, event in enumerate(kind)]  # fmt: skip
+    placed = [
+        ((place + 0.5) / len(kind), order, event)
+        for order, kind in enumerate(kinds)
+        for place, event in enumerate(kind)
+    ]
     return [event for _, _, event in sorted(placed, key=lambda one: one[:2])]
 
 

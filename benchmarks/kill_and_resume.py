@@ -71,12 +71,34 @@ def _commands(folder: Path, options) -> dict[str, list[str]]:
     _call(["split", "--data", data, "--out", split, "--ungrouped", "--share", "0.5"])
     trained = folder / "train-base" / "whole" / "out.safetensors"
     commands = {
-        "train-base": ["train-base", *common, "--resolution", 32, "--batch", 2, "--autoencoder-steps", options.steps,
-                       "--steps", options.steps],
+        "train-base": [
+            "train-base",
+            *common,
+            "--resolution",
+            32,
+            "--batch",
+            2,
+            "--autoencoder-steps",
+            options.steps,
+            "--steps",
+            options.steps,
+        ],
         "train": ["train", *common, "--base", trained, "--steps", options.steps, "--batch", 1, "--tokens", 2],
-        "evaluate": ["evaluate", *common, "--methods", "real-only", "cutpaste", "copy-paste", "--seeds", 1, "--count",
-                     6, "--steps", options.steps],
-    }  # fmt: skip
+        "evaluate": [
+            "evaluate",
+            *common,
+            "--methods",
+            "real-only",
+            "cutpaste",
+            "copy-paste",
+            "--seeds",
+            1,
+            "--count",
+            6,
+            "--steps",
+            options.steps,
+        ],
+    }
     return {name: list(map(str, commands[name])) for name in options.commands}
 
 
@@ -170,7 +192,7 @@ def _content(path: Path) -> object:
         size = int.from_bytes(data[:8], "little")
         with safe_open(path, framework="pt") as file:
             texts = {key: _timeless(_json(text)) for key, text in file.metadata().items()}
-        return data[8 + size:], json.loads(data[8:8 + size])["__metadata__"].keys(), texts
+        return data[8 + size :], json.loads(data[8 : 8 + size])["__metadata__"].keys(), texts
     if path.suffix == ".json":
         return _timeless(_json(data))
     if path.suffix == ".jsonl":

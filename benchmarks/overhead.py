@@ -50,9 +50,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="steps against core's KSampler (default 8, 0 skips it)")
     parser.add_argument("--crop-steps", type=int, default=3, help="steps of a run with and without crop (default 3)")
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[128, 256, 512, 1024], metavar="PX",
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[128, 256, 512, 1024],
+        metavar="PX",
         help="images with and without crop (default 128 256 512 1024; none skips this part)",
-    )  # fmt: skip
+    )
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures there as JSON")
     options = parser.parse_args()
@@ -63,9 +67,12 @@ def main() -> None:
     import comfyui_version
 
     figures = {
-        "comfyui": comfyui_version.__version__, "torch": torch.__version__, "threads": options.threads,
-        "cores": os.cpu_count(), "rounds": options.rounds,
-    }  # fmt: skip
+        "comfyui": comfyui_version.__version__,
+        "torch": torch.__version__,
+        "threads": options.threads,
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+    }
     print(", ".join(f"{name} {value}" for name, value in figures.items()))
     with torch.inference_mode():
         if options.steps:
@@ -155,7 +162,7 @@ def core_row(model, watch: Watch, masked: bool, cfg: float, rounds: int, steps: 
             raise RuntimeError(f"{name}: {len(pieces) // 2} calls for {steps} steps, of {given[-1]}, or NaN came out")
     for count in range(rounds):
         order = list(runs)
-        for name in order[count % 3:] + order[:count % 3]:
+        for name in order[count % 3 :] + order[: count % 3]:
             taken[name].append(watch.run(runs[name])[1])
     outside = {name: [pieces[::2] for pieces in rows] for name, rows in taken.items()}
     call = statistics.median(seconds for rows in taken.values() for pieces in rows for seconds in pieces[1::2])
@@ -185,9 +192,17 @@ def sampler_runs(model, masked: bool, cfg: float, steps: int) -> dict[str, Calla
 
     def aias() -> torch.Tensor:
         (made,) = node(
-            "KSamplerAIAS", model=model, seed=1, steps=steps, cfg=cfg, preset="recommended", positive=positive,
-            negative=negative, latent_image=latent, denoise=1.0,
-        )  # fmt: skip
+            "KSamplerAIAS",
+            model=model,
+            seed=1,
+            steps=steps,
+            cfg=cfg,
+            preset="recommended",
+            positive=positive,
+            negative=negative,
+            latent_image=latent,
+            denoise=1.0,
+        )
         return made["samples"]
 
     def core() -> torch.Tensor:
@@ -196,9 +211,21 @@ def sampler_runs(model, masked: bool, cfg: float, steps: int) -> dict[str, Calla
         noise = comfy.sample.prepare_noise(known, 1, None)
         callback = latent_preview.prepare_callback(model, steps)
         return comfy.sample.sample(
-            model, noise, steps, cfg, "euler_ancestral", "normal", positive, negative, known, noise_mask=mask,
-            sigmas=sigmas, callback=callback, disable_pbar=True, seed=1,
-        )  # fmt: skip
+            model,
+            noise,
+            steps,
+            cfg,
+            "euler_ancestral",
+            "normal",
+            positive,
+            negative,
+            known,
+            noise_mask=mask,
+            sigmas=sigmas,
+            callback=callback,
+            disable_pbar=True,
+            seed=1,
+        )
 
     return {"aias": aias, "core": core, "core again": core}
 
@@ -212,11 +239,19 @@ def sd15_like():
     config = comfy.supported_models.SD15(
         comfy.supported_models.SD15.unet_config
         | {
-            "image_size": 32, "in_channels": 4, "out_channels": 4, "num_res_blocks": [1, 1], "channel_mult": [1, 1],
-            "transformer_depth": [1, 1], "transformer_depth_output": [1, 1, 1, 1], "transformer_depth_middle": 1,
-            "use_spatial_transformer": True, "legacy": False, "dtype": torch.float32,
+            "image_size": 32,
+            "in_channels": 4,
+            "out_channels": 4,
+            "num_res_blocks": [1, 1],
+            "channel_mult": [1, 1],
+            "transformer_depth": [1, 1],
+            "transformer_depth_output": [1, 1, 1, 1],
+            "transformer_depth_middle": 1,
+            "use_spatial_transformer": True,
+            "legacy": False,
+            "dtype": torch.float32,
         }
-    )  # fmt: skip
+    )
     model = config.get_model({})
     network = model.diffusion_model.eval().requires_grad_(False)
     torch.manual_seed(0)
@@ -305,7 +340,7 @@ def chain(model, vae, resolution: int | None, size: int, steps: int, watch: Watc
     image = torch.randint(0, 256, (1, size, size, 3), generator=generator).float() / 255
     mask = torch.zeros(1, size, size)
     start = 2 * size // 5
-    mask[:, start:start + DEFECT, start:start + DEFECT] = 1
+    mask[:, start : start + DEFECT, start : start + DEFECT] = 1
     positive, negative = node("AnomalyConditioning", model=model, object="brushed_metal", type="scratch")
 
     def run() -> dict[str, float]:
@@ -318,24 +353,43 @@ def chain(model, vae, resolution: int | None, size: int, steps: int, watch: Watc
         times.append(time.perf_counter())
         (made,), pieces = watch.run(
             lambda: node(
-                "KSamplerAIAS", model=model, seed=1, steps=steps, cfg=1.0, preset="recommended", positive=positive,
-                negative=negative, latent_image=latent, denoise=1.0,
+                "KSamplerAIAS",
+                model=model,
+                seed=1,
+                steps=steps,
+                cfg=1.0,
+                preset="recommended",
+                positive=positive,
+                negative=negative,
+                latent_image=latent,
+                denoise=1.0,
             )
-        )  # fmt: skip
+        )
         times.append(time.perf_counter())
         decoded, roundtrip = vae.decode(made["samples"]), vae.decode(latent["samples"])
         times.append(time.perf_counter())
         node(
-            "ComposePair", normal=image, mask=mask, made=decoded, roundtrip=roundtrip, mode="difference", feather=0,
-            visible_above=1.0, crop=crop,
-        )  # fmt: skip
+            "ComposePair",
+            normal=image,
+            mask=mask,
+            made=decoded,
+            roundtrip=roundtrip,
+            mode="difference",
+            feather=0,
+            visible_above=1.0,
+            crop=crop,
+        )
         times.append(time.perf_counter())
         cut, encode, sample, decode, compose = (b - a for a, b in zip(times, times[1:], strict=False))
         unet = sum(pieces[1::2])
         return {
-            "crop": cut, "encode": encode, "unet": unet, "sampler": sample - unet, "decode": decode,
+            "crop": cut,
+            "encode": encode,
+            "unet": unet,
+            "sampler": sample - unet,
+            "decode": decode,
             "compose": compose,
-        }  # fmt: skip
+        }
 
     return run
 

@@ -69,8 +69,9 @@ def _killed(what: str, out: Path, options, seconds: float, generator: random.Ran
     for share in range(options.kills):
         process = _start(what, out, options)
         # A writer goes on where it was, an export looks at everything again from the start.
-        first, last = ((share / options.kills, (share + 1) / options.kills) if what != "write" else
-                       (0, 1 / (options.kills + 1)))  # fmt: skip
+        first, last = (
+            (share / options.kills, (share + 1) / options.kills) if what != "write" else (0, 1 / (options.kills + 1))
+        )
         time.sleep(seconds * generator.uniform(first, last))
         process.kill()
         process.wait()
@@ -126,10 +127,18 @@ class _Parts:
     def __call__(self, done: int) -> None:
         if done % self._each == 0:
             now, used = time.perf_counter(), time.process_time()
-            print(json.dumps({
-                "done": done, "at": now - self._begun, "rate": self._each / (now - self._last),
-                "processor": (used - self._used) / self._each * 1000, "memory": _memory(),
-            }), flush=True)  # fmt: skip
+            print(
+                json.dumps(
+                    {
+                        "done": done,
+                        "at": now - self._begun,
+                        "rate": self._each / (now - self._last),
+                        "processor": (used - self._used) / self._each * 1000,
+                        "memory": _memory(),
+                    }
+                ),
+                flush=True,
+            )
             self._last, self._used = now, used
 
 
@@ -152,9 +161,12 @@ def _compared(whole: Path, broken: Path, count: int) -> dict[str, int]:
     lines = read_manifest(broken)
     images = {line["image"] for line in lines}
     return {
-        "files": len(expected), "pairs": len(lines), "lost": count - len(images), "twice": len(lines) - len(images),
+        "files": len(expected),
+        "pairs": len(lines),
+        "lost": count - len(images),
+        "twice": len(lines) - len(images),
         "different": sum(expected.get(name) != found.get(name) for name in expected.keys() | found.keys()),
-    }  # fmt: skip
+    }
 
 
 def _digests(root: Path) -> dict[str, str]:
@@ -167,8 +179,10 @@ def _print(what: str, row: dict) -> None:
     print(f"\n{what}: at every tenth of the unbroken run")
     for key, unit in (("rate", "pairs/s"), ("processor", "ms of processor time per pair"), ("memory", "MB")):
         print("  " + " ".join(f"{part[key]:6.1f}" for part in parts) + f"  {unit}")
-    print(f"  killed with {row['kills']} {'pairs' if what == 'write' else 'images'}; then {row['pairs']} pairs, "
-          f"{row['lost']} lost, {row['twice']} twice, {row['different']} of {row['files']} files differ")  # fmt: skip
+    print(
+        f"  killed with {row['kills']} {'pairs' if what == 'write' else 'images'}; then {row['pairs']} pairs, "
+        f"{row['lost']} lost, {row['twice']} twice, {row['different']} of {row['files']} files differ"
+    )
 
 
 def _options() -> argparse.Namespace:

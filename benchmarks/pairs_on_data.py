@@ -33,10 +33,16 @@ SIDE = 96  # px of a crop on the sheet
 
 def main() -> None:
     options = _options()
-    data = prepare(Study(
-        options.data, options.split, tuple(options.methods), base=options.base, adapters=tuple(options.adapter),
-        types=tuple(options.types) if options.types else None,
-    ))  # fmt: skip
+    data = prepare(
+        Study(
+            options.data,
+            options.split,
+            tuple(options.methods),
+            base=options.base,
+            adapters=tuple(options.adapter),
+            types=tuple(options.types) if options.types else None,
+        )
+    )
     real = data.defects["train"]
     for kind, found in real.items():
         print(f"real {'/'.join(kind)}: {_told([summary(found, found)])}")
@@ -88,8 +94,11 @@ def _print(name: str, rows: list[dict]) -> None:
         return f"{fmean(means):.2f} ({min(means):.2f}-{max(means):.2f})" if means else "-"
 
     keys = ("visible", "distance", "seam", "diversity", "nearest")
-    print(f"{name}: " + "  ".join(f"{key} {over_seeds(key)}" for key in keys)
-          + f"  {fmean(row['seconds'] for row in rows):.2f} s per pair")  # fmt: skip
+    print(
+        f"{name}: "
+        + "  ".join(f"{key} {over_seeds(key)}" for key in keys)
+        + f"  {fmean(row['seconds'] for row in rows):.2f} s per pair"
+    )
     for type in rows[0]["types"]:
         print(f"    {type}: {_told([row['types'][type] for row in rows])}", flush=True)
 

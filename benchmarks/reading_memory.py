@@ -51,9 +51,12 @@ def measured(package: Path, arguments: list[str], work: Path) -> tuple[float, fl
     started = time.perf_counter()
     with (work / "output.txt").open("w") as output:
         process = subprocess.Popen(
-            command, env=os.environ | {"PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}, cwd=work, stdout=output,
+            command,
+            env=os.environ | {"PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"},
+            cwd=work,
+            stdout=output,
             stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        )
         _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
         sys.exit((work / "output.txt").read_text()[-2000:])

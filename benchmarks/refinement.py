@@ -31,8 +31,15 @@ from anomaly_synthesis.synthesis.plan import Plan
 from scipy.stats import wasserstein_distance
 
 KEYS = (
-    "visible", "nearest_real", "completeness", "nearest by pixels", "diversity", "contrast distance", "seam", "calls"
-)  # fmt: skip
+    "visible",
+    "nearest_real",
+    "completeness",
+    "nearest by pixels",
+    "diversity",
+    "contrast distance",
+    "seam",
+    "calls",
+)
 
 
 def main() -> None:
@@ -45,9 +52,12 @@ def main() -> None:
     base = load_base_of(options.base, split.digest)
     settings = Settings(steps=options.steps)
     real = RealDefects.measured(
-        [s for s in train if s.mask is not None], latent_features(base), base.config.resolution, settings.context,
+        [s for s in train if s.mask is not None],
+        latent_features(base),
+        base.config.resolution,
+        settings.context,
         split.groups,
-    )  # fmt: skip
+    )
     measured = {
         kind: measure_samples(s for s in train if (s.object, s.type) == kind) for kind in Plan(train, train, 0).types
     }
@@ -90,27 +100,35 @@ def _numbers(pairs: list[Pair], limits, measured: dict[tuple[str, str], list[Def
         defects = [measure(pair.picture.image(), pair.job.mask) for pair in own]
         told = summary(defects, real)
         contrasts, wanted = ([defect.contrast for defect in part] for part in (defects, real))
-        types.append({
-            "visible": fmean(limits.shown(pair) for pair in own),
-            "nearest_real": median(pair.nearest_real for pair in own),
-            "completeness": median(pair.completeness for pair in own),
-            "nearest by pixels": told["nearest"], "diversity": told["diversity"], "seam": told["seam"],
-            "contrast distance": wasserstein_distance(contrasts, wanted) / float(np.std(wanted)),
-        })  # fmt: skip
+        types.append(
+            {
+                "visible": fmean(limits.shown(pair) for pair in own),
+                "nearest_real": median(pair.nearest_real for pair in own),
+                "completeness": median(pair.completeness for pair in own),
+                "nearest by pixels": told["nearest"],
+                "diversity": told["diversity"],
+                "seam": told["seam"],
+                "contrast distance": wasserstein_distance(contrasts, wanted) / float(np.std(wanted)),
+            }
+        )
     return {key: fmean(one[key] for one in types) for key in types[0]}
 
 
 def _print(rows: list[dict], what: str) -> None:
-    print(f"{what}: rounds kept {[row['rounds'] for row in rows]}, "
-          f"{fmean(row['first seconds'] for row in rows):.2f} to {fmean(row['seconds'] for row in rows):.2f} s a pair")
+    print(
+        f"{what}: rounds kept {[row['rounds'] for row in rows]}, "
+        f"{fmean(row['first seconds'] for row in rows):.2f} to {fmean(row['seconds'] for row in rows):.2f} s a pair"
+    )
     for key in KEYS:
         told = []
         for part in ("first", "kept"):
             values = [row[part][key] for row in rows]
             told.append(f"{fmean(values):.2f} ({min(values):.2f}-{max(values):.2f})")
         gains = [row["kept"][key] - row["first"][key] for row in rows]
-        print(f"  {key:18s} {told[0]:22s} {told[1]:22s} {fmean(gains):+.2f} ({min(gains):+.2f} {max(gains):+.2f})",
-              flush=True)  # fmt: skip
+        print(
+            f"  {key:18s} {told[0]:22s} {told[1]:22s} {fmean(gains):+.2f} ({min(gains):+.2f} {max(gains):+.2f})",
+            flush=True,
+        )
 
 
 def _options() -> argparse.Namespace:

@@ -66,10 +66,17 @@ def measure(rounds: int, repeats: int, device: torch.device) -> dict:
         per_step = statistics.median(times)
         samplers[name] = {"ms_per_step": 1e3 * per_step, "percent": 100 * per_step / one_call}
     return {
-        "parameters": parameters, "shape": SHAPE, "steps": STEPS, "rounds": rounds, "device": str(device),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "denoiser_ms": 1e3 * one_call,
-        "denoiser_ms_spread": [1e3 * min(calls), 1e3 * max(calls)], "samplers": samplers,
-    }  # fmt: skip
+        "parameters": parameters,
+        "shape": SHAPE,
+        "steps": STEPS,
+        "rounds": rounds,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "denoiser_ms": 1e3 * one_call,
+        "denoiser_ms_spread": [1e3 * min(calls), 1e3 * max(calls)],
+        "samplers": samplers,
+    }
 
 
 def denoiser(device: torch.device) -> tuple[Callable[[], Tensor], int]:

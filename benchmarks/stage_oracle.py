@@ -61,7 +61,7 @@ class Branches:
     def only(self, eps: Tensor, mask: Tensor, t: Tensor) -> Tensor:
         def denoise(x: Tensor, sigma: float) -> Tensor:
             made = torch.zeros_like(x)
-            made[:, :self.masked] = self.marginal.posterior_mean(x[:, :self.masked], sigma)
+            made[:, : self.masked] = self.marginal.posterior_mean(x[:, : self.masked], sigma)
             return made
 
         return self._head(eps, t, denoise)
@@ -79,11 +79,17 @@ def sample(world: World, settings: str, steps: int, samples: int, seed: int, par
     if options.get("pure_start"):
         start = start - (1 - guide.mask) * guide.background
     x = sample_graded(
-        branches.model, start, grid_sigmas(graded_grid(**grid, windows=stage["windows"]), TABLE), mask=guide.mask,
-        background=guide.background, branches=(branches.aware, branches.only), noise_sampler=guide.noise,
-        **options, **stage,
-    )  # fmt: skip
-    return x.flatten(1)[:, :world.masked], branches.calls
+        branches.model,
+        start,
+        grid_sigmas(graded_grid(**grid, windows=stage["windows"]), TABLE),
+        mask=guide.mask,
+        background=guide.background,
+        branches=(branches.aware, branches.only),
+        noise_sampler=guide.noise,
+        **options,
+        **stage,
+    )
+    return x.flatten(1)[:, : world.masked], branches.calls
 
 
 def rows_of(world: World, options: argparse.Namespace) -> list[dict]:
@@ -94,8 +100,16 @@ def rows_of(world: World, options: argparse.Namespace) -> list[dict]:
     for name, steps in runs:
         for seed in range(options.seeds):
             x, calls = sample(world, name, steps, options.samples, seed, options.parts)
-            rows.append({"world": world.name, "settings": name, "steps": steps, "seed": seed, "calls": calls,
-                         **target.measure(x)})  # fmt: skip
+            rows.append(
+                {
+                    "world": world.name,
+                    "settings": name,
+                    "steps": steps,
+                    "seed": seed,
+                    "calls": calls,
+                    **target.measure(x),
+                }
+            )
     return rows
 
 
@@ -115,14 +129,20 @@ def summarise(rows: list[dict]) -> list[dict]:
         worlds = dict.fromkeys(world for world, _ in ratios)
         by_world = {w: exp(fmean(ratio for (other, _), ratio in ratios.items() if other == w)) for w in worlds}
         worst = max(by_world, key=by_world.get)
-        lines.append({
-            "settings": name, "steps": steps, "calls": fmean(row["calls"] for row in group),
-            "ratio": exp(fmean(by_seed)),
-            "ratio_se": exp(fmean(by_seed)) * stdev(by_seed) / sqrt(len(by_seed)) if len(by_seed) > 1 else 0.0,
-            "worst": worst, "ratio_worst": by_world[worst], "w2_modes": fmean(row["w2_modes"] for row in group),
-            "without_defect": fmean(row["without_defect"] for row in group),
-            "variance": fmean(_variance(row, reference[row["world"], row["seed"]]) for row in group),
-        })  # fmt: skip
+        lines.append(
+            {
+                "settings": name,
+                "steps": steps,
+                "calls": fmean(row["calls"] for row in group),
+                "ratio": exp(fmean(by_seed)),
+                "ratio_se": exp(fmean(by_seed)) * stdev(by_seed) / sqrt(len(by_seed)) if len(by_seed) > 1 else 0.0,
+                "worst": worst,
+                "ratio_worst": by_world[worst],
+                "w2_modes": fmean(row["w2_modes"] for row in group),
+                "without_defect": fmean(row["without_defect"] for row in group),
+                "variance": fmean(_variance(row, reference[row["world"], row["seed"]]) for row in group),
+            }
+        )
     return lines
 
 
@@ -139,14 +159,18 @@ def _value(text: str) -> object:
 
 
 def _print(lines: list[dict]) -> None:
-    print("settings | steps (calls) | per-mode W2 / own 1000 steps' (worst world) | W2 | masks without a defect | "
-          "variance / 1000 steps' | goal")  # fmt: skip
+    print(
+        "settings | steps (calls) | per-mode W2 / own 1000 steps' (worst world) | W2 | masks without a defect | "
+        "variance / 1000 steps' | goal"
+    )
     for line in lines:
         limit = LIMITS.get(line["steps"])
         goal = "" if limit is None else f"{'holds' if line['ratio'] <= limit else 'MISSED'} ({limit})"
-        print(f"{line['settings']} | {line['steps']} ({line['calls']:.0f}) | {line['ratio']:.2f} ± "
-              f"{line['ratio_se']:.2f} ({line['worst']} {line['ratio_worst']:.2f}) | {line['w2_modes']:.3f} | "
-              f"{line['without_defect']:.2%} | {line['variance']:.2f} | {goal}")  # fmt: skip
+        print(
+            f"{line['settings']} | {line['steps']} ({line['calls']:.0f}) | {line['ratio']:.2f} ± "
+            f"{line['ratio_se']:.2f} ({line['worst']} {line['ratio_worst']:.2f}) | {line['w2_modes']:.3f} | "
+            f"{line['without_defect']:.2%} | {line['variance']:.2f} | {goal}"
+        )
 
 
 def main() -> None:
@@ -155,8 +179,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="runs of every setting (default 5)")
     parser.add_argument("--nfe", type=int, nargs="+", default=[10, 50], help="steps (default 10 50)")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS, help="kinds (default all)")
-    parser.add_argument("--settings", nargs="+", metavar="PRESET,KEY=VALUE",
-                        default=["paper", "recommended,eta=1", "fast"])  # fmt: skip
+    parser.add_argument(
+        "--settings", nargs="+", metavar="PRESET,KEY=VALUE", default=["paper", "recommended,eta=1", "fast"]
+    )
     parser.add_argument("--parts", default="stage", help="parts of STAGE, see samplers/stage_presets.py (stage)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write settings, summary and rows as JSON")
     options = parser.parse_args()

@@ -71,8 +71,10 @@ def main() -> None:
 def _cases(base: CompactLDM, train: list[Sample], settings: Settings, seed: int, options) -> list[dict]:
     """Scores of all cases of one seed, and of the negatives that its thresholds come from (case "threshold")."""
     sources = {(sample.name, sample.type): sample for sample in train}
-    found = [("threshold", item, scores) for item, scores in
-             _resampled(base, Plan(train, train, seed + OTHER), options.negatives, settings)]
+    found = [
+        ("threshold", item, scores)
+        for item, scores in _resampled(base, Plan(train, train, seed + OTHER), options.negatives, settings)
+    ]
     plan = Plan(train, train, seed)
     found += [("re-sampled", item, scores) for item, scores in _resampled(base, plan, options.count, settings)]
     for index in range(options.count):
@@ -85,9 +87,7 @@ def _cases(base: CompactLDM, train: list[Sample], settings: Settings, seed: int,
     ]
 
 
-def _resampled(
-    base: CompactLDM, plan: Plan, count: int, settings: Settings
-) -> Iterator[tuple[Planned, Scores]]:
+def _resampled(base: CompactLDM, plan: Plan, count: int, settings: Settings) -> Iterator[tuple[Planned, Scores]]:
     for start in range(0, count, BATCH):
         items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
         jobs = [replace(item.job, type=NORMAL) for item in items]
@@ -138,6 +138,7 @@ def _beside(mask: torch.Tensor) -> torch.Tensor | None:
 
 def _curve(rows: list[dict], measure: str) -> dict[str, list[list[float]]]:
     """Per negative case and per type against re-samples: [share of negatives caught, share of real ones flagged]."""
+
     def points(negatives: list[float], real: list[float]) -> list[list[float]]:
         limits = np.unique(np.concatenate([negatives, real]))
         return [[float(np.mean(np.array(own) <= limit)) for own in (negatives, real)] for limit in limits]
@@ -152,16 +153,21 @@ def _curve(rows: list[dict], measure: str) -> dict[str, list[list[float]]]:
 
 def _print(rows: list[dict], measure: str) -> None:
     seeds = sorted({row["seed"] for row in rows})
-    limits = {seed: visible_above([r[measure] for r in rows if (r["case"], r["seed"]) == ("threshold", seed)])
-              for seed in seeds}  # fmt: skip
+    limits = {
+        seed: visible_above([r[measure] for r in rows if (r["case"], r["seed"]) == ("threshold", seed)])
+        for seed in seeds
+    }
     print(f"{measure}: thresholds {', '.join(f'{limit:.2f}' for limit in limits.values())}")
 
     def flagged(case: str, type: str | None = None) -> str:
         shares = [
-            fmean(r[measure] <= limits[seed] for r in rows
-                  if (r["case"], r["seed"]) == (case, seed) and type in (None, r["type"]))
+            fmean(
+                r[measure] <= limits[seed]
+                for r in rows
+                if (r["case"], r["seed"]) == (case, seed) and type in (None, r["type"])
+            )
             for seed in seeds
-        ]  # fmt: skip
+        ]
         return f"{fmean(shares):.1%} ({min(shares):.1%}-{max(shares):.1%})"
 
     for case, goal in GOALS.items():
@@ -174,10 +180,15 @@ def _print(rows: list[dict], measure: str) -> None:
     faint = [abs(r["contrast"]) < FAINT for r in rows if r["case"] == "real"]
     low = [r[measure] <= limits[r["seed"]] for r in rows if r["case"] == "real"]
     both = sum(a and b for a, b in zip(faint, low, strict=True))
-    print(f"  |contrast| of real ones under {FAINT}: {both / max(sum(low), 1):.0%} of those flagged, "
-          f"{(sum(faint) - both) / max(len(low) - sum(low), 1):.0%} of the others")  # fmt: skip
-    print(f"  area under the curve {above:.3f}; real ones flagged where 90, 95, 99 % of the re-samples are caught: "
-          + ", ".join(f"{share:.0%}" for share in at.values()), flush=True)  # fmt: skip
+    print(
+        f"  |contrast| of real ones under {FAINT}: {both / max(sum(low), 1):.0%} of those flagged, "
+        f"{(sum(faint) - both) / max(len(low) - sum(low), 1):.0%} of the others"
+    )
+    print(
+        f"  area under the curve {above:.3f}; real ones flagged where 90, 95, 99 % of the re-samples are caught: "
+        + ", ".join(f"{share:.0%}" for share in at.values()),
+        flush=True,
+    )
 
 
 def _plot(rows: list[dict], path: Path) -> None:

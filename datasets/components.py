@@ -72,7 +72,7 @@ def windowed_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> l
         ((top, left, bottom, right), torch.from_numpy(owner[labels[top:bottom, left:right]] == number), int(side))
         for number, (box, _, side) in enumerate(found)
         for top, left, bottom, right in [map(int, box)]
-    ]  # fmt: skip
+    ]
 
 
 class _Parts:
@@ -117,11 +117,11 @@ def _shared(
     rows, groups = np.argsort(spans[:, 0], kind="stable"), []
     while len(rows):
         top = spans[rows[0], 0]
-        near = rows[:np.searchsorted(spans[rows, 0], top + resolution)]
+        near = rows[: np.searchsorted(spans[rows, 0], top + resolution)]
         in_strip = spans[near, 2] <= top + resolution
         strip = near[in_strip]
         strip = strip[np.argsort(spans[strip, 1], kind="stable")]
-        rows = np.concatenate([near[~in_strip], rows[len(near):]])
+        rows = np.concatenate([near[~in_strip], rows[len(near) :]])
         while len(strip):
             left = spans[strip[0], 1]
             inside = spans[strip, 3] <= left + resolution

@@ -46,7 +46,7 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
     skipped, separator = 0, None
     if lines and lines[0].strip().strip('"').lower().startswith("sep="):
         skipped, separator = 1, lines[0].strip().strip('"')[4:5] or "\t"
-    while skipped < len(lines) and not lines[skipped].strip(" \t\r\n,;|\""):
+    while skipped < len(lines) and not lines[skipped].strip(' \t\r\n,;|"'):
         skipped += 1
     found = [_columns(lines[skipped:], one) for one in ([separator] if separator else _SEPARATORS)]
     names = {name.casefold() for name in wanted}
@@ -62,7 +62,7 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
         next(reader, None)
         for cells in reader:
             line = skipped + reader.line_num
-            if any(cell.strip() for cell in cells[len(columns):]):
+            if any(cell.strip() for cell in cells[len(columns) :]):
                 raise ValueError(
                     f"{path}: line {line} has {len(cells)} cells, the header {len(columns)}; put cells that hold the "
                     "separator in quotes"
@@ -86,7 +86,7 @@ def _text(path: Path) -> str:
     data = path.read_bytes()
     mark, encoding = next((pair for pair in _MARKS if data.startswith(pair[0])), (b"", "utf-8"))
     try:
-        text = data[len(mark):].decode(encoding)
+        text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ValueError(f"{path}: line {line} is no {encoding.upper()} text ({error.reason}); {_SAVE}") from error

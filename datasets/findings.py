@@ -71,27 +71,38 @@ class Findings:
     def _large_masks(self) -> list[Problem]:
         return [
             Problem(
-                one.file, f"{one.large} of {one.count} masks of {object}/{type} cover more than half of the image, this"
+                one.file,
+                f"{one.large} of {one.count} masks of {object}/{type} cover more than half of the image, this"
                 f" one {100 * one.share:.0f} %: are they inverted, or all white?",
-                "save masks white on the defect and black elsewhere", False,
-            ) for (object, type), one in self._large.items() if one.large
-        ]  # fmt: skip
+                "save masks white on the defect and black elsewhere",
+                False,
+            )
+            for (object, type), one in self._large.items()
+            if one.large
+        ]
 
     def _doubtful_masks(self) -> list[Problem]:
         return [
-            Problem(file, doubt.what + (f"; so do {count - 1} more masks of {object}/{type}" if count > 1 else ""),
-                    doubt.remedy, False)
+            Problem(
+                file,
+                doubt.what + (f"; so do {count - 1} more masks of {object}/{type}" if count > 1 else ""),
+                doubt.remedy,
+                False,
+            )
             for (object, type, _), (file, doubt, count) in self._doubts.items()
-        ]  # fmt: skip
+        ]
 
     def _turned_images(self) -> list[Problem]:
         return [
             Problem(
-                first, f"{len(names)} images of {object} are turned or mirrored by EXIF (orientation {turned}), and "
+                first,
+                f"{len(names)} images of {object} are turned or mirrored by EXIF (orientation {turned}), and "
                 "their masks fit both as stored and as shown; they are taken as drawn on the image as shown",
-                "look at the sheet; if masks lie beside the defects, save the images without EXIF orientation", False,
-            ) for object, (first, turned, names) in self._turned.items()
-        ]  # fmt: skip
+                "look at the sheet; if masks lie beside the defects, save the images without EXIF orientation",
+                False,
+            )
+            for object, (first, turned, names) in self._turned.items()
+        ]
 
     def _shallow_images(self) -> list[Problem]:
         found = []
@@ -99,11 +110,16 @@ class Findings:
             bits = next((bits for bits in _DEPTHS if 0 < most < 2**bits), None)
             if bits:
                 share = 100 * (2**bits - 1) / 65535
-                found.append(Problem(
-                    first, f"the images use {share:.{0 if share >= 1 else 1}f} % of their range ({bits} bit?): the "
-                    f"largest value of {len(names)} 16-bit images of {object} is {most} of 65535, so all are nearly "
-                    "black", f"multiply the values by {2 ** (16 - bits)}", False,
-                ))  # fmt: skip
+                found.append(
+                    Problem(
+                        first,
+                        f"the images use {share:.{0 if share >= 1 else 1}f} % of their range ({bits} bit?): the "
+                        f"largest value of {len(names)} 16-bit images of {object} is {most} of 65535, so all are "
+                        "nearly black",
+                        f"multiply the values by {2 ** (16 - bits)}",
+                        False,
+                    )
+                )
         return found
 
 
@@ -127,6 +143,10 @@ def _fits_both_ways(mask: Path | MaskFiles | Outlines | Union, picture: Picture,
     if turned >= 5 and picture.size[0] != picture.size[1]:
         return isinstance(mask, Outlines) and mask.size is None
     parts = mask.parts if isinstance(mask, Union) else (mask,)
-    files = [file for part in parts if not isinstance(part, Outlines)
-             for file in ((part,) if isinstance(part, Path) else part.files)]  # fmt: skip
+    files = [
+        file
+        for part in parts
+        if not isinstance(part, Outlines)
+        for file in ((part,) if isinstance(part, Path) else part.files)
+    ]
     return len(files) < len(parts) or any(stored_orientation(file.read_bytes()) == 1 for file in files)

@@ -40,9 +40,13 @@ class Lock:
     """
 
     def __init__(
-        self, target: str | Path, *, again: bool = True, who: str = "another run writes here",
+        self,
+        target: str | Path,
+        *,
+        again: bool = True,
+        who: str = "another run writes here",
         remedy: str = "wait until it ends, or stop it",
-    ) -> None:  # fmt: skip
+    ) -> None:
         path = lock_of(target)
         with _registry:
             held = _take(path, again)

@@ -209,7 +209,9 @@ def _warn_if_lumped(object_name: str, groups: dict[str, str]) -> None:
         _log.warning(
             "%s: %d of %d images look alike and form one group, which cannot be split; if they show different parts, "
             "give the groups by a manifest or a file name pattern",
-            object_name, largest, len(groups),
+            object_name,
+            largest,
+            len(groups),
         )
 
 

@@ -101,8 +101,14 @@ def inspect_dataset(
         groups, more = _grouped(seen.readable, dataset.root, seen.thumbnails, may_read)
     objects = {name: one.summary() for name, one in sorted(seen.objects.items())}
     return Inspection(
-        str(root), dataset.layout.title, dataset.why, len({sample.name for sample in dataset.samples}), objects, groups,
-        dataset.notes, tuple(sorted({*problems, *more}, key=lambda problem: (not problem.unusable, problem))),
+        str(root),
+        dataset.layout.title,
+        dataset.why,
+        len({sample.name for sample in dataset.samples}),
+        objects,
+        groups,
+        dataset.notes,
+        tuple(sorted({*problems, *more}, key=lambda problem: (not problem.unusable, problem))),
     )
 
 
@@ -238,10 +244,15 @@ def _single(samples: Iterable[Sample], groups: Mapping[str, str]) -> list[Proble
         if sample.type != NORMAL:
             kinds[sample.object, sample.type].add(groups[sample.name])
     return [
-        Problem(f"{object}/{type}", "all its images are in one group, so a split can hold none back",
-                "add images of other parts, or give groups by a manifest or a pattern", False)
-        for (object, type), found in kinds.items() if len(found) == 1
-    ]  # fmt: skip
+        Problem(
+            f"{object}/{type}",
+            "all its images are in one group, so a split can hold none back",
+            "add images of other parts, or give groups by a manifest or a pattern",
+            False,
+        )
+        for (object, type), found in kinds.items()
+        if len(found) == 1
+    ]
 
 
 def _both(samples: Iterable[Sample], groups: Mapping[str, str]) -> list[Problem]:

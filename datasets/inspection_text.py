@@ -11,8 +11,19 @@ from .layouts.found import Problem
 from .untrusted_text import one_line
 
 _SHOWN = 20  # problems of a kind
-_COLUMNS = ("type", "images", "least px", "10 %", "median", "90 %", "most px", "% of image", "pieces",
-            f"< {SMALL} px", f"< {TINY} px")  # fmt: skip
+_COLUMNS = (
+    "type",
+    "images",
+    "least px",
+    "10 %",
+    "median",
+    "90 %",
+    "most px",
+    "% of image",
+    "pieces",
+    f"< {SMALL} px",
+    f"< {TINY} px",
+)
 
 
 def as_json(inspection: Inspection) -> str:
@@ -28,7 +39,7 @@ def as_text(inspection: Inspection, most: int | None = _SHOWN) -> str:
         f"{inspection.images} images, {defective} with a defect; objects: {len(inspection.objects)}; "
         f"groups: {inspection.groups}",
         *inspection.notes,
-    ]  # fmt: skip
+    ]
     for name, one in inspection.objects.items():
         lines += ["", *_object(name, one)]
     mend, look = ([p for p in inspection.problems if p.unusable == unusable] for unusable in (True, False))

@@ -116,8 +116,9 @@ class IndexedLines:
     def _rewrite(self, places: list[tuple[int, int, int, int]]) -> None:
         """Whole or not at all. A kill between the two steps leaves lines twice, which the next `take` sorts out."""
         with contextlib.ExitStack() as stack:
-            sources = [stack.enter_context(path.open("rb")) if path.exists() else None
-                       for path in (self.path, self._late)]  # fmt: skip
+            sources = [
+                stack.enter_context(path.open("rb")) if path.exists() else None for path in (self.path, self._late)
+            ]
             target = stack.enter_context(open_atomic(self.path))
             for _, number, offset, length in places:
                 sources[number].seek(offset)

@@ -37,7 +37,7 @@ class KnownPairs:
             found = _IDENTITY.search(raw, 0, len(raw) if settings < 0 else settings)
             if found:
                 digits = found[1].decode()
-                self._lines[digits[:HEX // 2]].append((digits[HEX // 2:], offset))
+                self._lines[digits[: HEX // 2]].append((digits[HEX // 2 :], offset))
             else:
                 line = parse_line(raw, self.root / MANIFEST)
                 self._old[line.get("object"), line.get("type"), line.get("normal")].append(offset)
@@ -74,14 +74,14 @@ class KnownPairs:
 
     def note(self, identity: str, offset: int) -> None:
         """Remember a line that was added to the manifest at this offset, in bytes."""
-        self._lines[identity[:HEX // 2]].append((identity[HEX // 2:], offset))
+        self._lines[identity[: HEX // 2]].append((identity[HEX // 2 :], offset))
 
     def _settle_old(self, start: str, key: tuple[str, str, str]) -> None:
         """Give the lines without identity that may be of this start one, by their files."""
         for offset in self._old.pop(key, []):
             digits = self._identity(self._line(offset))
             if digits is not None:
-                self._lines[digits[:HEX // 2]].append((digits[HEX // 2:], offset))
+                self._lines[digits[: HEX // 2]].append((digits[HEX // 2 :], offset))
 
     def _line(self, offset: int) -> Mapping[str, Any]:
         with (self.root / MANIFEST).open("rb") as file:
@@ -91,9 +91,10 @@ class KnownPairs:
     def _same(self, line: Mapping[str, Any], start: str, image: Picture, mask: np.ndarray) -> bool:
         pair = self._read(line)
         return (
-            pair is not None and place(pair[1], pair[2], line["object"], line["type"]) == start
+            pair is not None
+            and place(pair[1], pair[2], line["object"], line["type"]) == start
             and same_inside(image, pair[0], mask)
-        )  # fmt: skip
+        )
 
     def _identity(self, line: Mapping[str, Any]) -> str | None:
         """The identity that a line's files give now; None where they are not whole."""

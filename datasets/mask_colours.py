@@ -41,8 +41,9 @@ def codes_of(raster: Raster) -> np.ndarray | None:
         shown = ", ".join(hexadecimal(colour_of(code)) for code in found[:4])
         raise raster.refuse(
             f"it has {len(found)} colours ({shown}{', ...' * (len(found) > 4)}) and none is black, so that any could "
-            "be the background", "save the mask with a black background",
-        )  # fmt: skip
+            "be the background",
+            "save the mask with a black background",
+        )
     return _without_rims(codes, [int(code) for code in found[np.argsort(-counts, kind="stable")] if code])
 
 
@@ -121,5 +122,3 @@ def _differ(colours: np.ndarray, share: float) -> bool:
     hues = colours / np.linalg.norm(colours, axis=1, keepdims=True)
     middle = np.median(hues, axis=0) if len(hues) else 0
     return bool((np.linalg.norm(hues - middle, axis=1) > 0.35).sum() > share * len(hues))
-
-

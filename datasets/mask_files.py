@@ -10,16 +10,7 @@ import torch
 from scipy.ndimage import binary_erosion
 
 from .mask_colours import Colour, code_of, codes_of, colour_of, hexadecimal, is_rim
-from .mask_raster import (
-    DARK,
-    MOST_CLASSES,
-    NOISE,
-    Raster,
-    check_no_photograph,
-    holds_alpha_mask,
-    load,
-    visible,
-)
+from .mask_raster import DARK, MOST_CLASSES, NOISE, Raster, check_no_photograph, holds_alpha_mask, load, visible
 
 WHITE = (255, 255, 255)
 
@@ -120,10 +111,14 @@ def doubts(path: str | Path, any_value: bool = False) -> list[Doubt]:
     raster = load(Path(path).read_bytes(), path)
     if holds_alpha_mask(raster):
         share = f"{100 * raster.clear.mean():.2g} % of the image"
-        return [Doubt(
-            "alpha", f"its colours are a photograph, so its alpha channel is read: transparent pixels ({share}) are "
-            "the defect, as ComfyUI's mask editor saves it", "look at it on the sheet, or save the mask white on black",
-        )]  # fmt: skip
+        return [
+            Doubt(
+                "alpha",
+                f"its colours are a photograph, so its alpha channel is read: transparent pixels ({share}) are "
+                "the defect, as ComfyUI's mask editor saves it",
+                "look at it on the sheet, or save the mask white on black",
+            )
+        ]
     codes = codes_of(raster)
     if codes is not None:
         return _of_colours(raster, [colour_of(code) for code in np.unique(codes) if code])
@@ -134,15 +129,22 @@ def _of_colours(raster: Raster, colours: list[Colour]) -> list[Doubt]:
     found = []
     if len(colours) > 1:
         shown = ", ".join(map(hexadecimal, colours[:4])) + ", ..." * (len(colours) > 4)
-        found.append(Doubt(
-            "colours", f"it shows {len(colours)} colours ({shown}), and all of them count as this defect",
-            "save a mask for each type if they are different types",
-        ))  # fmt: skip
+        found.append(
+            Doubt(
+                "colours",
+                f"it shows {len(colours)} colours ({shown}), and all of them count as this defect",
+                "save a mask for each type if they are different types",
+            )
+        )
     if raster.palette is not None and raster.palette[0].any() and not raster.palette[raster.values].any(axis=2).all():
-        found.append(Doubt(
-            "palette", f"its palette shows index 0 as {hexadecimal(tuple(raster.palette[0]))} and another index as "
-            "black, and index 0 counts as normal", "save the mask white on black if it is the other way round",
-        ))  # fmt: skip
+        found.append(
+            Doubt(
+                "palette",
+                f"its palette shows index 0 as {hexadecimal(tuple(raster.palette[0]))} and another index as "
+                "black, and index 0 counts as normal",
+                "save the mask white on black if it is the other way round",
+            )
+        )
     return found
 
 
@@ -153,10 +155,14 @@ def _of_grey_areas(raster: Raster) -> list[Doubt]:
     inner = binary_erosion(grey, np.ones((5, 5))) if grey.any() else grey
     if not inner.any() or not shape.any():
         return []
-    return [Doubt(
-        "grey", f"it has areas of grey {np.median(values[inner]):g} of {raster.top:g}, which is not above half and "
-        "counts as normal", "save defects as white, or class numbers as 1, 2, ...",
-    )]  # fmt: skip
+    return [
+        Doubt(
+            "grey",
+            f"it has areas of grey {np.median(values[inner]):g} of {raster.top:g}, which is not above half and "
+            "counts as normal",
+            "save defects as white, or class numbers as 1, 2, ...",
+        )
+    ]
 
 
 def _colours(raster: Raster) -> tuple[Colour, ...]:
@@ -191,7 +197,7 @@ def _white(values: np.ndarray, raster: Raster, any_value: bool) -> np.ndarray:
             f"the mask's largest value is {most:g} of {top:g}, so no pixel is above half of the range; "
             f"accepted is 0 for normal and {top:g} for defect",
             "multiply the labels, or read class numbers as layout index",
-        )  # fmt: skip
+        )
     level = float(np.median(values[values > most / 2])) if raster.lossy else top
     return values > (top if level > 0.75 * top else level) / 2
 

@@ -35,9 +35,7 @@ class Raster:
         return ValueError(f"{self.path}: {what}; {remedy}")
 
 
-def load(
-    data: bytes, path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None
-) -> Raster:
+def load(data: bytes, path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> Raster:
     """A mask file's content; size, of: as in `mask_files.read_mask`. Raises ValueError for a damaged file, one of
     another size, or values that are negative or no numbers."""
     image = decode(data, path)
@@ -128,7 +126,7 @@ def visible(raster: Raster) -> np.ndarray:
     raise raster.refuse(
         "only its alpha channel holds a shape, and what is transparent could be the defect as well as what is not",
         "save the mask white on black",
-    )  # fmt: skip
+    )
 
 
 def holds_alpha_mask(raster: Raster) -> bool:

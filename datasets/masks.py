@@ -46,7 +46,11 @@ def mask_box(mask: Tensor) -> tuple[int, int, int, int]:
 
 
 def place_mask(
-    mask: Tensor, size: tuple[int, int], generator: torch.Generator, turn: float = 15.0, zoom: float = 1.25,
+    mask: Tensor,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    turn: float = 15.0,
+    zoom: float = 1.25,
     shift: float = 0.1,
 ) -> Tensor:
     """Put a defect's shape onto an image of `size`, near its own relative place, slightly changed (FAST: masks from
@@ -69,7 +73,7 @@ def place_mask(
     """
     top, left, height, width = mask_box(mask)
     room = min(size[0] / height, size[1] / width)
-    shape = _transformed(mask[top:top + height, left:left + width], generator, turn, zoom, room)
+    shape = _transformed(mask[top : top + height, left : left + width], generator, turn, zoom, room)
     centre = [(top + height / 2) / mask.shape[0], (left + width / 2) / mask.shape[1]]
     if _chance(generator) < 0.5:
         shape, centre[1] = shape.flip(1), 1 - centre[1]
@@ -105,7 +109,7 @@ def _transformed(shape: Tensor, generator: torch.Generator, turn: float, zoom: f
     turned = inside & shape[rows.clamp(0, shape.shape[0] - 1), columns.clamp(0, shape.shape[1] - 1)]
     turned = F.max_pool2d(turned[None].float(), fine)[0] > 0
     top, left, height, width = mask_box(turned)
-    return turned[top:top + height, left:left + width]
+    return turned[top : top + height, left : left + width]
 
 
 def _pasted(shape: Tensor, start: list[int], size: tuple[int, int]) -> Tensor:
@@ -113,7 +117,7 @@ def _pasted(shape: Tensor, start: list[int], size: tuple[int, int]) -> Tensor:
     (top, left), (height, width) = start, shape.shape
     y0, y1, x0, x1 = max(top, 0), min(top + height, size[0]), max(left, 0), min(left + width, size[1])
     if y0 < y1 and x0 < x1:
-        canvas[y0:y1, x0:x1] = shape[y0 - top:y1 - top, x0 - left:x1 - left]
+        canvas[y0:y1, x0:x1] = shape[y0 - top : y1 - top, x0 - left : x1 - left]
     return canvas
 
 

@@ -55,15 +55,17 @@ def change(image: Picture, normal: Picture, mask: np.ndarray) -> Change:
     if mask.shape != levels.shape:
         raise ValueError(f"the mask is {list(mask.shape)}, the image {list(levels.shape)} (height, width)")
     found = list(pieces(mask))
-    boxes = ((levels[top:top + len(piece), left:left + piece.shape[1]][piece]) for piece, (top, left) in found)
+    boxes = ((levels[top : top + len(piece), left : left + piece.shape[1]][piece]) for piece, (top, left) in found)
     unchanged = sum(_unchanged(values, deep) for values in boxes)
     if unchanged < len(found) and _unchanged(levels[mask], deep):
         unchanged = len(found)  # pieces of a few pixels, with a level of noise in one of them
     outside = levels[~mask]
     return Change(
-        inside=float((levels[mask] > 0).mean()), outside=float((outside > 0).mean()) if outside.size else 0.0,
-        pieces=len(found), unchanged=unchanged,
-    )  # fmt: skip
+        inside=float((levels[mask] > 0).mean()),
+        outside=float((outside > 0).mean()) if outside.size else 0.0,
+        pieces=len(found),
+        unchanged=unchanged,
+    )
 
 
 def same_inside(image: Picture, other: Picture, mask: np.ndarray) -> bool:

@@ -24,9 +24,16 @@ _DROPPED = "dropped.jsonl"
 _PATHS = ("image", "mask", "normal")
 # Keys of a line that tell what a pair is judged by, null where it is not known; see synthesis.pair_check.Scores.
 SCORES = (
-    "visibility", "strength", "excess", "contrast", "completeness", "precision", "boundary", "seam",
+    "visibility",
+    "strength",
+    "excess",
+    "contrast",
+    "completeness",
+    "precision",
+    "boundary",
+    "seam",
     "nearest_real",
-)  # fmt: skip
+)
 
 
 class PairWriter:
@@ -42,9 +49,7 @@ class PairWriter:
     or one of other settings, or if run is not JSON-able; OSError if the folder cannot be written.
     """
 
-    def __init__(
-        self, root: str | Path, run: Mapping[str, Any], resume: bool = False, growing: bool = False
-    ) -> None:
+    def __init__(self, root: str | Path, run: Mapping[str, Any], resume: bool = False, growing: bool = False) -> None:
         self.root = Path(root)
         resumed, self._lock = claim(self.root, "run", RUN, run, resume)
         self._pairs, self._drops = IndexedLines(self.root / MANIFEST), IndexedLines(self.root / _DROPPED)
@@ -242,7 +247,7 @@ def read_dropped(root: str | Path) -> list[dict[str, Any]]:
 def check_names(**names: str) -> None:
     """Raise ValueError for an object, type or stem that is no plain file name, and for a type "good"."""
     for what, name in names.items():
-        if not name or name.startswith(".") or set(name) & set('/\\\0') or (what == "type" and name == "good"):
+        if not name or name.startswith(".") or set(name) & set("/\\\0") or (what == "type" and name == "good"):
             raise ValueError(f"{what} {name!r}: accepted is a file name without slash or leading dot; no type 'good'")
 
 

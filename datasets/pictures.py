@@ -21,13 +21,37 @@ from .mask_files import mask_of, read_labels, read_mask
 from .png import bare_png
 
 __all__ = [
-    "SUFFIXES", "Picture", "mask_of", "open_atomic", "picture_of", "png_picture_of", "read_labels", "read_mask",
-    "read_picture", "remove_quietly", "write_atomic", "write_mask", "write_picture",
+    "SUFFIXES",
+    "Picture",
+    "mask_of",
+    "open_atomic",
+    "picture_of",
+    "png_picture_of",
+    "read_labels",
+    "read_mask",
+    "read_picture",
+    "remove_quietly",
+    "write_atomic",
+    "write_mask",
+    "write_picture",
 ]  # masks are read in mask_files; their names stay here
 
 SUFFIXES = (  # of the files that a folder is searched for
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm", ".pbm", ".jp2",
-)  # fmt: skip
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".pgm",
+    ".ppm",
+    ".pnm",
+    ".pbm",
+    ".jp2",
+)
 _DIRECT = {"L": ("L", False), "LA": ("LA", True), "RGB": ("RGB", False), "RGBA": ("RGBA", True)}
 _CONVERTED = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 _EIGHT_OF_SIXTEEN = np.round(np.arange(65536, dtype=np.float32) / np.float32(65535) * np.float32(255)).astype(np.uint8)

@@ -66,9 +66,11 @@ def _steps(region: np.ndarray) -> dict[tuple[int, int], list[tuple[int, int]]]:
     found: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
     inside = padded[1:-1, 1:-1]
     for beside, (right, down), step in (
-        (padded[:-2, 1:-1], (0, 0), (1, 0)), (padded[1:-1, 2:], (1, 0), (0, 1)),
-        (padded[2:, 1:-1], (1, 1), (-1, 0)), (padded[1:-1, :-2], (0, 1), (0, -1)),
-    ):  # fmt: skip
+        (padded[:-2, 1:-1], (0, 0), (1, 0)),
+        (padded[1:-1, 2:], (1, 0), (0, 1)),
+        (padded[2:, 1:-1], (1, 1), (-1, 0)),
+        (padded[1:-1, :-2], (0, 1), (0, -1)),
+    ):
         rows, columns = np.nonzero(inside & ~beside)
         for corner in zip((columns + right).tolist(), (rows + down).tolist(), strict=True):
             found[corner].append(step)

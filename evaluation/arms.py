@@ -38,9 +38,13 @@ def make_arm(
             started = time.perf_counter()
             pictures = make(items, tools)
             record = {
-                **NOT_SCORED, "visible": None, "base": None, "adapter": None, "settings": {"method": method},
+                **NOT_SCORED,
+                "visible": None,
+                "base": None,
+                "adapter": None,
+                "settings": {"method": method},
                 "seconds": round((time.perf_counter() - started) / len(items), 4),
-            }  # fmt: skip
+            }
             for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
                 if index in wanted:
                     settle_pair(writer, index, item, picture, record | pixel_entries(item.job, picture))

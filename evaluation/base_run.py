@@ -100,10 +100,14 @@ def _trained(
             _log.info("%s is finished; nothing to resume", file.path)
             return done
         base = train(file.path)
-        record = asked | notes | {
-            "parameters": sum(parameter.numel() for parameter in base.parameters()),
-            "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in measure(base).items()},
-        }
+        record = (
+            asked
+            | notes
+            | {
+                "parameters": sum(parameter.numel() for parameter in base.parameters()),
+                "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in measure(base).items()},
+            }
+        )
         save_base(file.path, base, record)
         file.remove_states()
     return record

@@ -94,14 +94,20 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
     tested = test(network, data.held_back, data.split.groups)
     save_cases(cell.path.with_suffix(".png"), network, tested, data.held_back)
     made = _measured(synthetic)
-    return cell.named | tested_values(tested) | {
-        "statistics": {"/".join(kind): {part: summary(found, real.get(kind, [])) for part, real in data.defects.items()}
-                       for kind, found in made.items()},
-        "contrasts": {part: _contrasts(found) for part, found in (data.defects | {"pairs": made}).items()},
-        "pairs": len(synthetic),
-        "seconds_per_pair": seconds,
-        "training": asdict(record),
-    }  # fmt: skip
+    return (
+        cell.named
+        | tested_values(tested)
+        | {
+            "statistics": {
+                "/".join(kind): {part: summary(found, real.get(kind, [])) for part, real in data.defects.items()}
+                for kind, found in made.items()
+            },
+            "contrasts": {part: _contrasts(found) for part, found in (data.defects | {"pairs": made}).items()},
+            "pairs": len(synthetic),
+            "seconds_per_pair": seconds,
+            "training": asdict(record),
+        }
+    )
 
 
 def validate(cell: Cell, data: Data, training: Training, report: Report | None = None) -> dict:
@@ -131,9 +137,14 @@ def _trained(
     state.parent.mkdir(parents=True, exist_ok=True)
     what = f"{cell.method}, {cell.network}, seed {cell.seed}" + ", held out" * training.hold_out
     network, record = train_segmenter(
-        cell.network, data.train, synthetic, data.split, replace(training, seed=cell.seed), state=state,
+        cell.network,
+        data.train,
+        synthetic,
+        data.split,
+        replace(training, seed=cell.seed),
+        state=state,
         report=report and (lambda _, step, steps, *__: report(what, step, steps)),
-    )  # fmt: skip
+    )
     return network, record
 
 

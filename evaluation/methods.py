@@ -176,5 +176,8 @@ def _setting(name: str, option: str) -> tuple[str, str | int | float | bool]:
 
 
 _READ: dict[str, Callable[[str], str | int | float | bool]] = {
-    "str": str, "int": int, "float": float, "bool": {"true": True, "false": False}.__getitem__,
-}  # fmt: skip
+    "str": str,
+    "int": int,
+    "float": float,
+    "bool": {"true": True, "false": False}.__getitem__,
+}

@@ -27,9 +27,13 @@ def metrics(tally: Tally) -> dict[str, float | None]:
     iou, recall = hits / (total + false), hits / total
     f1, ap = _precision_recall(tally)
     return {
-        "iou": iou, "recall": recall, "f1": f1, "ap": ap,
-        "auroc": _auroc(tally) if both else None, "aupro": _aupro(tally) if both else None,
-    }  # fmt: skip
+        "iou": iou,
+        "recall": recall,
+        "f1": f1,
+        "ap": ap,
+        "auroc": _auroc(tally) if both else None,
+        "aupro": _aupro(tally) if both else None,
+    }
 
 
 def bootstrap(

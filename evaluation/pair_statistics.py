@@ -46,11 +46,14 @@ def summary(made: Sequence[Defect], real: Sequence[Defect]) -> dict[str, float |
     low, middle, high = np.quantile(contrasts, (0.1, 0.5, 0.9))
     own, others = _stack(made), _stack(real)
     return {
-        "contrast_low": float(low), "contrast": float(middle), "contrast_high": float(high),
-        "visible": float((np.abs(contrasts) > VISIBLE).mean()), "seam": float(np.median([d.seam for d in made])),
+        "contrast_low": float(low),
+        "contrast": float(middle),
+        "contrast_high": float(high),
+        "visible": float((np.abs(contrasts) > VISIBLE).mean()),
+        "seam": float(np.median([d.seam for d in made])),
         "diversity": _ratio(_mean_distance(own), _mean_distance(others)),
         "nearest": _ratio(_nearest(own, others), _nearest(others, others)),
-    }  # fmt: skip
+    }
 
 
 def measure_samples(samples: Iterable[Sample]) -> list[Defect]:

@@ -79,9 +79,7 @@ def run_study(
     return _cells(study, Path(out), data, report, validated, _claim(Path(out), study, data.split))
 
 
-def _cells(
-    study: Study, out: Path, data: Data, report: Report | None, validated: bool, lock: Lock
-) -> Iterator[dict]:
+def _cells(study: Study, out: Path, data: Data, report: Report | None, validated: bool, lock: Lock) -> Iterator[dict]:
     with lock:
         for seed in range(study.seeds):
             for method in study.methods:

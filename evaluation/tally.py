@@ -32,9 +32,11 @@ class Tally:
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
-            self.anomalous + other.anomalous, self.normal + other.normal, self.regions + other.regions,
+            self.anomalous + other.anomalous,
+            self.normal + other.normal,
+            self.regions + other.regions,
             self.region_count + other.region_count,
-        )  # fmt: skip
+        )
 
 
 def tally(scores: np.ndarray, mask: np.ndarray) -> Tally:

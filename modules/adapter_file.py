@@ -51,7 +51,7 @@ class Adapter:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one module, without its name."""
-        return {key[len(name) + 1:]: value for key, value in self.tensors.items() if key.startswith(f"{name}.")}
+        return {key[len(name) + 1 :]: value for key, value in self.tensors.items() if key.startswith(f"{name}.")}
 
 
 def save_adapter(path: str | Path, adapter: Adapter) -> None:

@@ -12,9 +12,11 @@ class ConvBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.body = nn.Sequential(
-            nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
-            nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1),
-        )  # fmt: skip
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
         nn.init.zeros_(self.body[-1].weight)
         nn.init.zeros_(self.body[-1].bias)
 
@@ -32,15 +34,28 @@ class Autoencoder(nn.Module):
         super().__init__()
         outer, inner = widths
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, outer, 3, padding=1), ConvBlock(outer),
-            nn.Conv2d(outer, inner, 4, stride=2, padding=1), ConvBlock(inner), ConvBlock(inner),
-            nn.SiLU(), nn.Conv2d(inner, 2 * latent_channels, 1),
-        )  # fmt: skip
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(12, outer, 3, padding=1),
+            ConvBlock(outer),
+            nn.Conv2d(outer, inner, 4, stride=2, padding=1),
+            ConvBlock(inner),
+            ConvBlock(inner),
+            nn.SiLU(),
+            nn.Conv2d(inner, 2 * latent_channels, 1),
+        )
         self.decoder = nn.Sequential(
-            nn.Conv2d(latent_channels, inner, 3, padding=1), ConvBlock(inner), ConvBlock(inner), ConvBlock(inner),
-            nn.Conv2d(inner, 4 * outer, 3, padding=1), nn.PixelShuffle(2), ConvBlock(outer), ConvBlock(outer),
-            nn.SiLU(), nn.Conv2d(outer, 12, 3, padding=1), nn.PixelShuffle(2),
-        )  # fmt: skip
+            nn.Conv2d(latent_channels, inner, 3, padding=1),
+            ConvBlock(inner),
+            ConvBlock(inner),
+            ConvBlock(inner),
+            nn.Conv2d(inner, 4 * outer, 3, padding=1),
+            nn.PixelShuffle(2),
+            ConvBlock(outer),
+            ConvBlock(outer),
+            nn.SiLU(),
+            nn.Conv2d(outer, 12, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the latent, each [B, C, H/4, W/4]; H and W are multiples of 4."""

@@ -23,8 +23,9 @@ class FARM(nn.Module):
     answers with their mean.
     """
 
-    def __init__(self, latent_channels: int, *, token_channels: int = 0, told_background: bool = True,
-                 norm: str = "group"):  # fmt: skip
+    def __init__(
+        self, latent_channels: int, *, token_channels: int = 0, told_background: bool = True, norm: str = "group"
+    ):
         """
         Args:
             latent_channels: C of the base's latents.

@@ -40,14 +40,19 @@ class FastModules(nn.Module):
         return self.farm(x_vp, t, mask, background, self.tokens(rows))
 
     def foreground(
-        self, mask: Tensor, background: Tensor, rows: Tensor, timestep: Callable[[float], float],
+        self,
+        mask: Tensor,
+        background: Tensor,
+        rows: Tensor,
+        timestep: Callable[[float], float],
         alpha: Callable[[float], float] = lambda sigma: 1.0,
-    ) -> Callable[[Tensor, Tensor], Tensor]:  # fmt: skip
+    ) -> Callable[[Tensor, Tensor], Tensor]:
         """The `foreground` of `sample_aias` for one batch: foreground(x, sigma [B]) -> clean estimate.
 
         Args:
             timestep, alpha: of a sigma, as the sampler has them.
         """
+
         def foreground(x: Tensor, sigma: Tensor) -> Tensor:
             level = float(sigma[0])
             x_vp = x / (alpha(level) ** 2 + level**2) ** 0.5
@@ -59,8 +64,11 @@ class FastModules(nn.Module):
 
 def to_adapter(modules: FastModules, base: Fit, split: str, training: dict) -> Adapter:
     """The adapter to write: everything that `from_adapter` needs, and notes on the training."""
-    shapes = {"count": modules.tokens.rows.shape[1], "told_background": modules.farm.told_background,
-              "norm": modules.farm.norm}  # fmt: skip
+    shapes = {
+        "count": modules.tokens.rows.shape[1],
+        "told_background": modules.farm.told_background,
+        "norm": modules.farm.norm,
+    }
     return Adapter("fast", base, modules.tokens.types, split, shapes, training, modules.state_dict())
 
 
@@ -69,8 +77,6 @@ def from_adapter(adapter: Adapter) -> FastModules:
     return rebuilt(adapter, "fast", FastModules)
 
 
-def load_fast(
-    path: str | Path, base: Fit, split_digest: str | None = None, types: Sequence[Type] = ()
-) -> FastModules:
+def load_fast(path: str | Path, base: Fit, split_digest: str | None = None, types: Sequence[Type] = ()) -> FastModules:
     """The modules of an adapter's file, for work on `base`. Arguments and errors as `load_for` and `from_adapter`."""
     return from_adapter(load_for(path, base, split_digest, types))

@@ -51,8 +51,9 @@ class MGA(nn.Module):
             norm = nn.BatchNorm2d(outputs) if released else nn.GroupNorm(outputs // _GROUP, outputs)
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), norm, nn.ReLU()]
         self.conv = nn.Sequential(*layers, nn.Conv2d(widths[-1], latent_channels, 1))
-        self.time = None if released else nn.Sequential(nn.Linear(TIME, widths[0]), nn.SiLU(),
-                                                        nn.Linear(widths[0], widths[0]))  # fmt: skip
+        self.time = (
+            None if released else nn.Sequential(nn.Linear(TIME, widths[0]), nn.SiLU(), nn.Linear(widths[0], widths[0]))
+        )
         if not released:
             nn.init.zeros_(self.conv[-1].weight)
             nn.init.zeros_(self.conv[-1].bias)

@@ -25,14 +25,21 @@ _MOST, _ATTRIBUTES = 10_000, 200  # layers and tensors of a module, attributes o
 _PLAIN = (str, bytes, float, type(None))  # their hash takes no longer than they are, and is kept where they are long
 _MAGIC = 0x1950A86A20F9469CFC6C  # first object of torch's format before 1.6
 _STORAGES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "BoolStorage": torch.bool, "ByteStorage": torch.uint8,
-}  # fmt: skip
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "BoolStorage": torch.bool,
+    "ByteStorage": torch.uint8,
+}
 _LAYERS = {
-    "torch.nn.modules.conv": ("Conv2d",), "torch.nn.modules.batchnorm": ("BatchNorm2d",),
-    "torch.nn.modules.activation": ("ReLU",), "torch.nn.modules.container": ("Sequential", "ParameterDict"),
-}  # fmt: skip
+    "torch.nn.modules.conv": ("Conv2d",),
+    "torch.nn.modules.batchnorm": ("BatchNorm2d",),
+    "torch.nn.modules.activation": ("ReLU",),
+    "torch.nn.modules.container": ("Sequential", "ParameterDict"),
+}
 
 
 class Container:
@@ -158,10 +165,15 @@ class _Unpickler(pickle._Unpickler):
         raise pickle.UnpicklingError("it holds what torch does not write")
 
     for code, function in (
-        (pickle.SETITEM, load_setitem), (pickle.SETITEMS, load_setitems), (pickle.DICT, load_dict),
-        (pickle.BUILD, load_build), (pickle.EMPTY_SET, refuse), (pickle.ADDITEMS, refuse), (pickle.FROZENSET, refuse),
+        (pickle.SETITEM, load_setitem),
+        (pickle.SETITEMS, load_setitems),
+        (pickle.DICT, load_dict),
+        (pickle.BUILD, load_build),
+        (pickle.EMPTY_SET, refuse),
+        (pickle.ADDITEMS, refuse),
+        (pickle.FROZENSET, refuse),
         (pickle.BYTEARRAY8, refuse),
-    ):  # fmt: skip
+    ):
         dispatch[code[0]] = function
     del code, function
 

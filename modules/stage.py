@@ -41,8 +41,11 @@ class StageModules(nn.Module):
 
 def to_adapter(modules: StageModules, base: Fit, split: str, training: dict) -> Adapter:
     """The adapter to write: everything that `from_adapter` needs, and notes on the training."""
-    shapes = {"count": modules.tokens.rows.shape[1], "released": modules.aware.released,
-              "widths": list(modules.aware.widths)}  # fmt: skip
+    shapes = {
+        "count": modules.tokens.rows.shape[1],
+        "released": modules.aware.released,
+        "widths": list(modules.aware.widths),
+    }
     return Adapter("stage", base, modules.tokens.types, split, shapes, training, modules.state_dict())
 
 

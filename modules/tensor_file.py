@@ -71,8 +71,8 @@ def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) ->
     """
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
     size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:8 + size]) | {"__metadata__": dict(metadata)}
+    header = json.loads(data[8 : 8 + size]) | {"__metadata__": dict(metadata)}
     text = json.dumps(header, separators=(",", ":")).encode()
     # The format wants the tensors to begin at a multiple of 8.
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + size:]
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]

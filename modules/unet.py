@@ -94,9 +94,7 @@ class UNet(nn.Module):
     def __init__(self, latent_channels: int, widths: tuple[int, ...], context: int):
         super().__init__()
         embedding = 4 * widths[0]
-        self.time = nn.Sequential(
-            nn.Linear(widths[0], embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
+        self.time = nn.Sequential(nn.Linear(widths[0], embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.pooled = nn.Linear(context, embedding)
         self.inlet = nn.Conv2d(2 * latent_channels + 1, widths[0], 3, padding=1)
         self.down, self.shrink, self.up, self.grow = (nn.ModuleList() for _ in range(4))
@@ -106,9 +104,14 @@ class UNet(nn.Module):
                 self.shrink.append(nn.Conv2d(before, before, 3, stride=2, padding=1))
                 self.grow.append(nn.Conv2d(width, before, 3, padding=1))
             self.down.append(Stage(before, width, embedding, context, attend))
-            self.up.append(nn.ModuleList([
-                Stage(2 * width, width, embedding, context, attend), Stage(width, width, embedding, context, False)
-            ]))  # fmt: skip
+            self.up.append(
+                nn.ModuleList(
+                    [
+                        Stage(2 * width, width, embedding, context, attend),
+                        Stage(width, width, embedding, context, False),
+                    ]
+                )
+            )
         self.middle = Stage(widths[-1], widths[-1], embedding, context, True)
         self.outlet = nn.Sequential(
             nn.GroupNorm(16, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], latent_channels, 3, padding=1)

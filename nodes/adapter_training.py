@@ -33,9 +33,14 @@ from .split_dataset import Dataset, temporary
 
 
 def train(
-    model, vae, dataset: Dataset, settings: AdapterTraining, resolution: int, conditioning: Conditioning | None,
+    model,
+    vae,
+    dataset: Dataset,
+    settings: AdapterTraining,
+    resolution: int,
+    conditioning: Conditioning | None,
     keep: LoadedAdapter | None = None,
-) -> LoadedAdapter:  # fmt: skip
+) -> LoadedAdapter:
     """Train on the dataset's training part; `adapter.training` of the result is the record.
 
     A training that was cancelled goes on where it was, at most a minute back, when the same is asked for again.
@@ -58,14 +63,19 @@ def train(
                 tokens_of(keep.adapter, types_of(dataset.train))  # a type that it lacks is better known now
             with passes():
                 defects = read_defects(
-                    dataset.train, dataset.split.groups, _encoder(node, model, vae, resolution), resolution,
-                    settings.seed, settings.steps * settings.batch,
+                    dataset.train,
+                    dataset.split.groups,
+                    _encoder(node, model, vae, resolution),
+                    resolution,
+                    settings.seed,
+                    settings.steps * settings.batch,
                     comfy.model_management.throw_exception_if_processing_interrupted,
-                )  # fmt: skip
+                )
             # The host runs its nodes in inference mode, in which nothing can be trained.
             with torch.inference_mode(False), torch.enable_grad():
-                adapter = _trained(model, _copied(defects), settings, dataset.split.digest, resolution, conditioning,
-                                   keep)  # fmt: skip
+                adapter = _trained(
+                    model, _copied(defects), settings, dataset.split.digest, resolution, conditioning, keep
+                )
     except comfy.model_management.OOM_EXCEPTION as error:
         raise ValueError(
             f"{node}: the device has too little memory for a batch of {settings.batch} at {resolution} px with "
@@ -92,9 +102,14 @@ def sized(heads: str) -> dict:
 
 
 def _trained(
-    model, defects: Defects, settings: AdapterTraining, split: str, resolution: int, conditioning,
+    model,
+    defects: Defects,
+    settings: AdapterTraining,
+    split: str,
+    resolution: int,
+    conditioning,
     keep: LoadedAdapter | None,
-) -> Adapter:  # fmt: skip
+) -> Adapter:
     tokens, extras = base_tokens(model, defects.types, conditioning)
     bar, shape = comfy.utils.ProgressBar(settings.steps), (settings.batch, *defects.fitting.x0.shape[1:])
     asked = {"aware": getattr(model.model, "aware", False), "resolution": resolution, "tokens": keep and keep.name}
@@ -107,13 +122,21 @@ def _trained(
         preview = previewer(frozen, defects, settings, model.get_model_object("latent_format"))
         state = temporary() / f"{settings.method}-{run[:24]}.state"
         adapter = train_adapter(
-            frozen, defects, settings, fit, split if not keep or keep.adapter.split == split else "", asked,
-            state=state, run=run, device=model.load_device,
+            frozen,
+            defects,
+            settings,
+            fit,
+            split if not keep or keep.adapter.split == split else "",
+            asked,
+            state=state,
+            run=run,
+            device=model.load_device,
             free=int(comfy.model_management.get_free_memory(model.load_device)),
             check_interrupt=comfy.model_management.throw_exception_if_processing_interrupted,
             report=lambda _, step, *__: bar.update_absolute(step, settings.steps),
-            show=lambda step, modules: bar.update_absolute(step, settings.steps, preview(modules)), **options,
-        )  # fmt: skip
+            show=lambda step, modules: bar.update_absolute(step, settings.steps, preview(modules)),
+            **options,
+        )
     state.unlink()
     return adapter
 

@@ -40,9 +40,10 @@ def loaded(node: str, name: str, adapter: Adapter) -> LoadedAdapter:
     with named(node):
         modules = modules_of(adapter)
     patcher = comfy.model_patcher.ModelPatcher(
-        modules, load_device=comfy.model_management.get_torch_device(),
+        modules,
+        load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
-    )  # fmt: skip
+    )
     return LoadedAdapter(name, adapter, patcher)
 
 
@@ -121,8 +122,9 @@ def check_fit(node: str, adapter: LoadedAdapter, model) -> None:
     wanted, found = asdict(adapter.adapter.base), asdict(fit_of(model))
     wrong = [
         f"{name} {wanted[name]}, this model has {found[name]}"
-        for name in wanted if wanted[name] != found[name] and wanted[name] and found[name]
-    ]  # fmt: skip
+        for name in wanted
+        if wanted[name] != found[name] and wanted[name] and found[name]
+    ]
     if wrong:
         raise ValueError(
             f"{node}: the adapter {adapter.name} was trained for another model ({'; '.join(wrong)}); load that one, or "

@@ -34,7 +34,7 @@ class AIASSampler(MaskedSampler):
             _log.warning(
                 "%s: the model has MGA heads, which AIAS leaves out; sample with KSampler (Graded Diffusion).",
                 self.node,
-            )  # fmt: skip
+            )
         return {}
 
 
@@ -43,9 +43,15 @@ def sample_aias_latent(model, seed, steps, cfg, preset_name, positive, negative,
     node = "KSampler (AIAS)"
     grid, options = preset(preset_name, steps)
     return sample_latent(
-        AIASSampler(options, node), model, seed, cfg, positive, negative, latent,
+        AIASSampler(options, node),
+        model,
+        seed,
+        cfg,
+        positive,
+        negative,
+        latent,
         lambda: aias_sigmas(node, model, **grid, denoise=denoise),
-    )  # fmt: skip
+    )
 
 
 def aias_sigmas(

@@ -32,7 +32,9 @@ class CutPaste(io.ComfyNode):
                 io.Image.Input("normal", tooltip=NORMAL),
                 io.Mask.Input("mask", tooltip=MASK),
                 io.Combo.Input(
-                    "variant", options=VARIANTS, default="patch",
+                    "variant",
+                    options=VARIANTS,
+                    default="patch",
                     tooltip="patch (default): content as large as the mask. scar: a strip 2 to 16 px thin, stretched "
                     "over the mask.",
                 ),
@@ -40,7 +42,7 @@ class CutPaste(io.ComfyNode):
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, normal, mask, variant: str, seed: int) -> io.NodeOutput:
@@ -65,7 +67,8 @@ class DRAEM(io.ComfyNode):
                 io.Image.Input("normal", tooltip=NORMAL),
                 io.Mask.Input("mask", tooltip=MASK),
                 io.String.Input(
-                    "textures", default="",
+                    "textures",
+                    default="",
                     tooltip="Folder of texture pictures, searched with its subfolders (the paper takes DTD): its path, "
                     "or its name below ComfyUI's input. Empty (default): procedural surfaces.",
                 ),
@@ -73,7 +76,7 @@ class DRAEM(io.ComfyNode):
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, textures):
@@ -125,7 +128,7 @@ class CopyPaste(io.ComfyNode):
                 io.Mask.Input("source_mask", tooltip="Where the defects are in the sources, of the sources' size."),
             ],
             outputs=[io.Image.Output("image", display_name="image", tooltip=MADE)],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, normal, mask, source, source_mask) -> io.NodeOutput:

@@ -41,8 +41,12 @@ def some_of(drawing: Drawing, places: Sequence[int]) -> Drawing:
         [[_some(t, places, count), {k: _some(v, places, count) for k, v in extras.items()}] for t, extras in entries]
         for entries in conditioning
     )
-    return replace(drawing, **dict(zip(("positive", "negative"), told, strict=True)), latent=latent,
-                   model=with_farm_of(drawing.model, places))  # fmt: skip
+    return replace(
+        drawing,
+        **dict(zip(("positive", "negative"), told, strict=True)),
+        latent=latent,
+        model=with_farm_of(drawing.model, places),
+    )
 
 
 def _unpatched(model) -> bool:
@@ -56,10 +60,11 @@ def _unpatched(model) -> bool:
 def _separable(conditioning: Conditioning, count: int) -> bool:
     values = [value for tokens, extras in conditioning for value in (tokens, *extras.values())]
     return all(
-        value.ndim > 0 and len(value) in (1, count) if isinstance(value, Tensor)
+        value.ndim > 0 and len(value) in (1, count)
+        if isinstance(value, Tensor)
         else value is None or isinstance(value, (int, float, str))
         for value in values
-    )  # fmt: skip
+    )
 
 
 def _some(value: Any, places: list[int], count: int) -> Any:

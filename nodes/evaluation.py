@@ -26,48 +26,70 @@ class SplitDataset(io.ComfyNode):
             ),
             inputs=[
                 io.String.Input(
-                    "folder", default="procedural surfaces",
+                    "folder",
+                    default="procedural surfaces",
                     tooltip="A dataset's folder, its path or its name below ComfyUI's input: MVTec AD or LOCO, BTAD, "
                     "VisA, COCO, LabelMe, or images and masks of one name. 'procedural surfaces' (default) is built "
                     "in: 168 small images, the types that Load Defect Dataset makes items of.",
                 ),
                 io.String.Input(
-                    "split", default="",
+                    "split",
+                    default="",
                     tooltip="split.json of `anomaly-synthesis split`: its path, or its name below ComfyUI's input. "
                     "Empty (default): split here, by share and seed; groups come from a manifest.csv in or beside the "
                     "folder, else from images that look alike.",
                 ),
                 io.Float.Input(
-                    "share", default=0.333, min=0.001, max=0.999, step=0.001,
+                    "share",
+                    default=0.333,
+                    min=0.001,
+                    max=0.999,
+                    step=0.001,
                     tooltip="Share of every type's defect images that trains, 0.001 to 0.999; the rest is held back. "
                     "Default a third. Not used where a split.json is given.",
                 ),
                 io.String.Input(
-                    "types", default="",
+                    "types",
+                    default="",
                     tooltip="Only these defect types, separated by commas or lines; empty (default) is all.",
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=False,
                     tooltip="Decides which groups train. Not used where a split.json is given. Default 0.",
                 ),
                 io.Combo.Input(
-                    "layout", options=LAYOUTS, default=LAYOUTS[0], optional=True,
+                    "layout",
+                    options=LAYOUTS,
+                    default=LAYOUTS[0],
+                    optional=True,
                     tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
                     "several layouts. Not for the built-in surfaces.",
                 ),
                 dataset_menu(),
             ],
             outputs=[
-                Dataset.Output("dataset", display_name="dataset",
-                               tooltip="For Train Segmenter, Evaluate Segmentation, Pair Statistics and Measure Real "
-                               "Defects."),
-                io.String.Output("summary", display_name="summary", tooltip="How many images of each type are on each "
-                                 "side, how many groups, and warnings; Markdown."),
-                io.String.Output("split_file", display_name="split",
-                                 tooltip="Path of the split.json in use. Connect it to Load Defect Dataset's split: "
-                                 "else pairs may be made of what is tested on."),
+                Dataset.Output(
+                    "dataset",
+                    display_name="dataset",
+                    tooltip="For Train Segmenter, Evaluate Segmentation, Pair Statistics and Measure Real Defects.",
+                ),
+                io.String.Output(
+                    "summary",
+                    display_name="summary",
+                    tooltip="How many images of each type are on each side, how many groups, and warnings; Markdown.",
+                ),
+                io.String.Output(
+                    "split_file",
+                    display_name="split",
+                    tooltip="Path of the split.json in use. Connect it to Load Defect Dataset's split: "
+                    "else pairs may be made of what is tested on.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, folder, split, choose=AS_TYPED):
@@ -90,9 +112,8 @@ class SplitDataset(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto",
-        choose: str = AS_TYPED,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto", choose: str = AS_TYPED
+    ) -> io.NodeOutput:
         from .split_dataset import split_dataset
 
         dataset, summary = split_dataset(chosen(folder, choose), split, share, types, seed, layout)
@@ -114,32 +135,49 @@ class TrainSegmenter(io.ComfyNode):
             inputs=[
                 Dataset.Input("dataset", tooltip="From Split Defect Dataset; only its training part is read."),
                 io.Combo.Input(
-                    "network", options=NETWORKS, default=NETWORKS[0],
+                    "network",
+                    options=NETWORKS,
+                    default=NETWORKS[0],
                     tooltip="small_unet (default): 0.5 million parameters, minutes on a CPU. segformer: SegFormer-B0 "
                     "from scratch, 3.7 million, three times slower.",
                 ),
                 io.Int.Input(
-                    "steps", default=600, min=1, max=100_000,
+                    "steps",
+                    default=600,
+                    min=1,
+                    max=100_000,
                     tooltip="Steps of the training, each of 8 real crops and, with pairs, 8 synthetic ones. Default "
                     "600; fewer are for trying.",
                 ),
                 io.Int.Input(
-                    "crop", default=128, min=32, max=1024, step=8,
+                    "crop",
+                    default=128,
+                    min=32,
+                    max=1024,
+                    step=8,
                     tooltip="Side of the training crops in pixels, at native scale. Default 128; time grows with its "
                     "square.",
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=False,
                     tooltip="Decides the weights to begin with and every draw. Compare under the same one, and under "
                     "several. Default 0.",
                 ),
                 io.String.Input(
-                    "pairs", default="", optional=True,
+                    "pairs",
+                    default="",
+                    optional=True,
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first. Empty (default): real defects only.",
                 ),
                 io.Boolean.Input(
-                    "hold_out", default=False, optional=True,
+                    "hold_out",
+                    default=False,
+                    optional=True,
                     tooltip="On: about a fifth of the training part's groups does not train, and the weights that are "
                     "best there are kept; the record then tells whether the steps suffice. Off (default): all groups "
                     "train, as in a comparison, and the last weights are kept.",
@@ -147,11 +185,14 @@ class TrainSegmenter(io.ComfyNode):
             ],
             outputs=[
                 Segmenter.Output("segmenter", display_name="segmenter", tooltip="For Evaluate Segmentation."),
-                io.String.Output("record", display_name="record", tooltip="Steps, the best of them, validation, "
-                                 "seconds, and how many crops were seen, in words."),
+                io.String.Output(
+                    "record",
+                    display_name="record",
+                    tooltip="Steps, the best of them, validation, seconds, and how many crops were seen, in words.",
+                ),
             ],
             is_input_list=True,  # pairs that were saved one by one bring their folder's name as often
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, pairs=None):
@@ -167,9 +208,15 @@ class TrainSegmenter(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, dataset: list, network: list[str], steps: list[int], crop: list[int], seed: list[int],
-        pairs: list[str] | None = None, hold_out: list[bool] | None = None,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        dataset: list,
+        network: list[str],
+        steps: list[int],
+        crop: list[int],
+        seed: list[int],
+        pairs: list[str] | None = None,
+        hold_out: list[bool] | None = None,
+    ) -> io.NodeOutput:
         from .lists import single
         from .saved_pairs import saved_pairs
         from .segmenter import NODE, told, train
@@ -193,21 +240,32 @@ class EvaluateSegmentation(io.ComfyNode):
                 "best and worst cases. Needs scikit-learn, which does not come with ComfyUI."
             ),
             inputs=[
-                Dataset.Input("dataset", tooltip="From Split Defect Dataset, the one that the segmenter was trained "
-                              "on; only its held-back part is read."),
+                Dataset.Input(
+                    "dataset",
+                    tooltip="From Split Defect Dataset, the one that the segmenter was trained "
+                    "on; only its held-back part is read.",
+                ),
                 Segmenter.Input("segmenter", tooltip="From Train Segmenter."),
             ],
             outputs=[
-                io.String.Output("table", display_name="table",
-                                 tooltip="Markdown, in percent: IoU with its 95 % interval, recall, best F1, AP, AUROC "
-                                 "and AU-PRO of every type, their mean over types, and over all images."),
-                io.Float.Output("iou", display_name="iou", tooltip="Mean IoU over types: 0 finds nothing, 1 is every "
-                                "pixel right."),
-                io.Image.Output("cases", display_name="cases", tooltip="The best and the worst images of every type, "
-                                "and good ones with false alarms: image, truth, found."),
+                io.String.Output(
+                    "table",
+                    display_name="table",
+                    tooltip="Markdown, in percent: IoU with its 95 % interval, recall, best F1, AP, AUROC "
+                    "and AU-PRO of every type, their mean over types, and over all images.",
+                ),
+                io.Float.Output(
+                    "iou", display_name="iou", tooltip="Mean IoU over types: 0 finds nothing, 1 is every pixel right."
+                ),
+                io.Image.Output(
+                    "cases",
+                    display_name="cases",
+                    tooltip="The best and the worst images of every type, "
+                    "and good ones with false alarms: image, truth, found.",
+                ),
             ],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, dataset):
@@ -243,17 +301,23 @@ class PairStatistics(io.ComfyNode):
             inputs=[
                 Dataset.Input("dataset", tooltip="From Split Defect Dataset: the real defects of both parts."),
                 io.String.Input(
-                    "pairs", default="pairs",
+                    "pairs",
+                    default="pairs",
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first.",
                 ),
             ],
-            outputs=[io.String.Output("table", display_name="table",
-                                      tooltip="Markdown: per type a row for the pairs, one for the real defects that "
-                                      "train, and one for those held back.")],
+            outputs=[
+                io.String.Output(
+                    "table",
+                    display_name="table",
+                    tooltip="Markdown: per type a row for the pairs, one for the real defects that "
+                    "train, and one for those held back.",
+                )
+            ],
             is_input_list=True,  # as for Train Segmenter
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, pairs):

@@ -25,43 +25,54 @@ class ExportPairs(io.ComfyNode):
             ),
             inputs=[
                 io.String.Input(
-                    "pairs", default="pairs",
+                    "pairs",
+                    default="pairs",
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first. Default pairs.",
                 ),
                 io.Combo.Input(
-                    "format", options=FORMATS, default=FORMATS[0],
+                    "format",
+                    options=FORMATS,
+                    default=FORMATS[0],
                     tooltip="coco (default): annotations/instances.json. yolo: labels/ and data.yaml, polygons. plain: "
                     "images/ and masks/ with files of one name.",
                 ),
                 io.Combo.Input(
-                    "segmentation", options=SEGMENTATIONS, default=SEGMENTATIONS[0],
+                    "segmentation",
+                    options=SEGMENTATIONS,
+                    default=SEGMENTATIONS[0],
                     tooltip="Of coco: rle (default), run lengths, or polygon, for trainers that read nothing else. Not "
                     "used by other formats.",
                 ),
                 io.Boolean.Input(
-                    "visible_only", default=False,
+                    "visible_only",
+                    default=False,
                     tooltip="On: leave out pairs whose manifest does not say that they are visible, which are noise in "
                     "the labels; that needs Compose Pair's scores on Save Pairs. Off (default): all pairs.",
                 ),
                 io.Boolean.Input(
-                    "normals", default=True,
+                    "normals",
+                    default=True,
                     tooltip="On (default): write their normal images, too, without a label. Off: defects only.",
                 ),
                 io.String.Input(
-                    "folder", default="",
+                    "folder",
+                    default="",
                     tooltip="Folder below ComfyUI's output to write. Empty (default): the name of pairs and the "
                     "format, such as pairs-coco.",
                 ),
             ],
             outputs=[
                 io.String.Output("path", display_name="path", tooltip="Full path of the export, for a trainer."),
-                io.String.Output("summary", display_name="summary",
-                                 tooltip="How many pairs and normal images there are, and what was left out."),
+                io.String.Output(
+                    "summary",
+                    display_name="summary",
+                    tooltip="How many pairs and normal images there are, and what was left out.",
+                ),
             ],
             is_input_list=True,  # pairs that were saved one by one bring their folder's name as often
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, pairs):
@@ -76,9 +87,14 @@ class ExportPairs(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, pairs: list[str], format: list[str], segmentation: list[str], visible_only: list[bool],
-        normals: list[bool], folder: list[str],
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        pairs: list[str],
+        format: list[str],
+        segmentation: list[str],
+        visible_only: list[bool],
+        normals: list[bool],
+        folder: list[str],
+    ) -> io.NodeOutput:
         from .exported_pairs import NODE, export
         from .lists import single
 

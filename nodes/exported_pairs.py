@@ -33,7 +33,13 @@ def export(
         out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
         check_written(NODE, out)
         done = export_pairs(
-            root, out, format, segmentation=segmentation if format == "coco" else None, visible_only=visible_only,
-            normals=normals, resume=True, report=progress(),
-        )  # fmt: skip
+            root,
+            out,
+            format,
+            segmentation=segmentation if format == "coco" else None,
+            visible_only=visible_only,
+            normals=normals,
+            resume=True,
+            report=progress(),
+        )
     return out, done.told()

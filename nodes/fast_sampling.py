@@ -27,9 +27,7 @@ class Attached:
     table: Tensor
 
 
-def apply_farm(
-    model, adapter: LoadedAdapter, object: str, type: str, strength: float, until: float, crop: Crop | None
-):  # fmt: skip
+def apply_farm(model, adapter: LoadedAdapter, object: str, type: str, strength: float, until: float, crop: Crop | None):
     """A clone of the MODEL that the AIAS samplers run with FARM; at strength 0 one that they run without.
 
     Raises:
@@ -98,8 +96,10 @@ def foreground_options(patcher, mask: Tensor | None, background: Tensor | None, 
     rows, timestep = torch.tensor(attached.rows * again, device=mask.device), timestep_of(attached.table)
     return {
         "foreground": module.model.foreground(mask, background, rows, timestep, alpha or (lambda sigma: 1.0)),
-        "foreground_strength": attached.strength, "foreground_until": attached.until, "timestep": timestep,
-    }  # fmt: skip
+        "foreground_strength": attached.strength,
+        "foreground_until": attached.until,
+        "timestep": timestep,
+    }
 
 
 def with_tokens(
@@ -112,8 +112,10 @@ def with_tokens(
     """
     node = "Anomaly Tokens"
     rows = token_rows(node, adapter, *per_crop(object, type, crop, node))
-    return [[_appended(node, tokens, adapter, rows), lengthened(extras, adapter.modules.tokens.rows.shape[1])]
-            for tokens, extras in conditioning]  # fmt: skip
+    return [
+        [_appended(node, tokens, adapter, rows), lengthened(extras, adapter.modules.tokens.rows.shape[1])]
+        for tokens, extras in conditioning
+    ]
 
 
 def _appended(node: str, tokens: Tensor, adapter: LoadedAdapter, rows: Sequence[int]) -> Tensor:

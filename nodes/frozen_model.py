@@ -49,9 +49,7 @@ class FrozenModel:
     def context(self, rows: Tensor) -> Tensor:
         return self.tokens[rows.to(self.tokens.device)]
 
-    def noise(
-        self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor
-    ) -> Tensor:
+    def noise(self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor) -> Tensor:
         alpha, sigma, norm = self._scales(t)
         x = x_vp * norm
         # Gradients of a mean over a whole map are too small for half precision: inside the model they are larger.
@@ -93,9 +91,10 @@ def frozen_model(model, tokens: Tensor, extras: dict, shape: Sequence[int]) -> I
     options = comfy.model_patcher.create_model_options_clone(model.model_options)
     comfy.sampler_helpers.prepare_model_patcher(model, {}, options)
     comfy.model_management.load_models_gpu(
-        [model, *model.get_nested_additional_models()], force_full_load=True,
+        [model, *model.get_nested_additional_models()],
+        force_full_load=True,
         memory_required=GRADIENT_MEMORY * model.memory_required(list(shape)),
-    )  # fmt: skip
+    )
     model.pre_run()
     learned = {name for name, weight in model.model.named_parameters() if weight.requires_grad}
     try:

@@ -35,9 +35,19 @@ class GradedSampler(MaskedSampler):
 
 
 def sample_graded_latent(
-    model, seed, steps, cfg, preset_name, positive, negative, latent, denoise, stage: str,
-    mask_schedule: MaskSchedule | None, windows: str,
-) -> dict:  # fmt: skip
+    model,
+    seed,
+    steps,
+    cfg,
+    preset_name,
+    positive,
+    negative,
+    latent,
+    denoise,
+    stage: str,
+    mask_schedule: MaskSchedule | None,
+    windows: str,
+) -> dict:
     """The LATENT that KSampler (Graded Diffusion) gives; see that node."""
     node = "KSampler (Graded Diffusion)"
     grid, options = preset(preset_name, steps)
@@ -52,6 +62,12 @@ def sample_graded_latent(
     if parts["mask_schedule"]:
         parts["mask_schedule"] = mask_schedule or parts["mask_schedule"]
     return sample_latent(
-        GradedSampler(with_stage(options, parts), node, heads), model, seed, cfg, positive, negative, latent,
+        GradedSampler(with_stage(options, parts), node, heads),
+        model,
+        seed,
+        cfg,
+        positive,
+        negative,
+        latent,
         lambda: aias_sigmas(node, model, **grid, denoise=denoise, windows=parts["windows"]),
-    )  # fmt: skip
+    )

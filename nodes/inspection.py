@@ -25,31 +25,47 @@ class InspectDataset(io.ComfyNode):
             ),
             inputs=[
                 io.String.Input(
-                    "folder", default="procedural surfaces",
+                    "folder",
+                    default="procedural surfaces",
                     tooltip="A dataset's folder, its path or its name below ComfyUI's input: MVTec AD or LOCO, BTAD, "
                     "VisA, COCO, LabelMe, or images and masks of one name. 'procedural surfaces' (default) is built "
                     "in: those of Split Defect Dataset.",
                 ),
                 io.Combo.Input(
-                    "layout", options=LAYOUTS, default=LAYOUTS[0],
+                    "layout",
+                    options=LAYOUTS,
+                    default=LAYOUTS[0],
                     tooltip="What the folder is read as. auto (default) finds out, and the report says why; name it "
                     "where the folder fits several.",
                 ),
                 dataset_menu(),
             ],
             outputs=[
-                io.String.Output("report", display_name="report", tooltip="What `anomaly-synthesis inspect` prints: "
-                                 "counts, sizes, masks by area, groups, and every problem with what to do about it."),
-                io.Image.Output("picture", display_name="picture",
-                                tooltip="Counts, mask areas and five examples of every type, and the problems."),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="What `anomaly-synthesis inspect` prints: "
+                    "counts, sizes, masks by area, groups, and every problem with what to do about it.",
+                ),
+                io.Image.Output(
+                    "picture",
+                    display_name="picture",
+                    tooltip="Counts, mask areas and five examples of every type, and the problems.",
+                ),
                 io.String.Output("kinds", display_name="kinds", tooltip="One 'object / type' a line, for Batch Plan."),
-                io.Int.Output("unusable", display_name="unusable", tooltip="Problems for which other nodes refuse the "
-                              "dataset; 0 where it can be used."),
-                io.String.Output("dataset_folder", display_name="folder", tooltip="Path of the folder that was read, "
-                                 "for Load Defect Dataset and Split Defect Dataset."),
+                io.Int.Output(
+                    "unusable",
+                    display_name="unusable",
+                    tooltip="Problems for which other nodes refuse the dataset; 0 where it can be used.",
+                ),
+                io.String.Output(
+                    "dataset_folder",
+                    display_name="folder",
+                    tooltip="Path of the folder that was read, for Load Defect Dataset and Split Defect Dataset.",
+                ),
             ],
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, folder, choose=AS_TYPED):
@@ -92,29 +108,45 @@ class WorstPairs(io.ComfyNode):
             ),
             inputs=[
                 io.String.Input(
-                    "pairs", default="pairs",
+                    "pairs",
+                    default="pairs",
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first.",
                 ),
                 io.Combo.Input(
-                    "by", options=SCORES, default=SCORES[0],
+                    "by",
+                    options=SCORES,
+                    default=SCORES[0],
                     tooltip="The score; only those that the folder's manifest has. Of visibility (default), strength, "
                     "excess, completeness, precision and boundary the lowest are shown, of seam and nearest_real the "
                     "highest.",
                 ),
-                io.Int.Input("count", default=12, min=1, max=100,
-                             tooltip="How many pairs are shown, 1 to 100. Default 12; up to 3 stand in one column."),
+                io.Int.Input(
+                    "count",
+                    default=12,
+                    min=1,
+                    max=100,
+                    tooltip="How many pairs are shown, 1 to 100. Default 12; up to 3 stand in one column.",
+                ),
             ],
             outputs=[
                 io.Image.Output("sheet", display_name="sheet", tooltip="All of them as one picture, the worst first."),
-                io.String.Output("table", display_name="table", tooltip="Markdown: file, index, object / type, scores; "
-                                 "then how many pairs there are, and the types of the worst."),
-                io.Int.Output("indices", display_name="indices", is_output_list=True,
-                              tooltip="Their indices in manifest.jsonl, the worst first."),
+                io.String.Output(
+                    "table",
+                    display_name="table",
+                    tooltip="Markdown: file, index, object / type, scores; "
+                    "then how many pairs there are, and the types of the worst.",
+                ),
+                io.Int.Output(
+                    "indices",
+                    display_name="indices",
+                    is_output_list=True,
+                    tooltip="Their indices in manifest.jsonl, the worst first.",
+                ),
             ],
             is_input_list=True,  # pairs that were saved one by one bring their folder's name as often
             is_output_node=True,
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, pairs):

@@ -166,8 +166,12 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
                 f"{node}: the noise_mask is {own}, smaller than the latent {size} (height, width); a latent was "
                 "enlarged. Enlarge the image instead, and make its latent with Defect Latent."
             )
-        _log.warning("%s: noise_mask of %s x %s px max-pooled to the latent's %s x %s; Defect Latent does so itself.",
-                     node, *own, *size)  # fmt: skip
+        _log.warning(
+            "%s: noise_mask of %s x %s px max-pooled to the latent's %s x %s; Defect Latent does so itself.",
+            node,
+            *own,
+            *size,
+        )
         mask = latent_mask(mask, size)
     if not torch.isfinite(mask).all():
         raise ValueError(f"{node}: the noise_mask holds NaN or infinity; look at the node that made it.")

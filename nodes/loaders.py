@@ -30,12 +30,17 @@ class LoadAnomalyLDM(io.ComfyNode):
             ),
             inputs=[
                 io.Combo.Input(
-                    "base_name", options=base_names(), default=BUNDLED,
+                    "base_name",
+                    options=base_names(),
+                    default=BUNDLED,
                     tooltip="A .safetensors in models/anomaly_bases. The bundled base knows four procedural surfaces "
                     "(brushed metal, cast grain, printed pattern, woven cloth) and is for trying the nodes.",
                 ),
                 io.Boolean.Input(
-                    "aware", default=True, label_on="told mask and background", label_off="unconditional (papers)",
+                    "aware",
+                    default=True,
+                    label_on="told mask and background",
+                    label_off="unconditional (papers)",
                     tooltip="On (default): the model is told where the defect goes and what surrounds it. Off: it is "
                     "the unconditional model of the papers, held by the background alone.",
                 ),
@@ -43,10 +48,13 @@ class LoadAnomalyLDM(io.ComfyNode):
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="The denoiser, v-prediction; any sampler."),
                 io.Vae.Output("vae", display_name="vae", tooltip="Its autoencoder, factor 4."),
-                io.Int.Output("resolution", display_name="resolution",
-                              tooltip="Side in pixels that it was trained at; connect it to Crop to Mask."),
+                io.Int.Output(
+                    "resolution",
+                    display_name="resolution",
+                    tooltip="Side in pixels that it was trained at; connect it to Crop to Mask.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, base_name):
@@ -130,13 +138,15 @@ def _loading(method: str, parts: str, use: str) -> io.Schema:
         ),
         inputs=[
             io.Combo.Input(
-                "adapter_name", options=adapter_names(), default=BUNDLED,
+                "adapter_name",
+                options=adapter_names(),
+                default=BUNDLED,
                 tooltip=f"A .safetensors in models/anomaly_adapters, where Save {method} Adapter writes. The bundled "
                 "one is for the bundled base and its procedural surfaces, for trying the nodes.",
-            ),
+            )
         ],
         outputs=[Adapter.Output("adapter", display_name="adapter", tooltip=use)],
-    )  # fmt: skip
+    )
 
 
 def declare_folders() -> None:

@@ -67,9 +67,17 @@ class MaskedSampler(comfy.samplers.Sampler):
             x = _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, empty)
             if len(sigmas) > 1:  # Split Sigmas may leave one level, and no step
                 x = self.engine(
-                    masked(model_wrap), x, sigmas, extra_args, report, mask=mask,
-                    background=None if mask is None else latent_image, alpha=alpha, seeds=seeds, **options,
-                )  # fmt: skip
+                    masked(model_wrap),
+                    x,
+                    sigmas,
+                    extra_args,
+                    report,
+                    mask=mask,
+                    background=None if mask is None else latent_image,
+                    alpha=alpha,
+                    seeds=seeds,
+                    **options,
+                )
             return _returned(model_wrap, sigmas, x, latent_image, mask)
 
     def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:
@@ -77,9 +85,14 @@ class MaskedSampler(comfy.samplers.Sampler):
         return {}
 
     def _mask(
-        self, model_wrap, sigmas: Tensor, extra_args: dict, background: Tensor, denoise_mask: Tensor | None,
+        self,
+        model_wrap,
+        sigmas: Tensor,
+        extra_args: dict,
+        background: Tensor,
+        denoise_mask: Tensor | None,
         goes_on: bool,
-    ):  # fmt: skip
+    ):
         """(masked, mask [B, 1, h, w]): `masked` as in `added`; it leaves a model as it is where no patch sets masks.
 
         goes_on: the latent is the state of a first half, and only where the mask is 0 the background is known.
@@ -105,15 +118,22 @@ class MaskedSampler(comfy.samplers.Sampler):
         if ((mask > 0) & (mask < 1)).any():
             _log.warning(
                 "%s: the mask is soft. If it came in pixels, ComfyUI resized it, and small defects are lost: make the "
-                "latent with Defect Latent.", self.node,
-            )  # fmt: skip
+                "latent with Defect Latent.",
+                self.node,
+            )
         return _unchanged, (mask > 0).to(mask) if goes_on else mask
 
 
 def sample_latent(
-    sampler: MaskedSampler, model, seed: int, cfg: float, positive, negative, latent: dict,
+    sampler: MaskedSampler,
+    model,
+    seed: int,
+    cfg: float,
+    positive,
+    negative,
+    latent: dict,
     sigmas_of: Callable[[], Tensor],
-) -> dict:  # fmt: skip
+) -> dict:
     """The LATENT that `sampler` makes of one, as a KSampler does. `sigmas_of`: asked once the latent is in order."""
     node = sampler.node
     with named(node):
@@ -130,9 +150,17 @@ def sample_latent(
 
 
 def sampled(
-    sampler, model, seeds: ItemSeeds, cfg: float, positive, negative, samples: Tensor, mask: Tensor | None,
-    sigmas: Tensor, callback: Callable,
-) -> Tensor:  # fmt: skip
+    sampler,
+    model,
+    seeds: ItemSeeds,
+    cfg: float,
+    positive,
+    negative,
+    samples: Tensor,
+    mask: Tensor | None,
+    sigmas: Tensor,
+    callback: Callable,
+) -> Tensor:
     """Latents that any SAMPLER makes of `samples`, every item from noise of its own seed.
 
     Args:
@@ -170,9 +198,8 @@ def check_conditioning(model_wrap, batch: int) -> None:
 
 
 def _start(
-    model_wrap, alpha, sigmas: Tensor, noise: Tensor, latent_image: Tensor, mask: Tensor | None, full: bool,
-    empty: bool,
-) -> Tensor:  # fmt: skip
+    model_wrap, alpha, sigmas: Tensor, noise: Tensor, latent_image: Tensor, mask: Tensor | None, full: bool, empty: bool
+) -> Tensor:
     """The state at the first level: inside the mask pure noise, or what the image shows there where the run starts in
     the middle; without a mask as ComfyUI's own samplers begin. `empty`: noise alone outside the mask, too."""
     if mask is None:

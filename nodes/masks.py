@@ -25,12 +25,20 @@ class CropToMask(io.ComfyNode):
                 io.Image.Input("image", tooltip="Normal images, any size; one size per batch."),
                 io.Mask.Input("mask", tooltip="Where the defects go: values above 0.5. One per image, or one for all."),
                 io.Int.Input(
-                    "resolution", default=128, min=32, max=4096, step=8,
+                    "resolution",
+                    default=128,
+                    min=32,
+                    max=4096,
+                    step=8,
                     tooltip="Side of the windows in pixels: the size that the model was trained at, 128 for the "
                     "bundled base, 512 for SD 1.5, 1024 for SDXL and Flux. Connect Load Anomaly LDM's resolution.",
                 ),
                 io.Float.Input(
-                    "context", default=1.0, min=0.0, max=8.0, step=0.1,
+                    "context",
+                    default=1.0,
+                    min=0.0,
+                    max=8.0,
+                    step=0.1,
                     tooltip="Surface shown on each side of a defect, in lengths of its box, at least 16 px. 0 is that "
                     "minimum; more makes large defects smaller in their window. Default 1.",
                 ),
@@ -38,10 +46,13 @@ class CropToMask(io.ComfyNode):
             outputs=[
                 io.Image.Output("crops", display_name="crops", tooltip="The windows, one batch over all images."),
                 io.Mask.Output("crop_masks", display_name="masks", tooltip="The defect in each window, 0 or 1."),
-                Crop.Output("crop", display_name="crop", tooltip="Which window is which: for Defect Latent, Anomaly "
-                            "Conditioning, Compose Pair and Stitch."),
+                Crop.Output(
+                    "crop",
+                    display_name="crop",
+                    tooltip="Which window is which: for Defect Latent, Anomaly Conditioning, Compose Pair and Stitch.",
+                ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
@@ -113,18 +124,20 @@ class DefectLatent(io.ComfyNode):
                 io.Mask.Input("mask", tooltip="Where the defects go, of the image's size: values above 0.5."),
                 io.Vae.Input("vae", tooltip="The model's VAE: Load Anomaly LDM's, or any other."),
                 Crop.Input(
-                    "crop", optional=True,
+                    "crop",
+                    optional=True,
                     tooltip="Connect Crop to Mask's crop with its crops: every piece of a mask then draws noise of its "
                     "own. Leave open without cropping.",
                 ),
             ],
             outputs=[
                 io.Latent.Output(
-                    "latent", display_name="latent",
+                    "latent",
+                    display_name="latent",
                     tooltip="Latent of the normal image with a noise_mask of latent size, for any sampler.",
                 )
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, image, mask, vae, crop=None) -> io.NodeOutput:

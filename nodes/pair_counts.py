@@ -32,9 +32,9 @@ class Counts:
             "not_visible is drop, but scores is open: only blank pairs can be left out": unscored,
             f"{self.foreign} differ from their normal image outside the mask, too: connect Compose Pair's image, and "
             "the normal image and mask that it got": self.foreign,
-            f"{self.parted} show no defect in some pieces of their mask; see unchanged_pieces in the manifest":
-                self.parted,
-        }  # fmt: skip
+            f"{self.parted} show no defect in some pieces of their mask; see unchanged_pieces in the "
+            "manifest": self.parted,
+        }
         text = ", ".join(words), *(note for note, count in notes.items() if count)
         (_log.warning if self.blank else _log.info)("Save Pairs: %s.", ". ".join(text))
         return text

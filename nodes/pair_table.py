@@ -13,9 +13,18 @@ from .tables import Table
 
 NODE = "Pair Statistics"
 HEAD = [
-    "object / type", "count", "visible %", "contrast 10 %", "median", "90 %", "seam", "diversity / train",
-    "/ held back", "nearest / train", "/ held back",
-]  # fmt: skip
+    "object / type",
+    "count",
+    "visible %",
+    "contrast 10 %",
+    "median",
+    "90 %",
+    "seam",
+    "diversity / train",
+    "/ held back",
+    "nearest / train",
+    "/ held back",
+]
 NOTES = [
     "Contrast: (defect - surroundings) in spreads of the surroundings, negative is darker; visible: above 0.5 either "
     "way. Seam: step at the mask's edge over the surface's own; 1 is none.",
@@ -58,10 +67,13 @@ def _row(words: str, defects: Sequence[Defect], real: Mapping[str, Sequence[Defe
     against = [summary(defects, real[part]) for part in PARTS]
     own = against[0]
     return [
-        words, str(len(defects)), f"{100 * own['visible']:.0f}",
-        *(f"{own[name]:+.2f}" for name in ("contrast_low", "contrast", "contrast_high")), f"{own['seam']:.2f}",
+        words,
+        str(len(defects)),
+        f"{100 * own['visible']:.0f}",
+        *(f"{own[name]:+.2f}" for name in ("contrast_low", "contrast", "contrast_high")),
+        f"{own['seam']:.2f}",
         *(_ratio(found[name]) for name in ("diversity", "nearest") for found in against),
-    ]  # fmt: skip
+    ]
 
 
 def _ratio(value: float | None) -> str:

@@ -91,8 +91,15 @@ class Batch:
 
 
 def composed(
-    normal: Tensor, masks: Sequence[Tensor], made: Tensor, roundtrip: Tensor, crop: Crop | None, mode: str,
-    feather: int, visible_above: float, controls: Tensor | None = None,
+    normal: Tensor,
+    masks: Sequence[Tensor],
+    made: Tensor,
+    roundtrip: Tensor,
+    crop: Crop | None,
+    mode: str,
+    feather: int,
+    visible_above: float,
+    controls: Tensor | None = None,
 ) -> tuple[Tensor, list[Score]]:
     """Images [B, H, W, 3] with their anomalies, every value outside the masks untouched, and their scores.
 
@@ -127,9 +134,15 @@ def composed(
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
         counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(_changed, parts))
-        scores.append(Score(
-            **measured, visible=counted > visible_above and not blank, windows=windows, composing=composing, blank=blank
-        ))  # fmt: skip
+        scores.append(
+            Score(
+                **measured,
+                visible=counted > visible_above and not blank,
+                windows=windows,
+                composing=composing,
+                blank=blank,
+            )
+        )
     return to_batch(images), scores
 
 
@@ -205,10 +218,11 @@ def save_pairs(
     seed = sampling_seed(prompt, node_id, used) if seed is None else (lambda item, first=seed: first + item)
     # A node cannot know what the nodes before it took: no seconds.
     common = {
-        "seconds": None, "base": _digest(nearest(prompt, node_id, BASE_INPUTS), base_path),
+        "seconds": None,
+        "base": _digest(nearest(prompt, node_id, BASE_INPUTS), base_path),
         "adapter": _adapters(prompt, node_id),
         "settings": settings(prompt, node_id),
-    }  # fmt: skip
+    }
     counts, shown = Counts(), []
     for item, (image, mask, normal) in enumerate(zip(batch.images, batch.masks, batch.normals, strict=True)):
         object, type, index = objects[item], types[item], writer.done
@@ -243,9 +257,15 @@ def save_pairs(
         with named("Save Pairs"):
             offset = (root / MANIFEST).stat().st_size if (root / MANIFEST).exists() else 0
             writer.write(
-                index=index, object=object, type=type, stem=f"{index:06d}", mask=mask, picture=picture,
-                normal_source=kept, record=record,
-            )  # fmt: skip
+                index=index,
+                object=object,
+                type=type,
+                stem=f"{index:06d}",
+                mask=mask,
+                picture=picture,
+                normal_source=kept,
+                record=record,
+            )
         known.note(content["identity"], offset)
         counts.saved += 1
         shown.append(_shown(folder, f"{object}/test/{type}/{index:06d}.png"))
@@ -302,7 +322,7 @@ def _scored(scores: Sequence[Score] | None, item: int) -> dict:
         "visible": score.visible,
         "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
         **{key: value for key, value in searched.items() if value is not None},
-    }  # fmt: skip
+    }
 
 
 def _adapters(prompt: Mapping[str, Any], node_id: str) -> str | None:

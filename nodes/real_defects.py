@@ -53,9 +53,10 @@ def measured(dataset: Dataset, vae, resolution: int, context: float, clip_vision
         )
     with named(MEASURE):
         features = (
-            _vae_features(vae, samples, resolution, context) if clip_vision is None
+            _vae_features(vae, samples, resolution, context)
+            if clip_vision is None
             else embedding_features(partial(_embedded, clip_vision))
-        )  # fmt: skip
+        )
         real = RealDefects.measured(
             samples, _interruptible(features), resolution, context, dataset.split.groups, progress()
         )
@@ -63,9 +64,13 @@ def measured(dataset: Dataset, vae, resolution: int, context: float, clip_vision
 
 
 def with_nearest(
-    image: Tensor, scores: Sequence[Score], measured: Measured, kinds: Sequence[Type], crop: Crop | None,
+    image: Tensor,
+    scores: Sequence[Score],
+    measured: Measured,
+    kinds: Sequence[Type],
+    crop: Crop | None,
     mask: Tensor | None,
-) -> list[Score]:  # fmt: skip
+) -> list[Score]:
     """The scores with `nearest_real`, None where the type's real defects have no distance, with a notice in the log.
 
     Args:

@@ -48,9 +48,15 @@ class Drawn(Score):
 
 
 def refined_pairs(
-    drawing: Drawing, batch: Batch, crop: Crop | None, rounds: int, seed: int, only_hidden: bool,
-    real: Measured | None = None, kinds: Sequence[Type] = (),
-) -> tuple[Tensor, list[Score], str]:  # fmt: skip
+    drawing: Drawing,
+    batch: Batch,
+    crop: Crop | None,
+    rounds: int,
+    seed: int,
+    only_hidden: bool,
+    real: Measured | None = None,
+    kinds: Sequence[Type] = (),
+) -> tuple[Tensor, list[Score], str]:
     """The best of every pair and of `rounds` more draws, by `rank`: images [B, H, W, 3], scores, and a report.
 
     Args:
@@ -67,9 +73,15 @@ def refined_pairs(
     with named(NODE):
         search = _Search(drawing, batch, crop, rounds, seed, _measure(batch, crop, real, kinds) if real else None)
         found = refine(
-            search.make, search.first(), search.again, search.given, _visible, rounds,
-            has_farm=search.given.farm > 0, pays=(lambda best: not best.pair.visible) if only_hidden else _always,
-        )  # fmt: skip
+            search.make,
+            search.first(),
+            search.again,
+            search.given,
+            _visible,
+            rounds,
+            has_farm=search.given.farm > 0,
+            pays=(lambda best: not best.pair.visible) if only_hidden else _always,
+        )
     kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
     return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
 
@@ -126,8 +138,15 @@ class _Search:
         windows, sampled = self._windows(places, seed, seeds, varied)
         composing, called = self.composing, (self.calls - before) // sampled
         images, scores = composed(
-            self.batch.normals[items], [self.batch.masks[item] for item in items], windows, self.roundtrip[places],
-            crop, composing.mode, composing.feather, composing.visible_above, self._controls(places),
+            self.batch.normals[items],
+            [self.batch.masks[item] for item in items],
+            windows,
+            self.roundtrip[places],
+            crop,
+            composing.mode,
+            composing.feather,
+            composing.visible_above,
+            self._controls(places),
         )
         scores = self.measure(items, images, scores) if self.measure else scores
         made = []
@@ -145,9 +164,7 @@ class _Search:
             return None
         return torch.cat([again[places] for again in controls.split(len(self.roundtrip))])
 
-    def _windows(
-        self, places: list[int], seed: int, seeds: list[int], varied: Varied
-    ) -> tuple[Tensor, int]:
+    def _windows(self, places: list[int], seed: int, seeds: list[int], varied: Varied) -> tuple[Tensor, int]:
         """(decoded windows at `places`, how many were sampled for it: all where some cannot be taken out)."""
         part = some_of(self.drawing, places)
         alone = part is not self.drawing
@@ -156,9 +173,17 @@ class _Search:
             model = with_farm_share(model, varied.farm)
         own = ItemSeeds(seed, [seeds[place] for place in places] if alone else seeds)
         made = sampled(
-            part.sampler, model, own, varied.guidance, part.positive, part.negative, part.latent["samples"],
-            part.latent["noise_mask"], part.sigmas, partial(self._report, self._begun),
-        )  # fmt: skip
+            part.sampler,
+            model,
+            own,
+            varied.guidance,
+            part.positive,
+            part.negative,
+            part.latent["samples"],
+            part.latent["noise_mask"],
+            part.sigmas,
+            partial(self._report, self._begun),
+        )
         self._begun += self._steps
         return _decoded(part.vae, made if alone else made[places], "what was sampled"), len(made)
 

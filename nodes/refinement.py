@@ -29,54 +29,118 @@ class RefinePairs(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="The first draw's."),
                 io.Vae.Input("vae", tooltip="The model's VAE, which the first draw was decoded with."),
                 io.Sampler.Input("sampler", tooltip="AIAS Sampler, Graded Diffusion Sampler, or any of core's."),
-                io.Sigmas.Input("sigmas", tooltip="The levels of a round, from AIAS Sigmas or any scheduler: every "
-                                "round costs as many steps as there are."),
+                io.Sigmas.Input(
+                    "sigmas",
+                    tooltip="The levels of a round, from AIAS Sigmas or any scheduler: every "
+                    "round costs as many steps as there are.",
+                ),
                 io.Image.Input("normal", tooltip="The normal images, at full size, as Compose Pair got them."),
                 io.Mask.Input("mask", tooltip="Where the defects are, as Compose Pair got it; it stays."),
                 io.Image.Input("image", tooltip="The first draw: Compose Pair's images."),
-                Scores.Input("scores", tooltip="Compose Pair's scores of these images. Its mode, feather and "
-                             "visible_above are read off them."),
+                Scores.Input(
+                    "scores",
+                    tooltip="Compose Pair's scores of these images. Its mode, feather and "
+                    "visible_above are read off them.",
+                ),
                 io.Latent.Input("latent", tooltip="Defect Latent's latent: normal image and mask. Not the sampler's."),
-                io.Int.Input("rounds", default=3, min=1, max=100,
-                             tooltip="How many more times a pair is made, at most. Default 3: four times the cost."),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True,
+                    "rounds",
+                    default=3,
+                    min=1,
+                    max=100,
+                    tooltip="How many more times a pair is made, at most. Default 3: four times the cost.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
                     tooltip="The random choice of all rounds: each has seeds of its own, also where this is the first "
                     "draw's seed. Item i of a batch uses its round's seed + i.",
                 ),
-                io.Float.Input("cfg", default=2.0, min=0.0, max=100.0, step=0.1,
-                               tooltip="The first draw's guidance; rounds 2 and 4 try 1.5 times and 1/1.5 of it. 1 is "
-                               "off and stays off."),
+                io.Float.Input(
+                    "cfg",
+                    default=2.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="The first draw's guidance; rounds 2 and 4 try 1.5 times and 1/1.5 of it. 1 is "
+                    "off and stays off.",
+                ),
                 io.Combo.Input(
-                    "refine", options=WHICH, default=WHICH[0],
+                    "refine",
+                    options=WHICH,
+                    default=WHICH[0],
                     tooltip="all (default): every pair in every round, as the command line. not visible: only pairs "
                     "that show nothing, and only until one is visible; costs little where most are.",
                 ),
-                Crop.Input("crop", optional=True,
-                           tooltip="Crop to Mask's crop, where the latent is of crops. Open: whole images."),
-                RealDefects.Input("real", optional=True, tooltip="From Measure Real Defects: pairs near to a real "
-                                  "defect are then preferred. Open: nearness is not looked at."),
-                io.String.Input("object", default="object", multiline=True, optional=True,
-                                tooltip="For real: the object, as the dataset calls it; one line for all, or one per "
-                                "image."),
-                io.String.Input("type", default="anomaly", multiline=True, optional=True,
-                                tooltip="For real: the defect type, as the dataset calls it; lines as for object."),
+                Crop.Input(
+                    "crop",
+                    optional=True,
+                    tooltip="Crop to Mask's crop, where the latent is of crops. Open: whole images.",
+                ),
+                RealDefects.Input(
+                    "real",
+                    optional=True,
+                    tooltip="From Measure Real Defects: pairs near to a real "
+                    "defect are then preferred. Open: nearness is not looked at.",
+                ),
+                io.String.Input(
+                    "object",
+                    default="object",
+                    multiline=True,
+                    optional=True,
+                    tooltip="For real: the object, as the dataset calls it; one line for all, or one per image.",
+                ),
+                io.String.Input(
+                    "type",
+                    default="anomaly",
+                    multiline=True,
+                    optional=True,
+                    tooltip="For real: the defect type, as the dataset calls it; lines as for object.",
+                ),
             ],
             outputs=[
                 io.Image.Output("refined", display_name="image", tooltip="The best of each, for Save Pairs."),
-                Scores.Output("refined_scores", display_name="scores", tooltip="Its scores, and which round it is of, "
-                              "for Preview Pair and Save Pairs."),
-                io.String.Output("report", display_name="report", tooltip="Share visible and median scores of first "
-                                 "draws and of kept pairs, and what it cost; for Preview Any."),
+                Scores.Output(
+                    "refined_scores",
+                    display_name="scores",
+                    tooltip="Its scores, and which round it is of, for Preview Pair and Save Pairs.",
+                ),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="Share visible and median scores of first "
+                    "draws and of kept pairs, and what it cost; for Preview Any.",
+                ),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(
-        cls, model, positive, negative, vae, sampler, sigmas, normal, mask, image, scores, latent, rounds: int,
-        seed: int, cfg: float, refine: str, crop=None, real=None, object: str = "object", type: str = "anomaly",
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        model,
+        positive,
+        negative,
+        vae,
+        sampler,
+        sigmas,
+        normal,
+        mask,
+        image,
+        scores,
+        latent,
+        rounds: int,
+        seed: int,
+        cfg: float,
+        refine: str,
+        crop=None,
+        real=None,
+        object: str = "object",
+        type: str = "anomaly",
+    ) -> io.NodeOutput:
         from .drawing import Drawing
         from .graph_seeds import graph_seed
         from .images import lines
@@ -89,10 +153,18 @@ class RefinePairs(io.ComfyNode):
         seed = latent_seed(latent, graph_seed(seed, cls.hidden))
         count = len(batch.images)
         kinds = [lines("Refine Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
-        return io.NodeOutput(*refined_pairs(
-            drawing, batch, crop, rounds, seed, only_hidden=refine == WHICH[1], real=real,
-            kinds=list(zip(*kinds, strict=True)),
-        ))  # fmt: skip
+        return io.NodeOutput(
+            *refined_pairs(
+                drawing,
+                batch,
+                crop,
+                rounds,
+                seed,
+                only_hidden=refine == WHICH[1],
+                real=real,
+                kinds=list(zip(*kinds, strict=True)),
+            )
+        )
 
 
 NODES = [RefinePairs]

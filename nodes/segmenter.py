@@ -34,7 +34,7 @@ class Segmenter:
 
 def train(
     dataset: Dataset, name: str, steps: int, crop: int, seed: int, hold_out: bool, pairs: Sequence[Sample]
-) -> Segmenter:  # fmt: skip
+) -> Segmenter:
     """Train on the dataset's training part, and on `pairs` beside it; `hold_out`: see `Training`.
 
     Raises:
@@ -47,9 +47,14 @@ def train(
     # The host runs its nodes in inference mode, in which nothing can be trained.
     with named(NODE), torch.inference_mode(False), torch.enable_grad():
         network, record = train_segmenter(
-            name, dataset.train, pairs, dataset.split, settings, check_interrupt=stop,
+            name,
+            dataset.train,
+            pairs,
+            dataset.split,
+            settings,
+            check_interrupt=stop,
             report=lambda _, step, *__: bar.update_absolute(step),
-        )  # fmt: skip
+        )
     return Segmenter(name, network, record, hold_out, frozenset(sample.image for sample in dataset.train))
 
 

@@ -17,15 +17,37 @@ Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tok
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
 # As in datasets.layouts, which is not imported before a node runs; a test holds them together.
 LAYOUTS = [
-    "auto", "mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index", "yolo", "folder", "voc", "roboflow",
-    "mvtec_ad2", "mvtec_3d", "dagm", "severstal", "real_iad", "magnetic_tile", "kolektor", "kolektor2",
-]  # fmt: skip
+    "auto",
+    "mvtec",
+    "loco",
+    "btad",
+    "visa",
+    "coco",
+    "labelme",
+    "stems",
+    "index",
+    "yolo",
+    "folder",
+    "voc",
+    "roboflow",
+    "mvtec_ad2",
+    "mvtec_3d",
+    "dagm",
+    "severstal",
+    "real_iad",
+    "magnetic_tile",
+    "kolektor",
+    "kolektor2",
+]
 
 
 def dataset_menu() -> io.Input:
     """The menu beside a node's `folder`, which stays a text: wires and older workflows lead to it."""
     return io.Combo.Input(
-        "choose", options=[AS_TYPED, *choices()], default=AS_TYPED, optional=True,
+        "choose",
+        options=[AS_TYPED, *choices()],
+        default=AS_TYPED,
+        optional=True,
         tooltip="The folders that are there: in ComfyUI's input, output and datasets folders, and those that you "
         f"listed (see the help page). '{AS_TYPED}' (default): folder counts; else what is chosen here goes first.",
-    )  # fmt: skip
+    )

@@ -41,9 +41,7 @@ class Dataset:
     file: Path
 
 
-def split_dataset(
-    folder: str, split: str, share: float, types: str, seed: int, layout: str
-) -> tuple[Dataset, str]:
+def split_dataset(folder: str, split: str, share: float, types: str, seed: int, layout: str) -> tuple[Dataset, str]:
     """The dataset, and in words how it was dealt.
 
     Args:

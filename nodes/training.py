@@ -31,17 +31,35 @@ class TrainFASTAdapter(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, vae, dataset, steps: int, batch: int, learning_rate: float, tokens: int, resolution: int,
-        patience: int, seed: int, conditioning=None, checkpointing: str = "auto", look_every: int = 100,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        model,
+        vae,
+        dataset,
+        steps: int,
+        batch: int,
+        learning_rate: float,
+        tokens: int,
+        resolution: int,
+        patience: int,
+        seed: int,
+        conditioning=None,
+        checkpointing: str = "auto",
+        look_every: int = 100,
+    ) -> io.NodeOutput:
         from ..training.fast import FastTraining
         from .adapter_record import curve_picture, told
         from .adapter_training import train
 
         settings = FastTraining(
-            steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed,
-            checkpointing=checkpointing, evaluate_every=look_every,
-        )  # fmt: skip
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            tokens=tokens,
+            patience=patience,
+            seed=seed,
+            checkpointing=checkpointing,
+            evaluate_every=look_every,
+        )
         adapter = train(model, vae, dataset, settings, resolution, conditioning)
         return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
 
@@ -71,43 +89,56 @@ class ApplyFARM(io.ComfyNode):
                 "ComfyUI's own samplers do as before. Use it together with Anomaly Tokens."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The model that the adapter was trained on; it is not changed, a copy "
-                               "with FARM comes out."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The model that the adapter was trained on; it is not changed, a copy with FARM comes out.",
+                ),
                 Adapter.Input("adapter", tooltip="From Train FAST Adapter or Load FAST Adapter."),
                 io.String.Input(
-                    "object", default="brushed_metal", multiline=True,
+                    "object",
+                    default="brushed_metal",
+                    multiline=True,
                     tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
                     "line per image of the batch.",
                 ),
                 io.String.Input(
-                    "type", default="scratch", multiline=True,
+                    "type",
+                    default="scratch",
+                    multiline=True,
                     tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
                 ),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=1.0, step=0.01,
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
                     tooltip="FARM's share of the estimate in the mask: 1 (default) FARM alone, which skips the model "
                     "at these steps; 0 no FARM. The preset 'paper' knows only 0 and 1.",
                 ),
                 io.Float.Input(
-                    "until", default=40.0, min=0.0, max=999.0, step=1.0,
+                    "until",
+                    default=40.0,
+                    min=0.0,
+                    max=999.0,
+                    step=1.0,
                     tooltip="FARM works from pure noise (t = 999) down to this t; below it the model alone draws the "
                     "texture. Default 40; the paper has 2.",
                 ),
                 Crop.Input(
-                    "crop", optional=True,
+                    "crop",
+                    optional=True,
                     tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
                     "lines of its image.",
                 ),
             ],
             outputs=[
-                io.Model.Output("patched", display_name="model", tooltip="The model with FARM, for the AIAS nodes."),
+                io.Model.Output("patched", display_name="model", tooltip="The model with FARM, for the AIAS nodes.")
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
-    def execute(
-        cls, model, adapter, object: str, type: str, strength: float, until: float, crop=None
-    ) -> io.NodeOutput:
+    def execute(cls, model, adapter, object: str, type: str, strength: float, until: float, crop=None) -> io.NodeOutput:
         from .fast_sampling import apply_farm
 
         return io.NodeOutput(apply_farm(model, adapter, object, type, strength, until, crop))
@@ -125,15 +156,18 @@ class ApplyMGA(io.ComfyNode):
                 "It only attaches: all other samplers do as before. Use it together with Anomaly Tokens."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="The model that the adapter was trained on; it is not changed, a copy "
-                               "with MGA comes out."),
+                io.Model.Input(
+                    "model",
+                    tooltip="The model that the adapter was trained on; it is not changed, a copy with MGA comes out.",
+                ),
                 Adapter.Input("adapter", tooltip="From Train STAGE Adapter or Load STAGE Adapter."),
             ],
             outputs=[
-                io.Model.Output("patched", display_name="model", tooltip="The model with MGA, for the graded diffusion "
-                                "nodes."),
+                io.Model.Output(
+                    "patched", display_name="model", tooltip="The model with MGA, for the graded diffusion nodes."
+                )
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, model, adapter) -> io.NodeOutput:
@@ -154,29 +188,40 @@ class AnomalyTokensNode(io.ComfyNode):
                 "ComfyUI's own as well; the negative conditioning stays without."
             ),
             inputs=[
-                io.Conditioning.Input("conditioning", tooltip="Anomaly Conditioning's positive, made with the same "
-                                      "model, and for checkpoints with the text that the adapter was trained with."),
+                io.Conditioning.Input(
+                    "conditioning",
+                    tooltip="Anomaly Conditioning's positive, made with the same "
+                    "model, and for checkpoints with the text that the adapter was trained with.",
+                ),
                 Adapter.Input("adapter", tooltip="Of FAST or STAGE, from a Train or a Load node; with both, STAGE's."),
                 io.String.Input(
-                    "object", default="brushed_metal", multiline=True,
+                    "object",
+                    default="brushed_metal",
+                    multiline=True,
                     tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
                     "line per image of the batch.",
                 ),
                 io.String.Input(
-                    "type", default="scratch", multiline=True,
+                    "type",
+                    default="scratch",
+                    multiline=True,
                     tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
                 ),
                 Crop.Input(
-                    "crop", optional=True,
+                    "crop",
+                    optional=True,
                     tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
                     "lines of its image.",
                 ),
             ],
             outputs=[
-                io.Conditioning.Output("positive", display_name="positive", tooltip="The conditioning with the "
-                                       "anomaly's tokens, for a sampler's positive."),
+                io.Conditioning.Output(
+                    "positive",
+                    display_name="positive",
+                    tooltip="The conditioning with the anomaly's tokens, for a sampler's positive.",
+                )
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(cls, conditioning, adapter, object: str, type: str, crop=None) -> io.NodeOutput:
@@ -198,48 +243,83 @@ class TrainSTAGEAdapter(io.ComfyNode):
                 "goes on where it was, as long as ComfyUI is not restarted."
             ),
             inputs=[
-                *_sources(), *_widgets(1e-3), _conditioning(),
+                *_sources(),
+                *_widgets(1e-3),
+                _conditioning(),
                 Adapter.Input(
-                    "tokens_of", optional=True,
+                    "tokens_of",
+                    optional=True,
                     tooltip="An adapter of the same model, FAST's usually, whose tokens are kept (the widget tokens is "
                     "not read then): only the heads train, which is much quicker, as the model is asked once per draw "
                     "and not at every step, and both adapters serve together. Open: new tokens.",
                 ),
                 MaskSchedule.Input(
-                    "mask_schedule", optional=True,
+                    "mask_schedule",
+                    optional=True,
                     tooltip="How the mask that the anomaly-aware head is told closes as the noise falls: connect the "
                     "EMA Mask Schedule that you will sample with. Open: the paper's, linear, closed at t = 200.",
                 ),
-                _checkpointing(), _look_every(),
+                _checkpointing(),
+                _look_every(),
                 io.Boolean.Input(
-                    "normalise", default=True, optional=True, label_on="over the mask", label_off="over all (paper)",
+                    "normalise",
+                    default=True,
+                    optional=True,
+                    label_on="over the mask",
+                    label_off="over all (paper)",
                     tooltip="On (default): the error is averaged over each defect's own area, so that a small defect "
                     "weighs as much as a large one. Off: over the whole map, as in the paper.",
                 ),
                 io.Combo.Input(
-                    "heads", options=HEADS, default=HEADS[0], optional=True,
+                    "heads",
+                    options=HEADS,
+                    default=HEADS[0],
+                    optional=True,
                     tooltip="Size of the MGA heads. paper (default): 2.7 M parameters each. small: 0.2 M, for a tenth "
                     "of the time, which is enough beside a compact base.",
                 ),
             ],
             outputs=_trained("For Save STAGE Adapter, Apply MGA and Anomaly Tokens."),
-        )  # fmt: skip
+        )
 
     @classmethod
     def execute(
-        cls, model, vae, dataset, steps: int, batch: int, learning_rate: float, tokens: int, resolution: int,
-        patience: int, seed: int, conditioning=None, tokens_of=None, mask_schedule=None, checkpointing: str = "auto",
-        look_every: int = 100, normalise: bool = True, heads: str = "paper",
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        model,
+        vae,
+        dataset,
+        steps: int,
+        batch: int,
+        learning_rate: float,
+        tokens: int,
+        resolution: int,
+        patience: int,
+        seed: int,
+        conditioning=None,
+        tokens_of=None,
+        mask_schedule=None,
+        checkpointing: str = "auto",
+        look_every: int = 100,
+        normalise: bool = True,
+        heads: str = "paper",
+    ) -> io.NodeOutput:
         from ..training.stage import StageTraining
         from .adapter_record import curve_picture, told
         from .adapter_training import sized, told_mask, train
 
         settings = StageTraining(
-            steps=steps, batch=batch, learning_rate=learning_rate, tokens=tokens, patience=patience, seed=seed,
-            checkpointing=checkpointing, evaluate_every=look_every, normalise=normalise, **told_mask(mask_schedule),
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            tokens=tokens,
+            patience=patience,
+            seed=seed,
+            checkpointing=checkpointing,
+            evaluate_every=look_every,
+            normalise=normalise,
+            **told_mask(mask_schedule),
             **sized(heads),
-        )  # fmt: skip
+        )
         adapter = train(model, vae, dataset, settings, resolution, conditioning, tokens_of)
         return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
 
@@ -259,82 +339,123 @@ class SaveSTAGEAdapter(io.ComfyNode):
 
 def _sources() -> list[io.Input]:
     return [
-        io.Model.Input("model", tooltip="What will make the anomalies: eps, v or flow; a compact base or a checkpoint. "
-                       "It must fit the device's memory as a whole."),
+        io.Model.Input(
+            "model",
+            tooltip="What will make the anomalies: eps, v or flow; a compact base or a checkpoint. "
+            "It must fit the device's memory as a whole.",
+        ),
         io.Vae.Input("vae", tooltip="The model's own VAE."),
-        Dataset.Input("dataset", tooltip="From Split Defect Dataset; only the defects of its training part are read, "
-                      "and about a fifth of their groups is held out to choose the best weights."),
-    ]  # fmt: skip
+        Dataset.Input(
+            "dataset",
+            tooltip="From Split Defect Dataset; only the defects of its training part are read, "
+            "and about a fifth of their groups is held out to choose the best weights.",
+        ),
+    ]
 
 
 def _widgets(learning_rate: float) -> list[io.Input]:
     """learning_rate: the paper's."""
     return [
         io.Int.Input(
-            "steps", default=2000, min=1, max=1_000_000,
+            "steps",
+            default=2000,
+            min=1,
+            max=1_000_000,
             tooltip="Steps of the training. Default 2000; a few hundred are for trying.",
         ),
         io.Int.Input(
-            "batch", default=4, min=1, max=256,
-            tooltip="Crops per step. Default 4 (paper); fewer need less memory.",
+            "batch", default=4, min=1, max=256, tooltip="Crops per step. Default 4 (paper); fewer need less memory."
         ),
         io.Float.Input(
-            "learning_rate", default=learning_rate, min=1e-7, max=1.0, step=1e-6, round=False,
+            "learning_rate",
+            default=learning_rate,
+            min=1e-7,
+            max=1.0,
+            step=1e-6,
+            round=False,
             tooltip=f"Of AdamW, at its highest. Default {f'{learning_rate:.6f}'.rstrip('0')} (paper).",
         ),
         io.Int.Input(
-            "tokens", default=8, min=1, max=64,
+            "tokens",
+            default=8,
+            min=1,
+            max=64,
             tooltip="Learned tokens per type, added to the conditioning. Default 8 (paper).",
         ),
         io.Int.Input(
-            "resolution", default=128, min=32, max=2048, step=8,
+            "resolution",
+            default=128,
+            min=32,
+            max=2048,
+            step=8,
             tooltip="Side of the training crops in pixels. For a compact base connect Load Anomaly LDM's resolution "
             "(128, the default); 512 for SD 1.5, 1024 for SDXL and Flux. Crop to Mask wants the same.",
         ),
         io.Int.Input(
-            "patience", default=0, min=0, max=1000,
+            "patience",
+            default=0,
+            min=0,
+            max=1000,
             tooltip="End after so many looks (see look_every) without a lower error on held-out defects. "
             "0 (default): never.",
         ),
         io.Int.Input(
-            "seed", default=0, min=0, max=MAX_SEED, control_after_generate=False,
+            "seed",
+            default=0,
+            min=0,
+            max=MAX_SEED,
+            control_after_generate=False,
             tooltip="Decides the weights to begin with and every draw. Default 0.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _conditioning() -> io.Input:
     return io.Conditioning.Input(
-        "conditioning", optional=True,
+        "conditioning",
+        optional=True,
         tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or one per type "
         "in sorted order of object and type. A compact base brings its own.",
-    )  # fmt: skip
+    )
 
 
 def _checkpointing() -> io.Input:
     return io.Combo.Input(
-        "checkpointing", options=CHECKPOINTING, default="auto", optional=True,
+        "checkpointing",
+        options=CHECKPOINTING,
+        default="auto",
+        optional=True,
         tooltip="on: the model's blocks are run again for the gradient instead of kept, for less memory and a third "
         "more time. auto (default): where memory is short. off: never.",
-    )  # fmt: skip
+    )
 
 
 def _look_every() -> io.Input:
     return io.Int.Input(
-        "look_every", default=100, min=1, max=100_000, optional=True,
+        "look_every",
+        default=100,
+        min=1,
+        max=100_000,
+        optional=True,
         tooltip="Steps between two looks at the held-out defects: a point of the curve, and a new preview. "
         "Default 100.",
-    )  # fmt: skip
+    )
 
 
 def _trained(use: str) -> list[io.Output]:
     return [
         Adapter.Output("adapter", display_name="adapter", tooltip=use),
-        io.String.Output("record", display_name="record", tooltip="Types, steps, images, seconds, and the error on "
-                         "held-out defects, in words."),
-        io.Image.Output("curve", display_name="curve", tooltip="The loss, and the error on held-out defects per type, "
-                        "over the training."),
-    ]  # fmt: skip
+        io.String.Output(
+            "record",
+            display_name="record",
+            tooltip="Types, steps, images, seconds, and the error on held-out defects, in words.",
+        ),
+        io.Image.Output(
+            "curve",
+            display_name="curve",
+            tooltip="The loss, and the error on held-out defects per type, over the training.",
+        ),
+    ]
 
 
 def _saving(method: str, name: str) -> io.Schema:
@@ -350,19 +471,21 @@ def _saving(method: str, name: str) -> io.Schema:
         inputs=[
             Adapter.Input("adapter", tooltip=f"From Train {method} Adapter."),
             io.String.Input(
-                "name", default=name,
+                "name",
+                default=name,
                 tooltip="Name of the file, without .safetensors, with folders if you like. Default "
                 f"'{name}'; where it is taken, {name}_00002 and so on.",
             ),
         ],
         outputs=[
-            io.String.Output("file", display_name="file", tooltip=f"The name that was written, as Load {method} "
-                             "Adapter lists it after a refresh (R)."),
+            io.String.Output(
+                "file",
+                display_name="file",
+                tooltip=f"The name that was written, as Load {method} Adapter lists it after a refresh (R).",
+            )
         ],
         is_output_node=True,
-    )  # fmt: skip
+    )
 
 
-NODES = [
-    TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, TrainSTAGEAdapter, SaveSTAGEAdapter, ApplyMGA, AnomalyTokensNode,
-]  # fmt: skip
+NODES = [TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, TrainSTAGEAdapter, SaveSTAGEAdapter, ApplyMGA, AnomalyTokensNode]

@@ -33,8 +33,13 @@ def _table(found: Worst) -> Table:
     head = ["file", "index", "object / type", *map(words, found.scores), "visible"]
     told = {True: "yes", False: "no", None: "-"}
     rows = [
-        [line["image"], str(line["index"]), f"{line['object']} / {line['type']}",
-         *(value(line, score) for score in found.scores), told.get(line["visible"], "-")]
+        [
+            line["image"],
+            str(line["index"]),
+            f"{line['object']} / {line['type']}",
+            *(value(line, score) for score in found.scores),
+            told.get(line["visible"], "-"),
+        ]
         for line in found.pairs
-    ]  # fmt: skip
+    ]
     return Table(head, rows, summary(found))

@@ -102,8 +102,9 @@ def sample_aias(
     foreground_on = False
 
     for i, ((alpha_s, sigma_s), (alpha_e, sigma_e)) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
-        was_on, foreground_on = foreground_on, foreground is not None and (
-            foreground_strength > 0 and time_of(sigma_s) >= foreground_until
+        was_on, foreground_on = (
+            foreground_on,
+            foreground is not None and (foreground_strength > 0 and time_of(sigma_s) >= foreground_until),
         )
         if foreground_on != was_on and not correct:
             history.forget()
@@ -125,9 +126,16 @@ def sample_aias(
         signal = 0.0 if pure_start and i == 0 else alpha_s
         history.keep(x0, w, ratio(signal, sigma_s))
         step = partial(
-            transition, x, sigma_s=sigma_s, sigma_e=sigma_e, alpha_s=signal, alpha_e=alpha_e, eta=eta,
-            variance=variance, noise=noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None,
-        )  # fmt: skip
+            transition,
+            x,
+            sigma_s=sigma_s,
+            sigma_e=sigma_e,
+            alpha_s=signal,
+            alpha_e=alpha_e,
+            eta=eta,
+            variance=variance,
+            noise=noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None,
+        )
         x = step(estimate)
         if keep is not None:
             known = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)

@@ -155,8 +155,17 @@ def sample_graded(
         history.keep(x0, w, ratio(signal, sigma_s))
         drawn = noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None
         x_back = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
-        make = partial(transition, state, sigma_s=sigma_s, sigma_e=sigma_e, noise=drawn, alpha_s=signal,
-                       alpha_e=alpha_e, eta=eta, variance=variance)  # fmt: skip
+        make = partial(
+            transition,
+            state,
+            sigma_s=sigma_s,
+            sigma_e=sigma_e,
+            noise=drawn,
+            alpha_s=signal,
+            alpha_e=alpha_e,
+            eta=eta,
+            variance=variance,
+        )
         m_next = mask if in_window else None if held else mp(i + 1)
         step = partial(_merged, make, x_back, m_next, in_window or blend == "x0")
         x = step(towards)

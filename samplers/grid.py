@@ -101,9 +101,7 @@ def _distinct(levels: list[int], floor: int, ceiling: int) -> list[int]:
     return sorted(taken, reverse=True)
 
 
-def _hit_windows(
-    grid: list[int], windows: Sequence[tuple[float, float]], floor: int, timesteps: int
-) -> list[int]:
+def _hit_windows(grid: list[int], windows: Sequence[tuple[float, float]], floor: int, timesteps: int) -> list[int]:
     """Move the nearest spare level into every window that has none; the first level stays."""
     spans = [_span(window, floor, timesteps) for window in windows]
     for low, high in spans:
@@ -131,9 +129,7 @@ def _span(window: tuple[float, float], floor: int, timesteps: int) -> tuple[int,
 
 def _needed(level: int, grid: list[int], spans: list[tuple[int, int]]) -> bool:
     """True where `level` is the only one in some window."""
-    return any(
-        low <= level <= high and sum(low <= other <= high for other in grid) == 1 for low, high in spans
-    )
+    return any(low <= level <= high and sum(low <= other <= high for other in grid) == 1 for low, high in spans)
 
 
 def _check(steps: int, kind: str, refine: int, timesteps: int, sigmas: Tensor | None) -> None:

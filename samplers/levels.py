@@ -24,7 +24,12 @@ def ratio(alpha: float, sigma: float) -> float:
 
 
 def check_run(
-    x: Tensor, levels: list[Level], mask: Tensor | None, background: Tensor | None, order: int, eta: float,
+    x: Tensor,
+    levels: list[Level],
+    mask: Tensor | None,
+    background: Tensor | None,
+    order: int,
+    eta: float,
     variance: float,
 ) -> None:
     """Raise ValueError for levels that do not descend, to 0 or to where another run goes on, tensors that do not fit or

@@ -35,9 +35,13 @@ class Composed(Scores):
 
 
 def compose_parts(
-    normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0,
-    changed_above: float = CHANGED_ABOVE, controls: Sequence[Picture] = (),
-) -> Composed:  # fmt: skip
+    normal: Picture,
+    made: Sequence[Made],
+    mode: str = "difference",
+    feather: int = 0,
+    changed_above: float = CHANGED_ABOVE,
+    controls: Sequence[Picture] = (),
+) -> Composed:
     """Put the parts of one picture together and score the result.
 
     Args:
@@ -62,9 +66,12 @@ def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "differe
 
 
 def scores_of(
-    result: Picture, normal: Picture, made: Sequence[Made], changed_above: float = CHANGED_ABOVE,
+    result: Picture,
+    normal: Picture,
+    made: Sequence[Made],
+    changed_above: float = CHANGED_ABOVE,
     controls: Sequence[Picture] = (),
-) -> Scores:  # fmt: skip
+) -> Scores:
     """Scores of a result however it came about: means over the parts by area, see `compose_parts`."""
     scores = [_scores(result, normal, one, changed_above, controls) for one in made]
     return mean_scores(scores, [part.inside.sum().item() for part, _ in made])
@@ -76,9 +83,7 @@ def part_levels(result: Picture, normal: Picture, made: Made) -> Tensor:
     return change_levels(seen, known, mask, unit(surface, mask))
 
 
-def _scores(
-    result: Picture, normal: Picture, made: Made, changed_above: float, controls: Sequence[Picture]
-) -> Scores:
+def _scores(result: Picture, normal: Picture, made: Made, changed_above: float, controls: Sequence[Picture]) -> Scores:
     """Scores of one part, read on its window; before composing, at the window's own resolution."""
     part, windows = made
     seen, surface, known, mask = _area(result, normal, made)

@@ -25,13 +25,11 @@ def control_pictures(
     base: CompactLDM, jobs: Sequence[Job], settings: Settings
 ) -> tuple[list[list[Picture]], list[int]]:
     """COUNT controls of every job, composed as its pair is, and the denoiser's calls for them; see `made_parts`."""
-    normal = [
-        Job(job.picture, job.mask, job.object, NORMAL, SEED + number) for job in jobs for number in range(COUNT)
-    ]
+    normal = [Job(job.picture, job.mask, job.object, NORMAL, SEED + number) for job in jobs for number in range(COUNT)]
     made, calls = made_parts(base, normal, control_settings(settings))
     pictures = [
         composed_picture(job.picture, parts, settings.mode, settings.feather)
         for job, parts in zip(normal, made, strict=True)
     ]
     places = range(0, len(normal), COUNT)
-    return [pictures[at:at + COUNT] for at in places], [sum(calls[at:at + COUNT]) for at in places]
+    return [pictures[at : at + COUNT] for at in places], [sum(calls[at : at + COUNT]) for at in places]

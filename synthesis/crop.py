@@ -41,7 +41,7 @@ class Part:
 
     def _placed(self, shape: tuple[int, int], top: int, left: int) -> Tensor:
         canvas = torch.zeros(shape, dtype=torch.bool)
-        canvas[self.box[0] - top:self.box[2] - top, self.box[1] - left:self.box[3] - left] = self.inside
+        canvas[self.box[0] - top : self.box[2] - top, self.box[1] - left : self.box[3] - left] = self.inside
         return canvas
 
 
@@ -71,7 +71,7 @@ class Crop:
         """The mask of one image, bool [H, W]: the union of its parts."""
         mask = torch.zeros(self.size, dtype=torch.bool)
         for _, part in self.of(item):
-            mask[part.box[0]:part.box[2], part.box[1]:part.box[3]] |= part.inside
+            mask[part.box[0] : part.box[2], part.box[1] : part.box[3]] |= part.inside
         return mask
 
 
@@ -107,9 +107,13 @@ def check_windows(node: str, images: Tensor, crop: Crop) -> None:
     if not all(w <= got < w + PADDING for w, got in zip(wanted, images.shape[2:], strict=True)):
         raise ValueError(
             f"{node}: images of {images.shape[2]} x {images.shape[3]} came where {wanted[0]} x {wanted[1]} (height x "
-            f"width) belong; " + ("connect the decoded latent of these images, or the crop." if crop.whole else
-                                  "connect what Crop to Mask's crops became, or leave crop open.")
-        )  # fmt: skip
+            f"width) belong; "
+            + (
+                "connect the decoded latent of these images, or the crop."
+                if crop.whole
+                else "connect what Crop to Mask's crops became, or leave crop open."
+            )
+        )
 
 
 def window_of(image: Tensor, resolution: int) -> Tensor:

@@ -108,8 +108,9 @@ def _headings(inspection: Inspection) -> Image.Image:
     lines = [
         f"{Path(inspection.root).name}: {inspection.layout} layout, {inspection.images} images, {defective} with a "
         f"defect",
-        f"groups: {inspection.groups}", *inspection.notes,
-    ]  # fmt: skip
+        f"groups: {inspection.groups}",
+        *inspection.notes,
+    ]
     return _text([_fitted(line, WIDTH - 2 * NAME) for line in lines])
 
 

@@ -88,21 +88,39 @@ def synthesize(
     base_name = file_digest(source.base)
     adapter, adapter_name = _adapter(source, base_fit(base, base_name), split, plan.types)
     described = {
-        "base": base_name, "adapter": adapter_name, "split": split.digest, "normals": source.normals,
-        "types": [list(key) for key in plan.types], "seed": seed, "policy": policy.settings, "negatives": negatives,
+        "base": base_name,
+        "adapter": adapter_name,
+        "split": split.digest,
+        "normals": source.normals,
+        "types": [list(key) for key in plan.types],
+        "seed": seed,
+        "policy": policy.settings,
+        "negatives": negatives,
         "settings": asdict(settings),
-    }  # fmt: skip
+    }
     with PairWriter(out, described, resume=resume) as writer:
         base = base.to(device)
         real = RealDefects.measured(
-            [s for s in train if (s.object, s.type) in plan.types], latent_features(base), base.config.resolution,
-            settings.context, split.groups,
-        )  # fmt: skip
+            [s for s in train if (s.object, s.type) in plan.types],
+            latent_features(base),
+            base.config.resolution,
+            settings.context,
+            split.groups,
+        )
         threshold = run(
-            base, base_name, plan, count, settings, writer, adapter=adapter and adapter.to(device),
-            adapter_name=adapter_name, policy=policy, negatives=negatives, real=real,
+            base,
+            base_name,
+            plan,
+            count,
+            settings,
+            writer,
+            adapter=adapter and adapter.to(device),
+            adapter_name=adapter_name,
+            policy=policy,
+            negatives=negatives,
+            real=real,
             report=report,
-        )  # fmt: skip
+        )
         records = read_manifest(out)
         save_sheet(Path(out) / "sheet.png", out, records[:ON_SHEET])
     return records, threshold

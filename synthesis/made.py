@@ -83,9 +83,11 @@ class Job:
 
 
 def made_parts(
-    base: CompactLDM, jobs: Sequence[Job], settings: Settings,
+    base: CompactLDM,
+    jobs: Sequence[Job],
+    settings: Settings,
     adapter: Adapters | FastModules | StageModules | None = None,
-) -> tuple[list[list[Made]], list[int]]:  # fmt: skip
+) -> tuple[list[list[Made]], list[int]]:
     """What the model makes of every job, part by part, before it is composed; and the calls of the denoiser's network,
     for one window each.
 
@@ -102,7 +104,7 @@ def made_parts(
     made: list[list[Made]] = [[] for _ in jobs]
     calls = [0] * len(jobs)
     for first in range(0, len(parts), BATCH):
-        batch = parts[first:first + BATCH]
+        batch = parts[first : first + BATCH]
         with torch.inference_mode(), _calls(base.unet) as counted:
             decoded = _decoded(base, jobs, batch, settings, adapters_of(adapter))
         for part, windows in zip(batch, decoded, strict=True):

@@ -45,9 +45,14 @@ class RealDefects:
 
     @classmethod
     def measured(
-        cls, samples: Iterable[Sample], features: Features, resolution: int, context: float,
-        groups: Mapping[str, str] | None = None, report: Callable[[int, int], None] | None = None,
-    ) -> RealDefects:  # fmt: skip
+        cls,
+        samples: Iterable[Sample],
+        features: Features,
+        resolution: int,
+        context: float,
+        groups: Mapping[str, str] | None = None,
+        report: Callable[[int, int], None] | None = None,
+    ) -> RealDefects:
         """Of defect images, in the windows that synthesis would use for their masks, evenly at most 256 per type and
         16 per image.
 
@@ -161,10 +166,12 @@ def _encoded_features(encode: Encode, multiple: int, crops: Tensor, masks: Tenso
     latents = encode(crops).float().cpu()
     bottom, right = (-length % multiple for length in masks.shape[1:])
     inside = latent_mask(F.pad(masks.float(), (0, right, 0, bottom)), latents.shape[2:]) > 0
-    return torch.stack([
-        torch.cat([_latent_part(latent, own[0]), _grey_part(crop, mask)])
-        for latent, own, crop, mask in zip(latents, inside, crops.cpu(), masks, strict=True)
-    ])  # fmt: skip
+    return torch.stack(
+        [
+            torch.cat([_latent_part(latent, own[0]), _grey_part(crop, mask)])
+            for latent, own, crop, mask in zip(latents, inside, crops.cpu(), masks, strict=True)
+        ]
+    )
 
 
 def _latent_part(latent: Tensor, inside: Tensor) -> Tensor:
@@ -201,6 +208,6 @@ def _gradient(image: Tensor) -> Tensor:
 def _in_batches(features: Features, crops: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     found: list[Tensor] = []
     for first in range(0, len(crops), BATCH):
-        some = crops[first:first + BATCH]
+        some = crops[first : first + BATCH]
         found += features(torch.stack([crop for crop, _ in some]), torch.stack([mask for _, mask in some])).cpu()
     return found

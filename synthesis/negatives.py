@@ -59,9 +59,7 @@ def measure_negatives(base: CompactLDM, jobs: Sequence[Job], settings: Settings)
     return found
 
 
-def measured_thresholds(
-    base: CompactLDM, job: Callable[[int], Job], settings: Settings, count: int
-) -> Thresholds:
+def measured_thresholds(base: CompactLDM, job: Callable[[int], Job], settings: Settings, count: int) -> Thresholds:
     """Of jobs 0 .. count - 1."""
     found: list[Negative] = []
     for start in tracked("measuring thresholds", range(0, count, BATCH), BATCH, count):

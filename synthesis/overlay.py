@@ -68,7 +68,7 @@ def outlined(image: Tensor, mask: Tensor | None, longest: int) -> np.ndarray:
 
 def tiled(tiles: Sequence[Tensor], columns: int) -> Tensor:
     """Tiles [h, w, 3] in 0 .. 1 of any sizes, `columns` side by side on white, as uint8 [H, W, 3]."""
-    lines = [tiles[start:start + columns] for start in range(0, len(tiles), columns)]
+    lines = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     width = max(tile.shape[1] for tile in tiles) + 2 * GAP
     sheets = []
     for line in lines:

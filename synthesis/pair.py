@@ -35,10 +35,15 @@ class Pair(Scores):
 
 
 def make_pairs(
-    base: CompactLDM, jobs: Sequence[Job], settings: Settings,
-    adapter: Adapters | FastModules | StageModules | None = None, *,
-    changed_above: float = CHANGED_ABOVE, controlled: bool = False, real: RealDefects | None = None,
-) -> list[Pair]:  # fmt: skip
+    base: CompactLDM,
+    jobs: Sequence[Job],
+    settings: Settings,
+    adapter: Adapters | FastModules | StageModules | None = None,
+    *,
+    changed_above: float = CHANGED_ABOVE,
+    controlled: bool = False,
+    real: RealDefects | None = None,
+) -> list[Pair]:
     """Make a batch of pairs. Every job is cropped to the base's resolution, so images may differ in size.
 
     Args:
@@ -62,11 +67,14 @@ def make_pairs(
     seconds = (time.perf_counter() - started) / len(jobs)
     return [
         Pair(
-            **vars(c) | {"nearest_real": distance}, job=job, windows=tuple(part.window for part, _ in parts),
-            seconds=seconds, calls=sum(called),
+            **vars(c) | {"nearest_real": distance},
+            job=job,
+            windows=tuple(part.window for part, _ in parts),
+            seconds=seconds,
+            calls=sum(called),
         )
         for job, c, parts, distance, *called in zip(jobs, composed, made, nearest, calls, spent, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _nearest_real(

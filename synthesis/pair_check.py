@@ -119,7 +119,7 @@ def boundary_agreement(region: Tensor, mask: Tensor, tolerance: float = TOLERANC
     if not ours.any() or not theirs.any():
         return 0.0
     reach = int(tolerance)
-    rows, columns = np.mgrid[-reach:reach + 1, -reach:reach + 1]
+    rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disk = rows**2 + columns**2 <= tolerance**2
     found = [binary_dilation(other, disk)[own].mean() for own, other in ((ours, theirs), (theirs, ours))]
     return float(2 * found[0] * found[1] / sum(found)) if sum(found) else 0.0

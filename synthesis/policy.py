@@ -54,9 +54,16 @@ class Settled:
 
 
 def settle(
-    policy: Policy, make: Make, again: Callable[[int, int], Planned], indices: Sequence[int], pairs: Sequence[Pair],
-    settings: Settings, visible: Visible, has_farm: bool, wanted: Container[int] | None = None,
-) -> list[Settled]:  # fmt: skip
+    policy: Policy,
+    make: Make,
+    again: Callable[[int, int], Planned],
+    indices: Sequence[int],
+    pairs: Sequence[Pair],
+    settings: Settings,
+    visible: Visible,
+    has_farm: bool,
+    wanted: Container[int] | None = None,
+) -> list[Settled]:
     """Apply a policy to the first draws of a block.
 
     Args:
@@ -68,8 +75,9 @@ def settle(
     """
     if policy.name != "refine":
         redrawn = [
-            _redrawn(policy.redraw if wanted is None or index in wanted else 0, make, again, index, pair, settings,
-                     visible)
+            _redrawn(
+                policy.redraw if wanted is None or index in wanted else 0, make, again, index, pair, settings, visible
+            )
             for index, pair in zip(indices, pairs, strict=True)
         ]
         return [Settled(pair, settings) for pair in redrawn]
@@ -82,9 +90,14 @@ def settle(
 
 
 def _redrawn(
-    times: int, make: Make, again: Callable[[int, int], Planned], index: int, pair: Pair, settings: Settings,
+    times: int,
+    make: Make,
+    again: Callable[[int, int], Planned],
+    index: int,
+    pair: Pair,
+    settings: Settings,
     visible: Visible,
-) -> Pair:  # fmt: skip
+) -> Pair:
     for attempt in range(1, times + 1):
         if visible(pair):
             break

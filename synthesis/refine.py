@@ -103,9 +103,15 @@ def gain(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float | None, 
 
 
 def refine(
-    make: Make, first: Sequence[Pair], again: Callable[[int], Sequence[Any]], settings: Settings | Varied,
-    visible: Visible, rounds: int, has_farm: bool, pays: Callable[[Refined], bool] = lambda best: True,
-) -> list[Refined]:  # fmt: skip
+    make: Make,
+    first: Sequence[Pair],
+    again: Callable[[int], Sequence[Any]],
+    settings: Settings | Varied,
+    visible: Visible,
+    rounds: int,
+    has_farm: bool,
+    pays: Callable[[Refined], bool] = lambda best: True,
+) -> list[Refined]:
     """Make a batch of pairs `rounds` times more, by `proposal`, and keep the best of each by `rank`.
 
     Args:

@@ -64,12 +64,14 @@ def run(
     Returns:
         the excess above which pairs of this run count as visible.
     """
-    _log.info("%d of %d pairs are there; %d normal re-samples for the thresholds first",
-              count - len(writer.missing(count)), count, negatives)  # fmt: skip
+    _log.info(
+        "%d of %d pairs are there; %d normal re-samples for the thresholds first",
+        count - len(writer.missing(count)),
+        count,
+        negatives,
+    )
     found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives)
-    make = partial(
-        make_pairs, base, adapter=adapter, changed_above=found.changed, controlled=True, real=real
-    )  # fmt: skip
+    make = partial(make_pairs, base, adapter=adapter, changed_above=found.changed, controlled=True, real=real)
     has_farm = adapter is not None and adapter.fast is not None and farm_varies(settings)
     restore_normals(writer, plan)
     for start, items, wanted in blocks(plan, writer.missing(count), count):
@@ -86,9 +88,7 @@ def run(
     return found.visible
 
 
-def blocks(
-    plan: Items, missing: Sequence[int], count: int
-) -> Iterator[tuple[int, list[Planned], set[int]]]:
+def blocks(plan: Items, missing: Sequence[int], count: int) -> Iterator[tuple[int, list[Planned], set[int]]]:
     """(first index, items, indices wanted) of every block of BATCH that holds a missing item of a run of `count`.
 
     Whole blocks even where a resumed run needs one item of them: a batch's size may move the last bit.
@@ -112,9 +112,13 @@ def pixel_entries(job: Job, picture: Picture) -> dict[str, Any]:
 
 
 def settle_pair(
-    writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any],
+    writer: PairWriter,
+    index: int,
+    item: Planned,
+    picture: Picture,
+    record: Mapping[str, Any],
     visible_only: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Write a pair, or drop it: where it is blank, and with `visible_only` where it is not visible.
 
     record: as in `write_pair`, with `pixel_entries` and "visible".
@@ -125,15 +129,19 @@ def settle_pair(
         writer.drop(index, {"object": item.job.object, "type": item.job.type, "seed": item.job.seed} | record)
 
 
-def write_pair(
-    writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]
-) -> None:
+def write_pair(writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]) -> None:
     """Write a planned item's picture; `record` goes into the manifest beside its seed and sources."""
     sources = {"seed": item.job.seed, "normal_source": item.normal_name, "mask_source": item.mask_name}
     writer.write(
-        index=index, object=item.job.object, type=item.job.type, stem=f"{index:06d}", picture=picture,
-        mask=item.job.mask, normal_source=item.normal, record=sources | record,
-    )  # fmt: skip
+        index=index,
+        object=item.job.object,
+        type=item.job.type,
+        stem=f"{index:06d}",
+        picture=picture,
+        mask=item.job.mask,
+        normal_source=item.normal,
+        record=sources | record,
+    )
 
 
 def _record(settled: Settled, visible: bool, base_name: str, adapter_name: str | None) -> dict[str, Any]:

@@ -21,9 +21,15 @@ from .overlay import labelled_row, tiled
 
 # Keys of the manifest; whether a high score is the bad one.
 SCORES = {
-    "visibility": False, "strength": False, "excess": False, "completeness": False, "precision": False,
-    "boundary": False, "seam": True, "nearest_real": True,
-}  # fmt: skip
+    "visibility": False,
+    "strength": False,
+    "excess": False,
+    "completeness": False,
+    "precision": False,
+    "boundary": False,
+    "seam": True,
+    "nearest_real": True,
+}
 TILE, FONT = 224, 18  # px
 _NEEDED = ("index", "image", "mask", "normal", "object", "type")
 

@@ -24,9 +24,18 @@ from .stage import train_stage
 
 
 def train_adapter(
-    base: Frozen, defects: Defects, settings: AdapterTraining, fit: Fit, split: str, asked: Mapping, *,
-    tokens: AnomalyTokens | None = None, free: int | None = None, device: str | torch.device = "cpu", **options,
-) -> Adapter:  # fmt: skip
+    base: Frozen,
+    defects: Defects,
+    settings: AdapterTraining,
+    fit: Fit,
+    split: str,
+    asked: Mapping,
+    *,
+    tokens: AnomalyTokens | None = None,
+    free: int | None = None,
+    device: str | torch.device = "cpu",
+    **options,
+) -> Adapter:
     """`train_fast` or `train_stage` on the defects of a training part, and the adapter to write.
 
     Args:
@@ -46,19 +55,35 @@ def train_adapter(
     """
     started = time.monotonic()
     begun, trained, to_adapter = {
-        "fast": (fast.begun, train_fast, fast_adapter), "stage": (stage.begun, train_stage, stage_adapter),
-    }[settings.method]  # fmt: skip
+        "fast": (fast.begun, train_fast, fast_adapter),
+        "stage": (stage.begun, train_stage, stage_adapter),
+    }[settings.method]
     given = {} if tokens is None else {"tokens": tokens}
     begin = partial(begun, base, defects.types, device=device, **given)
     memory = step_memory(base.network, begin, defects.fitting, settings, free)
     losses = LossCurve(settings.evaluate_every, settings.steps, device)
     modules, curve = trained(
-        base, defects.types, defects.fitting, defects.held_out, settings, checkpointing=memory.checkpointing,
-        losses=losses, device=device, **given, **options,
-    )  # fmt: skip
+        base,
+        defects.types,
+        defects.fitting,
+        defects.held_out,
+        settings,
+        checkpointing=memory.checkpointing,
+        losses=losses,
+        device=device,
+        **given,
+        **options,
+    )
     notes = dict(asked) | {
-        "settings": asdict(settings), "types": defects.types, "split": split, "base": fit.digest,
-        "training_images": defects.fitting_images, "held_out_images": defects.held_out_images, "curve": curve,
-        "losses": losses.points, "memory": asdict(memory), "seconds": round(time.monotonic() - started, 1),
-    }  # fmt: skip
+        "settings": asdict(settings),
+        "types": defects.types,
+        "split": split,
+        "base": fit.digest,
+        "training_images": defects.fitting_images,
+        "held_out_images": defects.held_out_images,
+        "curve": curve,
+        "losses": losses.points,
+        "memory": asdict(memory),
+        "seconds": round(time.monotonic() - started, 1),
+    }
     return to_adapter(modules.cpu(), fit, split, notes)

@@ -60,9 +60,14 @@ def train_modules(
         ValueError: a loss that is no longer finite; a state of another run.
     """
     looks = Best(
-        modules, measure, every=settings.evaluate_every, steps=settings.steps, sign=-1, size=len(types),
+        modules,
+        measure,
+        every=settings.evaluate_every,
+        steps=settings.steps,
+        sign=-1,
+        size=len(types),
         patience=settings.patience,
-    )  # fmt: skip
+    )
     losses = losses or LossCurve(settings.evaluate_every, settings.steps, next(modules.parameters()).device)
 
     def watch(taken: int, averages: Mapping[str, Tensor]) -> bool:
@@ -73,11 +78,20 @@ def train_modules(
 
     with checkpointed(network) if checkpointing else nullcontext():
         train(
-            settings.method, modules.train(), lambda step, generator: losses.noted(step, loss(step, generator)),
-            steps=settings.steps, learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average,
-            state=state, run=json.dumps([run, asdict(settings)]), report=report, check_interrupt=check_interrupt,
-            watch=watch, kept=looks.kept | losses.kept,
-        )  # fmt: skip
+            settings.method,
+            modules.train(),
+            lambda step, generator: losses.noted(step, loss(step, generator)),
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            seed=settings.seed,
+            average=settings.average,
+            state=state,
+            run=json.dumps([run, asdict(settings)]),
+            report=report,
+            check_interrupt=check_interrupt,
+            watch=watch,
+            kept=looks.kept | losses.kept,
+        )
     looks.restore()
     return modules.eval().requires_grad_(False), [(step, _by_type(types, errors)) for step, errors in looks.points]
 

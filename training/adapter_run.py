@@ -27,14 +27,14 @@ from .stage import StageTraining
 
 def train_fast_file(
     data: str | Path, split_file: str | Path, base_file: str | Path, out: str | Path, settings: FastTraining, **options
-) -> dict:  # fmt: skip
+) -> dict:
     """An adapter of FAST; options, result and errors as of `train_adapter_file`, without `tokens_file`."""
     return train_adapter_file(data, split_file, base_file, out, settings, **options)
 
 
 def train_stage_file(
     data: str | Path, split_file: str | Path, base_file: str | Path, out: str | Path, settings: StageTraining, **options
-) -> dict:  # fmt: skip
+) -> dict:
     """An adapter of STAGE; options, result and errors as of `train_adapter_file`."""
     return train_adapter_file(data, split_file, base_file, out, settings, **options)
 
@@ -78,8 +78,14 @@ def train_adapter_file(
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
     fit = base_fit(base, file_digest(base_file))
     tokens = tokens_file and tokens_of(load_for(tokens_file, fit, split.digest, kinds), kinds)
-    asked = {"settings": asdict(settings), "aware": aware, "base": fit.digest, "split": split.digest, "types": kinds,
-             "tokens": tokens_file and file_digest(tokens_file)}  # fmt: skip
+    asked = {
+        "settings": asdict(settings),
+        "aware": aware,
+        "base": fit.digest,
+        "split": split.digest,
+        "types": kinds,
+        "tokens": tokens_file and file_digest(tokens_file),
+    }
     with file.locked():
         done = file.finished(asked, resume, lambda path: load_adapter(path).training)
         if done is not None:
@@ -90,10 +96,20 @@ def train_adapter_file(
         defects = read_defects(train, split.groups, frozen.encode, resolution, settings.seed, drawn, check_interrupt)
         try:
             adapter = train_adapter(
-                frozen, defects, settings, fit, split.digest, asked | {"resolution": resolution}, tokens=tokens,
-                free=_free(device), state=state, run=json.dumps(asked), device=device, report=report,
+                frozen,
+                defects,
+                settings,
+                fit,
+                split.digest,
+                asked | {"resolution": resolution},
+                tokens=tokens,
+                free=_free(device),
+                state=state,
+                run=json.dumps(asked),
+                device=device,
+                report=report,
                 check_interrupt=check_interrupt,
-            )  # fmt: skip
+            )
         except torch.cuda.OutOfMemoryError as error:
             raise ValueError(
                 f"{settings.what}: {device} has too little memory for a batch of {settings.batch} at {resolution} px "

@@ -27,12 +27,7 @@ KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 ANY = "any"  # the object of a base that is not one object's
-GENERAL = {
-    "latent_channels": 8,
-    "autoencoder_widths": (48, 96),
-    "unet_widths": (64, 128, 192),
-    "appearance": True,
-}
+GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True}
 
 
 @dataclass(frozen=True)
@@ -131,9 +126,7 @@ def train_general_base(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         base = CompactLDM(CompactLDMConfig(labels, settings.resolution, **GENERAL)).to(device)
-    crops, small = (
-        DrawnCrops(labels, side, settings.seed, pool) for side in (settings.resolution, _small(settings))
-    )
+    crops, small = (DrawnCrops(labels, side, settings.seed, pool) for side in (settings.resolution, _small(settings)))
     run = json.dumps([asdict(settings), pool, labels, GENERAL])
     return _trained(base, crops, small, settings, state, run, device, save_every, report)
 
@@ -163,17 +156,25 @@ def _trained(
         "report": report,
     }
     train(
-        "autoencoder", base.autoencoder, _autoencoder_loss(base, small, settings, device),
-        steps=settings.autoencoder_steps, state=state_path(state, "autoencoder"), **shared,
-    )  # fmt: skip
+        "autoencoder",
+        base.autoencoder,
+        _autoencoder_loss(base, small, settings, device),
+        steps=settings.autoencoder_steps,
+        state=state_path(state, "autoencoder"),
+        **shared,
+    )
     _normalise_latents(base, crops, settings, device)
     denoiser = nn.ModuleDict({"unet": base.unet, "tokens": _Tokens(base.tokens)})
     if base.appearance is not None:
         denoiser["appearance"] = base.appearance
     train(
-        "unet", denoiser, _unet_loss(base, crops, settings, device),
-        steps=settings.steps, state=state_path(state, "unet"), **shared,
-    )  # fmt: skip
+        "unet",
+        denoiser,
+        _unet_loss(base, crops, settings, device),
+        steps=settings.steps,
+        state=state_path(state, "unet"),
+        **shared,
+    )
     return base.eval().requires_grad_(False)
 
 

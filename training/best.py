@@ -77,7 +77,7 @@ class Best:
         """Give the module its best weights; the present ones stay where no look knew a score."""
         if self.best is not None:
             self.module.load_state_dict(
-                {name[len("best."):]: value for name, value in self.kept.items() if name.startswith("best.")}
+                {name[len("best.") :]: value for name, value in self.kept.items() if name.startswith("best.")}
             )
 
     def _scores(self) -> list[float]:

@@ -29,9 +29,10 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
 def blocks_of_list(part: nn.Module) -> list[nn.Module]:
     """The modules of a list, and of the lists in it."""
     return [
-        block for child in part.children()
+        block
+        for child in part.children()
         for block in (blocks_of_list(child) if isinstance(child, _LISTS) else [child])
-    ]  # fmt: skip
+    ]
 
 
 @contextmanager

@@ -119,9 +119,9 @@ class Crops(DefectCrops):
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """`count` crops; what they are depends on the generator alone."""
-        return self._batch([
-            self._defective(generator) if chance(generator) < 0.5 else self._normal(generator) for _ in range(count)
-        ])  # fmt: skip
+        return self._batch(
+            [self._defective(generator) if chance(generator) < 0.5 else self._normal(generator) for _ in range(count)]
+        )
 
     def _normal(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int]:
         label = pick(self.normal, generator)

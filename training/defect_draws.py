@@ -25,13 +25,9 @@ def balanced_draw(places: Sequence[Tensor], count: int, generator: torch.Generat
 def check_latents(what: str, latents: Latents, types: Sequence[tuple[str, str]]) -> None:
     """Raise ValueError, beginning with `what`, for no latents, an empty mask, or a row without a type."""
     if not len(latents):
-        raise ValueError(
-            f"{what}: the training part has no defect; give pairs of image and mask, or check the split."
-        )
+        raise ValueError(f"{what}: the training part has no defect; give pairs of image and mask, or check the split.")
     empty = int((latents.mask.flatten(1).sum(1) == 0).sum())
     if empty:
-        raise ValueError(
-            f"{what}: {empty} of {len(latents)} masks are empty; take these pairs out, or mend the masks."
-        )
+        raise ValueError(f"{what}: {empty} of {len(latents)} masks are empty; take these pairs out, or mend the masks.")
     if not 0 <= int(latents.row.min()) <= int(latents.row.max()) < len(types):
         raise ValueError(f"{what}: rows up to {int(latents.row.max())} for {len(types)} types.")

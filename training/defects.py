@@ -61,9 +61,7 @@ def read_defects(
     """
     types, defective = types_of(samples), [sample for sample in samples if sample.mask is not None]
     if not types:
-        raise ValueError(
-            f"Training: the training part's {len(samples)} images show no defect; choose another split."
-        )
+        raise ValueError(f"Training: the training part's {len(samples)} images show no defect; choose another split.")
     parts = hold_out(defective, groups, seed)
     latents = [
         encoded_defects(encode, resolution, part, types, min(most, drawn), seed, check_interrupt)

@@ -28,10 +28,17 @@ def made_by_farm(base: Frozen, modules: FastModules, latents: Latents) -> Tensor
 
     noise = torch.randn(some.x0.shape, generator=torch.Generator().manual_seed(0)).to(some.x0)
     return sample_aias(
-        _not_asked, some.x0 * (1 - some.mask) + sigmas[0] * noise, sigmas, disable=True, mask=some.mask,
-        background=some.x0, foreground=modules.foreground(some.mask, some.x0, some.row, timestep), foreground_until=0,
-        timestep=timestep, seeds=list(range(len(some))),
-    )  # fmt: skip
+        _not_asked,
+        some.x0 * (1 - some.mask) + sigmas[0] * noise,
+        sigmas,
+        disable=True,
+        mask=some.mask,
+        background=some.x0,
+        foreground=modules.foreground(some.mask, some.x0, some.row, timestep),
+        foreground_until=0,
+        timestep=timestep,
+        seeds=list(range(len(some))),
+    )
 
 
 def _not_asked(x: Tensor, sigma: Tensor, **_) -> Tensor:

@@ -45,9 +45,15 @@ class FastTraining(AdapterTraining):
 
 
 def train_fast(
-    base: Frozen, types: Sequence[tuple[str, str]], latents: Latents, held_out: Latents, settings: FastTraining, *,
-    device: str | torch.device = "cpu", **options,
-) -> tuple[FastModules, Curve]:  # fmt: skip
+    base: Frozen,
+    types: Sequence[tuple[str, str]],
+    latents: Latents,
+    held_out: Latents,
+    settings: FastTraining,
+    *,
+    device: str | torch.device = "cpu",
+    **options,
+) -> tuple[FastModules, Curve]:
     """Train tokens and FARM (FAST, Sec. 3.4; method of the loss in `fast_loss`).
 
     Args:
@@ -71,9 +77,8 @@ def train_fast(
 
 
 def begun(
-    base: Frozen, types: Sequence[tuple[str, str]], latents: Latents, settings: FastTraining,
-    device: str | torch.device,
-) -> tuple[FastModules, Loss]:  # fmt: skip
+    base: Frozen, types: Sequence[tuple[str, str]], latents: Latents, settings: FastTraining, device: str | torch.device
+) -> tuple[FastModules, Loss]:
     """What trains, before its first step, and the loss of a step."""
     modules, places = new_modules(base, types, settings).to(device), places_by_type(latents)
 
@@ -110,8 +115,12 @@ def new_modules(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTr
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         modules = FastModules(
-            types, base.latent_channels, base.token_channels, count=settings.tokens, norm=settings.norm,
+            types,
+            base.latent_channels,
+            base.token_channels,
+            count=settings.tokens,
+            norm=settings.norm,
             told_background=settings.told_background,
-        )  # fmt: skip
+        )
         modules.tokens.begin_as(base.context(torch.arange(len(types))))
     return modules

@@ -27,9 +27,7 @@ class Frozen(Protocol):
         """The base's own conditioning of a type per item, [B, n, d]."""
         ...
 
-    def noise(
-        self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor
-    ) -> Tensor:
+    def noise(self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor) -> Tensor:
         """The noise that the base finds in the state, [B, C, h, w]; gradients reach `x_vp` and `context`.
 
         Args:

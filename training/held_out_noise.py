@@ -22,9 +22,15 @@ class HeldOutNoise:
     sum would look at the last levels alone. Levels and noise are the same at every look."""
 
     def __init__(
-        self, base: Frozen, held_out: Latents, types: int, schedule: MaskSchedule, *, tokens_stay: bool = False,
+        self,
+        base: Frozen,
+        held_out: Latents,
+        types: int,
+        schedule: MaskSchedule,
+        *,
+        tokens_stay: bool = False,
         check_interrupt: Callable[[], None] | None = None,
-    ):  # fmt: skip
+    ):
         """
         Args:
             types: how many there are; one without a held-out latent has an error of NaN.

@@ -160,10 +160,11 @@ class _State:
         for name, weight in self.weights.items():
             moments = self.optimiser.state[weight]  # empty before the first step
             tensors |= {
-                f"weight.{name}": weight, f"average.{name}": self.averages[name],
+                f"weight.{name}": weight,
+                f"average.{name}": self.averages[name],
                 f"first.{name}": moments.get("exp_avg", torch.zeros_like(weight)),
                 f"second.{name}": moments.get("exp_avg_sq", torch.zeros_like(weight)),
-            }  # fmt: skip
+            }
         write_tensors(self.path, tensors, {"run": self.run, "step": json.dumps(step)})
 
     @torch.no_grad()

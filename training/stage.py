@@ -59,10 +59,18 @@ class StageTraining(AdapterTraining):
 
 
 def train_stage(
-    base: Frozen, types: Sequence[tuple[str, str]], latents: Latents, held_out: Latents, settings: StageTraining, *,
-    tokens: AnomalyTokens | None = None, denoising: Callable[[int, int], None] | None = None,
-    device: str | torch.device = "cpu", check_interrupt: Callable[[], None] | None = None, **options,
-) -> tuple[StageModules, Curve]:  # fmt: skip
+    base: Frozen,
+    types: Sequence[tuple[str, str]],
+    latents: Latents,
+    held_out: Latents,
+    settings: StageTraining,
+    *,
+    tokens: AnomalyTokens | None = None,
+    denoising: Callable[[int, int], None] | None = None,
+    device: str | torch.device = "cpu",
+    check_interrupt: Callable[[], None] | None = None,
+    **options,
+) -> tuple[StageModules, Curve]:
     """Train both heads, and the tokens (STAGE, Sec. III-E; method of the loss in `heads_loss`).
 
     Args:
@@ -96,10 +104,16 @@ def train_stage(
 
 
 def begun(
-    base: Frozen, types: Sequence[tuple[str, str]], latents: Latents, settings: StageTraining,
-    device: str | torch.device, *, tokens: AnomalyTokens | None = None,
-    denoising: Callable[[int, int], None] | None = None, check_interrupt: Callable[[], None] | None = None,
-) -> tuple[StageModules, Loss]:  # fmt: skip
+    base: Frozen,
+    types: Sequence[tuple[str, str]],
+    latents: Latents,
+    settings: StageTraining,
+    device: str | torch.device,
+    *,
+    tokens: AnomalyTokens | None = None,
+    denoising: Callable[[int, int], None] | None = None,
+    check_interrupt: Callable[[], None] | None = None,
+) -> tuple[StageModules, Loss]:
     """What trains, before its first step, and the loss of a step: on new draws, or, where tokens are given, on draws
     that are denoised here and now."""
     modules, draw = new_modules(base, types, settings, tokens).to(device), _fresh(base, latents, settings, device)
@@ -143,9 +157,13 @@ def new_modules(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         modules = StageModules(
-            types, base.latent_channels, base.token_channels, released=settings.released, widths=settings.widths,
+            types,
+            base.latent_channels,
+            base.token_channels,
+            released=settings.released,
+            widths=settings.widths,
             count=settings.tokens if tokens is None else tokens.rows.shape[1],
-        )  # fmt: skip
+        )
         if tokens is None:
             modules.tokens.begin_as(base.context(torch.arange(len(types))))
     if tokens is not None:

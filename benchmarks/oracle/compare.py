@@ -15,7 +15,12 @@ TABLES = ("plain", "x0_blend")  # without a foreground model, and with it
 
 
 def run_world(
-    table: str, world: World, peers: Sequence[str], steps: Sequence[int], seeds: Sequence[int], samples: int,
+    table: str,
+    world: World,
+    peers: Sequence[str],
+    steps: Sequence[int],
+    seeds: Sequence[int],
+    samples: int,
     ddpm_steps: int = len(TABLE),
 ) -> list[dict]:
     """Rows of a world in a table: every sampler, number of steps and seed; DDPM's first, to which all are compared.
@@ -32,11 +37,18 @@ def run_world(
 def _row(table: str, world: World, target: Target, peer: str, steps: int, seed: int, samples: int) -> dict:
     guide = Guide(world, table == "x0_blend", samples, seed)
     x = (euler_ancestral if peer == REFERENCE else sampler_of(peer))(guide, steps)
-    measured = target.measure(x.flatten(1)[:, :world.masked])
+    measured = target.measure(x.flatten(1)[:, : world.masked])
     return {
-        "table": table, "world": world.name, "world_seed": world.seed, "peer": peer, "steps": steps, "seed": seed,
-        "denoiser_calls": guide.calls["denoiser"], "foreground_calls": guide.calls["foreground"], **measured,
-    }  # fmt: skip
+        "table": table,
+        "world": world.name,
+        "world_seed": world.seed,
+        "peer": peer,
+        "steps": steps,
+        "seed": seed,
+        "denoiser_calls": guide.calls["denoiser"],
+        "foreground_calls": guide.calls["foreground"],
+        **measured,
+    }
 
 
 def summarise(rows: Sequence[dict]) -> list[dict]:
@@ -56,10 +68,12 @@ def summarise(rows: Sequence[dict]) -> list[dict]:
 def _line(table: str, peer: str, steps: int, rows: list[dict], reference: dict) -> dict:
     variances = {_run(row): _variance(row, reference) for row in rows}
     line = {
-        "table": table, "peer": peer, "steps": steps,
+        "table": table,
+        "peer": peer,
+        "steps": steps,
         "denoiser_calls": fmean(row["denoiser_calls"] for row in rows),
         "foreground_calls": fmean(row["foreground_calls"] for row in rows),
-    }  # fmt: skip
+    }
     ratios = {
         "ratio": lambda row: log(row["w2_modes"] / reference[_run(row)]["w2_modes"]),
         "ratio_plain": lambda row: log(row["w2"] / reference[_run(row)]["w2"]),

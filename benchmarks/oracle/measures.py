@@ -74,7 +74,7 @@ class Target:
         labels, sorted_all = self.assigned(x), projected(x, self.along)
         shares = torch.bincount(labels, minlength=len(self.all_modes.weights)).double() / len(x)
         true_shares = torch.zeros_like(shares)
-        true_shares[self.first:] = self.mixture.weights
+        true_shares[self.first :] = self.mixture.weights
         w2_modes, variances = 0.0, []
         for k, truth in enumerate(self.modes):
             members = x[labels == k + self.first]
@@ -83,6 +83,9 @@ class Target:
             w2_modes += self.mixture.weights[k].item() * sliced_w2(made, truth)
             variances.append((members.var(0).sum() / self.traces[k]).item() if reached else None)
         return {
-            "w2_modes": w2_modes, "w2": sliced_w2(sorted_all, self.plain), "without_defect": shares[NORMAL].item(),
-            "mode_error": 0.5 * (shares - true_shares).abs().sum().item(), "variances": variances,
-        }  # fmt: skip
+            "w2_modes": w2_modes,
+            "w2": sliced_w2(sorted_all, self.plain),
+            "without_defect": shares[NORMAL].item(),
+            "mode_error": 0.5 * (shares - true_shares).abs().sum().item(),
+            "variances": variances,
+        }

@@ -57,8 +57,8 @@ class Guide:
     def foreground(self, x: Tensor, sigma: Tensor) -> Tensor:
         self.calls["foreground"] += 1
         x0 = torch.zeros_like(x)
-        masked = x[:, 0, 0, :self.world.masked]
-        x0[:, 0, 0, :self.world.masked] = self.world.foreground.posterior_mean(masked, sigma[0].item())
+        masked = x[:, 0, 0, : self.world.masked]
+        x0[:, 0, 0, : self.world.masked] = self.world.foreground.posterior_mean(masked, sigma[0].item())
         return x0
 
     def estimate(self, x: Tensor, sigma: float) -> Tensor:
@@ -194,10 +194,15 @@ def aias(guide: Guide, steps: int, name: str) -> Tensor:
         key, value = change.split("=")
         (grid if key in ("kind", "refine") else options)[key] = _value(value)
     return sample_aias(
-        guide.denoiser, guide.start, grid_sigmas(aias_grid(**grid), TABLE), mask=guide.mask,
-        background=guide.background, foreground=guide.foreground if guide.blended else None,
-        noise_sampler=guide.noise, **options,
-    )  # fmt: skip
+        guide.denoiser,
+        guide.start,
+        grid_sigmas(aias_grid(**grid), TABLE),
+        mask=guide.mask,
+        background=guide.background,
+        foreground=guide.foreground if guide.blended else None,
+        noise_sampler=guide.noise,
+        **options,
+    )
 
 
 def _value(text: str) -> object:

@@ -31,12 +31,18 @@ def print_lines(lines: Sequence[dict]) -> None:
 
 
 def _text(line: dict) -> str:
-    return " | ".join([
-        line["peer"], str(line["steps"]), f"{line['denoiser_calls']:.0f} + {line['foreground_calls']:.0f}",
-        f"{_with_error(line, 'ratio', '.2f')} ({line['ratio_worst']:.2f})", _with_error(line, "ratio_plain", ".2f"),
-        _with_error(line, "without_defect", ".2%"), _with_error(line, "mode_error", ".3f"),
-        f"{_with_error(line, 'variance', '.3f')} ({line['variance_worst']:.2f})",
-    ])  # fmt: skip
+    return " | ".join(
+        [
+            line["peer"],
+            str(line["steps"]),
+            f"{line['denoiser_calls']:.0f} + {line['foreground_calls']:.0f}",
+            f"{_with_error(line, 'ratio', '.2f')} ({line['ratio_worst']:.2f})",
+            _with_error(line, "ratio_plain", ".2f"),
+            _with_error(line, "without_defect", ".2%"),
+            _with_error(line, "mode_error", ".3f"),
+            f"{_with_error(line, 'variance', '.3f')} ({line['variance_worst']:.2f})",
+        ]
+    )
 
 
 def _with_error(line: dict, measure: str, form: str) -> str:

@@ -158,7 +158,7 @@ def make_world(name: str, seed: int, spec: Spec | None = None) -> World:
     # Each kind has its own stream, so that a world stays what it is when others are added.
     generator = torch.Generator().manual_seed(crc32(f"{name} {seed}".encode()))
     prior = _prior(spec, generator)
-    background = prior.draw_from(torch.tensor([NORMAL]), generator)[0, spec.masked:]
+    background = prior.draw_from(torch.tensor([NORMAL]), generator)[0, spec.masked :]
     foreground = prior.conditioned(background).restricted(NORMAL + 1)
     if spec.fitted:
         foreground = _fitted(foreground, spec.fitted, generator)
@@ -169,7 +169,7 @@ def _prior(spec: Spec, generator: Generator) -> Mixture:
     """The joint mixture of (masked, background); see the head of this file for the symbols."""
     modes, m, b = spec.anomalies + 1, spec.masked, spec.background
     weights = 0.5 + torch.rand(modes, generator=generator, dtype=torch.float64)
-    weights = (1 - spec.normal) * weights / weights[NORMAL + 1:].sum()
+    weights = (1 - spec.normal) * weights / weights[NORMAL + 1 :].sum()
     weights[NORMAL] = spec.normal
     low, high = (log(s) for s in spec.spread)
     stds = (low + (high - low) * torch.rand(modes, m, generator=generator, dtype=torch.float64)).exp()

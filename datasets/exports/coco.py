@@ -34,9 +34,12 @@ class Coco:
     options = {"segmentation": SEGMENTATIONS}
 
     def __init__(
-        self, folder: Folder, classes: Mapping[tuple[str, str], str], stack: contextlib.ExitStack,
+        self,
+        folder: Folder,
+        classes: Mapping[tuple[str, str], str],
+        stack: contextlib.ExitStack,
         segmentation: str = "rle",
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._folder = folder
         self._segment = _polygon if segmentation == "polygon" else _run_lengths
         self._category = {kind: number for number, kind in enumerate(classes, 1)}
@@ -56,12 +59,19 @@ class Coco:
         for region, (top, left) in pieces(mask):
             self._annotations_written += 1
             height, width = region.shape
-            _append(self._annotations, self._annotations_written, {
-                "id": self._annotations_written, "image_id": self._images_written,
-                "category_id": self._category[pair.kind],
-                "segmentation": self._segment(region, (top, left), mask.shape), "area": int(region.sum()),
-                "bbox": [left, top, width, height], "iscrowd": 0,
-            })  # fmt: skip
+            _append(
+                self._annotations,
+                self._annotations_written,
+                {
+                    "id": self._annotations_written,
+                    "image_id": self._images_written,
+                    "category_id": self._category[pair.kind],
+                    "segmentation": self._segment(region, (top, left), mask.shape),
+                    "area": int(region.sum()),
+                    "bbox": [left, top, width, height],
+                    "iscrowd": 0,
+                },
+            )
         return {"image": image, "mask": _FILE, "image_id": self._images_written}
 
     def normal(self, path: Path, stem: str, size: tuple[int, int]) -> str:

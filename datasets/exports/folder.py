@@ -35,9 +35,7 @@ class Folder:
     written.
     """
 
-    def __init__(
-        self, root: str | Path, settings: Mapping[str, Any], resume: bool = False, link: bool = False
-    ) -> None:
+    def __init__(self, root: str | Path, settings: Mapping[str, Any], resume: bool = False, link: bool = False) -> None:
         self.root, self._placed, self._link = Path(root), set(), link
         self._known: set[str] = set()
         self._parents: set[Path] = set()

@@ -18,17 +18,14 @@ class Plain:
 
     options: dict[str, tuple[str, ...]] = {}
 
-    def __init__(
-        self, folder: Folder, classes: Mapping[tuple[str, str], str], stack: contextlib.ExitStack
-    ) -> None:
+    def __init__(self, folder: Folder, classes: Mapping[tuple[str, str], str], stack: contextlib.ExitStack) -> None:
         self._folder = folder
 
     def pair(self, pair: Pair, mask: np.ndarray) -> dict[str, Any]:
         """Add a pair; what its line of the manifest says of it."""
         placed = {key: pair.path(key) for key in ("image", "mask")}
         return {
-            key: self._folder.place(path, f"{key}s/{pair.stem}{path.suffix}", ours=True)
-            for key, path in placed.items()
+            key: self._folder.place(path, f"{key}s/{pair.stem}{path.suffix}", ours=True) for key, path in placed.items()
         }
 
     def normal(self, path: Path, stem: str, size: tuple[int, int]) -> str:

@@ -29,9 +29,7 @@ class Yolo:
 
     options: dict[str, tuple[str, ...]] = {}
 
-    def __init__(
-        self, folder: Folder, classes: Mapping[tuple[str, str], str], stack: contextlib.ExitStack
-    ) -> None:
+    def __init__(self, folder: Folder, classes: Mapping[tuple[str, str], str], stack: contextlib.ExitStack) -> None:
         self._folder, self._classes = folder, classes
         self._number = {kind: number for number, kind in enumerate(classes)}
 
@@ -48,8 +46,10 @@ class Yolo:
 
     def finish(self) -> None:
         """Write data.yaml."""
-        names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for number, name in
-                 enumerate(self._classes.values())]  # fmt: skip
+        names = [
+            f"  {number}: {json.dumps(name, ensure_ascii=False)}\n"
+            for number, name in enumerate(self._classes.values())
+        ]
         self._folder.write("data.yaml", (_DATA + "".join(names)).encode())
 
     def _image(self, path: Path, stem: str, ours: bool = False) -> str:

@@ -18,6 +18,24 @@ from .voc import VOC
 from .yolo import YOLO
 
 LAYOUTS = (
-    MVTEC, LOCO, BTAD, VISA, COCO, LABELME, STEMS, INDEX, YOLO, FOLDER, VOC, ROBOFLOW, MVTEC_AD2, MVTEC_3D, DAGM,
-    SEVERSTAL, REAL_IAD, MAGNETIC_TILE, KOLEKTOR, KOLEKTOR2,
-)  # fmt: skip
+    MVTEC,
+    LOCO,
+    BTAD,
+    VISA,
+    COCO,
+    LABELME,
+    STEMS,
+    INDEX,
+    YOLO,
+    FOLDER,
+    VOC,
+    ROBOFLOW,
+    MVTEC_AD2,
+    MVTEC_3D,
+    DAGM,
+    SEVERSTAL,
+    REAL_IAD,
+    MAGNETIC_TILE,
+    KOLEKTOR,
+    KOLEKTOR2,
+)

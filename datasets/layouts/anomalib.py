@@ -13,9 +13,21 @@ _MASKS = ("mask", "masks", "ground_truth")
 _ENDS = ("", "_mask", "-mask", "_gt", "_label")
 # Names of other layouts' folders, which are no defect types.
 _NO_TYPES = (
-    *_MASKS, "train", "training", "val", "valid", "validation", "test", "images", "image", "imgs",
-    "img", "labels", "label", "annotations",
-)  # fmt: skip
+    *_MASKS,
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "test",
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "labels",
+    "label",
+    "annotations",
+)
 
 
 def _types(folder: Path) -> list[Path]:
@@ -61,8 +73,12 @@ def _read(folder: Path, name: str, found: Found) -> None:
 
 
 FOLDER = Layout(
-    "folder", "anomalib Folder",
+    "folder",
+    "anomalib Folder",
     "<object>/good/000.png\n<object>/<defect type>/000.png\n<object>/mask/<defect type>/000.png",
-    "<object>/mask/<type>/<stem>.png", _matches, _read,
-    over=("stems", "index"), under=("mvtec", "loco", "btad", "visa", "coco", "labelme"),
-)  # fmt: skip
+    "<object>/mask/<type>/<stem>.png",
+    _matches,
+    _read,
+    over=("stems", "index"),
+    under=("mvtec", "loco", "btad", "visa", "coco", "labelme"),
+)

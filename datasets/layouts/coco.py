@@ -180,15 +180,20 @@ def _read(folder: Path, name: str, found: Found) -> None:
         extra = [path for path in images(place, found) if path.relative_to(found.root).as_posix() not in seen]
         if extra:
             found.problem(
-                place, f"{len(extra)} images stand in no annotation file ({extra[0].name}, ...); left out",
-                "list them, without annotations where they are normal", False,
-            )  # fmt: skip
+                place,
+                f"{len(extra)} images stand in no annotation file ({extra[0].name}, ...); left out",
+                "list them, without annotations where they are normal",
+                False,
+            )
             found.leave_out(*extra)
 
 
 COCO = Layout(
-    "coco", "COCO",
+    "coco",
+    "COCO",
     "<object>/annotations/instances_train.json  (images, annotations with segmentation, categories)\n"
     "<object>/images/0001.jpg",
-    "an annotation with a segmentation", _matches, _read,
-)  # fmt: skip
+    "an annotation with a segmentation",
+    _matches,
+    _read,
+)

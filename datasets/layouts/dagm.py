@@ -132,8 +132,12 @@ def _ellipse(cells: list[str]) -> list:
 
 
 DAGM = Layout(
-    "dagm", "DAGM 2007",
+    "dagm",
+    "DAGM 2007",
     "<object>/Train/0001.PNG\n<object>/Train/Label/0001_label.PNG\n<object>/Train/Label/Labels.txt\n"
     "<object>_def/1.png\n<object>_def/labels.txt  (ellipses)",
-    "<object>/Train/Label/<stem>_label.PNG", _matches, _read, over=("stems", "index"),
-)  # fmt: skip
+    "<object>/Train/Label/<stem>_label.PNG",
+    _matches,
+    _read,
+    over=("stems", "index"),
+)

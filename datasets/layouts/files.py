@@ -14,9 +14,14 @@ from .found import Found
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 NORMAL_FOLDERS = ("good", "normal", "normals", "ok")
 PARTS = {
-    "train": "train", "training": "train", "val": "train", "valid": "train", "validation": "train",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "train",
+    "valid": "train",
+    "validation": "train",
+    "test": "test",
+    "testing": "test",
+}
 UNNAMED = "damaged"  # the type where a layout names none; the papers' word for BTAD
 UNREAD = (".gif", ".tga", ".avif", ".heic", ".heif", ".jxl", ".j2k", ".jpx", ".dib", ".dcm", ".exr", ".hdr", ".psd")
 UNREAD += (".raw", ".dng", ".cr2", ".nef", ".arw")  # of cameras

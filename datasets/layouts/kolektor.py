@@ -91,10 +91,20 @@ def _read_2(folder: Path, name: str, found: Found) -> None:
 
 
 KOLEKTOR = Layout(
-    "kolektor", "KolektorSDD", "<object>/kos01/Part0.jpg\n<object>/kos01/Part0_label.bmp  (empty: normal)",
-    "<object>/kos<number>/<stem>_label.bmp", _matches, _read, over=("stems", "index"),
-)  # fmt: skip
+    "kolektor",
+    "KolektorSDD",
+    "<object>/kos01/Part0.jpg\n<object>/kos01/Part0_label.bmp  (empty: normal)",
+    "<object>/kos<number>/<stem>_label.bmp",
+    _matches,
+    _read,
+    over=("stems", "index"),
+)
 KOLEKTOR2 = Layout(
-    "kolektor2", "KolektorSDD2", "<object>/train/10000.png\n<object>/train/10000_GT.png  (empty: normal)",
-    "<object>/train/<stem>_GT.png", _matches_2, _read_2, over=("stems", "index"),
-)  # fmt: skip
+    "kolektor2",
+    "KolektorSDD2",
+    "<object>/train/10000.png\n<object>/train/10000_GT.png  (empty: normal)",
+    "<object>/train/<stem>_GT.png",
+    _matches_2,
+    _read_2,
+    over=("stems", "index"),
+)

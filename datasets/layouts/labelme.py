@@ -143,7 +143,10 @@ def _outline(shape: dict[str, Any]) -> list:
 
 
 LABELME = Layout(
-    "labelme", "LabelMe",
+    "labelme",
+    "LabelMe",
     "<object>/0001.jpg\n<object>/0001.json  (shapes with labels)\n<object>/0002.jpg  (no JSON file: normal)",
-    "<stem>.json with shapes", _matches, _read,
-)  # fmt: skip
+    "<stem>.json with shapes",
+    _matches,
+    _read,
+)

@@ -45,8 +45,12 @@ def _read(folder: Path, name: str, found: Found) -> None:
 
 
 MAGNETIC_TILE = Layout(
-    "magnetic_tile", "magnetic-tile set",
+    "magnetic_tile",
+    "magnetic-tile set",
     "<object>/MT_Free/Imgs/exp1_num_1.jpg\n<object>/MT_<defect type>/Imgs/exp1_num_2.jpg\n"
     "<object>/MT_<defect type>/Imgs/exp1_num_2.png",
-    "MT_<type>/Imgs/<stem>.png", _matches, _read, over=("stems", "index"),
-)  # fmt: skip
+    "MT_<type>/Imgs/<stem>.png",
+    _matches,
+    _read,
+    over=("stems", "index"),
+)

@@ -33,9 +33,7 @@ from .files import (
 from .found import Found, Layout, Mask, relative
 from .mask_names import joined, names_a_mask, report_orphans
 
-_MASK_FOLDERS = (
-    "masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "labels", "label", "annotations",
-)  # fmt: skip
+_MASK_FOLDERS = ("masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "labels", "label", "annotations")
 _CLASS_FILES = ("classes.txt", "labels.txt", "labelmap.txt", "classes.json")
 _VOID = 255  # of index masks: neither a class nor normal, as in Pascal VOC
 _LOOKED_AT = 20  # masks that show whether they hold numbers or black and white
@@ -154,9 +152,10 @@ def _side_by_side(place: Path, part: str, found: Found, type: str = "") -> Itera
     listed = images(place, found)
     stems, lossy = {stem(path) for path in listed}, {stem(path) for path in listed if path.suffix.lower() != ".png"}
     masks = {
-        path for path in listed
+        path
+        for path in listed
         if names_a_mask(stem(path), stems) or path.suffix.lower() == ".png" and stem(path) in lossy
-    }  # fmt: skip
+    }
     pictures = [path for path in listed if path not in masks]
     yield from (_Image(*pair, part, type) for pair in joined(pictures, sorted(masks), found))
 
@@ -184,9 +183,7 @@ def _hint(folder: Path) -> str | None:
     for place in (folder, *named(folder, PARTS)):
         pictures, masks = (_only(place, names, Found(folder)) for names in (IMAGE_FOLDERS, _MASK_FOLDERS))
         if pictures and masks:
-            image, mask = (
-                next(file for one in _below(path) for file in images(one)) for path in (pictures, masks)
-            )  # fmt: skip
+            image, mask = (next(file for one in _below(path) for file in images(one)) for path in (pictures, masks))
             return (
                 f"{relative(pictures, folder)}/ and {relative(masks, folder)}/ hold image files, but no mask has the "
                 f"stem of an image: {relative(image, folder)}, {relative(mask, folder)}; give each mask its image's "
@@ -242,8 +239,12 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
     for image in normal:
         found.add(name, NORMAL, image.part, image.path)
     if normal and not defective and len(found.problems) == before:
-        found.problem(folder, f"all {len(normal)} masks of {name} are black, so that no image has a defect",
-                      "look whether masks hold what they should", False)  # fmt: skip
+        found.problem(
+            folder,
+            f"all {len(normal)} masks of {name} are black, so that no image has a defect",
+            "look whether masks hold what they should",
+            False,
+        )
     _add_bare(bare, len(normal), name, found)
 
 
@@ -344,12 +345,21 @@ def _class_names(file: Path, found: Found) -> dict[int, str]:
 
 
 STEMS = Layout(
-    "stems", "image and mask of one stem",
+    "stems",
+    "image and mask of one stem",
     "<object>/images/0001.jpg\n<object>/masks/0001.png  (or beside the image as 0001_mask.png)",
-    "<object>/masks/<stem>.png", partial(_matches, numbers=False), _read_shapes, fits=_fits, hint=_hint,
-)  # fmt: skip
+    "<object>/masks/<stem>.png",
+    partial(_matches, numbers=False),
+    _read_shapes,
+    fits=_fits,
+    hint=_hint,
+)
 INDEX = Layout(
-    "index", "index masks: the pixel's value is the class",
+    "index",
+    "index masks: the pixel's value is the class",
     "<object>/images/0001.jpg\n<object>/masks/0001.png  (0, 1, 2, ...)\n<object>/classes.txt  (a name a line)",
-    "<object>/masks/<stem>.png", partial(_matches, numbers=True), _read_numbers, fits=_fits,
-)  # fmt: skip
+    "<object>/masks/<stem>.png",
+    partial(_matches, numbers=True),
+    _read_numbers,
+    fits=_fits,
+)

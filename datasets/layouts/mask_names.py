@@ -79,8 +79,9 @@ def _are_clear(paths: list[Path], masks: list[tuple[str | None, Path]], found: F
     if len(masks) > 1 and (None in numbers or len(set(numbers)) < len(numbers)):
         names = " and ".join(mask.name for _, mask in masks)
         found.problem(
-            masks[1][1], f"two masks for {relative(first, found.root)}: {names}",
+            masks[1][1],
+            f"two masks for {relative(first, found.root)}: {names}",
             f"keep one, or join them as {first.stem}_mask_0, {first.stem}_mask_1",
-        )  # fmt: skip
+        )
         return False
     return True

@@ -18,7 +18,12 @@ _TYPES = {"ko": UNNAMED}  # BTAD
 
 
 def _read(
-    folder: Path, name: str, found: Found, *, good: str, normals: tuple[tuple[str, str], ...],
+    folder: Path,
+    name: str,
+    found: Found,
+    *,
+    good: str,
+    normals: tuple[tuple[str, str], ...],
     types: Mapping[str, str] | None = None,
 ) -> None:
     """normals: (folder, part) of the normal images beside test; good: their folder there; types: new names."""
@@ -28,9 +33,10 @@ def _read(
             found.add(name, NORMAL, part, path)
         if not listed and parent == "train":
             found.problem(
-                folder / "train" / good, f"no normal images (suffixes accepted: {' '.join(SUFFIXES)})",
+                folder / "train" / good,
+                f"no normal images (suffixes accepted: {' '.join(SUFFIXES)})",
                 "put the images without defects there",
-            )  # fmt: skip
+            )
     truths = {path.name for path in folders(folder / "ground_truth")}
     for kind in folders(folder / "test"):
         truth = child(folder / "ground_truth", kind.name)
@@ -147,22 +153,29 @@ def _btad(folder: Path) -> str | None:
 
 
 MVTEC = Layout(
-    "mvtec", "MVTec",
+    "mvtec",
+    "MVTec",
     "<object>/train/good/0001.png\n<object>/test/good/0002.png\n<object>/test/<defect type>/0003.png\n"
     "<object>/ground_truth/<defect type>/0003_mask.png",
-    "<object>/ground_truth/<type>/<stem>_mask.png", _mvtec, partial(_read, good="good", normals=(("train", "train"),)),
-)  # fmt: skip
+    "<object>/ground_truth/<type>/<stem>_mask.png",
+    _mvtec,
+    partial(_read, good="good", normals=(("train", "train"),)),
+)
 LOCO = Layout(
-    "loco", "MVTec LOCO",
+    "loco",
+    "MVTec LOCO",
     "<object>/train/good/000.png\n<object>/test/<defect type>/000.png\n"
     "<object>/ground_truth/<defect type>/000/000.png, 001.png, ...",
-    "<object>/ground_truth/<type>/<stem>/000.png", _loco,
+    "<object>/ground_truth/<type>/<stem>/000.png",
+    _loco,
     partial(_read, good="good", normals=(("train", "train"), ("validation", "train"))),
-)  # fmt: skip
+)
 BTAD = Layout(
-    "btad", "BTAD",
+    "btad",
+    "BTAD",
     "<object>/train/ok/0000.bmp\n<object>/test/ok/0000.bmp\n<object>/test/ko/0001.bmp\n"
     "<object>/ground_truth/ko/0001.png",
-    "<object>/ground_truth/ko/<stem>.png or .bmp", _btad,
+    "<object>/ground_truth/ko/<stem>.png or .bmp",
+    _btad,
     partial(_read, good="ok", normals=(("train", "train"),), types=_TYPES),
-)  # fmt: skip
+)

@@ -42,8 +42,12 @@ def _read(folder: Path, name: str, found: Found) -> None:
 
 
 MVTEC_3D = Layout(
-    "mvtec_3d", "MVTec 3D-AD",
+    "mvtec_3d",
+    "MVTec 3D-AD",
     "<object>/train/good/rgb/000.png\n<object>/validation/good/rgb/000.png\n<object>/test/<defect type>/rgb/000.png\n"
     "<object>/test/<defect type>/gt/000.png",
-    "<object>/test/<type>/gt/<stem>.png", _matches, _read, over=("mvtec", "loco"),
-)  # fmt: skip
+    "<object>/test/<type>/gt/<stem>.png",
+    _matches,
+    _read,
+    over=("mvtec", "loco"),
+)

@@ -36,15 +36,21 @@ def _read(folder: Path, name: str, found: Found) -> None:
         found.leave_out(private)
         count = len(images(private)) + sum(len(images(sub)) for sub in folders(private))
         found.problem(
-            private, f"{count} images without published masks; left out",
-            "nothing: only the dataset's own server can judge them", False,
-        )  # fmt: skip
+            private,
+            f"{count} images without published masks; left out",
+            "nothing: only the dataset's own server can judge them",
+            False,
+        )
 
 
 MVTEC_AD2 = Layout(
-    "mvtec_ad2", "MVTec AD 2",
+    "mvtec_ad2",
+    "MVTec AD 2",
     "<object>/train/good/000_regular.png\n<object>/validation/good/000_regular.png\n"
     "<object>/test_public/good/000_regular.png\n<object>/test_public/bad/000_regular.png\n"
     "<object>/test_public/ground_truth/bad/000_regular_mask.png",
-    "<object>/test_public/ground_truth/<type>/<stem>_mask.png", _matches, _read, over=("mvtec",),
-)  # fmt: skip
+    "<object>/test_public/ground_truth/<type>/<stem>_mask.png",
+    _matches,
+    _read,
+    over=("mvtec",),
+)

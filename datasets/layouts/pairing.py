@@ -49,4 +49,3 @@ def report_unused(
         names = [path.name for path in (pictures.values() if isinstance(pictures, Mapping) else pictures)]
         where = f"the images are called {names[0]}, ..." if names else "there are no images"
         found.problem(unused[0], f"{count} for no image; {where}", f"add the image, or rename the {what}", False)
-

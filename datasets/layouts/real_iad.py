@@ -131,8 +131,12 @@ def _base(image: str, prefixes: list[str], bases: list[Path], root: Path) -> Pat
 
 
 REAL_IAD = Layout(
-    "real_iad", "Real-IAD",
+    "real_iad",
+    "Real-IAD",
     "realiad_jsons/<object>.json  (train and test: image_path, mask_path, anomaly_class)\n"
     "realiad_1024/<object>/OK/S0001/0001.jpg\nrealiad_1024/<object>/NG/<type>/S0001/0001.jpg and 0001.png",
-    "the entry's mask_path", _matches, _read, under=("coco", "labelme"),
-)  # fmt: skip
+    "the entry's mask_path",
+    _matches,
+    _read,
+    under=("coco", "labelme"),
+)

@@ -86,7 +86,11 @@ def _add(path: Path, mask: Path, names: dict[int, str], table: Path, name: str, 
 
 
 ROBOFLOW = Layout(
-    "roboflow", "Roboflow masks",
+    "roboflow",
+    "Roboflow masks",
     "<object>/train/0001.jpg\n<object>/train/0001_mask.png\n<object>/train/_classes.csv  (Pixel Value, Class)",
-    "<object>/<part>/<stem>_mask.png", _matches, _read, over=("stems", "index"),
-)  # fmt: skip
+    "<object>/<part>/<stem>_mask.png",
+    _matches,
+    _read,
+    over=("stems", "index"),
+)

@@ -86,7 +86,10 @@ def _runs(text: str) -> list[int]:
 
 
 SEVERSTAL = Layout(
-    "severstal", "Severstal",
+    "severstal",
+    "Severstal",
     "<object>/train.csv  (ImageId,ClassId,EncodedPixels)\n<object>/train_images/0002cc93b.jpg",
-    "a line of train.csv", _matches, _read,
-)  # fmt: skip
+    "a line of train.csv",
+    _matches,
+    _read,
+)

@@ -176,9 +176,12 @@ def _name_types(folders: Iterable[Path], start: int, found: Found) -> None:
 
 
 VISA = Layout(
-    "visa", "VisA",
+    "visa",
+    "VisA",
     "split_csv/1cls.csv  (object,split,label,image,mask)\n<object>/Data/Images/Normal/0000.JPG\n"
     "<object>/Data/Images/Anomaly/000.JPG\n<object>/Data/Masks/Anomaly/000.png\n"
     "<object>/image_anno.csv  (image,label,mask)",
-    "<object>/Data/Masks/Anomaly/<stem>.png", _matches, _read,
-)  # fmt: skip
+    "<object>/Data/Masks/Anomaly/<stem>.png",
+    _matches,
+    _read,
+)

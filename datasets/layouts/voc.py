@@ -84,9 +84,11 @@ def _read(folder: Path, name: str, found: Found) -> None:
         found.leave_out(*left_out)
         if left_out:
             found.problem(
-                pictures, f"{len(left_out)} images are in no list of {_LISTS} ({left_out[0].name}, ...); left out",
-                "add them to a list; without a mask they count as normal", False,
-            )  # fmt: skip
+                pictures,
+                f"{len(left_out)} images are in no list of {_LISTS} ({left_out[0].name}, ...); left out",
+                "add them to a list; without a mask they count as normal",
+                False,
+            )
     # Masks without a class are of no sample; the other folders hold instances, borders and pictures of the masks.
     found.leave_out(*(path for place in (folder, masks.parent) for path in folders(place) if _is_segmentation(path)))
     start, bare, empty = len(found.samples), [], 0
@@ -258,9 +260,13 @@ def _keys(line: str) -> list[str]:
 
 
 VOC = Layout(
-    "voc", "CVAT or Pascal VOC",
+    "voc",
+    "CVAT or Pascal VOC",
     "<object>/JPEGImages/0001.jpg\n<object>/SegmentationClass/0001.png  (classes as colours)\n"
     "<object>/labelmap.txt  (name:red,green,blue::)\n<object>/ImageSets/Segmentation/train.txt",
-    "<object>/SegmentationClass/<stem>.png", _matches, _read,
-    over=("stems", "index"), under=("coco", "labelme", "mvtec", "loco", "btad", "visa"),
-)  # fmt: skip
+    "<object>/SegmentationClass/<stem>.png",
+    _matches,
+    _read,
+    over=("stems", "index"),
+    under=("coco", "labelme", "mvtec", "loco", "btad", "visa"),
+)

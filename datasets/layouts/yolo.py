@@ -261,9 +261,12 @@ def _read(folder: Path, name: str, found: Found) -> None:
 
 
 YOLO = Layout(
-    "yolo", "YOLO segmentation",
+    "yolo",
+    "YOLO segmentation",
     "<object>/images/train/0001.jpg  (or train/images/0001.jpg)\n<object>/labels/train/0001.txt  (class and polygon)\n"
     "<object>/data.yaml  (names), or classes.txt",
-    "<object>/labels/<stem>.txt", _matches, _read,
+    "<object>/labels/<stem>.txt",
+    _matches,
+    _read,
     under=("mvtec", "loco", "btad", "visa", "coco", "labelme", "stems", "index", "folder", "voc", "roboflow"),
-)  # fmt: skip
+)

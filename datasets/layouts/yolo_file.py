@@ -31,8 +31,11 @@ def read_keys(text: str, wanted: Container[str]) -> dict[str, Value]:
         if match is None or line[:1].isspace():
             raise ValueError(f"line {number} is {line.strip()[:40]!r}; accepted is: key: value")
         block, place = [], place + 1
-        while place < len(lines) and (lines[place][1][:1] in " \t" or _ITEM.fullmatch(_bare(lines[place][1]).strip())
-                                      or lines[place][1][:1] in "]}"):  # fmt: skip
+        while place < len(lines) and (
+            lines[place][1][:1] in " \t"
+            or _ITEM.fullmatch(_bare(lines[place][1]).strip())
+            or lines[place][1][:1] in "]}"
+        ):
             block.append(lines[place])
             place += 1
         if _plain(match[1]) in wanted:

@@ -12,7 +12,4 @@ from torch import nn
 from .segformer import SegFormer
 from .small_unet import SmallUNet
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "small_unet": SmallUNet,
-    "segformer": SegFormer,
-}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"small_unet": SmallUNet, "segformer": SegFormer}

@@ -25,10 +25,18 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "osD^vPX*<>"
 _CONTRAST_AXIS = "signed contrast, SD of the surface around (negative: darker; grey band: hardly visible)"
 _STYLE = {
-    "font.size": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#e4e4e4", "grid.linewidth": 0.8, "legend.frameon": False, "axes.titlesize": 11,
-    "axes.titleweight": "bold", "axes.titlelocation": "left",
-}  # fmt: skip
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
 
 
 def network_figures(cells: Sequence[dict], methods: Sequence[str]) -> dict[str, bytes]:
@@ -115,8 +123,10 @@ def _area(figure: Figure, areas: compare.Areas, methods: Sequence[str]) -> None:
         axes.plot(x, middle, _marker(name, methods), color=colour, markersize=7, label=_shown(name))
     for place in places[1:]:
         axes.axvline(place - 0.5, color="#d0d0d0", linewidth=0.8)
-    axes.set_xticks(places, [f"{low} to {high}\n({images} images)"
-                             for (low, high), images in zip(areas.bounds, areas.images, strict=True)])  # fmt: skip
+    axes.set_xticks(
+        places,
+        [f"{low} to {high}\n({images} images)" for (low, high), images in zip(areas.bounds, areas.images, strict=True)],
+    )
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="mask area, px", ylabel="pooled IoU, %", xlim=(-0.5, len(places) - 0.5), ylim=(0, None))
@@ -178,10 +188,19 @@ def _contrasts(
 def _box(axes: Axes, values: Sequence[float], place: int, colour: str) -> None:
     line = {"color": colour, "linewidth": 1.4}
     axes.boxplot(
-        [values], positions=[place], widths=0.6, orientation="horizontal", whis=(5, 95), showfliers=False,
-        patch_artist=True, manage_ticks=False, medianprops={"color": colour, "linewidth": 3.2}, whiskerprops=line,
-        capprops=line, boxprops={"facecolor": f"{colour}38", "edgecolor": colour, "linewidth": 1.2},
-    )  # fmt: skip
+        [values],
+        positions=[place],
+        widths=0.6,
+        orientation="horizontal",
+        whis=(5, 95),
+        showfliers=False,
+        patch_artist=True,
+        manage_ticks=False,
+        medianprops={"color": colour, "linewidth": 3.2},
+        whiskerprops=line,
+        capprops=line,
+        boxprops={"facecolor": f"{colour}38", "edgecolor": colour, "linewidth": 1.2},
+    )
     # A box hides two heaps, dark and bright defects; dots show them. Those beyond the whiskers would squeeze the rest.
     ordered = np.sort(values)[int(0.05 * len(values)) : ceil(0.95 * len(values))]
     shown = ordered[np.unique(np.linspace(0, len(ordered) - 1, DOTS).round().astype(int))]

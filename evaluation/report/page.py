@@ -87,11 +87,16 @@ class _Page:
             drawn = {}
         references = compare.references(own, self.against)
         return [
-            f"## {tables.escape(network)}\n", tables.setup(own), tables.headline(own, references),
+            f"## {tables.escape(network)}\n",
+            tables.setup(own),
+            tables.headline(own, references),
             tables.telling(own, references),
-            self._figure(drawn.get("validation"), f"validation-{network}", _VALIDATION), tables.per_type(own),
-            tables.by_size(own), self._figure(drawn.get("area"), f"area-{network}", _AREA), self._cases(own),
-        ]  # fmt: skip
+            self._figure(drawn.get("validation"), f"validation-{network}", _VALIDATION),
+            tables.per_type(own),
+            tables.by_size(own),
+            self._figure(drawn.get("area"), f"area-{network}", _AREA),
+            self._cases(own),
+        ]
 
     def _pairs(self) -> list[str]:
         missing = ""

@@ -51,19 +51,33 @@ def setup(cells: Sequence[dict]) -> str:
 
 def headline(cells: Sequence[dict], references: Sequence[str]) -> str:
     """One line per method: every metric, and the IoU against each of the references."""
-    head = ["method", "seeds", "IoU", "pooled IoU", *_HEADS.values(),
-            *(f"IoU against {escape(reference)}" for reference in references), "s per pair", "training s"]  # fmt: skip
+    head = [
+        "method",
+        "seeds",
+        "IoU",
+        "pooled IoU",
+        *_HEADS.values(),
+        *(f"IoU against {escape(reference)}" for reference in references),
+        "s per pair",
+        "training s",
+    ]
     rows = []
     for method in compare.methods(cells):
         own = compare.of(cells, method)
         against = ["" if method == other else _signed(compare.difference(cells, method, other)) for other in references]
         making = [cell["seconds_per_pair"] for cell in own if cell["pairs"]]
-        rows.append([
-            escape(method), str(len(own)), _score(cells, method), mean([cell["overall"]["iou"] for cell in own]),
-            *(mean([cell["mean"][name] for cell in own]) for name in _HEADS), *against,
-            f"{np.mean(making):.2f}" if making else "-",
-            f"{np.mean([cell['training']['seconds'] for cell in own]):.0f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                escape(method),
+                str(len(own)),
+                _score(cells, method),
+                mean([cell["overall"]["iou"] for cell in own]),
+                *(mean([cell["mean"][name] for cell in own]) for name in _HEADS),
+                *against,
+                f"{np.mean(making):.2f}" if making else "-",
+                f"{np.mean([cell['training']['seconds'] for cell in own]):.0f}",
+            ]
+        )
     return table(head, rows)
 
 
@@ -135,12 +149,29 @@ def statistics(cells: Sequence[dict]) -> str:
             own = [found[type] for found in by_seed.values() if type in found]
             contrast = " ".join(_plain(own, "train", f"contrast{part}") for part in ("_low", "", "_high"))
             rest = [_plain(own, side, name) for name in ("diversity", "nearest") for side in ("train", "held_back")]
-            rows.append([escape(method), escape(type), _plain(own, "train", "visible"), contrast,
-                         _plain(own, "train", "seam"), *rest])  # fmt: skip
+            rows.append(
+                [
+                    escape(method),
+                    escape(type),
+                    _plain(own, "train", "visible"),
+                    contrast,
+                    _plain(own, "train", "seam"),
+                    *rest,
+                ]
+            )
     if not rows:
         return ""
-    head = ["method", "type", "visible", "contrast", "seam", "diversity (train)", "(held back)", "nearest (train)",
-            "(held back)"]  # fmt: skip
+    head = [
+        "method",
+        "type",
+        "visible",
+        "contrast",
+        "seam",
+        "diversity (train)",
+        "(held back)",
+        "nearest (train)",
+        "(held back)",
+    ]
     return "## The pairs themselves\n\n" + _STATISTICS + "\n" + table(head, rows, words=2)
 
 
@@ -265,15 +296,18 @@ def _plateau(cells: Sequence[dict]) -> str:
         return "Whether the trainings had reached a plateau is not known; `--validate` tells.\n"
     words = "; ".join(
         f"{state}: {', '.join(escape(method) for method, own in known.items() if own == found)}"
-        for state, found in _STATES.items() if found in known.values()
-    )  # fmt: skip
+        for state, found in _STATES.items()
+        if found in known.values()
+    )
     return f"In further trainings with a fifth of the groups held out the mean IoU on these is, at the end, {words}.\n"
 
 
 _STATES = {
-    "level, so the steps suffice": "level", "still rising, so more steps may help": "rising",
-    "falling, so fewer steps may do better": "falling", "seen too seldom to tell": None,
-}  # fmt: skip
+    "level, so the steps suffice": "level",
+    "still rising, so more steps may help": "rising",
+    "falling, so fewer steps may do better": "falling",
+    "seen too seldom to tell": None,
+}
 
 
 def _types_table(cells: Sequence[dict], types: Sequence[str], name: str) -> str:

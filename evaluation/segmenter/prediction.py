@@ -48,5 +48,6 @@ def _tiles(length: int, tile: int, overlap: int) -> list[tuple[int, Tensor]]:
     rise = (torch.arange(1, tile + 1) / (overlap + 1)).clamp(max=1)
     whole = torch.ones(tile)
     # The image's own border is no seam: there a tile knows as much as the whole image would.
-    return [(start, (rise if start else whole) * (rise.flip(0) if start + tile < length else whole))
-            for start in starts]  # fmt: skip
+    return [
+        (start, (rise if start else whole) * (rise.flip(0) if start + tile < length else whole)) for start in starts
+    ]

@@ -118,27 +118,43 @@ def train_segmenter(
         network = NETWORKS[network_name]().to(settings.device)
     validation = Validation(held_out, pictures, check_interrupt)
     looks = Best(network, validation.iou, every=settings.evaluate_every, steps=settings.steps, sign=1)
-    described = [network_name, asdict(settings), split.digest, *(sorted(s.name for s in part) for part in
-                                                                 (real, synthetic))]  # fmt: skip
+    described = [
+        network_name,
+        asdict(settings),
+        split.digest,
+        *(sorted(s.name for s in part) for part in (real, synthetic)),
+    ]
 
     def watch(step: int, averages: Mapping[str, Tensor]) -> None:
         looks.look(step, averages)
         clock.tick()
 
     train(
-        "segmentation", network.train(), _step_loss(network, sources, settings), steps=settings.steps,
-        learning_rate=settings.learning_rate, seed=settings.seed, average=settings.average, state=state,
-        run=json.dumps(described), report=report, check_interrupt=check_interrupt, watch=watch,
+        "segmentation",
+        network.train(),
+        _step_loss(network, sources, settings),
+        steps=settings.steps,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        average=settings.average,
+        state=state,
+        run=json.dumps(described),
+        report=report,
+        check_interrupt=check_interrupt,
+        watch=watch,
         kept=looks.kept | {"seconds": clock.seconds},
-    )  # fmt: skip
+    )
     looks.restore()
     record = Record(
-        steps=settings.steps, best_step=looks.best[0] if looks.best else settings.steps,
-        seconds=clock.seconds.item(), curve=tuple((step, iou) for step, (iou,) in looks.points),
+        steps=settings.steps,
+        best_step=looks.best[0] if looks.best else settings.steps,
+        seconds=clock.seconds.item(),
+        curve=tuple((step, iou) for step, (iou,) in looks.points),
         validation=tuple(sorted({split.groups[sample.name] for sample in held_out})),
-        real=settings.steps * settings.batch, synthetic=settings.steps * settings.batch * bool(synthetic),
+        real=settings.steps * settings.batch,
+        synthetic=settings.steps * settings.batch * bool(synthetic),
         parameters=sum(weight.numel() for weight in network.parameters()),
-    )  # fmt: skip
+    )
     return network.eval().requires_grad_(False), record
 
 

@@ -53,8 +53,12 @@ def in_host(host):
     def run(script: str) -> dict:
         done = subprocess.run(
             [python_of(host), "-P", str(Path(__file__).parent / script), str(host), str(REPOSITORY)],
-            cwd=host, capture_output=True, text=True, timeout=1800, check=False,
-        )  # fmt: skip
+            cwd=host,
+            capture_output=True,
+            text=True,
+            timeout=1800,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return json.loads(done.stdout.strip().splitlines()[-1])
 

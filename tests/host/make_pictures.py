@@ -15,9 +15,12 @@ PROMPTS, WORKFLOWS = REPOSITORY / "tests" / "prompts", REPOSITORY / "workflows"
 HELP = REPOSITORY / "web" / "docs"
 # Indices of the procedural items.
 THUMBNAILS = {
-    "aias-synthesis": (1, 3, 5, 8), "aias-advanced": (0, 6, 9, 10), "fast-synthesis": (1, 3, 5, 9),
-    "stage-synthesis": (1, 3, 5, 9), "fast-and-stage": (1, 3, 5, 9),
-}  # fmt: skip
+    "aias-synthesis": (1, 3, 5, 8),
+    "aias-advanced": (0, 6, 9, 10),
+    "fast-synthesis": (1, 3, 5, 9),
+    "stage-synthesis": (1, 3, 5, 9),
+    "fast-and-stage": (1, 3, 5, 9),
+}
 TRAININGS = ("fast-train", "stage-train")
 DATASET = "dataset-to-pairs"
 THUMBNAIL, TILE = 400, 198
@@ -67,8 +70,9 @@ def test_training_thumbnail(newest, server, name):
     plot, pair = (Image.open(file).convert("RGB") for file in files)
     plot = plot.crop((plot.width // 2, 0, plot.width, 360))
     for image, top in ((plot, 0), (pair, THUMBNAIL - 150)):
-        sheet.paste(image.resize((THUMBNAIL, THUMBNAIL * image.height // image.width), Image.Resampling.LANCZOS),
-                    (0, top))  # fmt: skip
+        sheet.paste(
+            image.resize((THUMBNAIL, THUMBNAIL * image.height // image.width), Image.Resampling.LANCZOS), (0, top)
+        )
     sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
@@ -115,8 +119,12 @@ def _portrait(page, id, path: Path) -> Image.Image:
     page.tab.evaluate(ZOOM, [left / scale - x, top / scale - y, scale])
     page.tab.wait_for_timeout(400)
     page.tab.screenshot(path=path)
-    box = (left - margin, top - margin, left + math.ceil(width * scale) + margin,
-           top + math.ceil(height * scale) + margin)  # fmt: skip
+    box = (
+        left - margin,
+        top - margin,
+        left + math.ceil(width * scale) + margin,
+        top + math.ceil(height * scale) + margin,
+    )
     return Image.open(path).crop(box)
 
 

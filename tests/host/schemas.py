@@ -17,10 +17,13 @@ def described(node) -> dict:
     schema = node.GET_SCHEMA()
     parameters = list(inspect.signature(node.execute).parameters)
     return {
-        "name": schema.display_name, "category": schema.category, "description": schema.description,
-        "inputs": [told(i) for i in schema.inputs], "outputs": [shown(o) for o in schema.outputs],
+        "name": schema.display_name,
+        "category": schema.category,
+        "description": schema.description,
+        "inputs": [told(i) for i in schema.inputs],
+        "outputs": [shown(o) for o in schema.outputs],
         "parameters": parameters,
-    }  # fmt: skip
+    }
 
 
 def told(entry) -> dict:
@@ -29,8 +32,13 @@ def told(entry) -> dict:
         del limits["options"]  # the user's files and folders
     if getattr(entry, "control_after_generate", None):
         limits["control_after_generate"] = True  # hosts differ in the values that they know
-    return {"id": entry.id, "type": str(entry.get_io_type()), "optional": entry.optional, **limits,
-            "tooltip": entry.tooltip}  # fmt: skip
+    return {
+        "id": entry.id,
+        "type": str(entry.get_io_type()),
+        "optional": entry.optional,
+        **limits,
+        "tooltip": entry.tooltip,
+    }
 
 
 def shown(entry) -> dict:
@@ -38,22 +46,32 @@ def shown(entry) -> dict:
 
 
 pack = asyncio.run(room("nodes").AnomalySynthesis().get_node_list())
-print(json.dumps({
-    "schemas": {node.GET_SCHEMA().node_id: described(node) for node in pack},
-    "repeated": {  # what the schema says, and what the engine takes
-        "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
-        "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
-        "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
-        "not visible": [room("nodes.dataset").NOT_VISIBLE, room("nodes.pairs").NOT_VISIBLE],
-        "checkpointing": [room("nodes.training").CHECKPOINTING, room("training.adapter_settings").CHECKPOINTING],
-        "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
-        "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
-        "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
-        "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
-        "formats": [room("nodes.export").FORMATS, list(room("datasets.exports").FORMATS)],
-        "segmentations": [room("nodes.export").SEGMENTATIONS, room("datasets.exports.coco").SEGMENTATIONS],
-        "layouts": [room("nodes.sockets").LAYOUTS, ["auto", *(one.name for one in room("datasets.layouts").LAYOUTS)]],
-        "scores": [room("nodes.inspection").SCORES, room("synthesis.worst").SCORES],
-        "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
-    },
-}))  # fmt: skip
+print(
+    json.dumps(
+        {
+            "schemas": {node.GET_SCHEMA().node_id: described(node) for node in pack},
+            "repeated": {  # what the schema says, and what the engine takes
+                "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
+                "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
+                "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
+                "not visible": [room("nodes.dataset").NOT_VISIBLE, room("nodes.pairs").NOT_VISIBLE],
+                "checkpointing": [
+                    room("nodes.training").CHECKPOINTING,
+                    room("training.adapter_settings").CHECKPOINTING,
+                ],
+                "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
+                "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
+                "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
+                "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
+                "formats": [room("nodes.export").FORMATS, list(room("datasets.exports").FORMATS)],
+                "segmentations": [room("nodes.export").SEGMENTATIONS, room("datasets.exports.coco").SEGMENTATIONS],
+                "layouts": [
+                    room("nodes.sockets").LAYOUTS,
+                    ["auto", *(one.name for one in room("datasets.layouts").LAYOUTS)],
+                ],
+                "scores": [room("nodes.inspection").SCORES, room("synthesis.worst").SCORES],
+                "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
+            },
+        }
+    )
+)

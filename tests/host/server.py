@@ -46,17 +46,34 @@ class Server:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         command = [
-            self._python, "main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--disable-auto-launch",
-            "--disable-api-nodes", "--preview-method", "none", "--base-directory", str(self.base),
-            "--database-url", f"sqlite:///{self.base}/comfyui.db",
-        ]  # fmt: skip
+            self._python,
+            "main.py",
+            "--cpu",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--disable-auto-launch",
+            "--disable-api-nodes",
+            "--preview-method",
+            "none",
+            "--base-directory",
+            str(self.base),
+            "--database-url",
+            f"sqlite:///{self.base}/comfyui.db",
+        ]
         # The database is a file: 0.3.64 uses it from several threads, which one in memory does not stand.
         with (self.base / "server.log").open("w") as log:
             self._process = subprocess.Popen(
-                command, cwd=self.host, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+                command,
+                cwd=self.host,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )  # fmt: skip
+            )
         try:
             end = time.monotonic() + START
             while not self._answers():

@@ -33,8 +33,10 @@ def test_a_saved_graph_becomes_the_prompt_that_the_page_sends(server, path):
 
 def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
     pairs, before = [], set(server.output.rglob("*"))
-    for name, workflow in (("ui", REPOSITORY / EXAMPLE["workflow"].removeprefix("../")),
-                           ("api", REPOSITORY / "tests" / "prompts" / "aias-synthesis.json")):  # fmt: skip
+    for name, workflow in (
+        ("ui", REPOSITORY / EXAMPLE["workflow"].removeprefix("../")),
+        ("api", REPOSITORY / "tests" / "prompts" / "aias-synthesis.json"),
+    ):
         path = write_job(tmp_path / name, workflow, servers=server.url, count=2)
         assert "2 items" in commands.dry_run(path)
         assert "2 of 2 pairs" in commands.run_batch(path, lambda _: None)
@@ -86,9 +88,12 @@ def test_the_job_on_a_local_cluster_of_two_makes_the_same_pairs(host, server, tm
     plain = write_job(tmp_path / "plain", workflow, servers=server.url, count=6)
     commands.run_batch(plain, lambda _: None)
     cluster = {
-        "comfyui": str(host), "python": python_of(host), "actors": 2, "gpus": 0,
+        "comfyui": str(host),
+        "python": python_of(host),
+        "actors": 2,
+        "gpus": 0,
         "arguments": ["--cpu", "--disable-api-nodes", "--preview-method", "none", "--base-directory", str(server.base)],
-    }  # fmt: skip
+    }
     path = write_job(tmp_path / "ray", workflow, servers=None, cluster=cluster, count=6)
     assert "6 of 6 pairs" in commands.run_batch(path, lambda _: None, ray="local", timing=Timing(start=300))
     assert made(path) == made(plain)
@@ -97,10 +102,32 @@ def test_the_job_on_a_local_cluster_of_two_makes_the_same_pairs(host, server, tm
 def test_a_killed_batch_on_killed_servers_ends_whole(host, tmp_path):
     script = REPOSITORY / "benchmarks" / "batch_survival.py"
     done = subprocess.run(
-        [sys.executable, "-P", str(script), "--comfyui", str(host), "--python", python_of(host), "--items", "12",
-         "--runner-kills", "2", "--server-kills", "1", "--delay-items", "0", "--work", str(tmp_path / "work"),
-         "--out", str(tmp_path / "found.json")], capture_output=True, text=True, timeout=590, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-P",
+            str(script),
+            "--comfyui",
+            str(host),
+            "--python",
+            python_of(host),
+            "--items",
+            "12",
+            "--runner-kills",
+            "2",
+            "--server-kills",
+            "1",
+            "--delay-items",
+            "0",
+            "--work",
+            str(tmp_path / "work"),
+            "--out",
+            str(tmp_path / "found.json"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=590,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["pairs"] == 12 and found["identical"] and found["runner_kills"] >= 1

@@ -24,9 +24,19 @@ def test_what_the_page_exports_runs_as_a_batch(server, page, tmp_path):
         path = write_job(tmp_path / name, tmp_path / f"{name}.json", servers=server.url, count=2)
         # As a process of its own: Playwright's event loop runs in this thread, so no other can.
         done = subprocess.run(
-            [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-m", "anomaly_synthesis.cli", "batch",
-             str(path)], capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-P" if sys.version_info >= (3, 11) else "-s",
+                "-m",
+                "anomaly_synthesis.cli",
+                "batch",
+                str(path),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0 and "2 of 2 pairs" in done.stdout, done.stdout + done.stderr
         pairs[name] = made(path)
     saved, api = (json.loads((tmp_path / f"{name}.json").read_text()) for name in EXPORTS)

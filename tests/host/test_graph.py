@@ -69,8 +69,13 @@ def test_the_manifest_tells_what_made_a_pair(server):
     assert record["seed"] == 41 and len(record["base"]) == 16
     (sampler,) = [node for node in record["settings"].values() if node["node"] == "SIAS_KSamplerAIAS"]
     assert sampler == {
-        "node": "SIAS_KSamplerAIAS", "seed": 41, "steps": 20, "cfg": 2.0, "preset": "recommended", "denoise": 1.0
-    }  # fmt: skip
+        "node": "SIAS_KSamplerAIAS",
+        "seed": 41,
+        "steps": 20,
+        "cfg": 2.0,
+        "preset": "recommended",
+        "denoise": 1.0,
+    }
 
 
 def test_the_manifest_tells_the_nearest_real_defect_and_what_is_dropped_has_a_line(server):
@@ -114,8 +119,10 @@ def test_an_interrupted_run_leaves_nothing_and_the_next_one_is_as_ever(server):
     prompt["6"]["inputs"]["steps"] = 20
     server.run(prompt)
     server.run(_prompt("aias-synthesis", SavePairs={"folder": "undisturbed"}))
-    pairs = [server.output / name / read_manifest(server.output / name)[0]["image"]
-             for name in ("interrupted", "undisturbed")]  # fmt: skip
+    pairs = [
+        server.output / name / read_manifest(server.output / name)[0]["image"]
+        for name in ("interrupted", "undisturbed")
+    ]
     assert pairs[0].read_bytes() == pairs[1].read_bytes()
 
 
@@ -131,25 +138,51 @@ def surfaces(server):
 def test_the_graph_gives_the_command_lines_pixels(server, host, surfaces, tmp_path):
     (tmp_path / "anomaly_synthesis").symlink_to(REPOSITORY)
     made = subprocess.run(
-        [python_of(host), "-m", "anomaly_synthesis.cli", "synthesize", "--data", str(surfaces),
-         "--split", str(server.input / "s.json"), "--base", str(REPOSITORY / "weights" / "surfaces.safetensors"),
-         "--foreign-base", "--count", str(COUNT), "--steps", "10", "--negatives", "1", "--seed", "3",
-         "--policy", "keep",
-         "--out", str(tmp_path / "pairs")],
-        env=os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}, cwd=tmp_path,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            python_of(host),
+            "-m",
+            "anomaly_synthesis.cli",
+            "synthesize",
+            "--data",
+            str(surfaces),
+            "--split",
+            str(server.input / "s.json"),
+            "--base",
+            str(REPOSITORY / "weights" / "surfaces.safetensors"),
+            "--foreign-base",
+            "--count",
+            str(COUNT),
+            "--steps",
+            "10",
+            "--negatives",
+            "1",
+            "--seed",
+            "3",
+            "--policy",
+            "keep",
+            "--out",
+            str(tmp_path / "pairs"),
+        ],
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert made.returncode == 0, made.stderr[-2000:]
     dataset = {"folder": "surfaces", "split": "s.json", "index": 0, "count": COUNT, "plan_seed": 3}
-    server.run(_prompt("list-with-own-seeds", LoadDefectDataset=dataset,
-                       SavePairs={"folder": "same", "not_visible": "keep"}))  # fmt: skip
+    server.run(
+        _prompt("list-with-own-seeds", LoadDefectDataset=dataset, SavePairs={"folder": "same", "not_visible": "keep"})
+    )
     folders = tmp_path / "pairs", server.output / "same"
     for line, graph in zip(*map(read_manifest, folders), strict=True):
         assert [line[key] for key in ("object", "type", "seed", "base", "windows")] == [
             graph[key] for key in ("object", "type", "seed", "base", "windows")
         ]
-        files = [[folder / record[key] for key in ("image", "mask", "normal")]
-                 for folder, record in zip(folders, (line, graph), strict=True)]  # fmt: skip
+        files = [
+            [folder / record[key] for key in ("image", "mask", "normal")]
+            for folder, record in zip(folders, (line, graph), strict=True)
+        ]
         for ours, theirs in list(zip(*files, strict=True))[1:]:
             assert np.array_equal(read_picture(ours).pixels, read_picture(theirs).pixels)
         ours, theirs = (read_picture(paths[0]).pixels.astype(int) for paths in files)

@@ -141,16 +141,27 @@ def test_per_item_noise_gives_a_list_the_seeds_of_ksampler_aias(own_server):
     sampler = prompt[SAMPLER]["inputs"]
     model, positive, negative, latent = (sampler[name] for name in ("model", "positive", "negative", "latent_image"))
     prompt |= {
-        SAMPLER: {"class_type": "SamplerCustomAdvanced", "inputs": {
-            "noise": ["60", 0], "guider": ["61", 0], "sampler": ["62", 0], "sigmas": ["63", 0], "latent_image": latent,
-        }},
+        SAMPLER: {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": {
+                "noise": ["60", 0],
+                "guider": ["61", 0],
+                "sampler": ["62", 0],
+                "sigmas": ["63", 0],
+                "latent_image": latent,
+            },
+        },
         "60": {"class_type": "SIAS_PerItemNoise", "inputs": {"seed": 7}},
-        "61": {"class_type": "CFGGuider", "inputs": {"model": model, "positive": positive, "negative": negative,
-                                                     "cfg": 2.0}},
+        "61": {
+            "class_type": "CFGGuider",
+            "inputs": {"model": model, "positive": positive, "negative": negative, "cfg": 2.0},
+        },
         "62": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
-        "63": {"class_type": "SIAS_AIASSigmas", "inputs": {"model": model, "steps": 4, "kind": "half", "refine": 0,
-                                                           "denoise": 1.0}},
-    }  # fmt: skip
+        "63": {
+            "class_type": "SIAS_AIASSigmas",
+            "inputs": {"model": model, "steps": 4, "kind": "half", "refine": 0, "denoise": 1.0},
+        },
+    }
     own_server.run(prompt)
     own_server.run(_unwired("list-with-own-seeds", "by sampler"))
     noise, sampler = (read_manifest(own_server.output / name) for name in ("by noise", "by sampler"))

@@ -37,8 +37,10 @@ def test_a_failing_prompt_gives_its_error_and_its_traceback(server):
 
 
 def test_a_run_can_be_interrupted_and_the_next_one_works(server):
-    blur = {f"b{i}": {"class_type": "ImageBlur", "inputs": {"image": [f"b{i - 1}", 0], "blur_radius": 31, "sigma": 9}}
-            for i in range(1, 100)}  # fmt: skip
+    blur = {
+        f"b{i}": {"class_type": "ImageBlur", "inputs": {"image": [f"b{i - 1}", 0], "blur_radius": 31, "sigma": 9}}
+        for i in range(1, 100)
+    }
     blur["b1"]["inputs"]["image"] = ["1", 0]
     large = {**EMPTY, "inputs": {**EMPTY["inputs"], "width": 512, "height": 512}}
     server.interrupt(server.queue({"1": large, **blur, "2": {**PREVIEW, "inputs": {"images": ["b99", 0]}}}))

@@ -50,9 +50,10 @@ def test_everything_is_described(schemas):
     mute = [id for id, schema in schemas.items() if not schema["description"].strip()]
     mute += [
         f"{id}.{entry['id']}"
-        for id, schema in schemas.items() for entry in schema["inputs"] + schema["outputs"]
+        for id, schema in schemas.items()
+        for entry in schema["inputs"] + schema["outputs"]
         if not (entry["tooltip"] or "").strip()
-    ]  # fmt: skip
+    ]
     assert not mute
 
 
@@ -80,8 +81,9 @@ def test_schemas_are_those_of_saved_workflows(schemas):
     if os.environ.get(RENEW):
         FROZEN.write_text(json.dumps(now, indent=1) + "\n")
     frozen = json.loads(FROZEN.read_text())
-    changed = [f"{id}: {_difference(frozen.get(id), now.get(id))}" for id in {**frozen, **now}
-               if frozen.get(id) != now.get(id)]  # fmt: skip
+    changed = [
+        f"{id}: {_difference(frozen.get(id), now.get(id))}" for id in {**frozen, **now} if frozen.get(id) != now.get(id)
+    ]
     assert not changed, "\n".join([*changed, RULE])
 
 

@@ -19,15 +19,20 @@ FAST = Timing(answer=0.6, poll=0.3, poll_blind=0.05, retry=0.05, retry_most=0.2,
 def write_job(folder: Path, servers, count: int = 12, **changes) -> Path:
     """job.yaml and its workflow in a folder; changes replace keys, None removes one."""
     job = {
-        "workflow": "workflow.json", "out": "pairs", "count": count,
+        "workflow": "workflow.json",
+        "out": "pairs",
+        "count": count,
         "servers": [server.url for server in servers] or None,
         "inputs": {"Make Pair": {"seed": {"item": 0}}},
         "results": {
-            "image": "Result", "mask": {"node": "1", "output": "mask"}, "normal": {"node": "1", "output": "normal"},
-            "object": "plate", "type": "scratch",
+            "image": "Result",
+            "mask": {"node": "1", "output": "mask"},
+            "normal": {"node": "1", "output": "normal"},
+            "object": "plate",
+            "type": "scratch",
         },
         **changes,
-    }  # fmt: skip
+    }
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "workflow.json").exists():
         (folder / "workflow.json").write_text(json.dumps(PROMPT))

@@ -69,8 +69,13 @@ def mvtec(one):
 def loco(one):
     one.normal("box", "train", "box/train/good/000.png")
     one.normal("box", "train", "box/validation/good/000.png")
-    one.defect("box", "logical_anomalies", "test", "box/test/logical_anomalies/000.png",
-               "box/ground_truth/logical_anomalies/000/000.png")  # fmt: skip
+    one.defect(
+        "box",
+        "logical_anomalies",
+        "test",
+        "box/test/logical_anomalies/000.png",
+        "box/ground_truth/logical_anomalies/000/000.png",
+    )
 
 
 def btad(one):
@@ -100,13 +105,20 @@ def visa(one):
 def coco(one):
     one.normal("cast", "train", "cast/images/n.png")
     one.defect("cast", "crack", "train", "cast/images/d.png")
-    one.write("cast/annotations/instances_train.json", json.dumps({
-        "images": [{"id": n, "file_name": f"{name}.png", "height": 12, "width": 16} for n, name in enumerate("nd")],
-        "annotations": [
-            {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[4, 3, 9, 3, 9, 6, 4, 6]], "iscrowd": 0}
-        ],
-        "categories": [{"id": 1, "name": "crack"}],
-    }))  # fmt: skip
+    one.write(
+        "cast/annotations/instances_train.json",
+        json.dumps(
+            {
+                "images": [
+                    {"id": n, "file_name": f"{name}.png", "height": 12, "width": 16} for n, name in enumerate("nd")
+                ],
+                "annotations": [
+                    {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[4, 3, 9, 3, 9, 6, 4, 6]], "iscrowd": 0}
+                ],
+                "categories": [{"id": 1, "name": "crack"}],
+            }
+        ),
+    )
 
 
 def labelme(one):
@@ -141,8 +153,11 @@ def yolo(one):
     x, y = (1 / 16, 3 / 16), (8 / 12, 11 / 12)
     corners = " ".join(f"{x[right]:.6f} {y[down]:.6f}" for right, down in ((0, 0), (1, 0), (1, 1), (0, 1)))
     one.write("cast/labels/test/deep/e.txt", f"0 {corners}\n")
-    one.write("cast/data.yaml", "# a set\npath: ../datasets/cast  # elsewhere\ntrain: images/train\nval: images/val\n"
-              "test: images/test\n\nnames:\n  0: crack\n  1: 'hole'\n  2: OK\n")  # fmt: skip
+    one.write(
+        "cast/data.yaml",
+        "# a set\npath: ../datasets/cast  # elsewhere\ntrain: images/train\nval: images/val\n"
+        "test: images/test\n\nnames:\n  0: crack\n  1: 'hole'\n  2: OK\n",
+    )
 
 
 def folder(one):
@@ -161,8 +176,10 @@ def voc(one):
     values[SQUARE], values[OTHER], values[0, 0] = (250, 50, 83), (61, 61, 245), (224, 224, 192)
     one.save("cast/SegmentationClass/d.png", values)
     one.save("cast/SegmentationObject/d.png", values)
-    one.write("cast/labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncrack:61,61,245::\n"
-              "hole:250,50,83:a,b:c\n")  # fmt: skip
+    one.write(
+        "cast/labelmap.txt",
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncrack:61,61,245::\nhole:250,50,83:a,b:c\n",
+    )
     one.write("cast/ImageSets/Segmentation/train.txt", "n\n")
     one.write("cast/ImageSets/Segmentation/test.txt", "d\n")
 
@@ -171,8 +188,9 @@ def roboflow(one):
     for part, kind in (("train", "train"), ("valid", "train"), ("test", "test")):
         one.normal("cast", kind, f"cast/{part}/n_jpg.rf.{part}.jpg")
         one.mask(f"cast/{part}/n_jpg.rf.{part}_mask.png")
-        one.defect("cast", "hole", kind, f"cast/{part}/d_jpg.rf.{part}.jpg", f"cast/{part}/d_jpg.rf.{part}_mask.png",
-                   value=2)  # fmt: skip
+        one.defect(
+            "cast", "hole", kind, f"cast/{part}/d_jpg.rf.{part}.jpg", f"cast/{part}/d_jpg.rf.{part}_mask.png", value=2
+        )
         one.write(f"cast/{part}/_classes.csv", "Pixel Value, Class\n0, background\n1, crack\n2, hole\n")
 
 
@@ -180,8 +198,13 @@ def mvtec_ad2(one):
     one.normal("can", "train", "can/train/good/000_regular.png")
     one.normal("can", "train", "can/validation/good/001_regular.png")
     one.normal("can", "test", "can/test_public/good/002_regular.png")
-    one.defect("can", "bad", "test", "can/test_public/bad/003_regular.png",
-               "can/test_public/ground_truth/bad/003_regular_mask.png")  # fmt: skip
+    one.defect(
+        "can",
+        "bad",
+        "test",
+        "can/test_public/bad/003_regular.png",
+        "can/test_public/ground_truth/bad/003_regular_mask.png",
+    )
     for name in ("test_private/004_regular.png", "test_private_mixed/005_shift_1.png"):
         one.picture(f"can/{name}")
 
@@ -215,18 +238,24 @@ def real_iad(one):
     base, name = "realiad_1024/audiojack", "audiojack_0001"
     one.normal("audiojack", "train", f"{base}/OK/S0001/{name}_OK_C1.jpg")
     one.normal("audiojack", "test", f"{base}/NG/AK/S0001/{name}_NG_AK_C2.jpg")
-    one.defect("audiojack", "AK", "test", f"{base}/NG/AK/S0001/{name}_NG_AK_C1.jpg",
-               f"{base}/NG/AK/S0001/{name}_NG_AK_C1.png")  # fmt: skip
+    one.defect(
+        "audiojack", "AK", "test", f"{base}/NG/AK/S0001/{name}_NG_AK_C1.jpg", f"{base}/NG/AK/S0001/{name}_NG_AK_C1.png"
+    )
 
     def entry(type, path, mask=None):
         return {"category": "audiojack", "anomaly_class": type, "image_path": path, "mask_path": mask}
 
     ng = f"NG/AK/S0001/{name}_NG_AK"
-    one.write("realiad_jsons/realiad_jsons/audiojack.json", json.dumps({
-        "meta": {"pre_transform": None, "normal_class": "OK", "prefix": "audiojack/"},
-        "train": [entry("OK", f"OK/S0001/{name}_OK_C1.jpg")],
-        "test": [entry("OK", f"{ng}_C2.jpg"), entry("AK", f"{ng}_C1.jpg", f"{ng}_C1.png")],
-    }))  # fmt: skip
+    one.write(
+        "realiad_jsons/realiad_jsons/audiojack.json",
+        json.dumps(
+            {
+                "meta": {"pre_transform": None, "normal_class": "OK", "prefix": "audiojack/"},
+                "train": [entry("OK", f"OK/S0001/{name}_OK_C1.jpg")],
+                "test": [entry("OK", f"{ng}_C2.jpg"), entry("AK", f"{ng}_C1.jpg", f"{ng}_C1.png")],
+            }
+        ),
+    )
 
 
 def magnetic_tile(one):
@@ -258,7 +287,25 @@ def kolektor2(one):
 EXAMPLES = {
     build.__name__: build
     for build in (
-        mvtec, loco, btad, visa, coco, labelme, stems, index, yolo, folder, voc, roboflow, mvtec_ad2, mvtec_3d, dagm,
-        severstal, real_iad, magnetic_tile, kolektor, kolektor2,
+        mvtec,
+        loco,
+        btad,
+        visa,
+        coco,
+        labelme,
+        stems,
+        index,
+        yolo,
+        folder,
+        voc,
+        roboflow,
+        mvtec_ad2,
+        mvtec_3d,
+        dagm,
+        severstal,
+        real_iad,
+        magnetic_tile,
+        kolektor,
+        kolektor2,
     )
-}  # fmt: skip
+}

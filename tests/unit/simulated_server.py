@@ -16,36 +16,44 @@ from PIL import Image, PngImagePlugin
 
 def _node(inputs: dict, outputs: list[tuple[str, str]], output_node: bool = False, display: str | None = None) -> dict:
     return {
-        "input": {"required": inputs}, "output": [kind for _, kind in outputs],
-        "output_name": [name for name, _ in outputs], "output_node": output_node, "display_name": display,
-    }  # fmt: skip
+        "input": {"required": inputs},
+        "output": [kind for _, kind in outputs],
+        "output_name": [name for name, _ in outputs],
+        "output_node": output_node,
+        "display_name": display,
+    }
 
 
 OBJECT_INFO = {
     "MakePair": _node(
         {
             "seed": ["INT", {"min": 0, "max": 2**64 - 1, "control_after_generate": True}],
-            "size": ["INT", {"min": 1, "max": 512}], "type": ["STRING", {}],
+            "size": ["INT", {"min": 1, "max": 512}],
+            "type": ["STRING", {}],
             "model": ["COMBO", {"options": ["small.safetensors", "large.safetensors"]}],
         },
-        [("image", "IMAGE"), ("mask", "MASK"), ("normal", "IMAGE"), ("words", "STRING")], display="Make Pair",
+        [("image", "IMAGE"), ("mask", "MASK"), ("normal", "IMAGE"), ("words", "STRING")],
+        display="Make Pair",
     ),
-    "LoadImage": _node({"image": [["example.png"], {"image_upload": True}]}, [("IMAGE", "IMAGE"), ("MASK", "MASK")],
-                       display="Load Image"),
+    "LoadImage": _node(
+        {"image": [["example.png"], {"image_upload": True}]},
+        [("IMAGE", "IMAGE"), ("MASK", "MASK")],
+        display="Load Image",
+    ),
     "PreviewImage": _node({"images": ["IMAGE"]}, [], True, "Preview Image"),
     "SaveImage": _node({"images": ["IMAGE"], "filename_prefix": ["STRING", {}]}, [], True, "Save Image"),
     "MaskToImage": _node({"mask": ["MASK"]}, [("IMAGE", "IMAGE")], display="Convert Mask to Image"),
     "PreviewAny": _node({"source": ["*", {}]}, [("STRING", "STRING")], True, "Preview as Text"),
-}  # fmt: skip
+}
 HISTORY = 1000  # prompts
 PROMPT = {
-    "1": {
-        "class_type": "MakePair",
-        "inputs": {"seed": 0, "size": 24, "type": "scratch", "model": "small.safetensors"},
+    "1": {"class_type": "MakePair", "inputs": {"seed": 0, "size": 24, "type": "scratch", "model": "small.safetensors"}},
+    "2": {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["1", 0], "filename_prefix": "x"},
+        "_meta": {"title": "Result"},
     },
-    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"},
-          "_meta": {"title": "Result"}},
-}  # fmt: skip
+}
 
 
 class Simulated:
@@ -118,13 +126,21 @@ class Simulated:
         self._pending, self._running, self._history, self._files, self._made_by = [], [], {}, {}, {}
         self._sockets: dict[str, web.WebSocketResponse] = {}
         app = web.Application(client_max_size=1 << 28, middlewares=[self._mood])
-        app.add_routes([
-            web.get("/system_stats", self._stats), web.get("/object_info", self._object_info),
-            web.get("/queue", self._queue), web.post("/queue", self._post_queue), web.post("/prompt", self._prompt),
-            web.get("/history", self._get_history), web.get("/history/{id}", self._get_history),
-            web.get("/view", self._view), web.post("/upload/image", self._upload),
-            web.post("/interrupt", self._interrupt), web.get("/ws", self._socket),
-        ])  # fmt: skip
+        app.add_routes(
+            [
+                web.get("/system_stats", self._stats),
+                web.get("/object_info", self._object_info),
+                web.get("/queue", self._queue),
+                web.post("/queue", self._post_queue),
+                web.post("/prompt", self._prompt),
+                web.get("/history", self._get_history),
+                web.get("/history/{id}", self._get_history),
+                web.get("/view", self._view),
+                web.post("/upload/image", self._upload),
+                web.post("/interrupt", self._interrupt),
+                web.get("/ws", self._socket),
+            ]
+        )
         self._app = web.AppRunner(app, shutdown_timeout=0.05)
         await self._app.setup()
         site = web.TCPSite(self._app, "127.0.0.1", self.port, reuse_address=True)
@@ -324,8 +340,12 @@ class Simulated:
 
 
 def _failed(error: Exception) -> dict:
-    message = {"node_id": "1", "node_type": "MakePair", "exception_type": type(error).__name__,
-               "exception_message": str(error)}  # fmt: skip
+    message = {
+        "node_id": "1",
+        "node_type": "MakePair",
+        "exception_type": type(error).__name__,
+        "exception_message": str(error),
+    }
     return {"outputs": {}, "status": {"status_str": "error", "messages": [["execution_error", message]]}}
 
 

@@ -70,8 +70,14 @@ def test_a_perfect_estimate_keeps_the_marginals_on_any_grid(form, eta, order, ki
     first = sigmas[0] * normal(*x0.shape) + (x0 if form == "ve" else 0)
     states = []
     result = sample_aias(
-        lambda x, sigma: x0, first, sigmas, callback=lambda d: states.append((float(d["sigma"]), d["x"])),
-        alpha=alpha, eta=eta, order=order, seeds=[1],
+        lambda x, sigma: x0,
+        first,
+        sigmas,
+        callback=lambda d: states.append((float(d["sigma"]), d["x"])),
+        alpha=alpha,
+        eta=eta,
+        order=order,
+        seeds=[1],
     )
     assert torch.equal(result, x0) and len(states) == 6
     for sigma, x in states:
@@ -83,9 +89,7 @@ def test_a_perfect_estimate_keeps_the_marginals_on_any_grid(form, eta, order, ki
 def test_the_variance_factor_is_passed_on():
     x0, sigmas = torch.zeros(1, 1, 200, 200, dtype=torch.float64), torch.tensor([2.0, 1.0, 0.0])
     states = []
-    sample_aias(
-        lambda x, sigma: x0, 0 * x0, sigmas, callback=lambda d: states.append(d["x"]), variance=1.0, seeds=[1]
-    )
+    sample_aias(lambda x, sigma: x0, 0 * x0, sigmas, callback=lambda d: states.append(d["x"]), variance=1.0, seeds=[1])
     assert states[1].var().item() == pytest.approx((1 - 2 / 5) * 2, rel=0.03)  # (1 - r)(1 + sigma_e^2), r = 2/5
 
 
@@ -141,7 +145,12 @@ def test_the_transition_draws_first_the_background_second_nobody_at_the_end():
     sigmas = torch.tensor([4.0, 2.0, 1.0, 0.0], dtype=torch.float64)
     mask, background, noise, states = hard_mask(), normal(*SHAPE, seed=3), Recorded(), []
     sample_aias(
-        denoiser, start(), sigmas, mask=mask, background=background, noise_sampler=noise,
+        denoiser,
+        start(),
+        sigmas,
+        mask=mask,
+        background=background,
+        noise_sampler=noise,
         callback=lambda d: states.append((d["x"], d["denoised"])),
     )
     assert noise.levels == [(4.0, 2.0), (4.0, 2.0), (2.0, 1.0), (2.0, 1.0)]

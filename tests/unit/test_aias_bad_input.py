@@ -1,6 +1,5 @@
 """What AIAS refuses."""
 
-
 import pytest
 import torch
 from anomaly_synthesis.samplers.aias import sample_aias

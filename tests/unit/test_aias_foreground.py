@@ -22,8 +22,16 @@ def test_at_full_strength_in_a_hard_mask_the_model_is_not_called():
 def test_in_a_soft_mask_the_foreground_takes_its_share(strength):
     mask, background, told = 0.5 * hard_mask(), normal(*SHAPE, seed=3), []
     sample_aias(
-        denoiser, start(), SIGMAS, mask=mask, background=background, foreground=fill, foreground_strength=strength,
-        foreground_until=0, seeds=[0, 1], callback=lambda d: told.append((d["x"], d["sigma"], d["denoised"])),
+        denoiser,
+        start(),
+        SIGMAS,
+        mask=mask,
+        background=background,
+        foreground=fill,
+        foreground_strength=strength,
+        foreground_until=0,
+        seeds=[0, 1],
+        callback=lambda d: told.append((d["x"], d["sigma"], d["denoised"])),
     )
     assert len(told) == 9
     for x, sigma, denoised in told:
@@ -56,8 +64,15 @@ def test_the_foreground_rests_below_its_last_t():
 def test_renoise_puts_the_foreground_into_the_state_at_its_level():
     mask, background, noise = hard_mask(), normal(*SHAPE, seed=3), Recorded()
     result = sample_aias(
-        denoiser, start(), SIGMAS, mask=mask, background=background, foreground=fill, foreground_mode="renoise",
-        foreground_until=300, noise_sampler=noise,
+        denoiser,
+        start(),
+        SIGMAS,
+        mask=mask,
+        background=background,
+        foreground=fill,
+        foreground_mode="renoise",
+        foreground_until=300,
+        noise_sampler=noise,
     )
     x, draw = start(), Recorded()
     for s, e in zip(SIGMAS[:-1].tolist(), SIGMAS[1:].tolist(), strict=True):
@@ -83,8 +98,16 @@ def test_renoise_at_strength_0_is_no_foreground():
 def test_order_2_forgets_the_foregrounds_estimates_when_it_rests():
     mask, background = torch.ones(2, 1, 6, 5), normal(*SHAPE, seed=3)
     result = sample_aias(
-        denoiser, start(), SIGMAS, mask=mask, background=background, foreground=fill, foreground_until=500, order=2,
-        eta=0.0, seeds=[0, 1],
+        denoiser,
+        start(),
+        SIGMAS,
+        mask=mask,
+        background=background,
+        foreground=fill,
+        foreground_until=500,
+        order=2,
+        eta=0.0,
+        seeds=[0, 1],
     )
     x, old, old_h, was_on = start(), None, None, True
     for s, e in zip(SIGMAS[:-1].tolist(), SIGMAS[1:].tolist(), strict=True):

@@ -191,10 +191,18 @@ def test_a_label_that_means_normal_is_no_defect_and_makes_no_image_normal(labelm
 
 @pytest.mark.parametrize(
     "bad",
-    [shape("crack", CORNERS[:2]), shape("crack", []), shape("crack", CORNERS, "spline"), shape(None), None,
-     shape("crack", [[math.nan, 1]] * 3), shape("crack", None), {"label": "crack"},
-     shape("crack", [[40, 3], [49, 3], [49, 6]])],
-)  # fmt: skip
+    [
+        shape("crack", CORNERS[:2]),
+        shape("crack", []),
+        shape("crack", CORNERS, "spline"),
+        shape(None),
+        None,
+        shape("crack", [[math.nan, 1]] * 3),
+        shape("crack", None),
+        {"label": "crack"},
+        shape("crack", [[40, 3], [49, 3], [49, 6]]),
+    ],
+)
 def test_a_bad_shape_of_labelme_leaves_out_its_image_alone(labelme, bad):
     root = labelme({"a": [shape("crack")], "b": [shape("crack"), bad], "c": [shape("hole")], "d": None})
     assert kinds(read_dataset(root)) == [("crack", "a.png"), ("hole", "c.png"), ("good", "d.png")]
@@ -215,8 +223,9 @@ def test_an_image_whose_file_holds_no_shapes_of_it_is_not_normal(labelme, put):
     put("part/a.jpg")
     assert kinds(read_dataset(root, layout="labelme")) == [("crack", "a.png"), ("good", "c.png")]
     assert [(one.file, one.what.split(",")[0]) for one in find_dataset(root, "labelme").problems] == [
-        ("a.json", "it has no shapes of a.jpg"), ("b.json", "it has no shapes of b.png"),
-    ]  # fmt: skip
+        ("a.json", "it has no shapes of a.jpg"),
+        ("b.json", "it has no shapes of b.png"),
+    ]
 
 
 def test_labelme_folders_beside_normal_images_are_one_object(labelme, put, tmp_path):
@@ -228,9 +237,11 @@ def test_labelme_folders_beside_normal_images_are_one_object(labelme, put, tmp_p
         samples = read_dataset(root)
         assert {one.object for one in samples} == {"part"}
         assert kinds(samples) == [
-            ("crack", f"{lead}crack/0.png"), ("crack", f"{lead}crack/1.png"), ("dent", f"{lead}dent/0.png"),
+            ("crack", f"{lead}crack/0.png"),
+            ("crack", f"{lead}crack/1.png"),
+            ("dent", f"{lead}dent/0.png"),
             *(("good", f"{lead}good/{number}.png") for number in range(3)),
-        ]  # fmt: skip
+        ]
         check_samples(samples)
     put("part/crack/2.png")
     labelme({"3": [shape("good")]}, "part/crack")

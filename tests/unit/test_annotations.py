@@ -17,11 +17,16 @@ def annotation(number, image, category, segmentation):
 
 def coco(path, annotations, names=("a.png", "b.png", "c.png"), categories=("crack", "hole"), changes=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({
-        "images": [{"id": i, "file_name": name, "height": 12, "width": 16} for i, name in enumerate(names)],
-        "annotations": annotations,
-        "categories": [{"id": i, "name": name} for i, name in enumerate(categories)],
-    } | (changes or {})))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": i, "file_name": name, "height": 12, "width": 16} for i, name in enumerate(names)],
+                "annotations": annotations,
+                "categories": [{"id": i, "name": name} for i, name in enumerate(categories)],
+            }
+            | (changes or {})
+        )
+    )
 
 
 @pytest.fixture
@@ -30,10 +35,15 @@ def part(put, tmp_path):
     for name in "abc":
         put(f"part/images/{name}.png")
     runs = {"size": [12, 16], "counts": [0, 12, 180]}
-    coco(tmp_path / "part" / "annotations" / "instances_default.json", [
-        annotation(1, 0, 0, [BOX]), annotation(2, 0, 0, [[0, 0, 2, 0, 2, 2, 0, 2]]), annotation(3, 0, 1, runs),
-        annotation(4, 1, 0, [BOX]),
-    ])  # fmt: skip
+    coco(
+        tmp_path / "part" / "annotations" / "instances_default.json",
+        [
+            annotation(1, 0, 0, [BOX]),
+            annotation(2, 0, 0, [[0, 0, 2, 0, 2, 2, 0, 2]]),
+            annotation(3, 0, 1, runs),
+            annotation(4, 1, 0, [BOX]),
+        ],
+    )
     return tmp_path / "part"
 
 
@@ -45,9 +55,11 @@ def test_coco_gives_a_sample_per_image_and_type(part):
     samples = read_dataset(part.parent)
     assert find_dataset(part).layout.name == "coco"
     assert [(one.object, one.type, one.part, one.name) for one in samples] == [
-        ("part", "crack", "", "part/images/a.png"), ("part", "hole", "", "part/images/a.png"),
-        ("part", "crack", "", "part/images/b.png"), ("part", "good", "", "part/images/c.png"),
-    ]  # fmt: skip
+        ("part", "crack", "", "part/images/a.png"),
+        ("part", "hole", "", "part/images/a.png"),
+        ("part", "crack", "", "part/images/b.png"),
+        ("part", "good", "", "part/images/c.png"),
+    ]
     assert areas(samples) == [15 + 4, 12, 15, 0]
     assert len({hash(one) for one in samples}) == 4 and sorted(samples) == sorted(samples[::-1])
     assert read_dataset(part.parent) == samples
@@ -120,8 +132,11 @@ def test_a_category_may_not_be_good_or_a_path(part):
 
 
 def test_outlines_of_another_size_and_damaged_files_are_refused(part):
-    coco(part / "annotations" / "instances_default.json", [annotation(1, 0, 0, [BOX])],
-         changes={"images": [{"id": 0, "file_name": "a.png", "height": 24, "width": 16}]})  # fmt: skip
+    coco(
+        part / "annotations" / "instances_default.json",
+        [annotation(1, 0, 0, [BOX])],
+        changes={"images": [{"id": 0, "file_name": "a.png", "height": 24, "width": 16}]},
+    )
     with pytest.raises(ValueError, match="drawn on 24 x 16 .*a.png is 12 x 16"):
         read_sample(read_dataset(part)[0])
     assert "2 images stand in no annotation file" in str(find_dataset(part).problems)
@@ -135,8 +150,11 @@ def test_outlines_of_another_size_and_damaged_files_are_refused(part):
 
 def test_an_image_that_is_listed_twice_is_one(part):
     twice = [{"id": 0, "file_name": "a.png", "height": 12, "width": 16}, {"id": 5, "file_name": "../images/a.png"}]
-    coco(part / "annotations" / "instances_default.json", [annotation(1, 0, 0, [BOX]), annotation(2, 5, 0, [BOX])],
-         changes={"images": twice})  # fmt: skip
+    coco(
+        part / "annotations" / "instances_default.json",
+        [annotation(1, 0, 0, [BOX]), annotation(2, 5, 0, [BOX])],
+        changes={"images": twice},
+    )
     (sample,) = read_dataset(part)
     assert sample.type == "crack" and areas([sample]) == [15]
 
@@ -163,16 +181,22 @@ CORNERS = [[4, 3], [8, 3], [8, 5], [4, 5]]  # 15 pixels, the corners' own includ
 def test_labelme_beside_its_images(put, tmp_path):
     for name in ("a.png", "b.b.png", "c.png", "d.png"):
         put(name)
-    labelme(tmp_path / "a.json", [shape("crack", CORNERS), shape("hole", [[0, 0], [1, 1]], "rectangle"),
-                                  shape("_background_", CORNERS)])  # fmt: skip
+    labelme(
+        tmp_path / "a.json",
+        [shape("crack", CORNERS), shape("hole", [[0, 0], [1, 1]], "rectangle"), shape("_background_", CORNERS)],
+    )
     labelme(tmp_path / "b.b.json", [shape("hole", [[6, 6], [6, 8]], "circle")], image="..\\photos\\b.b.png")
     labelme(tmp_path / "d.json", [], image="d.png")
     dataset = find_dataset(tmp_path)
     assert dataset.layout.name == "labelme" and "1 images without a JSON file count as normal" in dataset.notes[0]
     samples = read_dataset(tmp_path)
     assert [(one.type, one.name) for one in samples] == [
-        ("crack", "a.png"), ("hole", "a.png"), ("hole", "b.b.png"), ("good", "c.png"), ("good", "d.png"),
-    ]  # fmt: skip
+        ("crack", "a.png"),
+        ("hole", "a.png"),
+        ("hole", "b.b.png"),
+        ("good", "c.png"),
+        ("good", "d.png"),
+    ]
     assert areas(samples)[:2] == [15, 4] and np.isclose(areas(samples)[2], np.pi * 4, rtol=0.7)
 
 
@@ -181,8 +205,9 @@ def test_labelme_in_folders_of_images_and_annotations(put, tmp_path):
     put("cast/good/n.png")
     labelme(tmp_path / "cast" / "ann" / "a.json", [shape("crack", CORNERS)])
     assert [(one.object, one.type, one.name) for one in read_dataset(tmp_path)] == [
-        ("cast", "good", "cast/good/n.png"), ("cast", "crack", "cast/img/a.png"),
-    ]  # fmt: skip
+        ("cast", "good", "cast/good/n.png"),
+        ("cast", "crack", "cast/img/a.png"),
+    ]
 
 
 @pytest.mark.parametrize(

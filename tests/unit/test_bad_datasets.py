@@ -49,10 +49,17 @@ def _outlined(put, root, layout):
     if layout == "coco":
         boxes = [{"id": n, "image_id": n + 3, "category_id": 1, "segmentation": [SQUARE]} for n in range(3)]
         file = root / "annotations.json"
-        file.write_text(json.dumps({
-            "images": [{"id": n, "file_name": path.name, "height": 12, "width": 16} for n, path in enumerate(images)],
-            "annotations": boxes, "categories": [{"id": 1, "name": "crack"}],
-        }))  # fmt: skip
+        file.write_text(
+            json.dumps(
+                {
+                    "images": [
+                        {"id": n, "file_name": path.name, "height": 12, "width": 16} for n, path in enumerate(images)
+                    ],
+                    "annotations": boxes,
+                    "categories": [{"id": 1, "name": "crack"}],
+                }
+            )
+        )
     else:
         points = [SQUARE[place : place + 2] for place in range(0, 8, 2)]
         for path in images[3:]:
@@ -155,8 +162,9 @@ def test_links_in_circles_and_to_nowhere(build, tmp_path, layout):
     inspection = inspect_dataset(tmp_path)
     assert inspection.unusable == 0
     assert {problem.file.split("/")[-1] for problem in inspection.problems if "link" in problem.what} == {
-        "gone.png", "round.png",
-    }  # fmt: skip
+        "gone.png",
+        "round.png",
+    }
 
 
 @pytest.mark.parametrize("layout", FOLDERS)

@@ -27,8 +27,14 @@ class _Base:
 @pytest.mark.parametrize(("share", "passes"), [(1.0, True), (0.92, True), (0.5, False)])
 def test_contrast_kept_is_the_share_of_contrast_that_survives(samples, share, passes):
     measured = base_quality(_Base(share), samples)
-    assert set(measured.contrast_kept) == {"brushed_metal/pit", "brushed_metal/scratch", "brushed_metal/stain",
-                                           "cast_grain/crack", "cast_grain/pit", "cast_grain/stain"}  # fmt: skip
+    assert set(measured.contrast_kept) == {
+        "brushed_metal/pit",
+        "brushed_metal/scratch",
+        "brushed_metal/stain",
+        "cast_grain/crack",
+        "cast_grain/pit",
+        "cast_grain/stain",
+    }
     assert all(kept == pytest.approx(share, abs=1e-3) for kept in measured.contrast_kept.values())
     assert measured.passes is passes and set(measured.counts.values()) == {3}
 

@@ -68,8 +68,11 @@ def test_what_servers_call_their_files_decides_no_path(server, tmp_path):
     run(write_job(tmp_path, [server], count=2))
     names = {path.name for path in tmp_path.rglob("*.png")}
     assert {name for name in names if not name.startswith("normal_")} == {
-        "000000.png", "000001.png", "000000_mask.png", "000001_mask.png"
-    }  # fmt: skip
+        "000000.png",
+        "000001.png",
+        "000000_mask.png",
+        "000001_mask.png",
+    }
 
 
 def test_two_servers_share_the_work_and_the_pairs_are_the_same(server, other, tmp_path, undisturbed):
@@ -120,8 +123,13 @@ def test_a_dead_servers_items_go_to_the_other(server, other, tmp_path, undisturb
 @pytest.mark.parametrize("trouble", ["hang", "garbage", "refuse", "full", "lose_answers"])
 def test_a_server_in_trouble_for_a_while_loses_nothing(server, tmp_path, undisturbed, trouble):
     server.delay = 0.02
-    bad = {"hang": True, "garbage": {"/queue", "/history", "/prompt", "/view"}, "refuse": 500, "full": 0,
-           "lose_answers": 3}  # fmt: skip
+    bad = {
+        "hang": True,
+        "garbage": {"/queue", "/history", "/prompt", "/view"},
+        "refuse": 500,
+        "full": 0,
+        "lose_answers": 3,
+    }
 
     async def disturb(_):
         await asyncio.sleep(0.1)
@@ -167,9 +175,16 @@ def test_a_poisoned_item_is_set_aside_and_the_rest_goes_on(server, tmp_path):
     table = Table(tmp_path / "pairs.batch" / "items.sqlite")
     errors = {row.item: row.error for row in table.rows("set_aside")}
     table.close()
-    expected = {3: "ValueError: bad", 5: "23 x 24", 6: "empty", 7: "2 images", 8: "not a readable image",
-                9: "image: damaged at byte", 10: "normal is 24 x 23",
-                11: "image equals normal inside the mask"}  # fmt: skip
+    expected = {
+        3: "ValueError: bad",
+        5: "23 x 24",
+        6: "empty",
+        7: "2 images",
+        8: "not a readable image",
+        9: "image: damaged at byte",
+        10: "normal is 24 x 23",
+        11: "image equals normal inside the mask",
+    }
     assert all(words in errors[item] for item, words in expected.items()), errors
     assert server.ran.count(3) == 3
     server.fails, server.odd = set(), {}
@@ -312,7 +327,7 @@ def _lose(root, *changes):
         (_cut_normals, None),
     ],
     ids=["image of zeros", "two lines", "a line twice", "line and mask", "one normal's copy", "all normals"],
-)  # fmt: skip
+)
 def test_lost_pairs_are_made_again_alone_and_in_their_place(server, tmp_path, undisturbed, damage, again):
     path, root = write_job(tmp_path, [server]), tmp_path / "pairs"
     run(path)
@@ -449,8 +464,10 @@ def _command(action, path):
     code = "import sys; from anomaly_synthesis import cli; sys.exit(cli.main(sys.argv[1:]))"
     return subprocess.Popen(
         [sys.executable, "-P" if sys.version_info >= (3, 11) else "-s", "-c", code, "batch", action, str(path)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_status_cancel_export_and_report(server, tmp_path):

@@ -76,20 +76,34 @@ def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
         read_job(tmp_path / "job.yaml")
     told = str(refused.value)
     for words in (
-        "line 2, out: 7", "line 3, count: 0", "line 4, seed: -1", "line 5, colour: no such key",
-        "line 6, servers.0: 'ftp://a'", "line 6, servers.1: no name or password",
+        "line 2, out: 7",
+        "line 3, count: 0",
+        "line 4, seed: -1",
+        "line 5, colour: no such key",
+        "line 6, servers.0: 'ftp://a'",
+        "line 6, servers.1: no name or password",
         "line 6, servers.3: http://c:1/ is there twice",
-        "line 8, kinds.0.type: ['crack', 5]", "line 10, inputs.A.seed: {'sed': 'x'}", "line 10, inputs.A.size: [1]",
-        "line 10, inputs.A.type: no kind has colour", "line 10, inputs.A.other: no kind has colour",
+        "line 8, kinds.0.type: ['crack', 5]",
+        "line 10, inputs.A.seed: {'sed': 'x'}",
+        "line 10, inputs.A.size: [1]",
+        "line 10, inputs.A.type: no kind has colour",
+        "line 10, inputs.A.other: no kind has colour",
         "line 11, inputs.B",
-        "line 12, inputs.C.x: []", "line 12, inputs.C.y: no kind has colour",
+        "line 12, inputs.C.x: []",
+        "line 12, inputs.C.y: no kind has colour",
         "line 12, inputs.C.z: {'item': True}",
-        "line 14, results.image", "line 15, results.mask", "line 16, results.objekt: no such result",
-        "line 13, results.normal: None", "line 17, results.object: object 'a/b'",
+        "line 14, results.image",
+        "line 15, results.mask",
+        "line 16, results.objekt: no such result",
+        "line 13, results.normal: None",
+        "line 17, results.object: object 'a/b'",
         "line 18, results.type: {'seed': 'x'}",
-        "line 20, record.index: the batch writes", "line 21, limits.tries: 0", "line 21, limits.hours: no such limit",
-        "line 22, cluster.python: 3", "cluster.comfyui: missing",
-    ):  # fmt: skip
+        "line 20, record.index: the batch writes",
+        "line 21, limits.tries: 0",
+        "line 21, limits.hours: no such limit",
+        "line 22, cluster.python: 3",
+        "cluster.comfyui: missing",
+    ):
         assert f"job.yaml, {words}" in told or words in told, f"{words}\n\n{told}"
     assert "secret" not in told and "free" not in told
 
@@ -98,13 +112,23 @@ def test_values_of_items(tmp_path, server):
     for name in ("b", "a", "c"):
         (tmp_path / f"{name}.png").write_bytes(b"x")
     path = write_job(
-        tmp_path, [server], kinds=[{"object": "nut", "type": ["dent", "rust"]}],
-        inputs={"Make Pair": {
-            "fixed": 3, "kind": {"kind": "type"}, "item": {"item": 5}, "seed": {"seed": "s"}, "twin": {"seed": "s"},
-            "each": {"each": [1, 2]}, "choose": {"choose": list(range(1000))}, "text": {"text": "a {type} {free}"},
-            "files": {"files_in_turn": "?.png"},
-        }},
-    )  # fmt: skip
+        tmp_path,
+        [server],
+        kinds=[{"object": "nut", "type": ["dent", "rust"]}],
+        inputs={
+            "Make Pair": {
+                "fixed": 3,
+                "kind": {"kind": "type"},
+                "item": {"item": 5},
+                "seed": {"seed": "s"},
+                "twin": {"seed": "s"},
+                "each": {"each": [1, 2]},
+                "choose": {"choose": list(range(1000))},
+                "text": {"text": "a {type} {free}"},
+                "files": {"files_in_turn": "?.png"},
+            }
+        },
+    )
     path.write_text(path.read_text().replace("{type} {free}", "{type}"))
     job = read_job(path)
     items = [{name: value for (_, name), value in job.values(job.plan.item(i)).items()} for i in range(24)]
@@ -133,20 +157,31 @@ def test_what_a_server_cannot_run_is_told_in_one_list(tmp_path, server):
     prompt["6"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 7], "filename_prefix": "x"}}
     (tmp_path / "workflow.json").write_text(json.dumps(prompt))
     told = _problems(
-        tmp_path, server,
+        tmp_path,
+        server,
         inputs={"Make Pair": {"seed": {"item": -5}, "sizes": 3}, "Nobody": {"x": 1}},
-        results={"image": "Result", "mask": {"node": "1", "output": "musk"}, "object": "plate", "type": "scratch",
-                 "normal": {"node": "Make Pair", "output": 3}},
-    )  # fmt: skip
+        results={
+            "image": "Result",
+            "mask": {"node": "1", "output": "musk"},
+            "object": "plate",
+            "type": "scratch",
+            "normal": {"node": "Make Pair", "output": 3},
+        },
+    )
     for words in (
         "node 1 (Make Pair), model: the server has no 'huge.safetensors'; it has small.safetensors, large.safetensors",
-        "node 1 (Make Pair), size: 'big' is no INT", "node 1 (Make Pair), type: missing",
-        "node 3 (NoSuchNode): the server has no node NoSuchNode", "node 4 (Save Image), images: wants IMAGE, but",
-        "node 5 (Save Image), images: connected to node 9", "node 6 (Save Image), images: connected to output 7",
-        "inputs.Make Pair.seed: -5 is not in 0 ..", "inputs.Make Pair.sizes: Make Pair has no such input; did you mean",
-        "inputs.Nobody: the workflow has no node 'Nobody'; it has", "results.mask: Make Pair has no output 'musk'; its",
+        "node 1 (Make Pair), size: 'big' is no INT",
+        "node 1 (Make Pair), type: missing",
+        "node 3 (NoSuchNode): the server has no node NoSuchNode",
+        "node 4 (Save Image), images: wants IMAGE, but",
+        "node 5 (Save Image), images: connected to node 9",
+        "node 6 (Save Image), images: connected to output 7",
+        "inputs.Make Pair.seed: -5 is not in 0 ..",
+        "inputs.Make Pair.sizes: Make Pair has no such input; did you mean",
+        "inputs.Nobody: the workflow has no node 'Nobody'; it has",
+        "results.mask: Make Pair has no output 'musk'; its",
         "results.normal: output 3 of Make Pair is STRING",
-    ):  # fmt: skip
+    ):
         assert words in told, f"{words}\n\n{told}"
     assert not server.ran
 
@@ -159,9 +194,14 @@ def test_several_nodes_of_a_title_need_an_id(tmp_path, server):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "not a workflow"), ("[1]", "not a workflow"), ("{}", "not a workflow"), ('{"1": {"inputs": {}}}', "node 1"),
-     ('{"1": 5}', "node 1 has no class_type")],
-)  # fmt: skip
+    [
+        ("{", "not a workflow"),
+        ("[1]", "not a workflow"),
+        ("{}", "not a workflow"),
+        ('{"1": {"inputs": {}}}', "node 1"),
+        ('{"1": 5}', "node 1 has no class_type"),
+    ],
+)
 def test_files_that_are_no_workflow_are_refused(tmp_path, server, text, words):
     path = write_job(tmp_path, [server])
     (tmp_path / "workflow.json").write_text(text)
@@ -185,14 +225,25 @@ def test_files_are_sent_and_kept_bit_for_bit_as_normals(tmp_path, server):
         Image.new("RGB", (24, 24), (value, 7, 9)).save(tmp_path / "goods" / f"{value}.png")
     prompt = {**PROMPT, "8": {"class_type": "LoadImage", "inputs": {"image": "example.png"}}}
     (tmp_path / "workflow.json").write_text(json.dumps(prompt))
-    results = {"image": "Result", "mask": {"node": "1", "output": "mask"}, "object": "plate", "type": {"kind": "type"},
-               "normal": {"node": "Load Image", "input": "image"}}  # fmt: skip
+    results = {
+        "image": "Result",
+        "mask": {"node": "1", "output": "mask"},
+        "object": "plate",
+        "type": {"kind": "type"},
+        "normal": {"node": "Load Image", "input": "image"},
+    }
     path = write_job(
-        tmp_path, [server], count=3, kinds=[{"type": ["scratch", "dent"]}], results=results,
-        inputs={"Make Pair": {"seed": {"item": 0}, "type": {"kind": "type"}},
-                "Load Image": {"image": {"files_in_turn": "goods/*.png"}}},
+        tmp_path,
+        [server],
+        count=3,
+        kinds=[{"type": ["scratch", "dent"]}],
+        results=results,
+        inputs={
+            "Make Pair": {"seed": {"item": 0}, "type": {"kind": "type"}},
+            "Load Image": {"image": {"files_in_turn": "goods/*.png"}},
+        },
         record={"words": {"node": "1", "output": "words"}, "base": "b"},
-    )  # fmt: skip
+    )
     run(path)
     assert len(server.uploads) == 3, "every file once"
     for record in read_manifest(tmp_path / "pairs"):
@@ -207,6 +258,10 @@ def test_files_are_sent_and_kept_bit_for_bit_as_normals(tmp_path, server):
 def test_files_that_do_not_match_are_told(tmp_path, server):
     prompt = {**PROMPT, "8": {"class_type": "LoadImage", "inputs": {"image": "example.png"}}}
     (tmp_path / "workflow.json").write_text(json.dumps(prompt))
-    told = _problems(tmp_path, server, kinds=[{"object": ["nut", "bolt"]}],
-                     inputs={"Load Image": {"image": {"files": "{object}/*.png"}}})  # fmt: skip
+    told = _problems(
+        tmp_path,
+        server,
+        kinds=[{"object": ["nut", "bolt"]}],
+        inputs={"Load Image": {"image": {"files": "{object}/*.png"}}},
+    )
     assert "inputs.Load Image.image: no file matches for nut" in told and "for bolt" in told

@@ -42,8 +42,9 @@ def test_choices_are_spread_and_turns_meet_every_value_with_every_kind():
 
 def test_text_tells_kinds():
     assert kinds_from_text("bottle / crack\n\n cable/cut ") == [
-        {"object": "bottle", "type": "crack"}, {"object": "cable", "type": "cut"}
-    ]  # fmt: skip
+        {"object": "bottle", "type": "crack"},
+        {"object": "cable", "type": "cut"},
+    ]
     for text in ("bottle", "a / b / c", "a / "):
         with pytest.raises(ValueError, match="line 1 is .*object / type"):
             kinds_from_text(text)

@@ -15,23 +15,30 @@ INFO = {
     "Sampler": {
         "input": {
             "required": {
-                "latent": ["LATENT", {}], "noise_seed": ["INT", {}], "steps": ["INT", {}], "kind": [["a", "b"], {}]
+                "latent": ["LATENT", {}],
+                "noise_seed": ["INT", {}],
+                "steps": ["INT", {}],
+                "kind": [["a", "b"], {}],
             },
             "optional": {"mask": ["MASK", {}], "text": ["STRING", {}], "wire": ["INT", {"forceInput": True}]},
         },
         "input_order": {"required": ["latent", "noise_seed", "steps", "kind"], "optional": ["mask", "text", "wire"]},
-        "output": ["LATENT"], "name": "Sampler",
+        "output": ["LATENT"],
+        "name": "Sampler",
     },
     "Growing": {"input": {"required": {"x": ["COMFY_AUTOGROW_V3", {}]}}, "output": [], "name": "Growing"},
-}  # fmt: skip
+}
 
 
 def _node(id, type, widgets=None, inputs=(), outputs=(), **more):
     return {
-        "id": id, "type": type, "widgets_values": widgets,
+        "id": id,
+        "type": type,
+        "widgets_values": widgets,
         "inputs": [{"name": name, "type": kind, "link": link} for name, kind, link in inputs],
-        "outputs": [{"name": kind, "type": kind} for kind in outputs], **more,
-    }  # fmt: skip
+        "outputs": [{"name": kind, "type": kind} for kind in outputs],
+        **more,
+    }
 
 
 def _graph(*nodes, links=()):
@@ -109,7 +116,9 @@ def test_what_is_not_certain_is_refused(graph, words):
 
 def test_a_ring_of_reroutes_ends():
     graph = _graph(
-        _node(5, "Reroute", None, [("", "*", 9)], ["IMAGE"]), _node(6, "Reroute", None, [("", "*", 7)], ["IMAGE"]),
-        _node(2, "SaveImage", ["x"], [("images", "IMAGE", 7)]), links=[(7, 5, 0, 6, 0, "*"), (9, 6, 0, 5, 0, "*")],
-    )  # fmt: skip
+        _node(5, "Reroute", None, [("", "*", 9)], ["IMAGE"]),
+        _node(6, "Reroute", None, [("", "*", 7)], ["IMAGE"]),
+        _node(2, "SaveImage", ["x"], [("images", "IMAGE", 7)]),
+        links=[(7, 5, 0, 6, 0, "*"), (9, 6, 0, 5, 0, "*")],
+    )
     assert to_api(graph, INFO)["2"]["inputs"] == {"filename_prefix": "x"}

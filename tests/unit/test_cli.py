@@ -29,8 +29,24 @@ def files(tmp_path_factory, surfaces, split, tiny_base):
 
 def _synthesize(files, out, *more, **changed):
     files = files | changed
-    return cli.main(["synthesize", "--base", files["base"], "--data", files["data"], "--split", files["split"],
-                     "--out", str(out), "--steps", "3", "--policy", "keep", *(more or ("--count", "2"))])  # fmt: skip
+    return cli.main(
+        [
+            "synthesize",
+            "--base",
+            files["base"],
+            "--data",
+            files["data"],
+            "--split",
+            files["split"],
+            "--out",
+            str(out),
+            "--steps",
+            "3",
+            "--policy",
+            "keep",
+            *(more or ("--count", "2")),
+        ]
+    )
 
 
 @pytest.mark.slow
@@ -256,8 +272,14 @@ def _as_coco(surfaces, root):
                 flat = read_mask(one.mask).numpy().T.ravel()
                 edges = np.flatnonzero(np.diff(np.concatenate([[False], flat, [not flat[-1]]])))
                 counts = np.diff(np.concatenate([[0], edges])).tolist()
-                annotations.append({"id": number, "image_id": number, "category_id": types.index(one.type),
-                                    "segmentation": {"size": [96, 96], "counts": counts}})  # fmt: skip
+                annotations.append(
+                    {
+                        "id": number,
+                        "image_id": number,
+                        "category_id": types.index(one.type),
+                        "segmentation": {"size": [96, 96], "counts": counts},
+                    }
+                )
         categories = [{"id": number, "name": name} for number, name in enumerate(types)]
         content = {"images": images, "annotations": annotations, "categories": categories}
         (root / material / "annotations.json").write_text(json.dumps(content))

@@ -100,8 +100,12 @@ def test_other_files_are_refused(tmp_path):
     pickled.write_bytes(pickle.dumps(_Bomb()))
     save_file({"a": torch.zeros(2)}, other, {"format": "pt"})
     cut.write_bytes(other.read_bytes()[:20])
-    for path, words in ((pickled, "never opened"), (other, "not a compact base"), (cut, "no readable"),
-                        (tmp_path / "none.safetensors", "no file")):  # fmt: skip
+    for path, words in (
+        (pickled, "never opened"),
+        (other, "not a compact base"),
+        (cut, "no readable"),
+        (tmp_path / "none.safetensors", "no file"),
+    ):
         with pytest.raises(ValueError, match=words):
             load_base(path)
 

@@ -9,7 +9,7 @@ from anomaly_synthesis.datasets.components import boxed_parts, windowed_parts
 def _mask(*boxes, size=(400, 600)):
     mask = torch.zeros(size, dtype=torch.bool)
     for top, left, height, width in boxes:
-        mask[top:top + height, left:left + width] = True
+        mask[top : top + height, left : left + width] = True
     return mask
 
 

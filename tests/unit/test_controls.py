@@ -29,8 +29,9 @@ def test_controls_are_normal_surface_in_the_mask_and_the_image_outside_it(tiny_b
 
 def test_neither_the_pair_s_seed_nor_its_type_moves_its_controls(tiny_base, jobs):
     others = [replace(job, seed=job.seed + 1, type="good") for job in jobs]
-    found = [control_pictures(tiny_base, some, replace(SETTINGS, guidance=g))[0]
-             for some, g in ((jobs, 1.0), (others, 3.0))]  # fmt: skip
+    found = [
+        control_pictures(tiny_base, some, replace(SETTINGS, guidance=g))[0] for some, g in ((jobs, 1.0), (others, 3.0))
+    ]
     for own, other in zip(*found, strict=True):
         assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(own, other, strict=True))
 

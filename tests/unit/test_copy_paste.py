@@ -85,9 +85,6 @@ def test_a_source_without_its_mask_is_refused(source_mask):
         copy_paste(picture(), BLOB, picture(), source_mask)
 
 
-
-
-
 def test_the_box_of_a_mask_is_all_that_is_solved():
     """A small mask on a large picture: the rest is not touched, nor read."""
     normal, mask = picture(size=(500, 700)), boxes((490, 690, 10, 10), size=(500, 700))

@@ -56,12 +56,20 @@ COSTLY = {
     "claimed byte array": (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "does not write"),
     "large memo": (b"\x80\x02Nr\xff\xff\xff\x7f}K\x01Ns.", None),
     "large key": (b"\x80\x02}\x8b" + struct.pack("<i", 9) + b"\x01" * 9 + b"Ns.", "no plain values"),
-    "attributes": (b"\x80\x02" + MODULE + b"}(" + b"".join(b"M%sN" % struct.pack("<H", n) for n in range(300)) + b"ub.",
-                   "more than 200 attributes"),
+    "attributes": (
+        b"\x80\x02" + MODULE + b"}(" + b"".join(b"M%sN" % struct.pack("<H", n) for n in range(300)) + b"ub.",
+        "more than 200 attributes",
+    ),
     "tensor's state": (b"\x80\x02" + float_storage(b"K\x04") + b"}b.", "attributes of a tensor"),
-    "sizes": (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + float_storage(b"K\x04") + b"K\x00(" + b"K\x01" * 30
-              + b"tK\x01\x85\x89}tR.", "not described as torch does"),
-}  # fmt: skip
+    "sizes": (
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n("
+        + float_storage(b"K\x04")
+        + b"K\x00("
+        + b"K\x01" * 30
+        + b"tK\x01\x85\x89}tR.",
+        "not described as torch does",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", COSTLY)
@@ -90,10 +98,15 @@ def test_a_module_that_repeats_itself_is_not_walked_through(tmp_path):
 
 def test_members_that_overlap_are_not_read_again_and_again(tmp_path):
     """One storage's bytes under many names: a file of some kB that would take its size as often."""
-    path = raw(tmp_path / "o.pt", b"\x80\x02(" + b"".join(
-        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00%dX\x03\x00\x00\x00cpuM\x00\x04tQ" % n
-        for n in range(9)
-    ) + b"t.")  # fmt: skip
+    path = raw(
+        tmp_path / "o.pt",
+        b"\x80\x02("
+        + b"".join(
+            b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00%dX\x03\x00\x00\x00cpuM\x00\x04tQ" % n
+            for n in range(9)
+        )
+        + b"t.",
+    )
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/1", b"\x00" * 4096)
         first = archive.infolist()[-1]
@@ -110,9 +123,15 @@ def test_members_that_overlap_are_not_read_again_and_again(tmp_path):
 
 def adapter(**changed):
     tensors = {"tokens.rows": torch.zeros(1, 4, 8)}
-    fields = {"method": "stage", "base": Fit("CompactLDM", "", 4, 8, "v"), "types": (("a", "b"),), "split": "",
-              "shapes": {"count": 4, "released": False, "widths": [16, 16, 16, 16, 16]}, "training": {},
-              "tensors": tensors}  # fmt: skip
+    fields = {
+        "method": "stage",
+        "base": Fit("CompactLDM", "", 4, 8, "v"),
+        "types": (("a", "b"),),
+        "split": "",
+        "shapes": {"count": 4, "released": False, "widths": [16, 16, 16, 16, 16]},
+        "training": {},
+        "tensors": tensors,
+    }
     return Adapter(**fields | changed)
 
 
@@ -137,11 +156,19 @@ def test_sizes_that_the_file_does_not_hold_make_no_room(tmp_path):
         rebuilt(adapter(base=Fit("CompactLDM", "", 2**40, 2**40, "v")), "stage", lambda *_, **__: torch.nn.Linear(3, 2))
 
 
-@pytest.mark.parametrize("changed", [
-    {"version": "x"}, {"version": None}, {"version": "2"}, {"config": "[]"}, {"config": "[" * 100_000},
-    {"config": json.dumps({"labels": 3, "autoencoder_widths": [], "unet_widths": []})}, {"config": "{}"},
-    {"record": "[]"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"version": "x"},
+        {"version": None},
+        {"version": "2"},
+        {"config": "[]"},
+        {"config": "[" * 100_000},
+        {"config": json.dumps({"labels": 3, "autoencoder_widths": [], "unet_widths": []})},
+        {"config": "{}"},
+        {"record": "[]"},
+    ],
+)
 def test_descriptions_of_a_base_that_no_training_wrote_are_refused(changed, tmp_path):
     metadata = {"format": "anomaly_synthesis.base", "version": "1", "config": "{}", "record": "{}"} | changed
     metadata = {key: value for key, value in metadata.items() if value is not None}

@@ -34,8 +34,8 @@ def _sheet(folder):
 
 def _rows(sheet):
     """Top of every row of examples, by where tiles of 60 px and more begin."""
-    full = (sheet[:, drawn.PICTURES:drawn.PICTURES + 8] != 255).any(-1).any(-1)
-    return [y for y in range(1, len(full)) if full[y:y + 60].all() and not full[y - 1]]
+    full = (sheet[:, drawn.PICTURES : drawn.PICTURES + 8] != 255).any(-1).any(-1)
+    return [y for y in range(1, len(full)) if full[y : y + 60].all() and not full[y - 1]]
 
 
 def _is(sheet, colour):
@@ -49,9 +49,9 @@ def test_a_row_for_normal_images_and_for_every_type_with_at_most_five_examples(t
     shown = []
     for top in rows:
         lefts = [drawn.PICTURES + place * (drawn.TILE + drawn.GAP) for place in range(drawn.EXAMPLES)]
-        shown.append(sum((sheet[top:top + 20, left:left + 20] != 255).any().item() for left in lefts))
+        shown.append(sum((sheet[top : top + 20, left : left + 20] != 255).any().item() for left in lefts))
     assert shown == [4, 2, 5]
-    outlined = [_is(sheet[top:top + drawn.TILE, drawn.PICTURES:], OUTLINE).any().item() for top in rows]
+    outlined = [_is(sheet[top : top + drawn.TILE, drawn.PICTURES :], OUTLINE).any().item() for top in rows]
     assert outlined == [False, True, True]
 
 
@@ -59,9 +59,9 @@ def test_bars_follow_the_counts_and_areas_lie_on_one_axis(tile):
     sheet = _sheet(tile)
     lengths, lefts, quarter = [], [], drawn.AREA_WIDTH / 4
     for top in _rows(sheet):
-        blue = _is(sheet[top:top + drawn.TILE], drawn.BLUE)
-        lengths.append(blue[:, drawn.COUNT:drawn.AREA].any(0).sum().item() - 1)
-        lefts.append(blue[:, drawn.AREA:drawn.AREA + drawn.AREA_WIDTH].any(0).nonzero().flatten().tolist())
+        blue = _is(sheet[top : top + drawn.TILE], drawn.BLUE)
+        lengths.append(blue[:, drawn.COUNT : drawn.AREA].any(0).sum().item() - 1)
+        lefts.append(blue[:, drawn.AREA : drawn.AREA + drawn.AREA_WIDTH].any(0).nonzero().flatten().tolist())
     assert lengths == [round(drawn.BAR_WIDTH * count / 8) for count in (4, 2, 8)]
     assert not lefts[0] and max(lefts[1]) < quarter and min(lefts[2]) > 3 * quarter
 

@@ -66,9 +66,15 @@ def test_a_pairs_files_and_folders_are_on_the_disk_before_its_line(tmp_path, eve
     for index in range(2):
         del events[:]
         writer.write(
-            index=index, object="tile", type="crack", stem=f"{index}", picture=Picture(np.zeros((8, 8, 1), np.uint8)),
-            mask=np.ones((8, 8)), normal_source=(normal, Picture(np.ones((8, 8, 1), np.uint8)))[index], record={},
-        )  # fmt: skip
+            index=index,
+            object="tile",
+            type="crack",
+            stem=f"{index}",
+            picture=Picture(np.zeros((8, 8, 1), np.uint8)),
+            mask=np.ones((8, 8)),
+            normal_source=(normal, Picture(np.ones((8, 8, 1), np.uint8)))[index],
+            record={},
+        )
         line = events.index(("line", str(root / "manifest.jsonl")))
         places = [root / f"tile/test/crack/{index}.png", root / f"tile/ground_truth/crack/{index}_mask.png"]
         for folder in ("train", "test"):
@@ -83,17 +89,22 @@ def test_a_pairs_files_and_folders_are_on_the_disk_before_its_line(tmp_path, eve
     del events[:]
     writer.drop(2, {})
     line = events.index(("line", str(root / "dropped.jsonl")))
-    assert events[line + 1:] == [("sync", str(root / "dropped.jsonl")), ("sync", str(root))]
+    assert events[line + 1 :] == [("sync", str(root / "dropped.jsonl")), ("sync", str(root))]
 
 
 def test_an_exports_files_are_on_the_disk_before_its_manifest_has_its_name(tmp_path, events):
     with PairWriter(tmp_path / "pairs", {}) as writer:
         for index in range(2):
             writer.write(
-                index=index, object="tile", type="crack", stem=f"{index}", mask=np.ones((8, 8)), record={},
+                index=index,
+                object="tile",
+                type="crack",
+                stem=f"{index}",
+                mask=np.ones((8, 8)),
+                record={},
                 picture=Picture(np.full((8, 8, 1), 40 * index, np.uint8)),
                 normal_source=Picture(np.full((8, 8, 1), 200, np.uint8)),
-            )  # fmt: skip
+            )
     out = tmp_path / "out"
     del events[:]
     export_pairs(tmp_path / "pairs", out, "yolo")
@@ -118,9 +129,12 @@ def test_a_model_is_on_the_disk_before_its_training_state_is_removed(tmp_path, e
     write_tensors(file.path, {"a": torch.ones(2)}, {})
     file.remove_states()
     assert [event for event in events if event[0] != "remove" or event[1] == str(state)] == [
-        ("sync", f"{file.path}.partial"), ("sync under", str(file.path)), ("name", str(file.path)),
-        ("sync", str(tmp_path)), ("remove", str(state)),
-    ]  # fmt: skip
+        ("sync", f"{file.path}.partial"),
+        ("sync under", str(file.path)),
+        ("name", str(file.path)),
+        ("sync", str(tmp_path)),
+        ("remove", str(state)),
+    ]
 
 
 @pytest.mark.parametrize("failed", [False, True])

@@ -32,8 +32,9 @@ def test_the_surface_cancels_and_the_defect_stays():
 
 
 def test_surface_that_shows_nothing_is_far_from_what_real_defects_have_in_common():
-    dark, *others = shown(crop(0.2), *(torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(n))
-                                       for n in range(8)))  # fmt: skip
+    dark, *others = shown(
+        crop(0.2), *(torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(n)) for n in range(8))
+    )
     assert max(dark @ other for other in others) < 0.9
     flat = torch.full((3, 96, 96), 0.5)
     assert shown(flat)[0].norm() < 1e-3, "filled with its surroundings it has no direction"
@@ -49,7 +50,7 @@ def test_a_defect_fills_its_view_whatever_its_size():
 
     for box, side in (((30, 50, 12, 8), 32), ((0, 95, 1, 1), 32), ((20, 10, 40, 12), 80), ((0, 0, 96, 96), 96)):
         mask = torch.zeros(96, 96, dtype=torch.bool)
-        mask[box[0]:box[0] + box[2], box[1]:box[1] + box[3]] = True
+        mask[box[0] : box[0] + box[2], box[1] : box[1] + box[3]] = True
         found = embedding_features(seen)(torch.rand(1, 3, 96, 96), mask[None])
         assert found.isfinite().all() and sizes[-1] == (side, side)
 

@@ -104,10 +104,16 @@ def test_outlines_of_labelme_and_coco_lie_on_the_picture_as_shown(photograph, tm
         path, mask = photograph(f"{root}/d.jpg", size, number)
         photograph(f"{root}/n.jpg", size, number)
     height, width = size
-    (tmp_path / "labelme" / "d.json").write_text(json.dumps({
-        "shapes": [{"label": "crack", "points": [[12, 8], [35, 19]], "shape_type": "rectangle"}],
-        "imagePath": "d.jpg", "imageHeight": height, "imageWidth": width,
-    }))  # fmt: skip
+    (tmp_path / "labelme" / "d.json").write_text(
+        json.dumps(
+            {
+                "shapes": [{"label": "crack", "points": [[12, 8], [35, 19]], "shape_type": "rectangle"}],
+                "imagePath": "d.jpg",
+                "imageHeight": height,
+                "imageWidth": width,
+            }
+        )
+    )
     polygon = [12, 8, 36, 8, 36, 20, 12, 20]
     content = {
         "images": [
@@ -115,7 +121,7 @@ def test_outlines_of_labelme_and_coco_lie_on_the_picture_as_shown(photograph, tm
         ],
         "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "segmentation": [polygon]}],
         "categories": [{"id": 1, "name": "crack"}],
-    }  # fmt: skip
+    }
     (tmp_path / "coco" / "a.json").write_text(json.dumps(content))
     for root in ("labelme", "coco"):
         sample = read_dataset(tmp_path / root)[0]
@@ -133,11 +139,17 @@ def test_outlines_of_the_size_as_stored_are_turned(photograph, tmp_path, number)
     rows, columns = np.nonzero(stored(mask, number))
     box = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
     polygon = [box[0], box[1], box[2], box[1], box[2], box[3], box[0], box[3]]
-    (tmp_path / "a.json").write_text(json.dumps({
-        "images": [{"id": n, "file_name": f"{name}.jpg", "height": 80, "width": 48} for n, name in enumerate("dn")],
-        "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "segmentation": [polygon]}],
-        "categories": [{"id": 1, "name": "crack"}],
-    }))  # fmt: skip
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            {
+                "images": [
+                    {"id": n, "file_name": f"{name}.jpg", "height": 80, "width": 48} for n, name in enumerate("dn")
+                ],
+                "annotations": [{"id": 1, "image_id": 0, "category_id": 1, "segmentation": [polygon]}],
+                "categories": [{"id": 1, "name": "crack"}],
+            }
+        )
+    )
     picture, drawn = read_sample(read_dataset(tmp_path)[0])
     assert fits(picture, drawn)
     assert not [one for one in inspect_dataset(tmp_path).problems if "EXIF" in one.what], "the size settles it"
@@ -146,9 +158,9 @@ def test_outlines_of_the_size_as_stored_are_turned(photograph, tmp_path, number)
 @pytest.mark.parametrize("number", TURNS)
 @pytest.mark.parametrize("layout", ["mvtec", "stems", "index"])
 def test_mask_files_as_shown_and_as_stored(photograph, tmp_path, number, layout):
-    image, mask_of, normal = {
-        "mvtec": ("test/crack/d.jpg", "ground_truth/crack/d_mask.png", "train/good/n.jpg"),
-    }.get(layout, ("images/d.jpg", "masks/d.png", "images/n.jpg"))
+    image, mask_of, normal = {"mvtec": ("test/crack/d.jpg", "ground_truth/crack/d_mask.png", "train/good/n.jpg")}.get(
+        layout, ("images/d.jpg", "masks/d.png", "images/n.jpg")
+    )
     path, mask = photograph(image, (48, 80), number)
     photograph(normal, (48, 80), number)
     truth = tmp_path / mask_of
@@ -191,8 +203,16 @@ def test_pairs_hold_pictures_that_need_no_turning(photograph, tmp_path, number, 
     changed = picture.with_pixels(np.where(mask[..., None], 9, picture.pixels).astype(np.uint8))
     writer = PairWriter(tmp_path / "pairs", {"seed": 0})
     for index in range(2):
-        writer.write(index=index, object="part", type="crack", stem=str(index), picture=changed, mask=mask,
-                     normal_source=path, record={})  # fmt: skip
+        writer.write(
+            index=index,
+            object="part",
+            type="crack",
+            stem=str(index),
+            picture=changed,
+            mask=mask,
+            normal_source=path,
+            record={},
+        )
     normals = sorted((tmp_path / "pairs" / "part" / "train" / "good").iterdir())
     assert len(normals) == 1 and stored_orientation(normals[0].read_bytes()) == 1
     with Image.open(normals[0]) as plain, Image.open(tmp_path / "pairs/part/test/crack/0.png") as pair:

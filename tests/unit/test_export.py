@@ -36,9 +36,15 @@ def write(writer, index, kind, normal, **record):
     picture = Picture(np.random.default_rng(100 + index).integers(0, 256, (*SIZE, 3), np.uint8))
     record = {"seed": index, "visible": index % 3 != 2, "seconds": 0.5} | record
     writer.write(
-        index=index, object=kind[0], type=kind[1], stem=f"{index:04}", picture=picture,
-        mask=torch.from_numpy(mask_of(index)), normal_source=normal, record=record,
-    )  # fmt: skip
+        index=index,
+        object=kind[0],
+        type=kind[1],
+        stem=f"{index:04}",
+        picture=picture,
+        mask=torch.from_numpy(mask_of(index)),
+        normal_source=normal,
+        record=record,
+    )
 
 
 @pytest.fixture
@@ -334,13 +340,19 @@ def test_what_holds_no_pairs_is_refused_before_anything_is_written(tmp_path, mak
     pairs, out = make(count=1, kinds=KINDS[1:]), tmp_path / "out"
     line = read_manifest(pairs)[0]
     (tmp_path / "empty").mkdir()
-    cases = [(tmp_path / "empty", {}, "no manifest.jsonl"),
-             (pairs, {"format": "voc"}, "accepted are coco, yolo, plain"),
-             (pairs, {"format": "yolo", "segmentation": "rle"}, "only coco has a choice")]  # fmt: skip
-    for place, (change, words) in enumerate([
-        ({"visible": False}, "none of its pairs is known to be visible"), ({"object": "../up"}, "without slash"),
-        ({"index": "0"}, "index '0'"), ({"image": "gone.png"}, "none of its 1 pairs is whole"),
-    ]):  # fmt: skip
+    cases = [
+        (tmp_path / "empty", {}, "no manifest.jsonl"),
+        (pairs, {"format": "voc"}, "accepted are coco, yolo, plain"),
+        (pairs, {"format": "yolo", "segmentation": "rle"}, "only coco has a choice"),
+    ]
+    for place, (change, words) in enumerate(
+        [
+            ({"visible": False}, "none of its pairs is known to be visible"),
+            ({"object": "../up"}, "without slash"),
+            ({"index": "0"}, "index '0'"),
+            ({"image": "gone.png"}, "none of its 1 pairs is whole"),
+        ]
+    ):
         changed = tmp_path / f"changed {place}"
         changed.mkdir()
         (changed / "manifest.jsonl").write_text(json.dumps(line | change) + "\n")
@@ -376,8 +388,13 @@ def test_blank_pairs_and_all_but_the_first_of_the_same_are_left_out(tmp_path, ma
     pairs = make(count=3, kinds=KINDS[:1])
     writer = PairWriter(pairs, {"made_by": "test"}, resume=True, growing=True)
     first = read_manifest(pairs)[0]
-    again = dict(picture=read_picture(pairs / first["image"]), mask=read_mask(pairs / first["mask"]),
-                 normal_source=normals[0], object="tile", record={"visible": True})  # fmt: skip
+    again = dict(
+        picture=read_picture(pairs / first["image"]),
+        mask=read_mask(pairs / first["mask"]),
+        normal_source=normals[0],
+        object="tile",
+        record={"visible": True},
+    )
     added = [{}, {"type": "hole"}, {"picture": read_picture(normals[0])}, {}]
     for index, change in enumerate(added, 3):
         writer.write(**{"type": "crack"} | again | change, index=index, stem=f"{index:04}")
@@ -390,8 +407,16 @@ def test_blank_pairs_and_all_but_the_first_of_the_same_are_left_out(tmp_path, ma
 def test_a_folder_of_blank_pairs_alone_is_refused_before_anything_is_written(tmp_path, normals):
     writer = PairWriter(tmp_path / "pairs", {"made_by": "test"})
     for index in range(2):
-        writer.write(index=index, object="tile", type="crack", stem=str(index), picture=read_picture(normals[0]),
-                     mask=mask_of(index), normal_source=normals[0], record={})  # fmt: skip
+        writer.write(
+            index=index,
+            object="tile",
+            type="crack",
+            stem=str(index),
+            picture=read_picture(normals[0]),
+            mask=mask_of(index),
+            normal_source=normals[0],
+            record={},
+        )
     with pytest.raises(ValueError, match="2 of its 2 pairs are blank.*bypassed"):
         export_pairs(tmp_path / "pairs", tmp_path / "out", "coco")
     assert not (tmp_path / "out").exists()
@@ -401,9 +426,15 @@ def test_a_duplicate_stands_in_for_a_pair_that_is_not_whole(tmp_path, make, norm
     pairs = make(count=2, kinds=KINDS[:1])
     first = read_manifest(pairs)[0]
     PairWriter(pairs, {"made_by": "test"}, resume=True, growing=True).write(
-        index=2, object="tile", type="crack", stem="again", picture=read_picture(pairs / first["image"]),
-        mask=read_mask(pairs / first["mask"]), normal_source=normals[0], record={},
-    )  # fmt: skip
+        index=2,
+        object="tile",
+        type="crack",
+        stem="again",
+        picture=read_picture(pairs / first["image"]),
+        mask=read_mask(pairs / first["mask"]),
+        normal_source=normals[0],
+        record={},
+    )
     (pairs / first["image"]).unlink()
     done = export_pairs(pairs, tmp_path / "out", "plain")
     assert [line["index"] for line in read_manifest(tmp_path / "out")] == [1, 2] and done.repeated == 0

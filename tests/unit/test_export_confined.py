@@ -24,9 +24,15 @@ def pairs(tmp_path):
     with PairWriter(tmp_path / "pairs", {}) as writer:
         for index in range(COUNT):
             writer.write(
-                index=index, object="tile", type="crack", stem=f"{index:04}", normal_source=normal,
-                picture=Picture(np.full((9, 9, 1), index, np.uint8)), mask=np.eye(9), record={"visibility": 1.0},
-            )  # fmt: skip
+                index=index,
+                object="tile",
+                type="crack",
+                stem=f"{index:04}",
+                normal_source=normal,
+                picture=Picture(np.full((9, 9, 1), index, np.uint8)),
+                mask=np.eye(9),
+                record={"visibility": 1.0},
+            )
     (tmp_path / "user" / "photo.png").write_bytes(normal.read_bytes())
     return tmp_path / "pairs"
 
@@ -39,10 +45,27 @@ def everything(root):
 
 
 ESCAPES = [
-    "../user/photo.png", "/etc/hostname", "tile/../../user/photo.png", "C:/photo.png", "C:photo.png", "\\\\host\\x.png",
-    "..\\user\\photo.png", "//host/x.png", "tile/test/a\0.png", "a\nb.png", "", ".", "..", "\ud800.png", "x" * 256,
-    7, ["a"], {"a": 1}, True, "tile/" + "é" * 130,
-]  # fmt: skip
+    "../user/photo.png",
+    "/etc/hostname",
+    "tile/../../user/photo.png",
+    "C:/photo.png",
+    "C:photo.png",
+    "\\\\host\\x.png",
+    "..\\user\\photo.png",
+    "//host/x.png",
+    "tile/test/a\0.png",
+    "a\nb.png",
+    "",
+    ".",
+    "..",
+    "\ud800.png",
+    "x" * 256,
+    7,
+    ["a"],
+    {"a": 1},
+    True,
+    "tile/" + "é" * 130,
+]
 
 
 @pytest.mark.parametrize("name", ESCAPES, ids=lambda name: ascii(name)[:20])
@@ -94,9 +117,10 @@ def test_links_that_stay_inside_and_a_folder_that_is_a_link_are_read(tmp_path, p
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
-    "line", [*map(json.dumps, ESCAPES), "{", "null", "[" * 99_999, '"export.json"', '"placed.jsonl"'],
+    "line",
+    [*map(json.dumps, ESCAPES), "{", "null", "[" * 99_999, '"export.json"', '"placed.jsonl"'],
     ids=lambda line: line[:20],
-)  # fmt: skip
+)
 def test_a_journal_that_leads_out_is_refused_by_its_line_and_nothing_is_touched(tmp_path, pairs, format, line):
     out = tmp_path / "out"
     export_pairs(pairs, out, format)
@@ -193,8 +217,9 @@ def test_no_file_of_an_export_shares_its_inode_unless_that_was_asked_for(tmp_pat
     export_pairs(pairs, tmp_path / "copied", format)
     assert {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()} == {
         path.relative_to(tmp_path / "copied"): path.read_bytes()
-        for path in (tmp_path / "copied").rglob("*") if path.is_file()
-    }  # fmt: skip
+        for path in (tmp_path / "copied").rglob("*")
+        if path.is_file()
+    }
 
 
 def test_the_link_option_of_the_command(tmp_path, pairs):

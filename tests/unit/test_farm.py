@@ -50,9 +50,11 @@ def test_time_mask_type_and_background_change_the_answer(farm):
     plain = farm(x, t, mask, background, tokens)
     moved = mask.roll(2, -1)
     for other in (
-        farm(x, t.flip(0), mask, background, tokens), farm(x, t, moved, background, tokens),
-        farm(x, t, mask, background + 1, tokens), farm(x, t, mask, background, tokens + 1),
-    ):  # fmt: skip
+        farm(x, t.flip(0), mask, background, tokens),
+        farm(x, t, moved, background, tokens),
+        farm(x, t, mask, background + 1, tokens),
+        farm(x, t, mask, background, tokens + 1),
+    ):
         assert (other - plain).abs().max() > 1e-4
 
 

@@ -27,9 +27,24 @@ def run(tmp_path, surfaces, tiny_base, monkeypatch, capsys):
         split = make_split(samples, {sample.name: sample.name for sample in samples})
         save_split(split, tmp_path / "split.json")
         save_base(tmp_path / "base.safetensors", tiny_base, {"split": split.digest})
-        code = main(["train", "--data", str(data), "--split", str(tmp_path / "split.json"), "--base",
-                     str(tmp_path / "base.safetensors"), "--out", str(out), "--steps", "2", "--batch", "2",
-                     *options])  # fmt: skip
+        code = main(
+            [
+                "train",
+                "--data",
+                str(data),
+                "--split",
+                str(tmp_path / "split.json"),
+                "--base",
+                str(tmp_path / "base.safetensors"),
+                "--out",
+                str(out),
+                "--steps",
+                "2",
+                "--batch",
+                "2",
+                *options,
+            ]
+        )
         return code, capsys.readouterr().err.strip()
 
     run.out = out

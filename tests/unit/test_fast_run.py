@@ -102,8 +102,10 @@ def test_farm_fills_the_mask_alone_and_an_item_is_itself_in_any_batch(tiny_base)
 @pytest.mark.parametrize("preset", ["paper", "recommended", "fast"])
 def test_strength_0_is_the_sampler_without_farm(tiny_base, preset):
     modules, jobs = _modules(tiny_base), _jobs(tiny_base, 1)
-    off, half, on = (make_pairs(tiny_base, jobs, Settings(preset, 4, farm=share), modules)[0].picture.pixels
-                     for share in (0.0, 0.0 if preset == "paper" else 0.5, 1.0))  # fmt: skip
+    off, half, on = (
+        make_pairs(tiny_base, jobs, Settings(preset, 4, farm=share), modules)[0].picture.pixels
+        for share in (0.0, 0.0 if preset == "paper" else 0.5, 1.0)
+    )
     silent = FastModules(modules.tokens.types, 4, tiny_base.config.token_channels, count=2).eval()
     silent.load_state_dict(modules.state_dict())
     silent.farm = None  # would fail if it were asked

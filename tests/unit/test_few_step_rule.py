@@ -11,18 +11,7 @@ from anomaly_synthesis.samplers.presets import preset
 from anomaly_synthesis.samplers.schedule import DATA_STD
 from anomaly_synthesis.samplers.transition import transition
 
-from .sampler_toys import (
-    SHAPE,
-    TABLE,
-    Recorded,
-    close,
-    denoiser,
-    fill,
-    hard_mask,
-    normal,
-    sigma_of,
-    start,
-)
+from .sampler_toys import SHAPE, TABLE, Recorded, close, denoiser, fill, hard_mask, normal, sigma_of, start
 
 
 def y_of(sigma):
@@ -50,9 +39,7 @@ def few_step_rule(x, sigmas, mask, background, eta, draw):
         e = sigmas[i + 1]
         if e == 0:
             return line(y_of(s * sqrt(s / last[0])), s, d, *last)
-        step = partial(
-            transition, x, sigma_s=s, sigma_e=e, noise=draw(s, e), alpha_s=1 if last else 0, eta=eta
-        )
+        step = partial(transition, x, sigma_s=s, sigma_e=e, noise=draw(s, e), alpha_s=1 if last else 0, eta=eta)
         x = step(line(y_mean(s, e), s, d, *last) if last else d)
         x = mask * x + (1 - mask) * (background + e * draw(s, e))
         last = s, d
@@ -94,7 +81,13 @@ def test_the_corrector_takes_the_foregrounds_estimates_on_where_it_rests():
     rest = {"timestep": lambda sigma: 999 if sigma > 1.5 else 0}
     states = []
     sample_aias(
-        denoiser, start(), sigmas, order=2, correct=True, **options, **rest,
+        denoiser,
+        start(),
+        sigmas,
+        order=2,
+        correct=True,
+        **options,
+        **rest,
         callback=lambda d: states.append((d["x"], d["denoised"])),
     )
     (x, f), (ahead, d), (state, _) = states
@@ -116,8 +109,10 @@ def mixture_modes(name, steps):
     grid, options = preset(name, steps)
     sigmas = grid_sigmas(aias_grid(**grid), TABLE)
     x = sample_aias(exact, sigmas[0] * normal(1, 1, 200, 200), sigmas, seeds=[1], **options)
-    return [((x < 0).double().mean().item(), x[x < 0].mean().item(), x[x < 0].std().item()),
-            ((x > 0).double().mean().item(), x[x > 0].mean().item(), x[x > 0].std().item())]  # fmt: skip
+    return [
+        ((x < 0).double().mean().item(), x[x < 0].mean().item(), x[x < 0].std().item()),
+        ((x > 0).double().mean().item(), x[x > 0].mean().item(), x[x > 0].std().item()),
+    ]
 
 
 def test_fast_at_10_steps_keeps_the_spread_within_a_mode(record_property):

@@ -43,9 +43,14 @@ def test_outlines_of_more_than_half_of_the_image(put, tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "columns", "inverted", "found"),
-    [((0, 6), (0, 16), False, False), ((1, 11), (2, 13), False, False), ((1, 11), (1, 14), False, True),
-     ((2, 10), (2, 13), True, True), ((0, 12), (0, 16), False, True)],
-)  # fmt: skip
+    [
+        ((0, 6), (0, 16), False, False),
+        ((1, 11), (2, 13), False, False),
+        ((1, 11), (1, 14), False, True),
+        ((2, 10), (2, 13), True, True),
+        ((0, 12), (0, 16), False, True),
+    ],
+)
 def test_what_counts_as_large(put, spot, tmp_path, rows, columns, inverted, found):
     """Above 60 % always, above half where the mask lies along the edges, as an inverted one does."""
     put("images/a.png")
@@ -78,9 +83,19 @@ def sixteen(path, most, least=0):
 
 @pytest.mark.parametrize(
     ("most", "bits", "share"),
-    [(200, 8, "0.4"), (255, 8, "0.4"), (256, 10, "2"), (1023, 10, "2"), (3520, 12, "6"), (4095, 12, "6"),
-     (4096, 14, "25"), (16383, 14, "25"), (16384, None, None), (65520, None, None)],
-)  # fmt: skip
+    [
+        (200, 8, "0.4"),
+        (255, 8, "0.4"),
+        (256, 10, "2"),
+        (1023, 10, "2"),
+        (3520, 12, "6"),
+        (4095, 12, "6"),
+        (4096, 14, "25"),
+        (16383, 14, "25"),
+        (16384, None, None),
+        (65520, None, None),
+    ],
+)
 def test_bits_that_16_bit_images_do_not_use(put, spot, tmp_path, most, bits, share):
     sixteen(tmp_path / "cast" / "images" / "a.tif", most)
     sixteen(tmp_path / "cast" / "images" / "b.png", max(most // 2, 1))

@@ -140,9 +140,15 @@ def world(tmp_path, surfaces, split, tiny_base):
     data = ["--data", str(surfaces), "--split", str(tmp_path / "split.json")]
     with PairWriter(tmp_path / "pairs", {}) as writer:
         writer.write(
-            index=0, object="tile", type="crack", stem="0", picture=Picture(np.zeros((8, 8, 1), np.uint8)),
-            mask=np.ones((8, 8)), normal_source=Picture(np.ones((8, 8, 1), np.uint8)), record={},
-        )  # fmt: skip
+            index=0,
+            object="tile",
+            type="crack",
+            stem="0",
+            picture=Picture(np.zeros((8, 8, 1), np.uint8)),
+            mask=np.ones((8, 8)),
+            normal_source=Picture(np.ones((8, 8, 1), np.uint8)),
+            record={},
+        )
     base = ["--base", str(tmp_path / "base.safetensors")]
     return {
         "synthesize": [*data, *base, "--count", "1", "--resume"],
@@ -156,9 +162,7 @@ def world(tmp_path, surfaces, split, tiny_base):
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_every_command_that_writes_a_folder_or_a_model_refuses_to_be_the_second(
-    tmp_path, world, other, capsys, exists
-):
+def test_every_command_that_writes_a_folder_or_a_model_refuses_to_be_the_second(tmp_path, world, other, capsys, exists):
     work = tmp_path / "work"
     work.mkdir()
     for command, arguments in world.items():
@@ -194,9 +198,15 @@ def test_a_refused_folder_and_a_failed_run_are_not_left_locked(tmp_path):
 def export_pairs_into(folder):
     with PairWriter(folder / "pairs", {}) as writer:
         writer.write(
-            index=0, object="tile", type="crack", stem="0", picture=Picture(np.zeros((8, 8, 1), np.uint8)),
-            mask=np.ones((8, 8)), normal_source=Picture(np.ones((8, 8, 1), np.uint8)), record={},
-        )  # fmt: skip
+            index=0,
+            object="tile",
+            type="crack",
+            stem="0",
+            picture=Picture(np.zeros((8, 8, 1), np.uint8)),
+            mask=np.ones((8, 8)),
+            normal_source=Picture(np.ones((8, 8, 1), np.uint8)),
+            record={},
+        )
     export_pairs(folder / "pairs", folder / "out", "plain")
 
 
@@ -206,9 +216,11 @@ def test_surfaces_let_go_and_are_renamed(tmp_path):
 
 
 def test_of_many_that_start_at_once_one_gets_the_lock(tmp_path):
-    code = ("import sys, time\nfrom anomaly_synthesis.datasets.folder_lock import Lock\n"
-            "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
-            "try: lock = Lock(sys.argv[1])\nexcept ValueError: sys.exit(1)\ntime.sleep(2)")  # fmt: skip
+    code = (
+        "import sys, time\nfrom anomaly_synthesis.datasets.folder_lock import Lock\n"
+        "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
+        "try: lock = Lock(sys.argv[1])\nexcept ValueError: sys.exit(1)\ntime.sleep(2)"
+    )
     lock_of(tmp_path / "out").write_bytes(b"left by a killed one")
     start = str(time.time() + 3)
     many = [subprocess.Popen([sys.executable, "-P", "-c", code, str(tmp_path / "out"), start]) for _ in range(4)]

@@ -92,8 +92,15 @@ def test_at_1000_steps_it_is_the_paper_to_1e_8(windows, t_s):
     )
     noise = Recorded()
     result = sample_graded(
-        denoiser, start(), sigmas, **known(), branches=(aware, only), windows=windows, blend="paper",
-        mask_schedule=MaskSchedule(t_s), noise_sampler=noise,
+        denoiser,
+        start(),
+        sigmas,
+        **known(),
+        branches=(aware, only),
+        windows=windows,
+        blend="paper",
+        mask_schedule=MaskSchedule(t_s),
+        noise_sampler=noise,
     )
     assert len(noise.levels) == len(drawn.levels) > 2000
     assert (result - expected).abs().max() < 1e-8
@@ -111,9 +118,17 @@ def background_noise(blend, windows=RELEASED_WINDOWS, **options):
 
     first = background + TABLE[-1] * normal(*background.shape).float()
     sample_graded(
-        lambda x, sigma: background, first, grid_sigmas(ALL, TABLE),
-        mask=mask, background=background, windows=windows, blend=blend, callback=note, seeds=[1], **options,
-    )  # fmt: skip
+        lambda x, sigma: background,
+        first,
+        grid_sigmas(ALL, TABLE),
+        mask=mask,
+        background=background,
+        windows=windows,
+        blend=blend,
+        callback=note,
+        seeds=[1],
+        **options,
+    )
     return found
 
 
@@ -158,8 +173,15 @@ def test_inside_the_mask_both_branches_see_one_tensor():
         seen.append((nearest_timestep(float(sigma[0])), x))
         return denoiser(x, sigma)
 
-    sample_graded(model, background + sigmas[0] * normal(1, 4, 40, 40), sigmas, mask=mask, background=background,
-                  seeds=[0], callback=lambda level: told.append(level["x"]))  # fmt: skip
+    sample_graded(
+        model,
+        background + sigmas[0] * normal(1, 4, 40, 40),
+        sigmas,
+        mask=mask,
+        background=background,
+        seeds=[0],
+        callback=lambda level: told.append(level["x"]),
+    )
     inside, windowed = (mask > 0).expand_as(background), 0
     for (t, given), x, sigma in zip(seen, told, sigmas[:-1].tolist(), strict=True):
         assert torch.equal(given[inside], x[inside])
@@ -256,8 +278,18 @@ def test_a_head_acts_on_every_answer_before_guidance_mixes_them(stacked):
 
         return model
 
-    sample_graded(None, start(), sigmas, **known(), branches=(head, None), headed=headed, windows=(),
-                  mask_schedule=None, seeds=[0, 1], callback=told.append)  # fmt: skip
+    sample_graded(
+        None,
+        start(),
+        sigmas,
+        **known(),
+        branches=(head, None),
+        headed=headed,
+        windows=(),
+        mask_schedule=None,
+        seeds=[0, 1],
+        callback=told.append,
+    )
     conditional, unconditional = [
         start() - 2 * ((start() - x0) / 2) ** 2 * hard_mask() for x0 in answers(start(), sigmas[:1].expand(2))
     ]
@@ -273,8 +305,16 @@ def test_a_head_s_noise_takes_the_place_of_the_denoiser_s():
     for alpha in (None, lambda sigma: 1 - sigma / 4):
         told.clear()
         sample_graded(
-            denoiser, start(), sigmas, **known(), branches=(lambda eps, mask, t: 0 * eps + 3, None), windows=(),
-            mask_schedule=None, alpha=alpha, seeds=[0, 1], callback=told.append,
+            denoiser,
+            start(),
+            sigmas,
+            **known(),
+            branches=(lambda eps, mask, t: 0 * eps + 3, None),
+            windows=(),
+            mask_schedule=None,
+            alpha=alpha,
+            seeds=[0, 1],
+            callback=told.append,
         )
         signal = alpha(2.0) if alpha else 1
         x0 = torch.where(hard_mask() > 0, (start() - 2 * 3) / signal, known()["background"])
@@ -285,8 +325,14 @@ def test_pure_noise_of_a_flow_model_passes_its_heads_by():
     table = torch.arange(1, 1001, dtype=torch.float64) / 1000
     sigmas = grid_sigmas(graded_grid(6), table)
     result = sample_graded(
-        denoiser, normal(*SHAPE), sigmas, **known(), branches=(aware, only), alpha=lambda sigma: 1 - sigma,
-        timestep=lambda sigma: 1000 * sigma - 1, seeds=[0, 1],
+        denoiser,
+        normal(*SHAPE),
+        sigmas,
+        **known(),
+        branches=(aware, only),
+        alpha=lambda sigma: 1 - sigma,
+        timestep=lambda sigma: 1000 * sigma - 1,
+        seeds=[0, 1],
     )
     assert result.isfinite().all()
 
@@ -300,8 +346,15 @@ def test_a_perfect_estimate_keeps_the_marginals_inside(form, blend):
     alpha = None if form == "ve" else lambda sigma: 1 - sigma
     sigmas, states = grid_sigmas(graded_grid(8), table), []
     sample_graded(
-        lambda x, sigma: truth, (0 if alpha else 3) + sigmas[0] * normal(*truth.shape), sigmas, mask=mask,
-        background=truth, blend=blend, alpha=alpha, seeds=[1], callback=lambda level: states.append(level),
+        lambda x, sigma: truth,
+        (0 if alpha else 3) + sigmas[0] * normal(*truth.shape),
+        sigmas,
+        mask=mask,
+        background=truth,
+        blend=blend,
+        alpha=alpha,
+        seeds=[1],
+        callback=lambda level: states.append(level),
         timestep=None if form == "ve" else lambda sigma: 1000 * sigma - 1,
     )
     for level in states:
@@ -331,8 +384,16 @@ def test_farm_works_in_the_aware_branch_alone(mode):
         return denoiser(x, sigma)
 
     sigmas = grid_sigmas(graded_grid(20), TABLE)
-    with_farm = sample_graded(model, start(), sigmas, **known(), foreground=foreground, foreground_mode=mode,
-                              foreground_until=150, seeds=[0, 1])  # fmt: skip
+    with_farm = sample_graded(
+        model,
+        start(),
+        sigmas,
+        **known(),
+        foreground=foreground,
+        foreground_mode=mode,
+        foreground_until=150,
+        seeds=[0, 1],
+    )
     levels = [nearest_timestep(sigma) for sigma in sigmas[:-1].tolist()]
     assert fed == [t for t in levels if t >= 150 and not any(lo <= t <= hi for hi, lo in PAPER_WINDOWS)]
     closed = [t for t in fed if t <= 200]

@@ -125,12 +125,21 @@ def written(path, rows, separator=",", encoding="utf-8", head="file,group", firs
 @pytest.mark.parametrize(
     "how",
     [
-        {"separator": ";"}, {"separator": "\t"}, {"separator": ";", "first": "sep=;"}, {"first": '"sep=,"'},
-        {"encoding": "utf-8-sig", "separator": ";", "end": "\r\n"}, {"encoding": "utf-16", "separator": "\t"},
-        {"encoding": "utf-32"}, {"head": " File ,GROUP"}, {"head": '"file","group"'}, {"head": "\n\nfile,group\n"},
-        {"end": "\r"}, {"end": "\n\n,,\n"}, {"head": "id;note,file,group", "before": "0;1,tile/"},
+        {"separator": ";"},
+        {"separator": "\t"},
+        {"separator": ";", "first": "sep=;"},
+        {"first": '"sep=,"'},
+        {"encoding": "utf-8-sig", "separator": ";", "end": "\r\n"},
+        {"encoding": "utf-16", "separator": "\t"},
+        {"encoding": "utf-32"},
+        {"head": " File ,GROUP"},
+        {"head": '"file","group"'},
+        {"head": "\n\nfile,group\n"},
+        {"end": "\r"},
+        {"end": "\n\n,,\n"},
+        {"head": "id;note,file,group", "before": "0;1,tile/"},
     ],
-)  # fmt: skip
+)
 def test_a_manifest_as_spreadsheets_write_it_gives_the_groups(tmp_path, how):
     root = lookalikes(tmp_path)
     rows = rows_of(before=how.pop("before", "tile/"))

@@ -64,10 +64,13 @@ def test_an_empty_mask_and_equal_files_are_problems(tile, put, spot):
 
 
 def test_leaks_that_a_split_would_have_to_deal_with_are_told(tile):
-    (tile / "manifest.csv").write_text("file,group\n" + "".join(
-        f"{sample.name},{'a' if 'crack' in sample.name or sample.name.endswith('9.png') else sample.name}\n"
-        for sample in read_dataset(tile)
-    ))  # fmt: skip
+    (tile / "manifest.csv").write_text(
+        "file,group\n"
+        + "".join(
+            f"{sample.name},{'a' if 'crack' in sample.name or sample.name.endswith('9.png') else sample.name}\n"
+            for sample in read_dataset(tile)
+        )
+    )
     inspection = inspect_dataset(tile)
     assert f"4 of 7 images, from column 'group' of {tile / 'manifest.csv'}" in inspection.groups
     assert inspection.unusable == 0 and {problem.file for problem in inspection.problems} == {"tile/crack", "."}

@@ -45,6 +45,19 @@ def test_the_layout_that_is_named_is_read(given, tmp_path, capsys, command, out,
 
 def test_a_study_goes_on_whether_the_layout_is_named_or_found_out(surfaces, split, tmp_path):
     save_split(split, tmp_path / "split.json")
-    arguments = ["evaluate", "--data", str(surfaces), "--split", str(tmp_path / "split.json"), "--out",
-                 str(tmp_path / "study"), "--methods", "real-only", "--seeds", "1", "--steps", "1"]  # fmt: skip
+    arguments = [
+        "evaluate",
+        "--data",
+        str(surfaces),
+        "--split",
+        str(tmp_path / "split.json"),
+        "--out",
+        str(tmp_path / "study"),
+        "--methods",
+        "real-only",
+        "--seeds",
+        "1",
+        "--steps",
+        "1",
+    ]
     assert cli.main(arguments) == 0 and cli.main([*arguments, "--layout", "mvtec"]) == 0

@@ -30,8 +30,14 @@ def splits(samples, path):
 
 
 def test_loco_has_a_folder_of_masks_per_image(put, spot, tmp_path):
-    for name in ("train/good/000", "validation/good/000", "test/good/000", "test/logical_anomalies/000",
-                 "test/logical_anomalies/001", "test/structural_anomalies/000"):  # fmt: skip
+    for name in (
+        "train/good/000",
+        "validation/good/000",
+        "test/good/000",
+        "test/logical_anomalies/000",
+        "test/logical_anomalies/001",
+        "test/structural_anomalies/000",
+    ):
         put(f"box/{name}.png")
     put("box/ground_truth/logical_anomalies/000/000.png", spot((0, 2), (0, 2), 240))
     put("box/ground_truth/logical_anomalies/000/001.png", spot((1, 3), (1, 3), 255))
@@ -54,8 +60,14 @@ def test_loco_has_a_folder_of_masks_per_image(put, spot, tmp_path):
 
 
 def test_btad_names_its_defects_damaged(put, spot, tmp_path):
-    for name in ("01/train/ok/0000.bmp", "01/test/ok/0000.bmp", "01/test/ko/0001.bmp", "01/test/ko/0002.bmp",
-                 "03/train/ok/0.png", "03/test/ko/1.bmp"):  # fmt: skip
+    for name in (
+        "01/train/ok/0000.bmp",
+        "01/test/ok/0000.bmp",
+        "01/test/ko/0001.bmp",
+        "01/test/ko/0002.bmp",
+        "03/train/ok/0.png",
+        "03/test/ko/1.bmp",
+    ):
         put(name)
     put("01/ground_truth/ko/0001.png", spot())
     put("01/ground_truth/ko/0002.bmp", spot())
@@ -170,8 +182,11 @@ def test_folders_among_the_images_are_types_parts_or_normal_images(put, spot, tm
     for name in ("crack/1", "test/4"):
         put(f"masks/{name}.png", spot())
     assert [one[1:3] for one in told(read_dataset(tmp_path))] == [
-        ("crack", ""), ("good", ""), ("damaged", "test"), ("good", "train"),
-    ]  # fmt: skip
+        ("crack", ""),
+        ("good", ""),
+        ("damaged", "test"),
+        ("good", "train"),
+    ]
     put("images/crack/5.png")
     with pytest.raises(ValueError, match="images/crack/5.png"):
         read_dataset(tmp_path)
@@ -186,12 +201,14 @@ def test_images_and_masks_side_by_side(put, spot, tmp_path, image, mask):
         put(f"{part}/3_mask.png", spot())
     dataset = find_dataset(tmp_path)
     assert [(one.type, one.part) for one in dataset.samples if one.name.endswith(image)] == [
-        ("damaged", "test"), ("damaged", "train"),
-    ]  # fmt: skip
+        ("damaged", "test"),
+        ("damaged", "train"),
+    ]
     assert len(dataset.samples) == 4 and {one.object for one in dataset.samples} == {tmp_path.name}
     assert [(one.file, one.unusable) for one in dataset.problems] == [
-        ("test/3_mask.png", False), ("train/3_mask.png", False),
-    ]  # fmt: skip
+        ("test/3_mask.png", False),
+        ("train/3_mask.png", False),
+    ]
     assert read_dataset(tmp_path) == list(dataset.samples)
 
 
@@ -224,8 +241,11 @@ def test_index_masks_give_a_sample_per_class_in_an_image(put, tmp_path, classes)
     assert find_dataset(tmp_path).layout.name == "index"
     samples = read_dataset(tmp_path)
     assert [(one.type, one.name) for one in samples] == [
-        ("crack", "images/a.png"), ("hole", "images/a.png"), ("crack", "images/b.png"), ("good", "images/c.png"),
-    ]  # fmt: skip
+        ("crack", "images/a.png"),
+        ("hole", "images/a.png"),
+        ("crack", "images/b.png"),
+        ("good", "images/c.png"),
+    ]
     assert areas(samples) == [6, 4, 6, 0]
     split = make_split(samples, {sample.name: sample.name for sample in samples})
     assert sorted([*split.train, *split.held_back]) == ["images/a.png", "images/b.png", "images/c.png"]

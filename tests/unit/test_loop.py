@@ -64,8 +64,16 @@ def test_a_state_of_another_run_is_refused(tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     module = torch.nn.Linear(1, 1)
     with pytest.raises(ValueError, match="loss is nan"):
-        train("toy", module, lambda step, generator: module.weight.sum() * float("nan"),
-              steps=3, learning_rate=1.0, seed=0, state=tmp_path / "state", run="r")  # fmt: skip
+        train(
+            "toy",
+            module,
+            lambda step, generator: module.weight.sum() * float("nan"),
+            steps=3,
+            learning_rate=1.0,
+            seed=0,
+            state=tmp_path / "state",
+            run="r",
+        )
 
 
 @pytest.mark.parametrize("spoilt", ["loss", "gradient"])
@@ -85,16 +93,30 @@ def test_what_was_written_before_the_loss_broke_stays(tmp_path, spoilt):
         assert file.metadata()["step"] == "5"
         assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118
     again = torch.nn.Linear(2, 1)
-    train("toy", again, lambda step, generator: again(torch.ones(1, 2)).square().sum(), steps=9, learning_rate=1e-2,
-          seed=0, state=state, run="r")  # fmt: skip
+    train(
+        "toy",
+        again,
+        lambda step, generator: again(torch.ones(1, 2)).square().sum(),
+        steps=9,
+        learning_rate=1e-2,
+        seed=0,
+        state=state,
+        run="r",
+    )
     assert all(weight.isfinite().all() for weight in again.parameters())
 
 
 def test_the_first_bad_step_is_named_where_nothing_was_written():
     module = torch.nn.Linear(1, 1)
     with pytest.raises(ValueError, match="loss is nan at step 3;"):
-        train("toy", module, lambda step, generator: module.weight.sum() * (float("nan") if step >= 3 else 1),
-              steps=7, learning_rate=1e-3, seed=0)  # fmt: skip
+        train(
+            "toy",
+            module,
+            lambda step, generator: module.weight.sum() * (float("nan") if step >= 3 else 1),
+            steps=7,
+            learning_rate=1e-3,
+            seed=0,
+        )
 
 
 _TRAIN = """

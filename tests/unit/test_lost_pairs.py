@@ -35,9 +35,15 @@ def write(writer, index, normals):
     mask = torch.zeros(8, 9, dtype=torch.bool)
     mask[index % 8, 1:4] = True
     writer.write(
-        index=index, object="tile", type=("crack", "hole")[index % 2], stem=f"{index:04}", mask=mask,
-        picture=Picture(np.full((8, 9, 1), index, np.uint8)), normal_source=normals[index % 4], record={"seed": index},
-    )  # fmt: skip
+        index=index,
+        object="tile",
+        type=("crack", "hole")[index % 2],
+        stem=f"{index:04}",
+        mask=mask,
+        picture=Picture(np.full((8, 9, 1), index, np.uint8)),
+        normal_source=normals[index % 4],
+        record={"seed": index},
+    )
 
 
 def run(root, normals, count=COUNT, resume=False, until=None):
@@ -108,8 +114,10 @@ DAMAGES = {
     "lines swapped": (_lines(lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]]), []),
     "an empty line": (_lines(lambda lines: [*lines[:2], b"\n", *lines[2:]]), []),
     "last line cut": (_lines(lambda lines: [*lines[:-1], lines[-1][:15]]), [9]),
-    "first line and last image": (lambda root: (_of("image", os.unlink, 8)(root), _edit(root, "manifest.jsonl",
-                                                lambda lines: lines[1:])), [0, 8]),
+    "first line and last image": (
+        lambda root: (_of("image", os.unlink, 8)(root), _edit(root, "manifest.jsonl", lambda lines: lines[1:])),
+        [0, 8],
+    ),
     "manifest gone": (lambda root: (root / "manifest.jsonl").unlink(), [0, 1, 3, 4, 6, 7, 8, 9]),
     "dropped line gone": (_lines(lambda lines: lines[1:], "dropped.jsonl"), [2]),
     "dropped line twice": (_lines(lambda lines: [lines[0], *lines], "dropped.jsonl"), []),
@@ -122,9 +130,11 @@ DAMAGES = {
     "both copies of a photo cut": (lambda root: [_truncate(path) for path in root.rglob("photo.jpg")], []),
     "all normals gone": (lambda root: [path.unlink() for path in root.rglob("good/*")], []),
     "test/good gone": (lambda root: [path.unlink() for path in root.glob("*/test/good/*")], []),
-    "image, mask and normal": (lambda root: [path.unlink() for path in list(root.rglob("*0003*")) +
-                                             list(root.rglob("normal_*"))], [3]),
-}  # fmt: skip
+    "image, mask and normal": (
+        lambda root: [path.unlink() for path in list(root.rglob("*0003*")) + list(root.rglob("normal_*"))],
+        [3],
+    ),
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

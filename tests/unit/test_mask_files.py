@@ -177,8 +177,9 @@ def test_any_colour_is_defect_however_dark(save, colour, suffix):
     assert colours_of(path) == (colour,)
 
 
-@pytest.mark.parametrize(("colour", "rounded"), [((255, 0, 0), (255, 0, 0)), ((0, 0, 128), (0, 0, 128)),
-                                                 ((0, 200, 60), (0, 192, 64))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("colour", "rounded"), [((255, 0, 0), (255, 0, 0)), ((0, 0, 128), (0, 0, 128)), ((0, 200, 60), (0, 192, 64))]
+)
 def test_one_colour_of_a_lossy_file(save, colour, rounded):
     path = save(painted(colour), "jpg", quality=80)
     assert (read_mask(path).numpy() != BOX).mean() < 0.02 and colours_of(path) == (rounded,)
@@ -255,7 +256,10 @@ def test_what_is_assumed_is_known(save):
 
 def test_class_numbers_end_at_50(save):
     assert [holds_numbers(read_labels(save((BOX * value).astype(np.uint8)))) for value in (1, 50, 51, 127)] == [
-        True, True, False, False,
-    ]  # fmt: skip
+        True,
+        True,
+        False,
+        False,
+    ]
     with pytest.raises(ValueError, match="largest value is 1 of 255.*read class numbers as layout index"):
         read_mask(save((BOX * 1).astype(np.uint8)))

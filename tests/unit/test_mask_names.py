@@ -192,9 +192,11 @@ def test_flat_masks_of_type_folders(put, spot, tmp_path):
     for name in ("c0", "c1_mask", "h0", "g0"):
         put(f"masks/{name}.png", spot(value=0 if name == "g0" else 255))
     assert found(tmp_path) == {
-        "images/crack/c0.jpg": ("crack", 15), "images/crack/c1.jpg": ("crack", 15), "images/hole/h0.jpg": ("hole", 15),
+        "images/crack/c0.jpg": ("crack", 15),
+        "images/crack/c1.jpg": ("crack", 15),
+        "images/hole/h0.jpg": ("hole", 15),
         "images/good/g0.jpg": ("good", 0),
-    }  # fmt: skip
+    }
     put("images/hole/c0.jpg")
     with pytest.raises(ValueError, match="masks/c0.png: two images have its stem, images/crack/c0.jpg and images/hole"):
         read_dataset(tmp_path)
@@ -208,14 +210,15 @@ def test_type_folders_of_masks_for_flat_images(put, spot, tmp_path):
     put("masks/hole/1.png", spot(value=0))
     put("masks/hole/9.png", spot())
     assert [(s.name[-5], s.type) for s in find_dataset(tmp_path).samples] == [
-        ("0", "crack"), ("0", "hole"), ("1", "good"), ("2", "damaged"),
-    ]  # fmt: skip
+        ("0", "crack"),
+        ("0", "hole"),
+        ("1", "good"),
+        ("2", "damaged"),
+    ]
     assert ("masks/hole/9.png", False) in {(one.file, one.unusable) for one in find_dataset(tmp_path).problems}
     put("masks/hole/1.png", spot((0, 1), (0, 1)))
     (tmp_path / "masks" / "hole" / "9.png").unlink()
-    assert found(tmp_path) == {
-        "images/0.jpg": ("hole", 4), "images/1.jpg": ("hole", 1), "images/2.jpg": ("good", 0),
-    }  # fmt: skip
+    assert found(tmp_path) == {"images/0.jpg": ("hole", 4), "images/1.jpg": ("hole", 1), "images/2.jpg": ("good", 0)}
 
 
 def test_parts_in_both_folders_may_hold_types(put, spot, tmp_path):
@@ -224,8 +227,11 @@ def test_parts_in_both_folders_may_hold_types(put, spot, tmp_path):
         put(f"images/{part}/good/1.jpg")
         put(f"masks/{part}/crack/0.png", spot())
     assert [(s.part, s.type) for s in read_dataset(tmp_path)] == [
-        ("test", "crack"), ("test", "good"), ("train", "crack"), ("train", "good"),
-    ]  # fmt: skip
+        ("test", "crack"),
+        ("test", "good"),
+        ("train", "crack"),
+        ("train", "good"),
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["webp", "pgm", "ppm", "jfif", "tif"])
@@ -250,8 +256,10 @@ def test_colours_are_types_where_nothing_else_names_them(put, spot, tmp_path):
     put("masks/a.png", colours(spot, BLUE))
     put("masks/b.png", colours(spot, BLUE, BLUE))
     assert found(tmp_path) == {
-        "images/a.png": ("damaged", 15), "images/b.png": ("damaged", 25), "images/c.png": ("good", 0),
-    }, "one colour"  # fmt: skip
+        "images/a.png": ("damaged", 15),
+        "images/b.png": ("damaged", 25),
+        "images/c.png": ("good", 0),
+    }, "one colour"
     put("masks/b.png", colours(spot, RED, BLUE))
     samples = [(s.name[-5], s.type, int(read_sample(s)[1].sum())) for s in read_dataset(tmp_path)[:3]]
     assert samples == [("a", "colour 000080", 15), ("b", "colour 000080", 10), ("b", "colour ff0000", 15)]

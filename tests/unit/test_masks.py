@@ -3,8 +3,13 @@ import torch
 from anomaly_synthesis.datasets.masks import latent_mask, mask_box, place_mask
 
 SIZES = [  # of the mask, of the latent
-    ((8, 8), (1, 1)), ((16, 24), (2, 3)), ((17, 23), (2, 3)), ((13, 31), (5, 4)), ((9, 7), (9, 7)), ((10, 11), (9, 6)),
-]  # fmt: skip
+    ((8, 8), (1, 1)),
+    ((16, 24), (2, 3)),
+    ((17, 23), (2, 3)),
+    ((13, 31), (5, 4)),
+    ((9, 7), (9, 7)),
+    ((10, 11), (9, 6)),
+]
 
 
 def seeded(seed):
@@ -105,8 +110,13 @@ def line():
     return mask
 
 
-SHAPES = {"frame": frame((100, 120)), "disc": disc((64, 64), (0, 63), 20), "line": line(), "all": frame((9, 9), 5),
-          "pixel": disc((500, 3), (499, 0), 0)}  # fmt: skip
+SHAPES = {
+    "frame": frame((100, 120)),
+    "disc": disc((64, 64), (0, 63), 20),
+    "line": line(),
+    "all": frame((9, 9), 5),
+    "pixel": disc((500, 3), (499, 0), 0),
+}
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 6), (7, 300), (150, 3), (64, 64)])

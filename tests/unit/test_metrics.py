@@ -16,7 +16,7 @@ def _noisy(seed: int, size: int = 96, strength: float = 1.5) -> tuple[np.ndarray
     for _ in range(4):
         top, left = generator.integers(0, size - 20, 2)
         height, width = generator.integers(1, 18, 2)
-        mask[top:top + height, left:left + width] = True
+        mask[top : top + height, left : left + width] = True
     logits = generator.normal(size=mask.shape) + strength * mask - 2
     return 1 / (1 + np.exp(-logits)), mask
 

@@ -14,8 +14,14 @@ def touch(root, *names):
 
 def tile(root):
     touch(
-        root, "train/good/b.png", "train/good/a.JPG", "test/good/c.bmp", "test/crack/d.png", "test/hole/e.tiff",
-        "ground_truth/crack/d_mask.png", "ground_truth/hole/e.BMP",
+        root,
+        "train/good/b.png",
+        "train/good/a.JPG",
+        "test/good/c.bmp",
+        "test/crack/d.png",
+        "test/hole/e.tiff",
+        "ground_truth/crack/d_mask.png",
+        "ground_truth/hole/e.BMP",
     )
     return root
 
@@ -26,11 +32,19 @@ def test_one_object(tmp_path):
     (root / "train" / "good" / "._a.png").write_text("a Finder file")
     samples = read_mvtec(root)
     assert [sample.name for sample in samples] == [
-        "test/crack/d.png", "test/good/c.bmp", "test/hole/e.tiff", "train/good/a.JPG", "train/good/b.png"
+        "test/crack/d.png",
+        "test/good/c.bmp",
+        "test/hole/e.tiff",
+        "train/good/a.JPG",
+        "train/good/b.png",
     ]
     assert {sample.object for sample in samples} == {"tile"}
     assert [(sample.type, sample.part) for sample in samples] == [
-        ("crack", "test"), ("good", "test"), ("hole", "test"), ("good", "train"), ("good", "train")
+        ("crack", "test"),
+        ("good", "test"),
+        ("hole", "test"),
+        ("good", "train"),
+        ("good", "train"),
     ]
     assert all(sample.image.is_file() for sample in samples)
     assert samples[0].mask == root / "ground_truth" / "crack" / "d_mask.png"

@@ -79,7 +79,7 @@ def test_latent_features_see_the_defect_and_not_the_brightness_of_the_crop(tiny_
 @pytest.mark.parametrize("box", [(0, 0, 64, 64), (63, 63, 1, 1)], ids=["all", "one pixel"])
 def test_latent_features_of_extreme_masks_are_finite(tiny_base, box):
     mask = torch.zeros(1, 64, 64, dtype=torch.bool)
-    mask[0, box[0]:box[0] + box[2], box[1]:box[1] + box[3]] = True
+    mask[0, box[0] : box[0] + box[2], box[1] : box[1] + box[3]] = True
     assert latent_features(tiny_base)(torch.rand(1, 3, 64, 64), mask).isfinite().all()
 
 

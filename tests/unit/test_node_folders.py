@@ -22,12 +22,13 @@ def host(tmp_path, monkeypatch):
     (tmp_path / "outside" / "secret").mkdir(parents=True)
     stub = types.SimpleNamespace(
         folder_names_and_paths={
-            "loras": ([str(base / "models/loras")], set()), "datasets": ([str(base / "datasets")], set()),
+            "loras": ([str(base / "models/loras")], set()),
+            "datasets": ([str(base / "datasets")], set()),
             "custom_nodes": ([str(base / "custom_nodes")], set()),
         },
         models_dir=str(base / "models"),
         **{f"get_{name}_directory": lambda name=name: str(base / name) for name in ("input", "output", "temp", "user")},
-    )  # fmt: skip
+    )
     monkeypatch.setitem(sys.modules, "folder_paths", stub)
     monkeypatch.delenv("ANOMALY_SYNTHESIS_FOLDERS", raising=False)
     spec = importlib.util.spec_from_file_location("node_folders", MODULE)
@@ -67,10 +68,23 @@ def test_what_lies_outside_and_what_is_not_there_get_one_answer(host):
     (base / "input" / "loop").symlink_to(base / "input" / "loop")
     answers = {}
     for name in (
-        str(outside), str(outside / "secret"), str(outside / "gone"), "/", "/etc", "../../outside", "../../gone",
-        "link", "link/secret", "link/gone", "x/../../../outside", str(base / "user"), str(base),
-        str(base / "custom_nodes" / "pack"), f"{base}/input/../..", "link/../../../outside",
-    ):  # fmt: skip
+        str(outside),
+        str(outside / "secret"),
+        str(outside / "gone"),
+        "/",
+        "/etc",
+        "../../outside",
+        "../../gone",
+        "link",
+        "link/secret",
+        "link/gone",
+        "x/../../../outside",
+        str(base / "user"),
+        str(base),
+        str(base / "custom_nodes" / "pack"),
+        f"{base}/input/../..",
+        "link/../../../outside",
+    ):
         text = refusal(folders.readable_folder, name, REMEDY)
         assert text == refusal(folders.readable_file, name, REMEDY).replace("file ", "folder ", 1)
         answers[name] = text.replace(repr(name), "NAME")
@@ -119,8 +133,19 @@ def test_nodes_write_below_output_alone(host, monkeypatch):
     monkeypatch.setenv("ANOMALY_SYNTHESIS_FOLDERS", str(outside))  # to read, not to write
     (base / "output" / "link").symlink_to(outside)
     assert folders.writable_folder("Node", "a/b") == base / "output" / "a" / "b"
-    for name in ("", ".", "..", "../input/x", str(outside), "link", "link/x", "a/../../x", str(base / "outputs"), "a\0",
-                 "\ud800"):  # fmt: skip
+    for name in (
+        "",
+        ".",
+        "..",
+        "../input/x",
+        str(outside),
+        "link",
+        "link/x",
+        "a/../../x",
+        str(base / "outputs"),
+        "a\0",
+        "\ud800",
+    ):
         assert "is not below" in refusal(folders.writable_folder, name)
     (base / "output" / "pairs").mkdir()
     folders.check_written("Node", base / "output" / "pairs")

@@ -197,7 +197,7 @@ def test_every_sampler_starts_alike_keeps_the_background_and_counts_its_calls(na
     guide, other = Guide(world, blended, 30, seed=2), Guide(world, blended, 30, seed=2)
     assert torch.equal(guide.start, other.start) and not torch.equal(guide.start, Guide(world, False, 30, 3).start)
     x = sampler_of(name)(guide, 8).flatten(1)
-    assert torch.allclose(x[:, world.masked:], world.background.expand(30, 1), atol=1e-6)
+    assert torch.allclose(x[:, world.masked :], world.background.expand(30, 1), atol=1e-6)
     assert torch.equal(x, sampler_of(name)(other, 8).flatten(1)) and guide.calls == other.calls
     denoiser, foreground = guide.calls["denoiser"], guide.calls["foreground"]
     assert (foreground > 0) == blended
@@ -260,8 +260,9 @@ def test_the_summary_is_relative_to_ddpm():
     assert reference["ratio"] == 1 and reference["ratio_se"] == 0 and reference["variance"] == pytest.approx(1)
     pairs = [
         (row["w2_modes"], next(r["w2_modes"] for r in rows if r["peer"] == "ddpm" and r["seed"] == row["seed"]))
-        for row in rows if row["peer"] == "ddim" and row["steps"] == 5
-    ]  # fmt: skip
+        for row in rows
+        if row["peer"] == "ddim" and row["steps"] == 5
+    ]
     expected = math.exp(sum(math.log(made / ddpm) for made, ddpm in pairs) / 3)
     assert lines["ddim", 5]["ratio"] == pytest.approx(expected) and lines["ddim", 5]["ratio_se"] > 0
 

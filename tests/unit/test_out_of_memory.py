@@ -15,11 +15,14 @@ def wrapped(error):
 
 
 FULL = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    MemoryError(),
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
-    RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
-    OSError(errno.ENOMEM, "Cannot allocate memory"), wrapped(MemoryError()),
-]  # fmt: skip
+    RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"),
+    RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    wrapped(MemoryError()),
+]
 
 
 @pytest.mark.parametrize("error", FULL, ids=repr)

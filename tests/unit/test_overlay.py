@@ -16,7 +16,7 @@ def sheet_of(size, mask=None, label=LABEL):
 
 
 def tiles(sheet, height, width):
-    return [sheet[:height, place * (width + GAP):][:, :width] for place in range(3)]
+    return [sheet[:height, place * (width + GAP) :][:, :width] for place in range(3)]
 
 
 def red(tile):
@@ -40,7 +40,7 @@ def test_images_keep_their_proportion_and_no_side_is_longer_than_shown(size, sho
     assert sheet.shape[0] > shown[0] and sheet.shape[1:] == (3 * shown[1] + 2 * GAP, 3)
     for tile, value in zip(tiles(sheet, *shown), (0.2, 0.6, 0.6), strict=True):
         assert (tile - value).abs().max() < 1 / 255
-    assert sheet[:, shown[1]:shown[1] + GAP].min() == sheet[shown[0]:].min() == 1  # white between and below
+    assert sheet[:, shown[1] : shown[1] + GAP].min() == sheet[shown[0] :].min() == 1  # white between and below
 
 
 @pytest.mark.parametrize("size, shown", [((64, 64), (512, 512)), ((500, 500), (500, 500)), ((2000, 3000), (341, 512))])

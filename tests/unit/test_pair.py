@@ -23,7 +23,7 @@ def _job(size=(96, 96), box=(40, 50, 10, 6), seed=3, channels=3, dtype=np.uint8,
     top = np.iinfo(dtype).max
     picture = Picture(rng.integers(0, top, (*size, channels), dtype=dtype))
     mask = torch.zeros(size, dtype=torch.bool)
-    mask[box[0]:box[0] + box[2], box[1]:box[1] + box[3]] = True
+    mask[box[0] : box[0] + box[2], box[1] : box[1] + box[3]] = True
     return Job(picture, mask, "brushed_metal", type, seed)
 
 
@@ -166,9 +166,29 @@ def test_the_folder_of_a_run_holds_what_the_manifest_says(tiny_base, train_part,
     records = read_manifest(root)
     assert [record["index"] for record in records] == list(range(6))
     for record in records:
-        wanted = {"image", "mask", "normal", "object", "type", "seed", "index", "visibility", "visible", "seconds",
-                  "base", "adapter", "settings", "contrast", "strength", "excess", "completeness", "precision",
-                  "boundary", "seam", "nearest_real"}  # fmt: skip
+        wanted = {
+            "image",
+            "mask",
+            "normal",
+            "object",
+            "type",
+            "seed",
+            "index",
+            "visibility",
+            "visible",
+            "seconds",
+            "base",
+            "adapter",
+            "settings",
+            "contrast",
+            "strength",
+            "excess",
+            "completeness",
+            "precision",
+            "boundary",
+            "seam",
+            "nearest_real",
+        }
         assert wanted <= set(record)
         normal, result = (read_picture(root / record[key]).pixels for key in ("normal", "image"))
         mask = read_mask(root / record["mask"]).numpy()

@@ -19,7 +19,7 @@ SIZE = (64, 72)
 
 def box_mask(top, left, height, width):
     mask = torch.zeros(SIZE, dtype=torch.bool)
-    mask[top:top + height, left:left + width] = True
+    mask[top : top + height, left : left + width] = True
     return mask
 
 

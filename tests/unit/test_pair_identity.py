@@ -93,15 +93,21 @@ def test_an_identity_tells_content_object_and_type_apart_and_is_the_files_own(tm
         identity(changed(image, (9, 9, 0), 1), picture, mask, "plate", "dent"),
         identity(image, changed(picture, (0, 0, 0), 1), mask, "plate", "dent"),
         identity(image, picture, mask | mask_of((0, 0, 1, 1)), "plate", "dent"),
-        identity(image, picture, mask, "plate", "pit"), identity(image, picture, mask, "bolt", "dent"),
+        identity(image, picture, mask, "plate", "pit"),
+        identity(image, picture, mask, "bolt", "dent"),
         identity(image, picture, mask, "platedent", ""),
-    ]  # fmt: skip
+    ]
     assert len({own, *others}) == 7 and len(own) == 32
     writer = PairWriter(tmp_path / "pairs", {"made_by": "test"}, resume=True, growing=True)
     write(writer, image, picture, mask)
-    files = [tmp_path / "pairs" / name for name in (
-        "plate/test/dent/0.png", f"plate/train/good/normal_{content(picture)}.png", "plate/ground_truth/dent/0_mask.png"
-    )]  # fmt: skip
+    files = [
+        tmp_path / "pairs" / name
+        for name in (
+            "plate/test/dent/0.png",
+            f"plate/train/good/normal_{content(picture)}.png",
+            "plate/ground_truth/dent/0_mask.png",
+        )
+    ]
     read = read_picture(files[0]), read_picture(files[1]), read_mask(files[2]).numpy()
     assert identity(*read, "plate", "dent") == own
 
@@ -110,9 +116,15 @@ def write(writer, image, picture, mask, type="dent", seed=1, entries=True):
     record = {"seed": seed, **(pair_entries(image, picture, mask, "plate", type)[1] if entries else {})}
     record["settings"] = {"9": {"node": "Other", "identity": "f" * 32}}
     writer.write(
-        index=writer.done, object="plate", type=type, stem=str(writer.done), picture=image, mask=mask,
-        normal_source=picture, record=record,
-    )  # fmt: skip
+        index=writer.done,
+        object="plate",
+        type=type,
+        stem=str(writer.done),
+        picture=image,
+        mask=mask,
+        normal_source=picture,
+        record=record,
+    )
 
 
 @pytest.fixture(params=[True, False], ids=["with identities", "from before identities"])
@@ -132,9 +144,10 @@ def test_pairs_of_a_folder_are_found_and_others_are_not(folder):
     assert [known.find(image, picture, mask, "plate", "dent", None)["index"] for image in images] == [0, 1, 2]
     strangers = [
         (changed(images[0], mask, 5), picture, mask, "plate", "dent"),
-        (images[0], picture, mask, "plate", "pit"), (images[0], normal(seed=1), mask, "plate", "dent"),
+        (images[0], picture, mask, "plate", "pit"),
+        (images[0], normal(seed=1), mask, "plate", "dent"),
         (images[0], picture, mask_of((5, 5, 25, 24)), "plate", "dent"),
-    ]  # fmt: skip
+    ]
     assert [known.find(*one, 0) for one in strangers] == [None] * 4
 
 

@@ -27,8 +27,14 @@ def pair(number, normals, **change):
     mask[number % 8, 2:4] = True
     picture = Picture(np.full((8, 9, 1), number, np.uint16))
     settings = dict(
-        index=number, object="tile", type=RUN["types"][number % 2], stem=f"{number:04}", picture=picture, mask=mask,
-        normal_source=normals[number % 2], record={"seed": 1, "visible": True, "seconds": 0.5},
+        index=number,
+        object="tile",
+        type=RUN["types"][number % 2],
+        stem=f"{number:04}",
+        picture=picture,
+        mask=mask,
+        normal_source=normals[number % 2],
+        record={"seed": 1, "visible": True, "seconds": 0.5},
     )
     return {**settings, **change}
 
@@ -50,8 +56,14 @@ def test_the_folder_is_mvtec_layout_with_a_manifest(tmp_path, normals):
     unbroken(root, normals)
     samples = read_mvtec(root)
     assert [(one.type, one.part) for one in samples] == [
-        ("crack", "test"), ("crack", "test"), ("good", "test"), ("good", "test"), ("hole", "test"), ("hole", "test"),
-        ("good", "train"), ("good", "train"),
+        ("crack", "test"),
+        ("crack", "test"),
+        ("good", "test"),
+        ("good", "test"),
+        ("hole", "test"),
+        ("hole", "test"),
+        ("good", "train"),
+        ("good", "train"),
     ]
     manifest = read_manifest(root)
     assert [line["index"] for line in manifest] == [0, 1, 2, 3]

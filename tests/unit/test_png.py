@@ -22,9 +22,13 @@ def _values(*shape, dtype=np.uint8):
 
 
 PLAIN = {
-    "grey": _values(9, 7), "colour": _values(9, 7, 3), "alpha": _values(9, 7, 4), "grey and alpha": _values(9, 7, 2),
-    "16 bit": _values(9, 7, dtype=np.uint16), "several chunks": _values(200, 300, 3),
-}  # fmt: skip
+    "grey": _values(9, 7),
+    "colour": _values(9, 7, 3),
+    "alpha": _values(9, 7, 4),
+    "grey and alpha": _values(9, 7, 2),
+    "16 bit": _values(9, 7, dtype=np.uint16),
+    "several chunks": _values(200, 300, 3),
+}
 
 
 @pytest.mark.parametrize("values", PLAIN.values(), ids=PLAIN)

@@ -29,8 +29,17 @@ def make(tiny_base, samples, train_part, monkeypatch):
 
     def made(folder, policy, resume=False, **options):
         writer = PairWriter(folder, {"seed": 0}, resume=resume)
-        run(tiny_base, "digest", Plan(train_part, train_part, 0), COUNT, SETTINGS, writer, policy=policy, real=real,
-            **options)  # fmt: skip
+        run(
+            tiny_base,
+            "digest",
+            Plan(train_part, train_part, 0),
+            COUNT,
+            SETTINGS,
+            writer,
+            policy=policy,
+            real=real,
+            **options,
+        )
         return folder
 
     return made
@@ -47,8 +56,10 @@ def unbroken():
 
 def content(root):
     files = {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*.png")}
-    lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in read(root)]
-             for read in (read_manifest, read_dropped)]  # fmt: skip
+    lines = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read(root)]
+        for read in (read_manifest, read_dropped)
+    ]
     return files, lines
 
 
@@ -137,8 +148,9 @@ def test_a_folder_that_lost_something_is_made_whole_again(make, tmp_path, cut):
 
 @pytest.mark.parametrize(
     ("policy", "lost"),
-    [(Policy(), (2,)), (Policy("drop", redraw=1), (0, 3, -1)), (Policy("refine", rounds=1), (0, 3, -1))], ids=str,
-)  # fmt: skip
+    [(Policy(), (2,)), (Policy("drop", redraw=1), (0, 3, -1)), (Policy("refine", rounds=1), (0, 3, -1))],
+    ids=str,
+)
 def test_lost_pairs_are_made_again_alone_in_their_whole_block(make, tmp_path, monkeypatch, policy, lost):
     whole, broken = (make(tmp_path / name, policy) for name in ("whole", "broken"))
     lines = read_manifest(broken)

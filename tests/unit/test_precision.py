@@ -12,8 +12,9 @@ from anomaly_synthesis.training.precision import mixed
 SETTINGS = FastTraining(steps=2, batch=2, tokens=3)
 
 
-@pytest.mark.parametrize(("precision", "product"), [("auto", torch.float32), ("fp32", torch.float32),
-                                                    ("bf16", torch.bfloat16)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("precision", "product"), [("auto", torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_products_on_a_cpu(precision, product):
     with mixed(precision, "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == product

@@ -126,8 +126,10 @@ def test_every_image_is_reported_where_all_are_read_or_marked(put, spot, tmp_pat
         make_split(samples, groups_from_near_duplicates(samples))
     whole = [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert {what: passes[what] for what in ("reading masks", "checking images", "marking images")} == {
-        "reading masks": whole, "checking images": whole, "marking images": whole
-    }  # fmt: skip
+        "reading masks": whole,
+        "checking images": whole,
+        "marking images": whole,
+    }
     assert passes["looking for near-duplicates"] == [*whole, (0, 3), (3, 3)]
 
 

@@ -150,9 +150,12 @@ def test_dagms_older_release_has_ellipses(one):
         one.picture(f"Class1_def/{number}.png", (60, 80))
     one.write("Class1_def/labels.txt", "1\t20.0\t5.0\t0.0\t40.0\t30.0\r\n2\t2.0e+001\t5\t1.5707963\t40\t30\r\n3\tx\r\n")
     assert [(s.object, s.type, s.name) for s in read_dataset(one.root)] == [
-        ("Class1", "good", "Class1/1.png"), ("Class1", "good", "Class1/2.png"), ("Class1", "good", "Class1/3.png"),
-        ("Class1", "damaged", "Class1_def/1.png"), ("Class1", "damaged", "Class1_def/2.png"),
-    ]  # fmt: skip
+        ("Class1", "good", "Class1/1.png"),
+        ("Class1", "good", "Class1/2.png"),
+        ("Class1", "good", "Class1/3.png"),
+        ("Class1", "damaged", "Class1_def/1.png"),
+        ("Class1", "damaged", "Class1_def/2.png"),
+    ]
     masks = [read_sample(sample)[1].numpy() for sample in read_dataset(one.root)[3:]]
     for mask, half in zip(masks, ((5, 20), (20, 5)), strict=True):
         rows, columns = np.nonzero(mask)
@@ -176,8 +179,11 @@ def steel(one):
 
 
 def test_severstals_older_table_has_a_line_for_each_class(steel):
-    rows = "".join(f"{name}.jpg_{number}," + "1 2 300 1" * (name == "b" and number == 4) + "\n" for name in "abc"
-                   for number in range(1, 5))  # fmt: skip
+    rows = "".join(
+        f"{name}.jpg_{number}," + "1 2 300 1" * (name == "b" and number == 4) + "\n"
+        for name in "abc"
+        for number in range(1, 5)
+    )
     steel.write("train.csv", "ImageId_ClassId,EncodedPixels\n" + rows)
     assert kinds(steel) == [("a.jpg", "good"), ("b.jpg", "class 4"), ("c.jpg", "good")]
     mask = read_sample(read_dataset(steel.root)[1])[1].numpy()
@@ -247,8 +253,10 @@ def test_real_iad_beside_its_images(one):
 
 def test_real_iad_in_several_sizes_and_splits(one):
     realiad(one)
-    one.write("realiad_jsons/realiad_jsons_sv/audiojack.json", (
-        one.root / "realiad_jsons/realiad_jsons/audiojack.json").read_bytes())  # fmt: skip
+    one.write(
+        "realiad_jsons/realiad_jsons_sv/audiojack.json",
+        (one.root / "realiad_jsons/realiad_jsons/audiojack.json").read_bytes(),
+    )
     one.picture("realiad_256/audiojack/OK/S0001/audiojack_0001_OK_C1.jpg")
     assert all(sample.name.startswith("realiad_1024/") for sample in read_dataset(one.root))
     assert told(one) == {
@@ -267,12 +275,16 @@ def test_real_iad_in_several_sizes_and_splits(one):
         ({"image_path": "a" * 300 + ".jpg", "anomaly_class": "AK"}, "is not there"),
         ({"image_path": "a/" * 3000 + "b.jpg", "anomaly_class": "AK"}, "is not there"),
         ({"image_path": "\ud800.jpg", "anomaly_class": "AK"}, "is not there"),
-        ({"image_path": "OK/S0001/audiojack_0001_OK_C1.jpg", "anomaly_class": "AK", "mask_path": "x.png"},
-         "the mask 'x.png' is not there"),
-        ({"image_path": "OK/S0001/audiojack_0001_OK_C1.jpg", "anomaly_class": "AK", "mask_path": [1]},
-         "mask_path is [1]"),
+        (
+            {"image_path": "OK/S0001/audiojack_0001_OK_C1.jpg", "anomaly_class": "AK", "mask_path": "x.png"},
+            "the mask 'x.png' is not there",
+        ),
+        (
+            {"image_path": "OK/S0001/audiojack_0001_OK_C1.jpg", "anomaly_class": "AK", "mask_path": [1]},
+            "mask_path is [1]",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_entry_of_real_iad_that_cannot_be_used(one, value, words):
     realiad(one, lambda content: content["test"].append(value))
     assert len(read_dataset(one.root)) == 3

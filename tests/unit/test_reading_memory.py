@@ -57,10 +57,14 @@ def folders(tmp_path_factory):
 
 def _growth(what, folders):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, what, *map(str, folders)], capture_output=True, text=True, timeout=300,
-        check=False, cwd=folders[0],
+        [sys.executable, "-c", SCRIPT, what, *map(str, folders)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folders[0],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(anomaly_synthesis.__file__).parents[1])},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     few, many = json.loads(done.stdout)
     return (many - few) / MEGABYTE

@@ -83,9 +83,14 @@ def test_the_kept_pair_is_never_worse_than_the_first_nor_than_any_round(tiny_bas
     made = []
     first = make([item.job for item in items], SETTINGS)
     found = refine(
-        make, first, lambda number: [plan.item(index, number).job for index in range(4)], SETTINGS, visible, rounds,
+        make,
+        first,
+        lambda number: [plan.item(index, number).job for index in range(4)],
+        SETTINGS,
+        visible,
+        rounds,
         has_farm=False,
-    )  # fmt: skip
+    )
     assert len(made) == rounds + 1
     for place, one in enumerate(found):
         tried = [batch[place] for batch in made]

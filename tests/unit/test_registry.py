@@ -18,9 +18,16 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROOMS = {name.partition(".")[2] for name in PYPROJECT["tool"]["setuptools"]["packages"]} - {""}
 DATA = {"weights", "web", "workflows"}
 FILES = {
-    "__init__.py", "cli.py", "cli_arguments.py", "cli_progress.py", "pyproject.toml", "README.md", "CHANGELOG.md",
-    "LICENSE", "out_of_memory.py",
-}  # fmt: skip
+    "__init__.py",
+    "cli.py",
+    "cli_arguments.py",
+    "cli_progress.py",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "out_of_memory.py",
+}
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 
 

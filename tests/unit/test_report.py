@@ -14,8 +14,15 @@ NETWORK = "small_unet"
 
 
 def image(name, hits, false, anomalous, group=None, type="crack"):
-    return {"name": name, "group": group or name, "object": "tile", "type": type,
-            "hits": hits, "false": false, "anomalous": anomalous}  # fmt: skip
+    return {
+        "name": name,
+        "group": group or name,
+        "object": "tile",
+        "type": type,
+        "hits": hits,
+        "false": false,
+        "anomalous": anomalous,
+    }
 
 
 def values(iou):
@@ -28,15 +35,29 @@ def cell(method, seed, images=None, iou=0.5, **changes):
     made = {} if method == "real-only" else {type: [-2.0, -1.0, 1.0] for type in defects}
     part = dict.fromkeys(("contrast_low", "contrast", "contrast_high", "visible", "seam", "diversity", "nearest"), 1.5)
     whole = {
-        "method": method, "network": NETWORK, "seed": seed, "overall": values(iou), "mean": values(iou),
-        "types": {type: values(iou) for type in defects}, "images": images,
+        "method": method,
+        "network": NETWORK,
+        "seed": seed,
+        "overall": values(iou),
+        "mean": values(iou),
+        "types": {type: values(iou) for type in defects},
+        "images": images,
         "statistics": {type: {"train": part, "held_back": part | {"nearest": None}} for type in made},
         "contrasts": {"pairs": made, "train": {type: [-3.0, 2.0] for type in defects}, "held_back": {}},
-        "seconds_per_pair": 0.25, "pairs": len(made) * 10,
+        "seconds_per_pair": 0.25,
+        "pairs": len(made) * 10,
         "validation": {"steps": 100, "best_step": 50, "curve": [[25, 0.2], [50, 0.4], [75, 0.3], [100, 0.3]]},
-        "training": {"steps": 100, "best_step": 100, "curve": [],
-                     "seconds": 3.0, "real": 800, "synthetic": 0, "parameters": 1234567, "validation": ["v"]},
-    }  # fmt: skip
+        "training": {
+            "steps": 100,
+            "best_step": 100,
+            "curve": [],
+            "seconds": 3.0,
+            "real": 800,
+            "synthetic": 0,
+            "parameters": 1234567,
+            "validation": ["v"],
+        },
+    }
     return json.loads(json.dumps(whole | changes))
 
 
@@ -59,8 +80,12 @@ def row(text, method):
 
 
 # Types pooled by hand: crack (30 + 10) / (100 + 100 + 20 + 0), pit 10 / 20.
-TWO_TYPES = [image("a", 30, 20, 100), image("b", 10, 0, 100), image("c", 10, 0, 20, "b", "pit"),
-             image("d", 0, 900, 0, "z", "good")]  # fmt: skip
+TWO_TYPES = [
+    image("a", 30, 20, 100),
+    image("b", 10, 0, 100),
+    image("c", 10, 0, 20, "b", "pit"),
+    image("d", 0, 900, 0, "z", "good"),
+]
 
 
 def test_the_iou_is_the_mean_over_types_of_pooled_ious_and_good_images_do_not_count():
@@ -95,8 +120,10 @@ def test_seeds_are_drawn_together_with_the_groups():
 
 
 def test_the_same_groups_are_drawn_on_both_sides():
-    cells = [cell("a", 0, [image("g0", 90, 0, 100), image("g1", 20, 0, 100)]),
-             cell("b", 0, [image("g0", 80, 0, 100), image("g1", 10, 0, 100)])]  # fmt: skip
+    cells = [
+        cell("a", 0, [image("g0", 90, 0, 100), image("g1", 20, 0, 100)]),
+        cell("b", 0, [image("g0", 80, 0, 100), image("g1", 10, 0, 100)]),
+    ]
     found = compare.difference(cells, "a", "b")
     assert (found.mean, found.low, found.high) == pytest.approx((0.1, 0.1, 0.1))
 
@@ -234,8 +261,11 @@ def test_the_headline_has_intervals():
 
 def test_methods_may_be_compared_with_more_than_the_best_baseline():
     better, worse = ([image(f"g{index}", hits, 0, 100) for index in range(4)] for hits in (70, 40))
-    cells = [cell(name, seed, images) for seed in (0, 1)
-             for name, images in (("real-only", None), ("aias", worse), ("fast", better))]  # fmt: skip
+    cells = [
+        cell(name, seed, images)
+        for seed in (0, 1)
+        for name, images in (("real-only", None), ("aias", worse), ("fast", better))
+    ]
     told = telling(cells, "aias", "stage")  # the last one has no cells
     assert "fast is above real-only" in told and "fast is above aias: +30.0" in told and "stage" not in told
     first, second = row(headline(cells, "aias"), "fast")[9:11]

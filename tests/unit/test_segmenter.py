@@ -34,7 +34,7 @@ def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
         top, left = generator.integers(0, 30, 2)
         folder, name = ("train/good" if index < normals else f"test/{'pit' if index % 2 else 'dent'}"), f"{index}.png"
         if index >= normals:
-            mask[top:top + 6, left:left + 5] = True
+            mask[top : top + 6, left : left + 5] = True
             pixels[mask] = 230
         for part in (folder, folder.replace("test", "ground_truth")):
             (root / "part" / part).mkdir(parents=True, exist_ok=True)
@@ -183,8 +183,10 @@ def test_the_best_weights_are_kept(real, monkeypatch):
 
 def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
     looked = validation.Validation(real, PictureCache()).iou(_Constant())  # calls everything anomalous
-    pixels = {kind: sum((40 + int(s.image.stem)) * (52 - int(s.image.stem)) for s in real if s.type == kind)
-              for kind in ("good", "pit", "dent")}  # fmt: skip
+    pixels = {
+        kind: sum((40 + int(s.image.stem)) * (52 - int(s.image.stem)) for s in real if s.type == kind)
+        for kind in ("good", "pit", "dent")
+    }
     defects = {kind: 30 * sum(s.type == kind for s in real) for kind in ("pit", "dent")}
     expected = [defects[kind] / (pixels[kind] + pixels["good"]) for kind in defects]
     assert looked.tolist() == [pytest.approx(sum(expected) / 2)]
@@ -309,9 +311,7 @@ def test_tests_keep_groups_and_types_apart(real):
 
 @pytest.mark.slow
 def test_a_training_finds_what_it_was_shown(real):
-    settings = Training(
-        crop=40, batch=4, steps=60, hold_out=True, evaluate_every=20, learning_rate=3e-3, average=0.9
-    )
+    settings = Training(crop=40, batch=4, steps=60, hold_out=True, evaluate_every=20, learning_rate=3e-3, average=0.9)
     network, record = train_segmenter("small_unet", real, [], _split(real), settings)
     assert record.curve[-1][1] > 0.6
     total = tested_on(network, real, _split(real).groups).total()

@@ -19,8 +19,16 @@ def pairs(tmp_path):
     window = {"top": 73, "left": 73, "side": 64, "resolution": 64}
     record = {"windows": [window], "visible": True, "visibility": 3.0}
     for index in range(3):
-        writer.write(index=index, object="plate", type="dot", stem=f"{index}", picture=Picture(pixels), mask=mask,
-                     normal_source=normal, record=record)  # fmt: skip
+        writer.write(
+            index=index,
+            object="plate",
+            type="dot",
+            stem=f"{index}",
+            picture=Picture(pixels),
+            mask=mask,
+            normal_source=normal,
+            record=record,
+        )
     return tmp_path / "pairs"
 
 

@@ -112,10 +112,12 @@ def test_normals_follow_their_group(tmp_path):
     (train,) = {names[name] for name in split.train if "crack" in name}
     held = set("abc") - {train}
     assert set(split.train) - {f"test/crack/{'abc'.index(train)}.png"} == {
-        f"train/good/{train}.png", "train/good/alone.png"
+        f"train/good/{train}.png",
+        "train/good/alone.png",
     }
     assert {name for name in split.held_back if "good" in name} == {
-        *(f"test/good/{group}.png" for group in held), "test/good/alone.png"
+        *(f"test/good/{group}.png" for group in held),
+        "test/good/alone.png",
     }
     assert set(split.dropped) == {f"test/good/{train}.png", *(f"train/good/{group}.png" for group in held)}
 
@@ -152,7 +154,12 @@ def test_file_round_trip_and_tampering(mixed, tmp_path):
     assert stored["format"] == "anomaly_synthesis.split" and stored["version"] == 1 and "\n" in path.read_text()
     moved = {"train": sorted([*split.train, split.held_back[0]]), "held_back": list(split.held_back[1:])}
     altered = [
-        moved, {"train": []}, {"digest": "0"}, {"groups": {}}, {"marks": None}, {"marks": {**split.marks, "x": "0-0"}},
+        moved,
+        {"train": []},
+        {"digest": "0"},
+        {"groups": {}},
+        {"marks": None},
+        {"marks": {**split.marks, "x": "0-0"}},
     ]
     for change, message in [({"version": 2}, "'version': 2"), *((change, "altered") for change in altered)]:
         path.write_text(json.dumps({**stored, **change}))

@@ -19,7 +19,7 @@ def by_level(sigma_s, sigma_e):
 
 
 def halves(sample, sigmas, cut, **options):
-    left = sample(denoiser, start(), sigmas[:cut + 1], **options)
+    left = sample(denoiser, start(), sigmas[: cut + 1], **options)
     return left, sample(denoiser, left, sigmas[cut:], **options)
 
 
@@ -31,7 +31,7 @@ def test_two_halves_of_aias_are_the_whole_run(cut, options):
     assert close(done, sample_aias(denoiser, start(), SIGMAS, **options)) and not close(left, done)
     if "mask" in options:
         outside = (hard_mask() == 0).expand(SHAPE)
-        noised = KNOWN["background"] + float(SIGMAS[cut]) * by_level(*SIGMAS[cut - 1:cut + 1].tolist())
+        noised = KNOWN["background"] + float(SIGMAS[cut]) * by_level(*SIGMAS[cut - 1 : cut + 1].tolist())
         assert close(left[outside], noised[outside]) and close(done[outside], KNOWN["background"][outside])
 
 

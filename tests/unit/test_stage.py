@@ -119,20 +119,29 @@ def test_given_tokens_stay_and_the_base_is_asked_once_per_draw():
 def test_looks_at_heads_alone_ask_the_base_once():
     tokens, settings = AnomalyTokens(TYPES, 6, 5), replace(QUICK, steps=6)
     asked, told = Guess(), []
-    kept, curve = train_stage(asked, TYPES, latents(), latents(4), settings, tokens=tokens,
-                              denoising=lambda *so_far: told.append(so_far))  # fmt: skip
+    kept, curve = train_stage(
+        asked, TYPES, latents(), latents(4), settings, tokens=tokens, denoising=lambda *so_far: told.append(so_far)
+    )
     # 12 draws at once, then the held-out latents at five levels with tokens and without; both branches.
     assert asked.calls == 2 * (1 + 2 * 5) and told == [(12, 12)]
     measured = HeldOutNoise(Guess(), latents(4), len(TYPES), MaskSchedule())(kept).tolist()
-    assert min(curve, key=lambda point: sum(point[1].values()))[1] == dict(zip(("tile/bright", "tile/dark"), measured,
-                                                                               strict=True))  # fmt: skip
+    assert min(curve, key=lambda point: sum(point[1].values()))[1] == dict(
+        zip(("tile/bright", "tile/dark"), measured, strict=True)
+    )
 
 
 def test_what_is_denoised_once_fits_into_memory(monkeypatch):
     monkeypatch.setattr(stage, "CACHE_BYTES", 10 * (4 * 2 + 1) * 8 * 8 * 4)
     told = []
-    train_stage(Guess(), TYPES, latents(), nothing(), replace(QUICK, steps=20), tokens=AnomalyTokens(TYPES, 6, 5),
-                denoising=lambda *so_far: told.append(so_far))  # fmt: skip
+    train_stage(
+        Guess(),
+        TYPES,
+        latents(),
+        nothing(),
+        replace(QUICK, steps=20),
+        tokens=AnomalyTokens(TYPES, 6, 5),
+        denoising=lambda *so_far: told.append(so_far),
+    )
     assert told == [(10, 10)]
 
 
@@ -187,8 +196,16 @@ def test_an_untrained_adapter_has_an_error_of_one():
 
 def test_every_loss_is_noted_and_every_look_is_shown():
     losses, shown = LossCurve(2, 4), []
-    train_stage(Guess(), TYPES, latents(), latents(2), QUICK, losses=losses, checkpointing=True,
-                show=lambda step, modules: shown.append((step, modules.training)))  # fmt: skip
+    train_stage(
+        Guess(),
+        TYPES,
+        latents(),
+        latents(2),
+        QUICK,
+        losses=losses,
+        checkpointing=True,
+        show=lambda step, modules: shown.append((step, modules.training)),
+    )
     assert [step for step, _ in losses.points] == [2, 4] and shown == [(2, False), (4, False)]
 
 

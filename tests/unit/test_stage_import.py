@@ -70,8 +70,17 @@ def released(request, released_class, tmp_path):
 def test_the_released_files_become_an_adapter(released, tmp_path, capsys):
     paths, params, heads = released
     out = tmp_path / "stage.safetensors"
-    command = ["import-stage", "--embeddings", str(paths[0]), "--fine-image", str(paths[1]), "--fine-mask",
-               str(paths[2]), "--out", str(out)]  # fmt: skip
+    command = [
+        "import-stage",
+        "--embeddings",
+        str(paths[0]),
+        "--fine-image",
+        str(paths[1]),
+        "--fine-mask",
+        str(paths[2]),
+        "--out",
+        str(out),
+    ]
     assert cli.main(command) == 0 and "2 types, 4 tokens each" in capsys.readouterr().out
     adapter = load_adapter(out)
     assert adapter.method == "stage" and adapter.split == ""
@@ -163,8 +172,21 @@ class Evil(nn.Module):
         self.trap = Call(os.system, trap)
 
 
-HOSTILE = ("system", "eval", "exec", "getattr chain", "import", "in a table", "in arguments", "in a state",
-           "in a container", "open", "torch.load", "partial", "map")  # fmt: skip
+HOSTILE = (
+    "system",
+    "eval",
+    "exec",
+    "getattr chain",
+    "import",
+    "in a table",
+    "in arguments",
+    "in a state",
+    "in a container",
+    "open",
+    "torch.load",
+    "partial",
+    "map",
+)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])

@@ -36,8 +36,7 @@ def test_the_heads_are_the_branches_exact_denoisers():
 @pytest.mark.slow
 def test_few_steps_come_near_to_a_thousand():
     """A small sample of the benchmark's goals: 1.1 at 50 calls, 1.5 at 10."""
-    options = argparse.Namespace(samples=600, seeds=1, settings=["recommended,eta=1"], nfe=[10, 50],
-                                 parts="stage")  # fmt: skip
+    options = argparse.Namespace(samples=600, seeds=1, settings=["recommended,eta=1"], nfe=[10, 50], parts="stage")
     lines = stage_oracle.summarise(stage_oracle.rows_of(make_world("many", 0), options))
     assert [(line["steps"], line["calls"]) for line in lines] == [(1000, 1000), (10, 10), (50, 50)]
     assert lines[0]["ratio"] == 1 and lines[1]["ratio"] < 1.5 and lines[2]["ratio"] < 1.15

@@ -79,15 +79,42 @@ def test_heads_are_trained_beside_the_tokens_of_a_fast_adapter(files, tmp_path):
 @pytest.mark.slow
 def test_the_command_trains_either_method(files, tmp_path, capsys):
     data, split_file, base, out = map(str, files)
-    command = ["train", "--data", data, "--split", split_file, "--base", base, "--steps", "2", "--batch", "1",
-               "--tokens", "2", "--types", "pit"]  # fmt: skip
+    command = [
+        "train",
+        "--data",
+        data,
+        "--split",
+        split_file,
+        "--base",
+        base,
+        "--steps",
+        "2",
+        "--batch",
+        "1",
+        "--tokens",
+        "2",
+        "--types",
+        "pit",
+    ]
     fast = str(tmp_path / "fast.safetensors")
     assert cli.main([*command, "--out", fast, "--tokens-of", out]) == 1
     assert "needs --method stage" in capsys.readouterr().err
     assert cli.main([*command, "--out", fast]) == 0
     assert load_adapter(fast).training["settings"]["learning_rate"] == 1.5e-4
-    stage = [*command, "--out", out, "--method", "stage", "--tokens-of", fast, "--widths", "32", "16",
-             "--checkpointing", "on"]  # fmt: skip
+    stage = [
+        *command,
+        "--out",
+        out,
+        "--method",
+        "stage",
+        "--tokens-of",
+        fast,
+        "--widths",
+        "32",
+        "16",
+        "--checkpointing",
+        "on",
+    ]
     assert cli.main(stage) == 0
     adapter = load_adapter(out)
     assert adapter.method == "stage" and adapter.shapes["widths"] == [32, 16]

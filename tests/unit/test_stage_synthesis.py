@@ -61,9 +61,13 @@ def test_the_presets_switch_the_parts_one_by_one():
         for name, (heads, options) in parts.items()
     }
     assert list(on.values()) == [
-        (False, False, False, False), (True, False, False, False), (True, True, False, False),
-        (True, True, True, False), (True, True, False, True), (True, True, True, True),
-    ]  # fmt: skip
+        (False, False, False, False),
+        (True, False, False, False),
+        (True, True, False, False),
+        (True, True, True, False),
+        (True, True, False, True),
+        (True, True, True, True),
+    ]
     assert stage_preset("stage-paper")[1]["blend"] == "paper"
     with pytest.raises(ValueError, match="STAGE preset: unknown name 'all'; choose one of baseline, mga"):
         stage_preset("all")
@@ -92,8 +96,9 @@ def test_both_adapters_work_together_and_an_item_is_itself_in_any_batch(tiny_bas
     together = pixels(tiny_base, some[1:], settings, both)
     assert abs(make_pairs(tiny_base, some, settings, both)[1].picture.pixels - together).max() <= 1
     assert (together != pixels(tiny_base, some[1:], settings, heads)).any()
-    assert (pixels(tiny_base, some[1:], replace(settings, farm=0.0), both)
-            == pixels(tiny_base, some[1:], settings, heads)).all()  # fmt: skip
+    assert (
+        pixels(tiny_base, some[1:], replace(settings, farm=0.0), both) == pixels(tiny_base, some[1:], settings, heads)
+    ).all()
 
 
 def test_what_cannot_work_is_told(tiny_base, types, farm):
@@ -113,9 +118,25 @@ def test_synthesize_with_files(tmp_path, surfaces, split, tiny_base, types, head
     fit = base_fit(tiny_base, file_digest(paths["base"]))
     save_adapter(paths["fast"], fast.to_adapter(farm, fit, split.digest, {}))
     save_adapter(paths["stage"], stage.to_adapter(heads, fit, split.digest, {}))
-    command = ["synthesize", "--data", str(surfaces), "--split", str(tmp_path / "split.json"), "--base",
-               str(paths["base"]), "--count", "1", "--negatives", "1", "--steps", "5", "--guidance", "1",
-               "--policy", "keep"]  # fmt: skip
+    command = [
+        "synthesize",
+        "--data",
+        str(surfaces),
+        "--split",
+        str(tmp_path / "split.json"),
+        "--base",
+        str(paths["base"]),
+        "--count",
+        "1",
+        "--negatives",
+        "1",
+        "--steps",
+        "5",
+        "--guidance",
+        "1",
+        "--policy",
+        "keep",
+    ]
 
     def run(name, *more):
         return cli.main([*command, "--out", str(tmp_path / name), *more])

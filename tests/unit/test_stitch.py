@@ -58,7 +58,7 @@ def test_a_window_does_not_cover_another_parts_defect():
     masks = [Crop((part,), SIZE, 1).mask(0) for part in crop.parts]
     for mask, value in zip(masks, values, strict=True):
         assert (stitched[:, mask] == value).all()
-    assert (stitched[0] == 0.75).sum() == 64 * 64 - masks[0][:, crop.parts[1].window.left:].sum()
+    assert (stitched[0] == 0.75).sum() == 64 * 64 - masks[0][:, crop.parts[1].window.left :].sum()
 
 
 def test_a_reduced_window_is_enlarged_again():

@@ -51,8 +51,14 @@ def study(surfaces, split_file):
 def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, monkeypatch):
     cells = run_study(study("real-only", "cutpaste"), tmp_path / "out")
     assert [cell["method"] for cell in cells] == ["real-only", "cutpaste"] and not any("error" in c for c in cells)
-    assert set(cells[0]["types"]) == {"brushed_metal/scratch", "brushed_metal/pit", "brushed_metal/stain",
-                                      "cast_grain/pit", "cast_grain/crack", "cast_grain/stain"}  # fmt: skip
+    assert set(cells[0]["types"]) == {
+        "brushed_metal/scratch",
+        "brushed_metal/pit",
+        "brushed_metal/stain",
+        "cast_grain/pit",
+        "cast_grain/crack",
+        "cast_grain/stain",
+    }
     assert cells[0]["training"]["real"] == cells[1]["training"]["real"] == 4
     assert cells[0]["training"]["synthetic"] == 0 and cells[1]["training"]["synthetic"] == 4
     for cell in cells:
@@ -96,8 +102,11 @@ def test_every_arm_fills_the_same_masks_of_the_same_normals(study, tmp_path, mon
     for records, folder in zip(others, folders[1:], strict=True):
         for ours, theirs in zip(records, first, strict=True):
             assert (ours["object"], ours["type"], ours["seed"], ours["normal_source"]) == (
-                theirs["object"], theirs["type"], theirs["seed"], theirs["normal_source"]
-            )  # fmt: skip
+                theirs["object"],
+                theirs["type"],
+                theirs["seed"],
+                theirs["normal_source"],
+            )
             assert (folder / ours["mask"]).read_bytes() == (folders[0] / theirs["mask"]).read_bytes()
             assert (folder / ours["image"]).read_bytes() != (folders[0] / theirs["image"]).read_bytes()
 
@@ -193,8 +202,10 @@ def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, 
         run_study(replace(arms, adapters=(str(adapter), str(adapter)), **changes), tmp_path / "out")
     cells = run_study(replace(arms, adapters=(str(adapter),), **changes), tmp_path / "out")
     assert [cell.get("error") for cell in cells] == [None, None]
-    images = [read_picture(tmp_path / "out" / "pairs" / name / "0" / "cast_grain/test/pit/000001.png").pixels
-              for name in ("fast", "fast-no-farm")]  # fmt: skip
+    images = [
+        read_picture(tmp_path / "out" / "pairs" / name / "0" / "cast_grain/test/pit/000001.png").pixels
+        for name in ("fast", "fast-no-farm")
+    ]
     assert (images[0] != images[1]).any()
 
 

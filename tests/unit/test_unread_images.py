@@ -42,11 +42,15 @@ def test_sub_folders_are_read_with_their_masks(part, put, spot):
     put("part/ground_truth/crack/9.png", spot((0, 1), (0, 3)))  # flat, but its stem is the only one
     assert reported(part) == {}
     assert kinds(part) == [
-        ("crack", "test", "test/crack/2.png"), ("crack", "test", "test/crack/lot2/2.png"),
-        ("crack", "test", "test/crack/lot3/9.png"), ("good", "test", "test/good/1.png"),
-        ("good", "test", "test/good/lot2/1.png"), ("good", "train", "train/good/0.png"),
-        ("good", "train", "train/good/lot2/0.png"), ("good", "train", "train/good/lot2/deep/er/0.png"),
-    ]  # fmt: skip
+        ("crack", "test", "test/crack/2.png"),
+        ("crack", "test", "test/crack/lot2/2.png"),
+        ("crack", "test", "test/crack/lot3/9.png"),
+        ("good", "test", "test/good/1.png"),
+        ("good", "test", "test/good/lot2/1.png"),
+        ("good", "train", "train/good/0.png"),
+        ("good", "train", "train/good/lot2/0.png"),
+        ("good", "train", "train/good/lot2/deep/er/0.png"),
+    ]
     areas = [int(read_sample(one)[1].sum()) for one in read_dataset(part) if one.mask is not None]
     assert areas == [15, 4, 3]
 
@@ -166,9 +170,10 @@ def test_folders_that_mean_normal_hold_normal_images(put, spot, tmp_path, word):
         put(f"part/{name}.png")
     put("part/ground_truth/crack/2_mask.png", spot())
     assert sorted(kinds(tmp_path / "part")) == [
-        ("crack", "test", "test/crack/2.png"), ("good", "test", f"test/{word}/1.png"),
+        ("crack", "test", "test/crack/2.png"),
+        ("good", "test", f"test/{word}/1.png"),
         ("good", "train", f"train/{word}/0.png"),
-    ]  # fmt: skip
+    ]
 
 
 def test_two_images_for_one_mask_and_two_masks_for_one_image_are_refused(part, put, spot):

@@ -2,14 +2,7 @@ import math
 
 import pytest
 import torch
-from anomaly_synthesis.synthesis.visibility import (
-    excess,
-    ring,
-    signed_contrast,
-    strength,
-    visibility,
-    visible_above,
-)
+from anomaly_synthesis.synthesis.visibility import excess, ring, signed_contrast, strength, visibility, visible_above
 
 
 def box_mask(top, left, height, width, size=(80, 90)):
@@ -77,8 +70,10 @@ def test_a_thin_defect_is_as_strong_as_a_full_one_and_shading_weakens_it_less_th
     line[:, 30:42, 33:36] -= 0.1
     assert strength(line, flat, flat, mask) == pytest.approx(strength(flat - 0.1, flat, flat, mask), rel=1e-4)
     shaded = flat + torch.linspace(-0.3, 0.3, 90)
-    weaker = [score(shaded - 0.1, shaded, shaded, mask) / score(flat - 0.1, flat, flat, mask)
-              for score in (strength, visibility)]  # fmt: skip
+    weaker = [
+        score(shaded - 0.1, shaded, shaded, mask) / score(flat - 0.1, flat, flat, mask)
+        for score in (strength, visibility)
+    ]
     assert weaker[1] < weaker[0] / 2
 
 

@@ -48,8 +48,15 @@ BOTH = {("d", "crack"): (3, 4, 15), ("d", "hole"): (8, 1, 6), ("n", "good"): Non
 
 
 def test_pascals_palette():
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 5: (128, 0, 128), 8: (64, 0, 0), 20: (0, 64, 128),
-             255: (224, 224, 192)}  # fmt: skip
+    known = {
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        5: (128, 0, 128),
+        8: (64, 0, 0),
+        20: (0, 64, 128),
+        255: (224, 224, 192),
+    }
     assert {index: _palette(index) for index in known} == known
 
 
@@ -65,9 +72,17 @@ def test_pascals_palette():
         (indices(), None, "crack:250,50,83::\nhole:61,61,245::\n"),  # 0 is the background that the list lacks
         (indices(), VOC, MAP),  # a palette of other colours: numbers count
     ],
-    ids=["colours", "a head", "spaces", "palette", "palette in another order", "grey numbers", "no background",
-         "other palette"],
-)  # fmt: skip
+    ids=[
+        "colours",
+        "a head",
+        "spaces",
+        "palette",
+        "palette in another order",
+        "grey numbers",
+        "no background",
+        "other palette",
+    ],
+)
 def test_masks_in_colours_palettes_and_numbers(cast, values, palette, text):
     cast.save("SegmentationClass/d.png", values, palette=palette)
     cast.write("labelmap.txt", text)
@@ -131,9 +146,11 @@ def test_lists_give_the_part_and_what_belongs_to_the_set(cast):
     cast.write("ImageSets/Segmentation/trainval.txt", "n\nd\n")
     dataset = find_dataset(cast.root)
     assert {(one.name.split("/", 1)[1], one.type, one.part) for one in dataset.samples} == {
-        ("n.jpg", "good", "train"), ("d.jpg", "crack", "test"), ("d.jpg", "hole", "test"),
+        ("n.jpg", "good", "train"),
+        ("d.jpg", "crack", "test"),
+        ("d.jpg", "hole", "test"),
         ("deep/e.x.jpg", "damaged", "train"),  # no mask, where normal images have an empty one
-    }  # fmt: skip
+    }
     told = {problem.file: problem.what for problem in dataset.problems}
     assert "line 2: there is no image 'missing'" in told["ImageSets/Segmentation/val.txt"]
     assert "1 images are in no list of ImageSets/Segmentation (unlisted.jpg, ...)" in told["JPEGImages"]

@@ -30,8 +30,16 @@ def pairs(tmp_path):
         pixels[100:110, 120:130] = DEFECT
         mask = torch.from_numpy(pixels[..., 0] == DEFECT)
         for index, record in enumerate(scores):
-            writer.write(index=index, object="plate", type=("dot", "pit")[index % 2], stem=f"{index}", mask=mask,
-                         picture=Picture(pixels), normal_source=normal, record={"seed": index} | record)  # fmt: skip
+            writer.write(
+                index=index,
+                object="plate",
+                type=("dot", "pit")[index % 2],
+                stem=f"{index}",
+                mask=mask,
+                picture=Picture(pixels),
+                normal_source=normal,
+                record={"seed": index} | record,
+            )
         return root
 
     return write
@@ -49,9 +57,10 @@ def test_the_lowest_visibility_comes_first_and_equal_ones_in_order(pairs):
     worst = worst_pairs(pairs(_scored(VISIBILITY)), count=3)
     assert _indices(worst) == [1, 4, 5] and (worst.scored, worst.unscored, worst.gone) == (5, 1, 0)
     assert summary(worst) == [
-        "The 3 of 5 pairs with the lowest visibility.", "1 more have no visibility and were passed over.",
+        "The 3 of 5 pairs with the lowest visibility.",
+        "1 more have no visibility and were passed over.",
         "By type: plate / pit 2, plate / dot 1.",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("score", SCORES)
@@ -105,10 +114,12 @@ def test_what_is_no_folder_of_pairs_is_refused(tmp_path, pairs):
     (tmp_path / "manifest.jsonl").write_text(json.dumps({**line, "image": 5}) + "\n")
     with pytest.raises(ValueError, match="manifest.jsonl, line 1: image: 5 is no text; accepted is a relative path"):
         worst_pairs(tmp_path)
-    for wrong, words in (({"index": "0"}, r"\['index'\] is a text"),
-                         ({"visibility": 10**400}, r"\['visibility'\] .* fits a float"),
-                         ({"visibility": float("nan")}, r"\['visibility'\] is a number \(nan\)"),
-                         ({"type": "\ud800"}, r"\['type'\] .*lone surrogates")):  # fmt: skip
+    for wrong, words in (
+        ({"index": "0"}, r"\['index'\] is a text"),
+        ({"visibility": 10**400}, r"\['visibility'\] .* fits a float"),
+        ({"visibility": float("nan")}, r"\['visibility'\] is a number \(nan\)"),
+        ({"type": "\ud800"}, r"\['type'\] .*lone surrogates"),
+    ):
         (tmp_path / "manifest.jsonl").write_text(json.dumps({**line, **wrong}) + "\n")
         with pytest.raises(ValueError, match=f"line 1 of its manifest: {words}"):
             worst_pairs(tmp_path)
@@ -178,7 +189,7 @@ def test_memory_does_not_grow_with_the_manifest(pairs):
 )
 def test_how_much_is_shown_follows_the_defect(size, box, side, resolution):
     mask = torch.zeros(size, dtype=torch.bool)
-    mask[box[0]:box[1], box[2]:box[3]] = True
+    mask[box[0] : box[1], box[2] : box[3]] = True
     window = close_up_window(mask, 224)
     assert (window.side, window.resolution) == (side, resolution)
     image, cut = close_up(Picture((mask.numpy()[..., None] * 255).astype(np.uint8)), mask, 224)

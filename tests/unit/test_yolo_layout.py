@@ -44,12 +44,17 @@ def problems(root, layout=None):
 @pytest.mark.parametrize(
     "yaml",
     [
-        "names: [crack, hole]", "names: ['crack', \"hole\"]  # two", "names:\n- crack\n- hole\nnc: 2",
-        "names:\n  - crack\n  - hole", "names:\n  0: crack\n  1: hole", "names: {0: crack, 1: 'hole'}",
-        "names: [crack,\n  hole\n]", "\ufeffnames:\r\n  0: crack\r\n\r\n  # c\r\n  1: hole\r\n",
+        "names: [crack, hole]",
+        "names: ['crack', \"hole\"]  # two",
+        "names:\n- crack\n- hole\nnc: 2",
+        "names:\n  - crack\n  - hole",
+        "names:\n  0: crack\n  1: hole",
+        "names: {0: crack, 1: 'hole'}",
+        "names: [crack,\n  hole\n]",
+        "\ufeffnames:\r\n  0: crack\r\n\r\n  # c\r\n  1: hole\r\n",
         "---\ndownload: |\n  import os\n  names = {}: x\nnames:\n    0: crack\n    1: hole\n",
     ],
-)  # fmt: skip
+)
 def test_names_in_every_style(yolo, yaml):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"1 {SQUARE}", "images/c": ""}, yaml)
     assert told(root) == [("crack", "", "images/a.png"), ("hole", "", "images/b.png"), ("good", "", "images/c.png")]
@@ -58,16 +63,21 @@ def test_names_in_every_style(yolo, yaml):
 def test_quotes_escapes_and_comments_of_data_yaml():
     text = """path: C:\\data # x\nnames: {0: 'a, b', 1: "c\\u00e9 \\"q\\"", 2: it''s, 3: x:y}\nval: [p, 'q']\ntest:\n"""
     assert read_keys(text, ("path", "names", "val", "test")) == {
-        "path": "C:\\data", "names": {"0": "a, b", "1": 'cé "q"', "2": "it''s", "3": "x:y"}, "val": ["p", "q"],
+        "path": "C:\\data",
+        "names": {"0": "a, b", "1": 'cé "q"', "2": "it''s", "3": "x:y"},
+        "val": ["p", "q"],
         "test": "",
-    }  # fmt: skip
+    }
 
 
 def test_roboflows_folders_and_their_paths_of_another_machine(yolo):
     yaml = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 1\nnames: ['crack']\n"
     root = yolo({"train/images/a": f"0 {SQUARE}", "valid/images/b": "", "test/images/c": f"0 {SQUARE}"}, yaml)
-    assert told(root) == [("crack", "test", "test/images/c.png"), ("crack", "train", "train/images/a.png"),
-                          ("good", "train", "valid/images/b.png")]  # fmt: skip
+    assert told(root) == [
+        ("crack", "test", "test/images/c.png"),
+        ("crack", "train", "train/images/a.png"),
+        ("good", "train", "valid/images/b.png"),
+    ]
 
 
 def test_parts_by_lists_of_images(yolo):
@@ -75,8 +85,11 @@ def test_parts_by_lists_of_images(yolo):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"0 {SQUARE}", "images/c": None}, yaml)
     (root / "train.txt").write_text("data/images/a.png\n")
     (root / "test.txt").write_text("/home/else/data/images/b.png\n./images/c.png\n")
-    assert told(root) == [("crack", "train", "images/a.png"), ("crack", "test", "images/b.png"),
-                          ("good", "test", "images/c.png")]  # fmt: skip
+    assert told(root) == [
+        ("crack", "train", "images/a.png"),
+        ("crack", "test", "images/b.png"),
+        ("good", "test", "images/c.png"),
+    ]
 
 
 def test_classes_txt_and_no_names_at_all(yolo):
@@ -201,10 +214,15 @@ def test_our_export_reads_back_to_the_same_masks(tmp_path, size):
         mask[20, 20], mask[21, 21], mask[-1, :9], mask[0, -1] = True, True, True, True
         type = ("crack", "hole")[index % 2]
         writer.write(
-            index=index, object="tile", type=type, stem=f"{index:04}", mask=torch.from_numpy(mask),
-            picture=Picture(rng.integers(0, 256, (*size, 3), np.uint8)), normal_source=tmp_path / "n.png",
+            index=index,
+            object="tile",
+            type=type,
+            stem=f"{index:04}",
+            mask=torch.from_numpy(mask),
+            picture=Picture(rng.integers(0, 256, (*size, 3), np.uint8)),
+            normal_source=tmp_path / "n.png",
             record={"seed": index, "visible": True, "seconds": 0.5},
-        )  # fmt: skip
+        )
         truth[index] = type, mask
     export_pairs(tmp_path / "pairs", tmp_path / "out", "yolo")
     dataset = find_dataset(tmp_path / "out")

@@ -143,7 +143,7 @@ def check_every_normal_gets_its_own_source():
     sources, masks = torch.cat([bright, dark]), source_mask.repeat(2, 1, 1)
     made = _copy_paste(both, mask, sources, masks)
     for item, source in enumerate((bright, dark)):
-        assert torch.equal(made[item:item + 1], _copy_paste(image, mask, source, source_mask))
+        assert torch.equal(made[item : item + 1], _copy_paste(image, mask, source, source_mask))
     assert made[0][mask[0] > 0].mean() > image[mask > 0].mean() > made[1][mask[0] > 0].mean()
     assert torch.equal(_copy_paste(both, mask, sources, source_mask), made)
 

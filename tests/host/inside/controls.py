@@ -22,9 +22,17 @@ def composed(controls: str | None = None, above: float = 1.0):
         "resampled": lambda: resampled(model, vae, latent),
     }
     _, scores = call(
-        "ComposePair", normal=image, mask=mask, made=made, roundtrip=roundtrip, mode="difference", feather=0,
-        visible_above=above, crop=crop, controls=choices[controls](),
-    )  # fmt: skip
+        "ComposePair",
+        normal=image,
+        mask=mask,
+        made=made,
+        roundtrip=roundtrip,
+        mode="difference",
+        feather=0,
+        visible_above=above,
+        crop=crop,
+        controls=choices[controls](),
+    )
     return scores[0]
 
 
@@ -63,5 +71,14 @@ def check_controls_of_other_windows_or_of_one_time_are_refused():
     whole = vae.decode(call("DefectLatent", image=image, mask=mask, vae=vae, crop=None)[0]["samples"])
     for controls in (whole, torch.cat([whole, whole])[:, :64, :64]):
         with refused("Compose Pair: controls is ", "Repeat Latent Batch"):
-            call("ComposePair", normal=image, mask=mask, made=whole, roundtrip=whole, mode="difference", feather=0,
-                 visible_above=1.0, controls=controls)  # fmt: skip
+            call(
+                "ComposePair",
+                normal=image,
+                mask=mask,
+                made=whole,
+                roundtrip=whole,
+                mode="difference",
+                feather=0,
+                visible_above=1.0,
+                controls=controls,
+            )

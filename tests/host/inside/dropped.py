@@ -23,8 +23,9 @@ def _scores(visible=SEEN) -> list:
 def _save(folder: str, visible=SEEN, not_visible="drop", first=0, **changed):
     """What Save Pairs gives for pairs of one image, each with its own grey in the mask, counted from `first`."""
     image, mask = one((64, 64))
-    images = torch.stack([torch.where(mask[0, ..., None] > 0, (first + place) / 20, image[0])
-                          for place in range(len(visible))])  # fmt: skip
+    images = torch.stack(
+        [torch.where(mask[0, ..., None] > 0, (first + place) / 20, image[0]) for place in range(len(visible))]
+    )
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={"workflow": {}})
     node = type("Told", (own("SavePairs"),), {"hidden": hidden})
     given = {"scores": _scores(visible), "object": "plate", "type": "spot", "seed": 40} | changed
@@ -58,8 +59,9 @@ def check_a_dropped_pairs_line_has_the_command_lines_keys():
     engine = room("synthesis.run")._record
     (made,) = room("synthesis.pair").make_pairs(
         room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))[0],
-        [room("synthesis.demo").SurfaceItems().item(0).job], room("synthesis.pair").Settings(steps=1),
-    )  # fmt: skip
+        [room("synthesis.demo").SurfaceItems().item(0).job],
+        room("synthesis.pair").Settings(steps=1),
+    )
     line = engine(room("synthesis.policy").Settled(made, room("synthesis.pair").Settings()), False, "base", None)
     _save("keys", (False,))
     assert set(_lines("keys")[1][0]) == {"index", "object", "type"} | set(line)
@@ -99,8 +101,15 @@ def check_kept_pairs_are_as_ever():
     image, mask = one((64, 64))
     other = torch.where(mask[..., None] > 0, 0.9, image)
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
-    call(type("Told", (own("SavePairs"),), {"hidden": hidden}), image=other, mask=mask, normal=image, object="plate",
-         type="spot", folder="as ever")  # fmt: skip
+    call(
+        type("Told", (own("SavePairs"),), {"hidden": hidden}),
+        image=other,
+        mask=mask,
+        normal=image,
+        object="plate",
+        type="spot",
+        folder="as ever",
+    )
     kept, dropped = _lines("as ever")
     assert [line["visible"] for line in kept] == [*SEEN, None] and dropped == []
     assert not (OUTPUT / "as ever" / "dropped.jsonl").exists()
@@ -119,7 +128,14 @@ def check_an_unknown_choice_is_refused_before_the_run_and_in_it():
 def check_what_was_dropped_is_exported_by_nobody():
     _save("to export")
     shutil.rmtree(OUTPUT / "to export coco", ignore_errors=True)
-    call("ExportPairs", pairs=["to export"], format=["coco"], segmentation=["rle"], visible_only=[False],
-         normals=[False], folder=["to export coco"])  # fmt: skip
+    call(
+        "ExportPairs",
+        pairs=["to export"],
+        format=["coco"],
+        segmentation=["rle"],
+        visible_only=[False],
+        normals=[False],
+        folder=["to export coco"],
+    )
     images = [path for path in (OUTPUT / "to export coco").rglob("*.png") if "mask" not in path.name]
     assert len(images) == 2, images

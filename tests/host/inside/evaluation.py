@@ -56,15 +56,23 @@ def _real():
 def _save(folder: str, count: int = 4, **names: str) -> str:
     """Pairs of the training part below the output: stains are bright."""
     images, masks, objects, types, *_ = call(
-        "LoadDefectDataset", folder=_folder(), select="to synthesize", index=0, count=count, as_batch=True, type="",
-        split="grain.json", plan_seed=0,
-    )  # fmt: skip
+        "LoadDefectDataset",
+        folder=_folder(),
+        select="to synthesize",
+        index=0,
+        count=count,
+        as_batch=True,
+        type="",
+        split="grain.json",
+        plan_seed=0,
+    )
     image, mask = images[0], masks[0]
     made = torch.where(mask[..., None] > 0, image / 2 + 0.5, image)
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={})
     node = type("Told", (own("SavePairs"),), {"hidden": hidden})
-    return call(node, image=made, mask=mask, normal=image, folder=folder,
-                **{"object": objects[0], "type": types[0]} | names)[0]  # fmt: skip
+    return call(
+        node, image=made, mask=mask, normal=image, folder=folder, **{"object": objects[0], "type": types[0]} | names
+    )[0]
 
 
 @cache
@@ -100,9 +108,16 @@ def check_the_built_in_surfaces_are_dealt_without_a_part_on_both_sides():
 def check_the_split_is_a_file_that_load_defect_dataset_reads():
     data, _, file = _split(_folder(), seed=3)
     _, _, _, _, names, _ = call(
-        "LoadDefectDataset", folder=_folder(), select="defect images", index=0, count=9, as_batch=False, type="",
-        split=file, plan_seed=0,
-    )  # fmt: skip
+        "LoadDefectDataset",
+        folder=_folder(),
+        select="defect images",
+        index=0,
+        count=9,
+        as_batch=False,
+        type="",
+        split=file,
+        plan_seed=0,
+    )
     assert set(names) == {sample.name for sample in data.train if sample.mask}
 
 
@@ -176,16 +191,18 @@ def check_training_moves_every_weight_and_a_seed_repeats_it():
     assert not torch.equal(_weights(segmenter), _weights(_train(data, seed=1)[0]))
     assert re.fullmatch(
         r"small_unet, 0\.49 million parameters: 3 steps in \d+ s\. Kept are the last weights\. "
-        r"Crops seen: 24 real, 0 synthetic\.", words
-    ), words  # fmt: skip
+        r"Crops seen: 24 real, 0 synthetic\.",
+        words,
+    ), words
 
 
 def check_what_is_held_out_chooses_the_weights():
     segmenter, words = _train(_grain(), hold_out=True)
     assert segmenter.record.validation and re.search(
         r"Kept are the weights of step 3, with an IoU of [\d.]+% on \d+ groups held out of the training part; at the "
-        r"end it was [\d.]+%\.", words
-    ), words  # fmt: skip
+        r"end it was [\d.]+%\.",
+        words,
+    ), words
 
 
 def check_segformer_trains_too():
@@ -273,8 +290,10 @@ def check_another_pair_in_a_folder_that_is_typed_is_seen():
 def check_training_and_test_can_be_stopped():
     data, segmenter = _grain(), _real()
     stop, stopped = comfy.model_management.InterruptProcessingException, 0
-    for run in (lambda: _train(data, steps=10_000), lambda: call("EvaluateSegmentation", dataset=data,
-                                                                 segmenter=segmenter)):  # fmt: skip
+    for run in (
+        lambda: _train(data, steps=10_000),
+        lambda: call("EvaluateSegmentation", dataset=data, segmenter=segmenter),
+    ):
         comfy.model_management.interrupt_current_processing(True)
         try:
             run()
@@ -314,9 +333,10 @@ def check_the_table_has_a_row_per_type_their_mean_and_all_images():
 
 def check_undefined_is_a_dash_and_told():
     data = _grain()
-    kept = tuple(s for s in data.held_back if s.type in ("good", "pit")) + tuple(
-        s for s in data.held_back if s.type == "stain"
-    )[:1]  # fmt: skip
+    kept = (
+        tuple(s for s in data.held_back if s.type in ("good", "pit"))
+        + tuple(s for s in data.held_back if s.type == "stain")[:1]
+    )
     table, iou, _ = call("EvaluateSegmentation", dataset=replace(data, held_back=kept), segmenter=_real())
     rows = _rows(table)
     assert rows["cast_grain / crack"] == ["0", *["-"] * 7] and rows["cast_grain / stain"][2] == "-"

@@ -69,8 +69,9 @@ def check_half_precision_gives_the_gradients_of_full_precision():
     exact, figures = _reached(sd15(), _two_tokens(768)), {}
     for dtype in (torch.float16, torch.bfloat16):
         rounded = _reached(half(dtype), _two_tokens(768))
-        alike = [torch.cosine_similarity(a.flatten(), b.flatten(), 0).item()
-                 for a, b in zip(exact, rounded, strict=True)]  # fmt: skip
+        alike = [
+            torch.cosine_similarity(a.flatten(), b.flatten(), 0).item() for a, b in zip(exact, rounded, strict=True)
+        ]
         figures[str(dtype)] = [round(value, 5) for value in alike]
         assert min(alike) > 0.99 and all(part.dtype == torch.float32 for part in rounded)
     return figures
@@ -121,6 +122,7 @@ def check_checkpointing_spares_memory_and_changes_nothing():
         some = type(some)(some.x0.clone(), some.mask.clone(), some.row.clone())
         t, noise, found, kept = t.clone(), noise.clone(), [], []
         with glue.frozen_model(sd15(), _two_tokens(768).clone(), {}, (2, 4, 16, 16)) as frozen:
+
             def loss():
                 return fast.fast_loss(frozen, modules, some, t, noise, settings)
 
@@ -147,9 +149,10 @@ def check_the_compact_base_is_the_command_line_s():
     for aware in (True, False):
         model, _, _ = call("LoadAnomalyLDM", base_name="surfaces (bundled)", aware=aware)
         ours = room("training.frozen_compact").FrozenCompact(loaded, types, aware)
-        with torch.inference_mode(False), glue.frozen_model(
-            model, *glue.base_tokens(model, types, None), (2, 4, 16, 16)
-        ) as frozen:
+        with (
+            torch.inference_mode(False),
+            glue.frozen_model(model, *glue.base_tokens(model, types, None), (2, 4, 16, 16)) as frozen,
+        ):
             for mine, theirs in zip(frozen.level(t), ours.level(t), strict=True):
                 assert apart(mine, theirs) < 1e-6
             context = frozen.context(rows)

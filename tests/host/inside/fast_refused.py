@@ -20,8 +20,10 @@ def check_what_does_not_fit_is_refused():
         applied(sd15(), adapter)
     with refused("Apply FARM: ", "prediction v", "flow"):
         applied(flow(), adapter)
-    for node, use in (("Apply FARM", lambda *kind: applied(base()[0], adapter, *kind)),
-                      ("Anomaly Tokens", lambda *kind: with_tokens(told(), adapter, *kind))):  # fmt: skip
+    for node, use in (
+        ("Apply FARM", lambda *kind: applied(base()[0], adapter, *kind)),
+        ("Anomaly Tokens", lambda *kind: with_tokens(told(), adapter, *kind)),
+    ):
         with refused(f"{node}: ", "brushed_metal/rust is not in the adapter; it has brushed_metal/pit"):
             use("brushed_metal", "rust")
         with refused(f"{node}: ", "marble/scratch is not in the adapter; it has brushed_metal/pit"):
@@ -93,8 +95,20 @@ def check_bad_trainings_are_refused_before_they_begin():
     full = dataset()
     with refused(node, "show no defect"):
         normal = data(tuple(s for s in full.train if not s.mask), full.held_back, full.split, full.file)
-        call("TrainFASTAdapter", model=base()[0], vae=base()[1], dataset=normal, steps=2, batch=2, learning_rate=1e-3,
-             tokens=3, resolution=64, patience=0, seed=0, conditioning=None)  # fmt: skip
+        call(
+            "TrainFASTAdapter",
+            model=base()[0],
+            vae=base()[1],
+            dataset=normal,
+            steps=2,
+            batch=2,
+            learning_rate=1e-3,
+            tokens=3,
+            resolution=64,
+            patience=0,
+            seed=0,
+            conditioning=None,
+        )
 
 
 def check_empty_masks_are_told():

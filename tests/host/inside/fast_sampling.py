@@ -32,10 +32,21 @@ def check_core_s_samplers_do_as_before():
 
     latent, _ = plain_latent()
     positive, negative = told()
-    common = {"seed": SEED, "steps": 3, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal",
-              "positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}  # fmt: skip
-    made = [call(nodes.KSampler, model=model, **common)[0]["samples"]
-            for model in (base()[0], applied(base()[0], random_adapter()))]  # fmt: skip
+    common = {
+        "seed": SEED,
+        "steps": 3,
+        "cfg": 2.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "positive": positive,
+        "negative": negative,
+        "latent_image": latent,
+        "denoise": 1.0,
+    }
+    made = [
+        call(nodes.KSampler, model=model, **common)[0]["samples"]
+        for model in (base()[0], applied(base()[0], random_adapter()))
+    ]
     assert torch.equal(*made)
 
 
@@ -53,8 +64,9 @@ def check_the_sampler_node_chooses_how_farm_enters():
     paper, blended = (FORMS[1](model, told(), latent, preset=name, steps=4) for name in ("paper", "recommended"))
     assert torch.equal(paper, FORMS[0](model, told(), latent, preset="paper", steps=4)) and apart(paper, blended) > 0.01
     node, widgets = "AIASSampler", {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False}
-    chosen = [call(node, **widgets, **more)[0].options["foreground_mode"]
-              for more in ({}, {"foreground_mode": "renoise"})]  # fmt: skip
+    chosen = [
+        call(node, **widgets, **more)[0].options["foreground_mode"] for more in ({}, {"foreground_mode": "renoise"})
+    ]
     assert chosen == ["x0_blend", "renoise"], "a prompt from before the widget runs as it did"
 
 

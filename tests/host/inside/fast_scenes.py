@@ -35,8 +35,11 @@ class FakeVAE:
 @cache
 def dataset():
     """Brushed metal: three types, six images of each, half of which train."""
-    split, samples = room("datasets.split"), room("datasets.procedural").write_surfaces(
-        INPUT / "metal", materials=("brushed_metal",), normals=1, defects=6, size=64, seed=7
+    split, samples = (
+        room("datasets.split"),
+        room("datasets.procedural").write_surfaces(
+            INPUT / "metal", materials=("brushed_metal",), normals=1, defects=6, size=64, seed=7
+        ),
     )
     samples = room("datasets.mvtec").read_mvtec(samples)
     split.save_split(split.make_split(samples, {s.name: s.name for s in samples}, share=0.5), INPUT / "metal.json")
@@ -44,8 +47,16 @@ def dataset():
 
 
 def train(model=None, vae=None, **changed) -> tuple:
-    widgets = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "tokens": 3, "resolution": 64, "patience": 0, "seed": 0,
-               "conditioning": None} | changed  # fmt: skip
+    widgets = {
+        "steps": 2,
+        "batch": 2,
+        "learning_rate": 1e-3,
+        "tokens": 3,
+        "resolution": 64,
+        "patience": 0,
+        "seed": 0,
+        "conditioning": None,
+    } | changed
     return call("TrainFASTAdapter", model=model or base()[0], vae=vae or base()[1], dataset=dataset(), **widgets)
 
 
@@ -62,13 +73,15 @@ def random_adapter():
 
 
 def applied(model, adapter, object=KIND[0], type=KIND[1], strength=1.0, until=100.0, crop=None):
-    return call("ApplyFARM", model=model, adapter=adapter, object=object, type=type, strength=strength, until=until,
-                crop=crop)[0]  # fmt: skip
+    return call(
+        "ApplyFARM", model=model, adapter=adapter, object=object, type=type, strength=strength, until=until, crop=crop
+    )[0]
 
 
 def with_tokens(conditioning: Conditioning, adapter, object=KIND[0], type=KIND[1], crop=None) -> Conditioning:
-    (positive,) = call("AnomalyTokens", conditioning=conditioning.positive, adapter=adapter, object=object, type=type,
-                       crop=crop)  # fmt: skip
+    (positive,) = call(
+        "AnomalyTokens", conditioning=conditioning.positive, adapter=adapter, object=object, type=type, crop=crop
+    )
     return Conditioning(positive, conditioning.negative)
 
 
@@ -90,16 +103,23 @@ def sd15():
 @cache
 def sd15_wide():
     """The same with two blocks per level: more than 25 M parameters."""
-    unet = copy.deepcopy(SD15_UNET) | {"num_res_blocks": [2, 2], "transformer_depth": [1] * 4,
-                                       "transformer_depth_output": [1] * 6}  # fmt: skip
+    unet = copy.deepcopy(SD15_UNET) | {
+        "num_res_blocks": [2, 2],
+        "transformer_depth": [1] * 4,
+        "transformer_depth_output": [1] * 6,
+    }
     return random_model(comfy.supported_models.SD15(unet))
 
 
 @cache
 def sdxl():
     """A MODEL of SDXL's shape, random and small: its pooled text comes by another way than its tokens."""
-    unet = copy.deepcopy(SD15_UNET) | {"context_dim": 2048, "adm_in_channels": 2816, "num_classes": "sequential",
-                                       "use_linear_in_transformer": True}  # fmt: skip
+    unet = copy.deepcopy(SD15_UNET) | {
+        "context_dim": 2048,
+        "adm_in_channels": 2816,
+        "num_classes": "sequential",
+        "use_linear_in_transformer": True,
+    }
     return random_model(comfy.supported_models.SDXL(unet))
 
 
@@ -113,9 +133,10 @@ def random_model(config):
             else:
                 parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
     return comfy.model_patcher.ModelPatcher(
-        model, load_device=comfy.model_management.get_torch_device(),
+        model,
+        load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
-    )  # fmt: skip
+    )
 
 
 @cache

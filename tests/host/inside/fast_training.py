@@ -82,8 +82,11 @@ def check_a_preview_of_held_out_defects_comes_at_every_look():
 
     comfy.utils.ProgressBar.update_absolute = update
     try:
-        for model, vae, text in ((None, None, None), (sd15(), FakeVAE(), [[torch.zeros(1, 9, 768), {}]]),
-                                 (flow(), None, None)):  # fmt: skip
+        for model, vae, text in (
+            (None, None, None),
+            (sd15(), FakeVAE(), [[torch.zeros(1, 9, 768), {}]]),
+            (flow(), None, None),
+        ):
             shown.clear()
             train(model, vae, conditioning=text, steps=5, look_every=2, seed=11)
             assert [step for step, _ in shown] == [2, 4, 5]

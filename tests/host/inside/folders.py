@@ -13,8 +13,15 @@ from .scenes import one, refused
 from .start import INPUT, OUTPUT, SCRATCH, call, own, room
 
 OUTSIDE = SCRATCH / "outside"
-LOADING = {"select": "normal images", "index": 0, "count": 1, "as_batch": False, "type": "", "split": "",
-           "plan_seed": 0}  # fmt: skip
+LOADING = {
+    "select": "normal images",
+    "index": 0,
+    "count": 1,
+    "as_batch": False,
+    "type": "",
+    "split": "",
+    "plan_seed": 0,
+}
 SPLITTING = {"split": "", "share": 0.5, "types": "", "seed": 0}
 
 
@@ -133,15 +140,22 @@ def check_a_listed_folder_is_read_and_never_written():
 def check_every_node_that_takes_a_path_is_known_here():
     taken = {
         name.removeprefix("SIAS_"): [one.id for one in node.GET_SCHEMA().inputs if one.io_type == "STRING"]
-        for name, node in nodes.NODE_CLASS_MAPPINGS.items() if name.startswith("SIAS_")
-    }  # fmt: skip
+        for name, node in nodes.NODE_CLASS_MAPPINGS.items()
+        if name.startswith("SIAS_")
+    }
     paths = {"folder", "split", "textures", "pairs", "path", "file", "filename"}
     found = {node: sorted(paths & set(ids)) for node, ids in taken.items() if paths & set(ids)}
     assert found == {
-        "LoadDefectDataset": ["folder", "split"], "SplitDataset": ["folder", "split"], "InspectDataset": ["folder"],
-        "SavePairs": ["folder"], "ExportPairs": ["folder", "pairs"], "DRAEM": ["textures"], "TrainSegmenter": ["pairs"],
-        "PairStatistics": ["pairs"], "WorstPairs": ["pairs"],
-    }, found  # fmt: skip
+        "LoadDefectDataset": ["folder", "split"],
+        "SplitDataset": ["folder", "split"],
+        "InspectDataset": ["folder"],
+        "SavePairs": ["folder"],
+        "ExportPairs": ["folder", "pairs"],
+        "DRAEM": ["textures"],
+        "TrainSegmenter": ["pairs"],
+        "PairStatistics": ["pairs"],
+        "WorstPairs": ["pairs"],
+    }, found
     for node in ("ExportPairs", "TrainSegmenter", "PairStatistics", "WorstPairs"):
         for name in (str(_data()), "../outside/gone", "a\0b"):
             assert "is not below" in own(node).validate_inputs(pairs=[name])

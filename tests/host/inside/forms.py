@@ -8,21 +8,7 @@ import torch
 
 import nodes
 
-from .scenes import (
-    FORMS,
-    SEED,
-    STEPS,
-    Pairs,
-    apart,
-    base,
-    eight,
-    engine,
-    ksampler,
-    pairs,
-    plain_latent,
-    shown,
-    told,
-)
+from .scenes import FORMS, SEED, STEPS, Pairs, apart, base, eight, engine, ksampler, pairs, plain_latent, shown, told
 from .start import call, room
 
 
@@ -71,7 +57,7 @@ def check_item_7_taken_from_the_batch_is_item_7_of_8():
         assert place > 7, "places and items should differ"
         (alone,) = call(nodes.LatentFromBatch, samples=together.latent, batch_index=place, length=1)
         made = form(model, told(model, batch.objects[7], batch.types[7]), alone)
-        differences[form.__name__] = apart(made, together.samples[place:place + 1])
+        differences[form.__name__] = apart(made, together.samples[place : place + 1])
     assert max(differences.values()) < 1e-4, differences
     return differences
 
@@ -80,8 +66,9 @@ def check_item_7_as_a_batch_of_its_own_with_its_seed_is_item_7_of_8():
     batch, differences = eight(), {}
     for form in FORMS:
         together = _graph(form)
-        made = pairs(batch.images[7:], batch.masks[7:], form, seed=SEED + 7, objects=batch.objects[7],
-                     types=batch.types[7])  # fmt: skip
+        made = pairs(
+            batch.images[7:], batch.masks[7:], form, seed=SEED + 7, objects=batch.objects[7], types=batch.types[7]
+        )
         differences[form.__name__] = apart(made.samples, together.samples[-1:])
         assert apart(made.images * 255, together.images[7:] * 255) < 1.01
     assert max(differences.values()) < 1e-4, differences

@@ -31,9 +31,11 @@ def check_a_defect_of_one_pixel_changes_that_pixel_and_no_other():
 def check_an_image_of_odd_size_comes_back_in_its_size():
     shares = []
     for size, cropped, mode in (
-        ((251, 377), True, "paste"), ((251, 377), False, "difference"),
-        ((377, 251), True, "difference"), ((377, 251), False, "paste"),
-    ):  # fmt: skip
+        ((251, 377), True, "paste"),
+        ((251, 377), False, "difference"),
+        ((377, 251), True, "difference"),
+        ((377, 251), False, "paste"),
+    ):
         image, mask = one(size)
         changed = _changed(image, pairs(image, mask, cropped=cropped, mode=mode, steps=2).images)
         assert not changed[mask == 0].any()

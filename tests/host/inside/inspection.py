@@ -43,8 +43,16 @@ def _pairs(name: str = "scored", values: tuple = VISIBILITY) -> str:
     writer = room("datasets.pairs").PairWriter(OUTPUT / name, {"made_by": "Save Pairs"})
     for index, value in enumerate(values):
         record = {"visibility": value, "visible": None if value is None else value > 1, "seed": index}
-        writer.write(index=index, object="plate", type="spot", stem=f"{index:06d}", picture=made, mask=mask,
-                     normal_source=normal, record=record)  # fmt: skip
+        writer.write(
+            index=index,
+            object="plate",
+            type="spot",
+            stem=f"{index:06d}",
+            picture=made,
+            mask=mask,
+            normal_source=normal,
+            record=record,
+        )
     return name
 
 
@@ -96,9 +104,16 @@ def check_the_built_in_surfaces_are_those_of_split_defect_dataset():
         room("synthesis.demo").SurfaceItems.types
     )
     loaded = call(
-        "LoadDefectDataset", folder=folder, select="defect images", index=0, count=1, as_batch=False, type="pit",
-        split="", plan_seed=0,
-    )  # fmt: skip
+        "LoadDefectDataset",
+        folder=folder,
+        select="defect images",
+        index=0,
+        count=1,
+        as_batch=False,
+        type="pit",
+        split="",
+        plan_seed=0,
+    )
     assert loaded[0][0].shape == (1, 160, 160, 3) and loaded[3] == ["pit"]
 
 
@@ -123,8 +138,16 @@ def check_a_layout_that_is_named_is_read():
 
 
 def check_the_nodes_that_read_data_take_the_layout_too():
-    load = {"folder": _two_ways(), "select": "defect images", "index": 0, "count": 9, "as_batch": False, "type": "",
-            "split": "", "plan_seed": 0}  # fmt: skip
+    load = {
+        "folder": _two_ways(),
+        "select": "defect images",
+        "index": 0,
+        "count": 9,
+        "as_batch": False,
+        "type": "",
+        "split": "",
+        "plan_seed": 0,
+    }
     with refused("Load Defect Dataset: ", "it could be in 2 layouts"):
         call("LoadDefectDataset", **load)
     for layout, objects in (("mvtec", {"cast"}), ("stems", {"part"})):

@@ -12,11 +12,18 @@ def _forms(mask: torch.Tensor) -> dict[str, torch.Tensor]:
     """The mask [1, H, W] in every shape and number type that is the same mask."""
     byte = (mask * 255).byte()
     return {
-        "[H, W]": mask[0], "[B, 1, H, W]": mask[:, None], "[B, H, W, 1]": mask[..., None],
+        "[H, W]": mask[0],
+        "[B, 1, H, W]": mask[:, None],
+        "[B, H, W, 1]": mask[..., None],
         "[H, W, 1]": mask[0, ..., None],
-        "bool": mask > 0.5, "bytes of 0 and 1": (mask > 0.5).byte(), "bytes": byte, "bytes, 4 axes": byte[:, None],
-        "noise below": (byte.int() + 3).clamp(max=255), "16 bit": byte.int() * 257, "half": mask.half(),
-    }  # fmt: skip
+        "bool": mask > 0.5,
+        "bytes of 0 and 1": (mask > 0.5).byte(),
+        "bytes": byte,
+        "bytes, 4 axes": byte[:, None],
+        "noise below": (byte.int() + 3).clamp(max=255),
+        "16 bit": byte.int() * 257,
+        "half": mask.half(),
+    }
 
 
 def check_every_node_takes_every_form_of_a_mask():
@@ -33,10 +40,28 @@ def check_every_node_takes_every_form_of_a_mask():
     windows, shown, crop = call("CropToMask", image=image, mask=four, resolution=64, context=1.0)
     (latent,) = call("DefectLatent", image=windows, mask=shown[..., None], vae=vae, crop=crop)
     decoded = vae.decode(latent["samples"])
-    made, scores = call("ComposePair", normal=image, mask=four, made=1 - decoded, roundtrip=decoded, mode="difference",
-                        feather=0, visible_above=1.0, crop=crop)  # fmt: skip
-    again, _ = call("ComposePair", normal=image, mask=mask, made=1 - decoded, roundtrip=decoded, mode="difference",
-                    feather=0, visible_above=1.0, crop=crop)  # fmt: skip
+    made, scores = call(
+        "ComposePair",
+        normal=image,
+        mask=four,
+        made=1 - decoded,
+        roundtrip=decoded,
+        mode="difference",
+        feather=0,
+        visible_above=1.0,
+        crop=crop,
+    )
+    again, _ = call(
+        "ComposePair",
+        normal=image,
+        mask=mask,
+        made=1 - decoded,
+        roundtrip=decoded,
+        mode="difference",
+        feather=0,
+        visible_above=1.0,
+        crop=crop,
+    )
     assert apart(made, again) == 0 and len(scores) == 1
     for name, more in (("CutPaste", {"variant": "patch"}), ("DRAEM", {"textures": ""})):
         plain = call(name, normal=image, mask=mask, seed=1, **more)[0]
@@ -66,8 +91,11 @@ def check_one_image_with_several_masks_is_as_many_pairs():
         changed = (few.images != repeated).any(-1)
         assert not changed[masks == 0].any() and all(one.any() for one in changed)
         assert [one.visibility for one in few.scores] == [one.visibility for one in many.scores]
-    for name, more in (("CutPaste", {"variant": "patch", "seed": 1}), ("DRAEM", {"textures": "", "seed": 1}),
-                       ("CopyPaste", {"source": 1 - image, "source_mask": masks[:1]})):  # fmt: skip
+    for name, more in (
+        ("CutPaste", {"variant": "patch", "seed": 1}),
+        ("DRAEM", {"textures": "", "seed": 1}),
+        ("CopyPaste", {"source": 1 - image, "source_mask": masks[:1]}),
+    ):
         made = call(name, normal=image, mask=masks, **more)[0]
         assert apart(made, call(name, normal=repeated, mask=masks, **more)[0]) == 0 and len(made) == 3
     windows, _, crop = call("CropToMask", image=image, mask=masks, resolution=64, context=1.0)

@@ -24,15 +24,31 @@ from .start import INPUT, OUTPUT, SCRATCH, call, own, room
 KIND = ("brushed_metal", "scratch")
 # A CLIP of two layers.
 CLIP = {
-    "image_size": 32, "patch_size": 8, "num_channels": 3, "hidden_size": 32, "intermediate_size": 64,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_act": "quick_gelu", "projection_dim": 16,
-    "layer_norm_eps": 1e-5, "model_type": "clip_vision_model",
-}  # fmt: skip
+    "image_size": 32,
+    "patch_size": 8,
+    "num_channels": 3,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 16,
+    "layer_norm_eps": 1e-5,
+    "model_type": "clip_vision_model",
+}
 # Stable Diffusion's autoencoder of factor 8, narrow.
 AUTOENCODER = {
-    "double_z": True, "z_channels": 4, "resolution": 64, "in_channels": 3, "out_ch": 3, "ch": 32,
-    "ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0,
-}  # fmt: skip
+    "double_z": True,
+    "z_channels": 4,
+    "resolution": 64,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 32,
+    "ch_mult": [1, 1, 1, 1],
+    "num_res_blocks": 1,
+    "attn_resolutions": [],
+    "dropout": 0.0,
+}
 
 
 class Made(NamedTuple):
@@ -59,8 +75,14 @@ def _metal():
 
 
 def _measured(data=None, vae=None, resolution=128, context=1.0, clip_vision=None):
-    return call("MeasureRealDefects", dataset=data or _metal(), vae=vae or base()[1], resolution=resolution,
-                context=context, clip_vision=clip_vision)[0]  # fmt: skip
+    return call(
+        "MeasureRealDefects",
+        dataset=data or _metal(),
+        vae=vae or base()[1],
+        resolution=resolution,
+        context=context,
+        clip_vision=clip_vision,
+    )[0]
 
 
 @cache
@@ -84,21 +106,26 @@ def _made() -> Made:
     pairs = pair.make_pairs(loaded, jobs, settings, real=real)
     score = room("nodes.pairs").Score
     names = [name for name in room("synthesis.pair_check").NOT_SCORED if name != "nearest_real"]
-    scores = [
-        score(**{name: getattr(p, name) for name in names}, visible=True, windows=p.windows) for p in pairs
-    ]
+    scores = [score(**{name: getattr(p, name) for name in names}, visible=True, windows=p.windows) for p in pairs]
     return Made(
-        torch.stack([images.to_image(p.picture) for p in pairs]), torch.stack([job.mask.float() for job in jobs]),
-        scores, [p.nearest_real for p in pairs], tuple((job.object, job.type) for job in jobs),
-    )  # fmt: skip
+        torch.stack([images.to_image(p.picture) for p in pairs]),
+        torch.stack([job.mask.float() for job in jobs]),
+        scores,
+        [p.nearest_real for p in pairs],
+        tuple((job.object, job.type) for job in jobs),
+    )
 
 
 def _nearest(real, made: Made | None = None, **changed) -> list[float | None]:
     made = made or _made()
     given = {
-        "image": made.images, "scores": made.scores, "mask": made.masks, "crop": None,
-        "object": "\n".join(object for object, _ in made.kinds), "type": "\n".join(type for _, type in made.kinds),
-    } | changed  # fmt: skip
+        "image": made.images,
+        "scores": made.scores,
+        "mask": made.masks,
+        "crop": None,
+        "object": "\n".join(object for object, _ in made.kinds),
+        "type": "\n".join(type for _, type in made.kinds),
+    } | changed
     (scores,) = call("NearestRealDefect", real=real, **given)
     known = [score.nearest_real for score in scores]
     assert [replace(score, nearest_real=None) for score in scores] == given["scores"], "other scores changed"
@@ -267,13 +294,28 @@ def check_types_without_a_distance_are_told_in_the_log_and_are_no_error():
 def check_it_is_in_the_manifest_and_in_preview_pairs_words():
     made = _made()
     (scores,) = call(
-        "NearestRealDefect", image=made.images, scores=made.scores, real=real_defects(), object=KIND[0],
-        type="\n".join(["dent", *(type for _, type in made.kinds[1:])]), crop=None, mask=made.masks,
-    )  # fmt: skip
+        "NearestRealDefect",
+        image=made.images,
+        scores=made.scores,
+        real=real_defects(),
+        object=KIND[0],
+        type="\n".join(["dent", *(type for _, type in made.kinds[1:])]),
+        crop=None,
+        mask=made.masks,
+    )
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
     node = type("Told", (own("SavePairs"),), {"hidden": hidden})
-    call(node, image=made.images, mask=made.masks, normal=1 - made.images, object=KIND[0], type=KIND[1], folder="near",
-         scores=scores, not_visible="keep")  # fmt: skip
+    call(
+        node,
+        image=made.images,
+        mask=made.masks,
+        normal=1 - made.images,
+        object=KIND[0],
+        type=KIND[1],
+        folder="near",
+        scores=scores,
+        not_visible="keep",
+    )
     saved = [line["nearest_real"] for line in room("datasets.pairs").read_manifest(OUTPUT / "near")]
     assert saved == [None, *(round(score.nearest_real, 4) for score in scores[1:])]
     label = room("nodes.pairs")._label

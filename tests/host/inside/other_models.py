@@ -16,12 +16,24 @@ from .start import call, room
 
 # SD 1.5's UNet with two levels in place of four, of equal width, and one block in place of two per level.
 SD15_UNET = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "channel_mult": [1, 1],
-    "num_res_blocks": [1, 1], "transformer_depth": [1, 1], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1, 1, 1, 1], "context_dim": 768, "use_spatial_transformer": True,
-    "use_linear_in_transformer": False, "use_temporal_attention": False, "adm_in_channels": None, "legacy": False,
-    "use_checkpoint": False, "dtype": torch.float32,
-}  # fmt: skip
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "channel_mult": [1, 1],
+    "num_res_blocks": [1, 1],
+    "transformer_depth": [1, 1],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1, 1, 1, 1],
+    "context_dim": 768,
+    "use_spatial_transformer": True,
+    "use_linear_in_transformer": False,
+    "use_temporal_attention": False,
+    "adm_in_channels": None,
+    "legacy": False,
+    "use_checkpoint": False,
+    "dtype": torch.float32,
+}
 
 
 @cache
@@ -38,9 +50,10 @@ def sd15():
                 parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
     assert sum(parameter.numel() for parameter in model.diffusion_model.parameters()) > 20e6
     return comfy.model_patcher.ModelPatcher(
-        model, load_device=comfy.model_management.get_torch_device(),
+        model,
+        load_device=comfy.model_management.get_torch_device(),
         offload_device=comfy.model_management.unet_offload_device(),
-    )  # fmt: skip
+    )
 
 
 def random_tokens(width: int = 768) -> Conditioning:
@@ -88,8 +101,9 @@ def check_a_flow_model_runs_in_both_forms():
     latent, inside = plain_latent()
     largest = max(
         _holds_the_background(flow(), told(), latent, inside, preset=preset, steps=6, denoise=denoise)
-        for preset in ("recommended", "fast", "paper") for denoise in (1.0, 0.5)
-    )  # fmt: skip
+        for preset in ("recommended", "fast", "paper")
+        for denoise in (1.0, 0.5)
+    )
     assert largest < 1e-5
     return {"largest difference outside": largest}
 

@@ -20,18 +20,21 @@ def _seed(prompt: dict, id: str = "save", item: int = 0):
 
 def check_the_nearest_samplers_seed_counts():
     prompt = {
-        "far": _sampler(seed=1), "near": _sampler(seed=2, latent=["far", 0]),
-        "vae": _node("VAEDecode", samples=["near", 0]), "save": _node("SIAS_SavePairs", image=["vae", 0]),
-    }  # fmt: skip
+        "far": _sampler(seed=1),
+        "near": _sampler(seed=2, latent=["far", 0]),
+        "vae": _node("VAEDecode", samples=["near", 0]),
+        "save": _node("SIAS_SavePairs", image=["vae", 0]),
+    }
     assert _seed(prompt) == 2 and _seed(prompt, "far") == 1
 
 
 def check_seeds_of_masks_and_datasets_do_not_count():
     prompt = {
-        "mask": _node("RandomMask", seed=9), "noise": _node("RandomNoise", noise_seed=3),
+        "mask": _node("RandomMask", seed=9),
+        "noise": _node("RandomNoise", noise_seed=3),
         "sample": _node("SamplerCustomAdvanced", noise=["noise", 0], latent_image=["data", 0]),
         "save": _node("SIAS_SavePairs", mask=["mask", 0], image=["sample", 0]),
-    }  # fmt: skip
+    }
     assert _seed(prompt) == 3
     assert _seed({key: prompt[key] for key in ("mask", "save")}) is None
 
@@ -50,17 +53,21 @@ def check_a_seed_of_0_is_a_seed():
 
 def check_a_seed_from_a_primitive_is_found_and_a_computed_one_is_not_guessed():
     prompt = {
-        "value": _node("PrimitiveInt", value=11), "sum": _node("Add", a=["value", 0], b=1),
-        "one": _sampler(seed=["value", 0]), "two": _sampler(seed=["sum", 0]), "three": _sampler(seed=["gone", 0]),
-    }  # fmt: skip
+        "value": _node("PrimitiveInt", value=11),
+        "sum": _node("Add", a=["value", 0], b=1),
+        "one": _sampler(seed=["value", 0]),
+        "two": _sampler(seed=["sum", 0]),
+        "three": _sampler(seed=["gone", 0]),
+    }
     assert [_seed(prompt, id) for id in ("one", "two", "three")] == [11, None, None]
 
 
 def check_secrets_stay_out_of_the_manifest():
     prompt = {"save": _node("S", folder="f", api_key="x", auth_token="y", x=["k", 0]), "k": _node("K", password="z")}
     assert room("nodes.provenance").settings(prompt, "save") == {
-        "save": {"node": "S", "folder": "f"}, "k": {"node": "K"}
-    }  # fmt: skip
+        "save": {"node": "S", "folder": "f"},
+        "k": {"node": "K"},
+    }
 
 
 def check_the_base_is_found_by_any_loaders_widget():
@@ -89,16 +96,23 @@ def check_adapters_are_told_by_their_files_fasts_before_stages():
 
 def check_settings_hold_every_widget_upstream_and_nothing_else():
     prompt = {
-        "load": _node("Loader", name="a", aware=True), "k": _node("KSampler", model=["load", 0], steps=4),
-        "save": _node("S", image=["k", 0], folder="f", scores=["k", 1]), "other": _node("Preview", image=["k", 0]),
-    }  # fmt: skip
+        "load": _node("Loader", name="a", aware=True),
+        "k": _node("KSampler", model=["load", 0], steps=4),
+        "save": _node("S", image=["k", 0], folder="f", scores=["k", 1]),
+        "other": _node("Preview", image=["k", 0]),
+    }
     assert room("nodes.provenance").settings(prompt, "save") == {
-        "save": {"node": "S", "folder": "f"}, "k": {"node": "KSampler", "steps": 4},
+        "save": {"node": "S", "folder": "f"},
+        "k": {"node": "KSampler", "steps": 4},
         "load": {"node": "Loader", "name": "a", "aware": True},
-    }  # fmt: skip
+    }
 
 
 def check_every_node_is_visited_once_nearest_first_even_in_a_ring():
-    ring = {"a": _node("A", x=["b", 0], y=["c", 0]), "b": _node("B", x=["d", 0]), "c": _node("C", x=["a", 0]),
-            "d": _node("D", x=["gone", 0], text=["two", "words"])}  # fmt: skip
+    ring = {
+        "a": _node("A", x=["b", 0], y=["c", 0]),
+        "b": _node("B", x=["d", 0]),
+        "c": _node("C", x=["a", 0]),
+        "d": _node("D", x=["gone", 0], text=["two", "words"]),
+    }
     assert [id for id, _ in room("nodes.provenance").upstream(ring, "a")] == ["a", "b", "c", "d"]

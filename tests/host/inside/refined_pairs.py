@@ -77,15 +77,20 @@ def check_every_round_changes_one_setting_and_draws_new_seeds():
     fast, guided = room("nodes.fast_sampling"), [CFG, CFG * 1.5, CFG, CFG / 1.5, CFG]
     draw = two_drawn()
     model = applied(base()[0], random_adapter(), *draw.kinds, strength=0.8)
-    renoise = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False,
-                   foreground_mode="renoise")[0]  # fmt: skip
+    renoise = call(
+        "AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False, foreground_mode="renoise"
+    )[0]
     whole = applied(base()[0], random_adapter(), *draw.kinds)
-    for given, farm, how in ((model, [0.8, 0.8, 0.4, 0.8, 0.8], sampler("aias")), (model, [0.8] * 3, sampler("euler")),
-                             (whole, [1.0] * 3, renoise), (base()[0], [0.0] * 3, sampler("aias"))):  # fmt: skip
+    for given, farm, how in (
+        (model, [0.8, 0.8, 0.4, 0.8, 0.8], sampler("aias")),
+        (model, [0.8] * 3, sampler("euler")),
+        (whole, [1.0] * 3, renoise),
+        (base()[0], [0.0] * 3, sampler("aias")),
+    ):
         with watched("sampled") as runs:
             draw.refined(model=given, rounds=len(farm), sampler=how)
         assert [fast.farm_share(arguments[1]) for arguments, _ in runs] == farm
-        assert [arguments[3] for arguments, _ in runs] == guided[:len(farm)]
+        assert [arguments[3] for arguments, _ in runs] == guided[: len(farm)]
         seeds = [seed for arguments, _ in runs for seed in arguments[2].items]
         assert len(set(seeds)) == len(farm) * len(draw.images) and not {SEED, SEED + 1} & set(seeds)
     with watched("sampled") as runs:
@@ -131,8 +136,18 @@ def _latents_with_and_without_a_patch(model, how) -> tuple[float, float]:
 def check_some_items_of_a_batch_are_sampled_as_in_the_whole_batch():
     """Tokens and FARM's types go by item. A model with a patch is run on all items: who knows what the patch holds."""
     farm = applied(base()[0], random_adapter(), *eight_drawn().kinds, strength=0.5, crop=eight_drawn().inputs["crop"])
-    (stage,) = call("GradedSampler", order=2, eta=0.5, variance=0.0, pure_start=True, correct=True, aif=True,
-                    blend="x0", windows="", mask_schedule=None)  # fmt: skip
+    (stage,) = call(
+        "GradedSampler",
+        order=2,
+        eta=0.5,
+        variance=0.0,
+        pure_start=True,
+        correct=True,
+        aif=True,
+        blend="x0",
+        windows="",
+        mask_schedule=None,
+    )
     figures = [_latents_with_and_without_a_patch(*given) for given in ((farm, sampler("aias")), (with_mga(), stage))]
     assert max(latents for latents, _ in figures) < 1e-4 and max(images for _, images in figures) < 1.01, figures
     return {"largest difference of latents and of images": figures}
@@ -157,12 +172,26 @@ def check_a_distance_to_real_defects_counts_only_where_all_draws_have_it():
         assert kept == same.refined["round"] and score.nearest_real == (None if kept else 9.0)
         assert score.refined["first"]["nearest_real"] == 9.0
     real, (objects, types) = real_defects(), draw.kinds
-    (known,) = call("NearestRealDefect", image=draw.images, scores=draw.scores, real=real, object=objects, type=types,
-                    crop=draw.inputs["crop"])  # fmt: skip
+    (known,) = call(
+        "NearestRealDefect",
+        image=draw.images,
+        scores=draw.scores,
+        real=real,
+        object=objects,
+        type=types,
+        crop=draw.inputs["crop"],
+    )
     with watched("composed") as made:
         images, nearer, _ = draw.refined(scores=known, real=real, object=objects, type=types)
-    (again,) = call("NearestRealDefect", image=images, scores=nearer, real=real, object=objects, type=types,
-                    crop=draw.inputs["crop"])  # fmt: skip
+    (again,) = call(
+        "NearestRealDefect",
+        image=images,
+        scores=nearer,
+        real=real,
+        object=objects,
+        type=types,
+        crop=draw.inputs["crop"],
+    )
     for item, (score, first) in enumerate(zip(nearer, known, strict=True)):
         assert score.nearest_real == again[item].nearest_real and order(score) >= order(first)
         tried = sum(result[1][item].visible for _, result in made)
@@ -187,13 +216,23 @@ def check_controls_go_along_with_the_scores():
 def check_the_manifest_tells_the_search():
     draw = eight_drawn()
     images, scores, _ = draw.refined()
-    prompt = {"1": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"latent_image": ["0", 0], "seed": 40}},
-              "2": {"class_type": "SIAS_SavePairs", "inputs": {"image": ["1", 0]}}}  # fmt: skip
-    node = type("Told", (own("SavePairs"),), {
-        "hidden": SimpleNamespace(prompt=prompt, unique_id="2", extra_pnginfo={}),
-    })  # fmt: skip
-    call(node, image=images, mask=eight().masks, normal=eight().images, object="\n".join(eight().objects),
-         type="\n".join(eight().types), folder="refined", scores=scores)  # fmt: skip
+    prompt = {
+        "1": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"latent_image": ["0", 0], "seed": 40}},
+        "2": {"class_type": "SIAS_SavePairs", "inputs": {"image": ["1", 0]}},
+    }
+    node = type(
+        "Told", (own("SavePairs"),), {"hidden": SimpleNamespace(prompt=prompt, unique_id="2", extra_pnginfo={})}
+    )
+    call(
+        node,
+        image=images,
+        mask=eight().masks,
+        normal=eight().images,
+        object="\n".join(eight().objects),
+        type="\n".join(eight().types),
+        folder="refined",
+        scores=scores,
+    )
     records = room("datasets.pairs").read_manifest(OUTPUT / "refined")
     seed_of = room("nodes.refined_pairs").round_seed
     for item, (record, first) in enumerate(zip(records, draw.scores, strict=True)):
@@ -266,14 +305,35 @@ def check_a_model_of_sd15s_shape_is_refined_with_core_s_sampler():
     (latent,) = call("DefectLatent", image=image, mask=mask, vae=vae, crop=None)
     made = ksampler(model, tokens, latent, steps=2)
     first, scores = call(
-        "ComposePair", normal=image, mask=mask, made=vae.decode(made), roundtrip=vae.decode(latent["samples"]),
-        mode="paste", feather=2, visible_above=1.0, crop=None,
-    )  # fmt: skip
+        "ComposePair",
+        normal=image,
+        mask=mask,
+        made=vae.decode(made),
+        roundtrip=vae.decode(latent["samples"]),
+        mode="paste",
+        feather=2,
+        visible_above=1.0,
+        crop=None,
+    )
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
     images, (score,), _ = call(
-        "RefinePairs", model=model, positive=tokens.positive, negative=tokens.negative, vae=vae,
-        sampler=sampler("euler"), sigmas=sigmas, normal=image, mask=mask, image=first, scores=scores, latent=latent,
-        rounds=2, seed=SEED, cfg=CFG, refine="all", crop=None,
-    )  # fmt: skip
+        "RefinePairs",
+        model=model,
+        positive=tokens.positive,
+        negative=tokens.negative,
+        vae=vae,
+        sampler=sampler("euler"),
+        sigmas=sigmas,
+        normal=image,
+        mask=mask,
+        image=first,
+        scores=scores,
+        latent=latent,
+        rounds=2,
+        seed=SEED,
+        cfg=CFG,
+        refine="all",
+        crop=None,
+    )
     assert order(score) >= order(scores[0]) and torch.equal(images[mask == 0], image[mask == 0])
     assert score.composing == scores[0].composing and score.composing.mode == "paste"

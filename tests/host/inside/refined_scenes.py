@@ -39,9 +39,7 @@ class Draw:
     def judged(self, visible_above: float) -> Draw:
         """The same draw, as Compose Pair scores it with another threshold."""
         composing = replace(self.scores[0].composing, visible_above=visible_above)
-        scores = [
-            replace(one, visible=one.visibility > visible_above, composing=composing) for one in self.scores
-        ]
+        scores = [replace(one, visible=one.visibility > visible_above, composing=composing) for one in self.scores]
         return replace(self, inputs=self.inputs | {"scores": scores})
 
 
@@ -61,11 +59,23 @@ def drawn(images: Tensor, masks: Tensor, objects="brushed_metal", types="scratch
     first = pairs(images, masks, partial(advanced, steps=STEPS), cropped, objects=objects, types=types)
     (sigmas,) = call("AIASSigmas", model=model, steps=STEPS, kind="half", refine=0, denoise=1.0)
     inputs = {
-        "model": model, "positive": conditioning.positive, "negative": conditioning.negative, "vae": vae,
-        "sampler": sampler("aias"), "sigmas": sigmas, "normal": images, "mask": masks, "image": first.images,
-        "scores": first.scores, "latent": first.latent, "rounds": ROUNDS, "seed": SEED, "cfg": CFG, "refine": "all",
+        "model": model,
+        "positive": conditioning.positive,
+        "negative": conditioning.negative,
+        "vae": vae,
+        "sampler": sampler("aias"),
+        "sigmas": sigmas,
+        "normal": images,
+        "mask": masks,
+        "image": first.images,
+        "scores": first.scores,
+        "latent": first.latent,
+        "rounds": ROUNDS,
+        "seed": SEED,
+        "cfg": CFG,
+        "refine": "all",
         "crop": crop,
-    }  # fmt: skip
+    }
     return Draw(inputs, (objects, types))
 
 

@@ -122,8 +122,17 @@ def check_scores_of_another_batch_are_refused():
 
 
 def _items(folder: str, select: str = "to synthesize", type: str = "", split: str = ""):
-    return call("LoadDefectDataset", folder=folder, select=select, index=0, count=1, as_batch=False, type=type,
-                split=split, plan_seed=0)  # fmt: skip
+    return call(
+        "LoadDefectDataset",
+        folder=folder,
+        select=select,
+        index=0,
+        count=1,
+        as_batch=False,
+        type=type,
+        split=split,
+        plan_seed=0,
+    )
 
 
 def check_a_missing_dataset_is_refused_before_the_run():
@@ -140,9 +149,13 @@ def check_a_dataset_that_gives_nothing_is_refused():
     write = room("datasets.procedural").write_surfaces
     write(INPUT / "dataset", materials=("cast_grain",), normals=1, defects=1, size=64)
     for folder, given in (
-        ("empty", {}), ("dataset/cast_grain/train", {}), ("dataset", {"type": "rust"}),
-        ("dataset", {"split": "gone.json"}), ("dataset", {"split": "split.json"}), ("dataset", {"select": "all"}),
+        ("empty", {}),
+        ("dataset/cast_grain/train", {}),
+        ("dataset", {"type": "rust"}),
+        ("dataset", {"split": "gone.json"}),
+        ("dataset", {"split": "split.json"}),
+        ("dataset", {"select": "all"}),
         ("procedural surfaces", {"select": "normal images"}),
-    ):  # fmt: skip
+    ):
         with refused("Load Defect Dataset: "):
             _items(folder, **given)

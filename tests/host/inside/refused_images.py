@@ -13,8 +13,17 @@ def _crop(image, mask):
 
 
 def _composed(image, mask, made, crop=None):
-    return call("ComposePair", normal=image, mask=mask, made=made, roundtrip=made, mode="difference", feather=0,
-                visible_above=1.0, crop=crop)  # fmt: skip
+    return call(
+        "ComposePair",
+        normal=image,
+        mask=mask,
+        made=made,
+        roundtrip=made,
+        mode="difference",
+        feather=0,
+        visible_above=1.0,
+        crop=crop,
+    )
 
 
 @refused("Defect Latent: ", "mask 0 of the batch is empty", "Draw at least one pixel")

@@ -35,7 +35,7 @@ def check_other_numbers_are_refused():
         ({"latent": eight_drawn().inputs["latent"]}, ("latents, but 2 windows", "Defect Latent")),
         ({"crop": eight_drawn().inputs["crop"]}, ("tells of 8", "that were cropped")),
         ({"positive": told(type="scratch\nstain\nscratch").positive}, ("positive conditioning is for 3", "one line")),
-    ):  # fmt: skip
+    ):
         with unsampled(*words):
             two.refined(**changed)
 
@@ -47,7 +47,7 @@ def check_inputs_of_another_batch_are_refused():
         ({"image": two.images.flip(0)}, ("differs from its normal image outside the mask",)),
         ({"mask": batch.masks[2:4]}, ("mask is not the one",)),
         ({"crop": None}, ("images of 128 x 128 came", "the crop")),
-    ):  # fmt: skip
+    ):
         with unsampled(*words):
             two.refined(**changed)
 

@@ -15,7 +15,7 @@ def _save(folder: str, image, mask, normal, *, seed=40, prompt=None, type="spot"
     node = type_of(own("SavePairs"), hidden)
     return node.execute(
         image=image, mask=mask, normal=normal, folder=folder, object="plate", type=type, seed=seed, **changed
-    )  # fmt: skip
+    )
 
 
 def type_of(node, hidden):
@@ -67,9 +67,16 @@ def check_a_bypassed_sampler_is_blank_in_both_modes_of_compose_pair():
     decoded = vae.decode(latent["samples"])
     for mode in ("difference", "paste"):
         images, scores = call(
-            "ComposePair", normal=image, mask=mask, made=decoded, roundtrip=decoded, mode=mode, feather=0,
-            visible_above=0.0, crop=crop,
-        )  # fmt: skip
+            "ComposePair",
+            normal=image,
+            mask=mask,
+            made=decoded,
+            roundtrip=decoded,
+            mode=mode,
+            feather=0,
+            visible_above=0.0,
+            crop=crop,
+        )
         done = _save(f"bypassed {mode}", images, mask, image, scores=scores, not_visible="keep")
         assert done.ui["text"][0] == "0 saved, 1 blank", mode
         assert not scores[0].visible and (_lines(f"bypassed {mode}")[1][0]["changed"] == 0)
@@ -83,8 +90,13 @@ def check_a_pair_of_another_type_mask_or_image_is_another_pair():
     faint = images.clone()
     faint[0][mask[0] > 0] += 2 / 255
     for given in ({"type": "dent"}, {"mask": wider}, {"images": faint, "seed": 41}):
-        done = _save("once others", given.get("images", images), given.get("mask", mask), normal,
-                     **{key: value for key, value in given.items() if key in ("type", "seed")})  # fmt: skip
+        done = _save(
+            "once others",
+            given.get("images", images),
+            given.get("mask", mask),
+            normal,
+            **{key: value for key, value in given.items() if key in ("type", "seed")},
+        )
         assert done.ui["text"][0] == "1 saved", given
     assert len(_lines("once others")[0]) == 4
 
@@ -170,8 +182,10 @@ def check_used_seeds_are_known_by_what_the_sampler_depends_on():
     from comfy_execution.utils import CurrentNodeContext
 
     module = room("nodes.graph_seeds")
-    prompt = {"5": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"seed": 7, "latent_image": ["4", 0]}},
-              "9": {"class_type": "S", "inputs": {"image": ["5", 0]}}}  # fmt: skip
+    prompt = {
+        "5": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"seed": 7, "latent_image": ["4", 0]}},
+        "9": {"class_type": "S", "inputs": {"image": ["5", 0]}},
+    }
     for place, seeds in enumerate(([7], [20], [30])):
         with CurrentNodeContext("run", "5", place):
             module.remember(module.graph_seed(7, Graph(prompt=prompt, unique_id="5")), seeds)
@@ -182,8 +196,10 @@ def check_used_seeds_are_known_by_what_the_sampler_depends_on():
     assert module.used_seeds(prompt, "5", "5", 2) is None
     other = prompt | {"5": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"seed": 8, "latent_image": ["4", 0]}}}
     assert module.used_seeds(other, "5", "5", 1) is None
-    wired = {"5": {"class_type": "K", "inputs": {"seed": ["2", 5]}},
-             "2": {"class_type": "L", "inputs": {"a": 1, "b": 2}}}  # fmt: skip
+    wired = {
+        "5": {"class_type": "K", "inputs": {"seed": ["2", 5]}},
+        "2": {"class_type": "L", "inputs": {"a": 1, "b": 2}},
+    }
     graphs = Graph(prompt=wired, unique_id="5"), Graph(prompt=prompt, unique_id="5"), None
     assert [module.graph_seed(3, graph).computed for graph in graphs] == [True, False, False]
 
@@ -193,7 +209,8 @@ def check_core_latent_nodes_keep_a_latents_place():
 
     later = {"samples": torch.zeros(2, 4, 8, 8), "sias_place": 3}
     for node, given in (
-        (core.RepeatLatentBatch, {"amount": 2}), (core.LatentFromBatch, {"batch_index": 1, "length": 1}),
+        (core.RepeatLatentBatch, {"amount": 2}),
+        (core.LatentFromBatch, {"batch_index": 1, "length": 1}),
         (core.LatentFlip, {"flip_method": "x-axis: vertically"}),
-    ):  # fmt: skip
+    ):
         assert call(node, samples=later, **given)[0]["sias_place"] == 3, node

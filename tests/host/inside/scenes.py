@@ -39,9 +39,16 @@ def base() -> tuple:
 @cache
 def eight() -> Eight:
     images, masks, objects, types, _, _ = call(
-        "LoadDefectDataset", folder="procedural surfaces", select="to synthesize", index=0, count=8, as_batch=True,
-        type="", split="", plan_seed=0,
-    )  # fmt: skip
+        "LoadDefectDataset",
+        folder="procedural surfaces",
+        select="to synthesize",
+        index=0,
+        count=8,
+        as_batch=True,
+        type="",
+        split="",
+        plan_seed=0,
+    )
     masks = masks[0].clone()
     masks[2, 3, 3] = masks[2, -4, -4] = 1  # pieces too far for one window: crops and images are counted differently
     return Eight(images[0], masks, objects[0].splitlines(), types[0].splitlines())
@@ -56,7 +63,7 @@ def one(size: tuple[int, int] | None = None, pixel: tuple[int, int] | None = Non
     if pixel:
         mask[0, pixel[0], pixel[1]] = 1
     else:
-        mask[0, height // 2:height // 2 + 24, width // 2:width // 2 + 40] = 1
+        mask[0, height // 2 : height // 2 + 24, width // 2 : width // 2 + 40] = 1
     return image.contiguous(), mask
 
 
@@ -64,22 +71,38 @@ def told(model=None, object: str = "brushed_metal", type: str = "scratch", crop=
     return Conditioning(*call("AnomalyConditioning", model=model or base()[0], object=object, type=type, crop=crop))
 
 
-def ksampler(model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended",
-             denoise=1.0) -> Tensor:  # fmt: skip
+def ksampler(
+    model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended", denoise=1.0
+) -> Tensor:
     """Latents of KSampler (AIAS)."""
     (made,) = call(
-        "KSamplerAIAS", model=model, seed=seed, steps=steps, cfg=cfg, preset=preset, positive=told.positive,
-        negative=told.negative, latent_image=latent, denoise=denoise,
-    )  # fmt: skip
+        "KSamplerAIAS",
+        model=model,
+        seed=seed,
+        steps=steps,
+        cfg=cfg,
+        preset=preset,
+        positive=told.positive,
+        negative=told.negative,
+        latent_image=latent,
+        denoise=denoise,
+    )
     return made["samples"]
 
 
-def advanced(model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended",
-             denoise=1.0) -> Tensor:  # fmt: skip
+def advanced(
+    model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended", denoise=1.0
+) -> Tensor:
     """Latents of SamplerCustomAdvanced with the preset's values on AIAS Sampler and AIAS Sigmas."""
     grid, options = room("samplers.presets").preset(preset, steps)
-    widgets = {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False,
-               "foreground_mode": "x0_blend"}  # fmt: skip
+    widgets = {
+        "order": 1,
+        "eta": 1.0,
+        "variance": 0.0,
+        "pure_start": False,
+        "correct": False,
+        "foreground_mode": "x0_blend",
+    }
     (sampler,) = call("AIASSampler", **{name: options.get(name, value) for name, value in widgets.items()})
     (sigmas,) = call("AIASSigmas", model=model, denoise=denoise, **grid)
     (noise,) = call("PerItemNoise", seed=seed)
@@ -102,8 +125,16 @@ class Pairs(NamedTuple):
     samples: Tensor
 
 
-def pairs(images: Tensor, masks: Tensor, form=ksampler, cropped: bool = True, objects="brushed_metal", types="scratch",
-          mode="difference", **options) -> Pairs:  # fmt: skip
+def pairs(
+    images: Tensor,
+    masks: Tensor,
+    form=ksampler,
+    cropped: bool = True,
+    objects="brushed_metal",
+    types="scratch",
+    mode="difference",
+    **options,
+) -> Pairs:
     """The whole graph: Crop to Mask (or the whole images), Defect Latent, a sampler, VAE, Compose Pair."""
     model, vae, resolution = base()
     windows, window_masks, crop = images, masks, None
@@ -112,9 +143,16 @@ def pairs(images: Tensor, masks: Tensor, form=ksampler, cropped: bool = True, ob
     (latent,) = call("DefectLatent", image=windows, mask=window_masks, vae=vae, crop=crop)
     samples = form(model, told(model, objects, types, crop), latent, **options)
     made, scores = call(
-        "ComposePair", normal=images, mask=masks, made=vae.decode(samples), roundtrip=vae.decode(latent["samples"]),
-        mode=mode, feather=0, visible_above=1.0, crop=crop,
-    )  # fmt: skip
+        "ComposePair",
+        normal=images,
+        mask=masks,
+        made=vae.decode(samples),
+        roundtrip=vae.decode(latent["samples"]),
+        mode=mode,
+        feather=0,
+        visible_above=1.0,
+        crop=crop,
+    )
     return Pairs(made, scores, latent, samples)
 
 

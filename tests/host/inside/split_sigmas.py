@@ -16,8 +16,9 @@ def _part(sampler, sigmas, latent: dict, on: bool, model=None) -> dict:
     positive, negative = told()
     (guider,) = call(core.CFGGuider, model=model, positive=positive, negative=negative, cfg=CFG)
     (noise,) = call("PerItemNoise", seed=SEED) if on else call(core.DisableNoise)
-    return call(core.SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas,
-                latent_image=latent)[0]  # fmt: skip
+    return call(
+        core.SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=latent
+    )[0]
 
 
 def _halves(sampler, latent: dict, step: int, steps: int = 6, windows: str = "") -> tuple[dict, dict, dict]:
@@ -51,9 +52,10 @@ def check_with_a_mask_the_background_is_exact_and_the_second_half_knows_it():
     latent, inside = plain_latent()
     figures = {}
     for name, sampler, windows in (
-        ("AIAS", _aias(), ""), ("Graded", _graded(), "1000-800, 400-300"),
+        ("AIAS", _aias(), ""),
+        ("Graded", _graded(), "1000-800, 400-300"),
         ("AIAS, all options", _aias(eta=1.0, order=2, pure_start=True, correct=True), ""),
-    ):  # fmt: skip
+    ):
         left, done, whole = _halves(sampler, latent, 3, windows=windows)
         clean = latent["samples"]
         for one in (left, done, whole):

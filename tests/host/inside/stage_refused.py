@@ -28,8 +28,16 @@ BAD_WINDOWS = {
 
 
 def _widgets(windows: str) -> dict:
-    return {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False, "windows": windows,
-            "aif": True, "blend": "x0"}  # fmt: skip
+    return {
+        "order": 1,
+        "eta": 1.0,
+        "variance": 0.0,
+        "pure_start": False,
+        "correct": False,
+        "windows": windows,
+        "aif": True,
+        "blend": "x0",
+    }
 
 
 def check_bad_windows_are_refused_by_every_node_before_and_while_it_runs():
@@ -37,9 +45,10 @@ def check_bad_windows_are_refused_by_every_node_before_and_while_it_runs():
     uses = {
         ("KSamplerGraded", KSAMPLER): lambda text: graded(with_mga(), told(), latent, windows=text),
         ("GradedSampler", SAMPLER): lambda text: call("GradedSampler", **_widgets(text)),
-        ("AIASSigmas", "AIAS Sigmas: "): lambda text: call("AIASSigmas", model=base()[0], steps=9, kind="half",
-                                                           refine=0, denoise=1.0, windows=text),
-    }  # fmt: skip
+        ("AIASSigmas", "AIAS Sigmas: "): lambda text: call(
+            "AIASSigmas", model=base()[0], steps=9, kind="half", refine=0, denoise=1.0, windows=text
+        ),
+    }
     for (name, start), use in uses.items():
         validated = own(name).validate_inputs
         assert validated() is True and validated(windows="") is True and validated(windows=f" {FORM} ") is True
@@ -57,8 +66,15 @@ def check_a_grid_too_short_for_the_windows_says_how_many_steps_it_needs():
     with refused(KSAMPLER, "3 steps cannot reach all of the windows", "4 are needed"):
         graded(with_mga(), told(), latent, steps=3, preset="paper")
     with refused("AIAS Sigmas: ", "3 steps cannot", "4 are needed (2 steps at denoise 0.6 are the end of a run of 3)."):
-        call("AIASSigmas", model=base()[0], steps=2, kind="half", refine=0, denoise=0.6,
-             windows="400-390, 200-190, 100-90")  # fmt: skip
+        call(
+            "AIASSigmas",
+            model=base()[0],
+            steps=2,
+            kind="half",
+            refine=0,
+            denoise=0.6,
+            windows="400-390, 200-190, 100-90",
+        )
     assert graded(with_mga(), told(), latent, steps=2).isfinite().all()
 
 
@@ -130,9 +146,20 @@ def check_bad_schedules_are_refused():
 @refused(KSAMPLER, "the mask schedule is for 500 levels", "runs over 1000")
 def check_a_schedule_for_another_number_of_levels_is_refused():
     schedule = room("samplers.mask_schedule").MaskSchedule(100, 500)
-    call("KSamplerGraded", model=with_mga(), seed=0, steps=4, cfg=1.0, preset="recommended", positive=told().positive,
-         negative=told().negative, latent_image=plain_latent()[0], denoise=1.0, stage="stage",
-         mask_schedule=schedule)  # fmt: skip
+    call(
+        "KSamplerGraded",
+        model=with_mga(),
+        seed=0,
+        steps=4,
+        cfg=1.0,
+        preset="recommended",
+        positive=told().positive,
+        negative=told().negative,
+        latent_image=plain_latent()[0],
+        denoise=1.0,
+        stage="stage",
+        mask_schedule=schedule,
+    )
 
 
 @refused(SAMPLER, "needs eta 1")

@@ -12,19 +12,7 @@ import nodes
 
 from .fast_scenes import KIND, applied, random_adapter, sd15, with_tokens
 from .other_models import flow, random_tokens, sd15_latent
-from .scenes import (
-    FORMS,
-    SEED,
-    Conditioning,
-    apart,
-    base,
-    eight,
-    engine,
-    pairs,
-    plain_latent,
-    shown,
-    told,
-)
+from .scenes import FORMS, SEED, Conditioning, apart, base, eight, engine, pairs, plain_latent, shown, told
 from .stage_scenes import GRADED_FORMS, STEPS, Schedule, graded, graded_advanced, random_stage, stage_adapter, with_mga
 from .start import TEMPORARY, call, room
 
@@ -71,8 +59,11 @@ def check_the_graph_is_the_engine():
     """The command line and the graph give the same pixels, with either preset and with FARM beside the heads."""
     settings, adapters, found = room("synthesis.pair").Settings, room("synthesis.adapters").Adapters, {}
     plain = shown(engine(settings("recommended", STEPS)))
-    for stage, preset, farm in (("stage", "recommended", True), ("stage-paper", "paper", False),
-                                ("mga-aif-ema", "fast", False)):  # fmt: skip
+    for stage, preset, farm in (
+        ("stage", "recommended", True),
+        ("stage-paper", "paper", False),
+        ("mga-aif-ema", "fast", False),
+    ):
         graph = _graph(stage, farm, steps=STEPS, preset=preset).images * 255
         both = adapters(random_adapter().modules if farm else None, random_stage().modules)
         line = shown(engine(settings(preset, STEPS, graded=stage), both)) * 255
@@ -91,7 +82,7 @@ def check_an_item_alone_is_the_item_in_its_batch():
     kind = batch.objects[7], batch.types[7]
     for form in GRADED_FORMS:
         made = form(with_mga(model), with_tokens(told(model, *kind), adapter, *kind), alone)
-        assert apart(made, together.samples[place:place + 1]) < 1e-4
+        assert apart(made, together.samples[place : place + 1]) < 1e-4
 
 
 def check_untrained_heads_change_nothing():
@@ -143,12 +134,15 @@ def check_models_of_other_kinds_run():
     found = {}
     fits = {"sd15": ("SD15", "", 4, 768, "eps"), "flow": ("CompactLDM", "", 4, 128, "flow")}
     for name, model, tokens, (latent, inside) in (
-        ("sd15", sd15(), random_tokens(), sd15_latent()), ("flow", flow(), told(), plain_latent()),
-    ):  # fmt: skip
+        ("sd15", sd15(), random_tokens(), sd15_latent()),
+        ("flow", flow(), told(), plain_latent()),
+    ):
         adapter = stage_adapter(fit=fits[name])
         for stage, denoise in (("stage", 1.0), ("mga-aif-gd", 0.6)):
-            made = [form(with_mga(model, adapter), with_tokens(tokens, adapter), latent, stage=stage, denoise=denoise)
-                    for form in GRADED_FORMS]  # fmt: skip
+            made = [
+                form(with_mga(model, adapter), with_tokens(tokens, adapter), latent, stage=stage, denoise=denoise)
+                for form in GRADED_FORMS
+            ]
             assert torch.equal(*made) and torch.isfinite(made[0]).all()
             assert (made[0] - latent["samples"])[inside].abs().mean() > 0.01
             found[f"{name}, {stage}"] = apart(made[0][~inside], latent["samples"][~inside])
@@ -161,8 +155,17 @@ def check_models_of_other_kinds_run():
 def check_all_other_samplers_leave_mga_out_and_aias_says_so():
     latent, _ = plain_latent()
     positive, negative = told()
-    common = {"seed": SEED, "steps": 2, "cfg": 2.0, "sampler_name": "euler", "scheduler": "normal",
-              "positive": positive, "negative": negative, "latent_image": latent, "denoise": 1.0}  # fmt: skip
+    common = {
+        "seed": SEED,
+        "steps": 2,
+        "cfg": 2.0,
+        "sampler_name": "euler",
+        "scheduler": "normal",
+        "positive": positive,
+        "negative": negative,
+        "latent_image": latent,
+        "denoise": 1.0,
+    }
     models = base()[0], with_mga()
     assert torch.equal(*(call(nodes.KSampler, model=model, **common)[0]["samples"] for model in models))
     notices, listener = [], logging.Handler()
@@ -252,8 +255,9 @@ def check_windows_and_schedule_are_heard_where_the_stage_has_them():
         has_gd, has_ema = stage in ("stage", "mga-aif-gd"), stage in ("stage", "mga-aif-ema")
         assert torch.equal(made(stage), made(stage, windows="900-700,200-150")) != has_gd
         assert torch.equal(made(stage), made(stage, schedule=late)) != has_ema
-        assert torch.equal(*(form(model, told(), latent, stage=stage, schedule=late, windows="500.5-400")
-                             for form in GRADED_FORMS))  # fmt: skip
+        assert torch.equal(
+            *(form(model, told(), latent, stage=stage, schedule=late, windows="500.5-400") for form in GRADED_FORMS)
+        )
     assert torch.equal(made("stage", windows=" "), made("mga-aif-ema"))
     assert torch.equal(made("stage", schedule=Schedule()), made("stage")), "the paper's is the default"
 
@@ -286,9 +290,9 @@ def check_the_schedule_is_shown_with_the_mask_at_its_levels():
         assert len(set(TEMPORARY.glob("*.png")) - before) == 1, "it is shown on the node"
         sheets.append(picture[0])
     shown = room("nodes.mask_schedule")
-    assert torch.equal(sheets[1][:len(sheets[0])], sheets[0]) and len(sheets[1]) > len(sheets[0]) + shown.TILE
-    tiles = sheets[1][len(sheets[0]):]
-    inner = [tiles[5:shown.TILE - 5, shown.GAP + place * (shown.TILE + shown.SPACE):][:, 5:70] for place in range(3)]
+    assert torch.equal(sheets[1][: len(sheets[0])], sheets[0]) and len(sheets[1]) > len(sheets[0]) + shown.TILE
+    tiles = sheets[1][len(sheets[0]) :]
+    inner = [tiles[5 : shown.TILE - 5, shown.GAP + place * (shown.TILE + shown.SPACE) :][:, 5:70] for place in range(3)]
     means = [tile.mean().item() for tile in inner]
     assert means[0] == 1 and abs(means[1] - 0.5) < 0.01 and 0 < means[2] < 0.01, means
 

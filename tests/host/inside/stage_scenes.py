@@ -49,33 +49,75 @@ class Schedule(NamedTuple):
         return call("EMAMaskSchedule", **self._asdict(), levels="1000, 0", mask=None)[0]
 
 
-def graded(model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended",
-           denoise=1.0, stage="stage", schedule: Schedule | None = None, windows=WINDOWS) -> Tensor:  # fmt: skip
+def graded(
+    model,
+    told: Conditioning,
+    latent: dict,
+    *,
+    seed=SEED,
+    steps=STEPS,
+    cfg=CFG,
+    preset="recommended",
+    denoise=1.0,
+    stage="stage",
+    schedule: Schedule | None = None,
+    windows=WINDOWS,
+) -> Tensor:
     """Latents of KSampler (Graded Diffusion)."""
     (made,) = call(
-        "KSamplerGraded", model=model, seed=seed, steps=steps, cfg=cfg, preset=preset, positive=told.positive,
-        negative=told.negative, latent_image=latent, denoise=denoise, stage=stage,
-        mask_schedule=schedule and schedule.made(), windows=windows,
-    )  # fmt: skip
+        "KSamplerGraded",
+        model=model,
+        seed=seed,
+        steps=steps,
+        cfg=cfg,
+        preset=preset,
+        positive=told.positive,
+        negative=told.negative,
+        latent_image=latent,
+        denoise=denoise,
+        stage=stage,
+        mask_schedule=schedule and schedule.made(),
+        windows=windows,
+    )
     return made["samples"]
 
 
 def graded_advanced(
-    model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended", denoise=1.0,
-    stage="stage", schedule: Schedule | None = None, windows=WINDOWS,
-) -> Tensor:  # fmt: skip
+    model,
+    told: Conditioning,
+    latent: dict,
+    *,
+    seed=SEED,
+    steps=STEPS,
+    cfg=CFG,
+    preset="recommended",
+    denoise=1.0,
+    stage="stage",
+    schedule: Schedule | None = None,
+    windows=WINDOWS,
+) -> Tensor:
     """Latents of SamplerCustomAdvanced with the same values on Graded Diffusion Sampler and AIAS Sigmas; the heads work
     where the model has them, whatever the stage."""
     grid, options = room("samplers.presets").preset(preset, steps)
     stages = room("samplers.stage_presets")
     options = stages.with_stage(options, stages.stage_preset(stage)[1])
     windows = windows if options["windows"] else ""
-    widgets = {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False, "aif": True,
-               "blend": "x0", "foreground_mode": "x0_blend"}  # fmt: skip
+    widgets = {
+        "order": 1,
+        "eta": 1.0,
+        "variance": 0.0,
+        "pure_start": False,
+        "correct": False,
+        "aif": True,
+        "blend": "x0",
+        "foreground_mode": "x0_blend",
+    }
     (sampler,) = call(
-        "GradedSampler", **{name: options.get(name, value) for name, value in widgets.items()}, windows=windows,
+        "GradedSampler",
+        **{name: options.get(name, value) for name, value in widgets.items()},
+        windows=windows,
         mask_schedule=(schedule or Schedule()).made() if options["mask_schedule"] else None,
-    )  # fmt: skip
+    )
     (sigmas,) = call("AIASSigmas", model=model, denoise=denoise, **grid, windows=windows)
     (noise,) = call("PerItemNoise", seed=seed)
     (guider,) = call(CFGGuider, model=model, positive=told.positive, negative=told.negative, cfg=cfg)

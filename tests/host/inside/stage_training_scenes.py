@@ -12,14 +12,23 @@ from .start import call, room
 
 def train(model=None, vae=None, data=None, widths=(16,), **changed) -> tuple:
     """Train STAGE Adapter on a few images: (adapter, record, curve); narrow heads are quicker."""
-    widgets = {"steps": 2, "batch": 2, "learning_rate": 1e-3, "tokens": 3, "resolution": 64, "patience": 0, "seed": 0,
-               "conditioning": None} | changed  # fmt: skip
+    widgets = {
+        "steps": 2,
+        "batch": 2,
+        "learning_rate": 1e-3,
+        "tokens": 3,
+        "resolution": 64,
+        "patience": 0,
+        "seed": 0,
+        "conditioning": None,
+    } | changed
     training = room("training.stage")
     real = training.StageTraining
     training.StageTraining = partial(real, widths=widths)
     try:
-        return call("TrainSTAGEAdapter", model=model or base()[0], vae=vae or base()[1], dataset=data or dataset(),
-                    **widgets)  # fmt: skip
+        return call(
+            "TrainSTAGEAdapter", model=model or base()[0], vae=vae or base()[1], dataset=data or dataset(), **widgets
+        )
     finally:
         training.StageTraining = real
 
