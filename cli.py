@@ -14,8 +14,9 @@ from .cli_arguments import QUICK, parser
 from .cli_progress import Bar
 from .datasets.progress import reported
 from .datasets.untrusted_text import LineFormatter, lines_of, one_line
-from .out_of_memory import COMMAND, in_words, out_of_memory
+from .errors import in_words, out_of_memory
 
+_MEMORY = "lower --batch, --resolution or --widths, make fewer or smaller images at once, or close other programs"
 _ERRORS = {
     "fast": "FARM's error on groups held out: {:.2f} (an answer of 0 would have 1)",
     "stage": "the heads' noise error on groups held out: {:.2f} (the base alone has 1)",
@@ -34,13 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
             _COMMANDS[options.command](options)
     except (ValueError, OSError) as error:
         bar.close()
-        _print_error(in_words(error, COMMAND) if out_of_memory(error) else str(error))
+        _print_error(in_words(error, _MEMORY) if out_of_memory(error) else str(error))
         return 1
     except Exception as error:
         if not out_of_memory(error):
             raise
         bar.close()
-        _print_error(in_words(error, COMMAND))
+        _print_error(in_words(error, _MEMORY))
         return 1
     except KeyboardInterrupt:
         bar.close()

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 
-from ..out_of_memory import NODE, in_words, out_of_memory
+from ..errors import Refused, in_words, out_of_memory
 
-# How the rooms below begin their errors, and other nodes' glue that a node reuses.
+_MEMORY = (
+    "lower the batch (fewer images or masks at once, Load Defect Dataset's count), Crop to Mask's resolution, or the "
+    "batch, crop or widths of training, or close other programs"
+)
+
+
+# What errors that are not yet Refused begin with.
 _OTHERS = re.compile(
     r"(AIAS( grid| preset)?|Graded Diffusion|EMA Mask Schedule|MGA|Evaluate|split|Training( \([a-z]+\)| crops)?|"
     r"Load (Defect Dataset|Adapter)|Save Pairs|Compose Pair|FARM|Anomaly (Tokens|Conditioning)|"
@@ -19,9 +25,11 @@ _OTHERS = re.compile(
 
 @contextmanager
 def named(node: str) -> Iterator[None]:
-    """Put the node's display name before a ValueError, in place of whatever room or node it names."""
+    """Put the node's display name before an error about input, in place of an inner node's whose glue it calls."""
     try:
         yield
+    except Refused as error:
+        raise error.at(node) from error
     except ValueError as error:
         if str(error).startswith(node):
             raise
@@ -43,7 +51,7 @@ def memory_checked(node: type) -> type:
             import comfy.model_management
 
             comfy.model_management.unload_all_models()
-            raise ValueError(f"{cls.define_schema().display_name}: {in_words(error, NODE)}") from error
+            raise ValueError(f"{cls.define_schema().display_name}: {in_words(error, _MEMORY)}") from error
 
     node.execute = classmethod(execute)
     return node

@@ -23,7 +23,7 @@ before = time.perf_counter()
 loaded = asyncio.run(nodes.load_custom_node(repository))
 seconds = time.perf_counter() - before
 pack = next(m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == f"{repository}/__init__.py")
-outside = (pack.__name__ + ".nodes", pack.__name__ + ".out_of_memory")
+outside = (pack.__name__ + ".nodes", pack.__name__ + ".errors")
 heavy = sorted(n for n in sys.modules if n.startswith(pack.__name__ + ".") and not n.startswith(outside))
 
 aias = importlib.import_module(pack.__name__ + ".samplers.aias")

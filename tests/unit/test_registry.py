@@ -26,7 +26,7 @@ FILES = {
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
-    "out_of_memory.py",
+    "errors.py",
 }
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 

@@ -1,11 +1,12 @@
 """Memory that is used up is an error in words, with what to lower, whatever reports it; other errors stay."""
 
 import errno
+import pickle
 
 import pytest
 import torch
 from anomaly_synthesis import cli
-from anomaly_synthesis.out_of_memory import out_of_memory
+from anomaly_synthesis.errors import Refused, out_of_memory
 
 
 def wrapped(error):
@@ -51,3 +52,18 @@ def test_an_allocation_that_is_too_large_is_known():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert out_of_memory(caught.value)
+
+
+def test_a_refusal_keeps_its_parts_through_doors_files_and_processes():
+    error = Refused("steps", 0, accepted="1 or more", remedy="add steps")
+    assert str(error) == "steps: 0; accepted is 1 or more; add steps."
+    assert str(error.at("Inner").at("AIAS Sigmas")) == "AIAS Sigmas: steps: 0; accepted is 1 or more; add steps."
+    assert str(Refused("mask.png", remedy="draw it again").of("other.png")) == "other.png: draw it again."
+    moved = pickle.loads(pickle.dumps(error.at("train")))
+    assert (moved.subject, moved.got, moved.accepted, moved.remedy, moved.door) == (
+        "steps",
+        "0",
+        "1 or more",
+        "add steps",
+        "train",
+    )
