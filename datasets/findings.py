@@ -36,12 +36,13 @@ class Findings:
         self._large: dict[tuple[str, str], _Large] = {}
         self._doubts: dict[tuple[str, str, str], tuple[Path, Doubt, int]] = {}
         self._turned: dict[str, tuple[str, int, set[str]]] = {}
-        self._deep: dict[str, tuple[str, int, set[str]]] = {}
+        self._deep: dict[str, tuple[str, int, set[str]]] = {}  # images that use less than 16 bit
+        self._full: dict[str, set[str]] = {}  # images that use all of it
 
     def add(self, sample: Sample, picture: Picture, mask: Tensor | None) -> None:
         """A sample, its picture and its mask (bool [H, W], or None: normal)."""
         if picture.pixels.dtype == np.uint16:
-            self._count(self._deep, sample, int(picture.pixels.max()))
+            self._add_deep(sample, picture.pixels)
         if mask is None:
             return
         largest = self._large.setdefault((sample.object, sample.type), _Large())
@@ -57,6 +58,15 @@ class Findings:
         turned = stored_orientation(sample.image.read_bytes())
         if turned != 1 and _fits_both_ways(sample.mask, picture, turned):
             self._count(self._turned, sample, turned)
+
+    def _add_deep(self, sample: Sample, pixels: np.ndarray) -> None:
+        """A few pixels may be full in any image: hot ones of the sensor, a time stamp's."""
+        rank = pixels.size - 1 - pixels.size // 1000
+        most = int(np.partition(pixels, rank, axis=None)[rank])
+        if most < 2 ** _DEPTHS[-1]:
+            self._count(self._deep, sample, most)
+        else:
+            self._full.setdefault(sample.object, set()).add(sample.name)
 
     @staticmethod
     def _count(kept: dict[str, tuple[str, int, set[str]]], sample: Sample, value: int) -> None:
@@ -107,8 +117,8 @@ class Findings:
     def _shallow_images(self) -> list[Problem]:
         found = []
         for object, (first, most, names) in self._deep.items():
-            bits = next((bits for bits in _DEPTHS if 0 < most < 2**bits), None)
-            if bits:
+            if most > 0 and len(names) > len(self._full.get(object, ())):
+                bits = next(bits for bits in _DEPTHS if most < 2**bits)
                 share = 100 * (2**bits - 1) / 65535
                 found.append(
                     Problem(

@@ -130,7 +130,8 @@ def _names_any(samples: Sequence[Sample], path: Path, by_path: bool) -> bool:
     """Whether a cell of a file, read as well as it can be, is an image's path or, not by_path, its name or stem."""
     data = path.read_bytes().replace(b"\0", b"")
     texts = (data.decode("latin-1"), data.decode(errors="replace"))
-    cells = {cell.strip() for text in texts for cell in re.split(r"[,;\t|\r\n\"]+", text)}
+    ways = (r"[,;\t|\r\n\"]+", r"[,;\t|\r\n\":\s]+")  # a name may hold a space, and a space may part cells
+    cells = {cell.strip() for text in texts for way in ways for cell in re.split(way, text)}
     if by_path:
         known = _Names(samples)
         return any(known.sample(cell) for cell in cells)

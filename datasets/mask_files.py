@@ -41,11 +41,14 @@ def read_marked(path: str | Path, size: tuple[int, int] | None = None, of: str |
     return _shape(load(Path(path).read_bytes(), path, size, of), any_value=True)
 
 
-def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> np.ndarray:
+def read_labels(
+    path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None, exact: bool = False
+) -> np.ndarray:
     """Read a label image as its whole numbers, [H, W]: grey values, or a palette's indices; transparent pixels are 0,
     and white is 255 where there is nothing but black and white.
 
-    size, of: as in `read_mask`. Values of a lossy file are no numbers: it is read as black and white.
+    size, of: as in `read_mask`. Values of a lossy file are no numbers: it is read as black and white; exact: refused,
+    where black would be what is left of small numbers.
     Raises ValueError for another size, a damaged file, or colours (labels as colours say nothing without their list);
     OSError if the file cannot be opened.
     """
@@ -55,6 +58,8 @@ def read_labels(path: str | Path, size: tuple[int, int] | None = None, of: str |
             "a mask in colours; accepted are grey values or a palette, whose numbers are the classes",
             "export the mask with class numbers",
         )
+    if raster.lossy and exact:
+        raise raster.refuse("a lossy file, which does not keep class numbers", "export the mask as PNG")
     if raster.lossy:
         return np.where(_shape(raster), 255, 0)
     values = raster.values

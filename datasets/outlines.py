@@ -56,7 +56,8 @@ def check_shape(shape: list) -> None:
         _counts(values[1], values[0])
     elif kind == "bitmap":
         _numbers(values[0], 2)
-        _bitmap(values[1])
+        if _bitmap(values[1]).getbbox() is None:
+            raise ValueError("its bitmap marks no pixel")
     else:
         _numbers(values[0], 6 if kind in ("polygon", "shares", "points") else 4)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from .layouts import LAYOUTS
 from .layouts.annotations import damaged_json
-from .layouts.files import IMAGE_FOLDERS, PARTS, entries, folders, means_normal
+from .layouts.files import IMAGE_FOLDERS, PARTS, entries, folders
 from .layouts.found import Found, Layout, Problem
+from .layouts.normal_words import means_normal
 from .layouts.unread import holds_images, report_unread
 from .pairs import check_names
 from .sample import NORMAL, Sample, first_few

@@ -57,7 +57,7 @@ class ColourMask:
     def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
         """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
         OSError for one that cannot be opened."""
-        pixels = read_picture(self.file).pixels
+        pixels = colour_pixels(self.file)
         pixels = turn(pixels, fitting_turn(pixels.shape[:2], size, of))
         if pixels.shape[:2] != tuple(size):
             raise ValueError(
@@ -65,6 +65,12 @@ class ColourMask:
                 f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
             )
         return torch.from_numpy((pixels == np.array(self.colour, pixels.dtype)).all(2))
+
+
+def colour_pixels(mask: Path) -> np.ndarray:
+    """[H, W, C] of a mask file in colours, black where it is transparent. Raises as `read_picture`."""
+    picture = read_picture(mask)
+    return picture.pixels if picture.alpha is None else np.where(picture.alpha[..., None] > 127, picture.pixels, 0)
 
 
 @dataclass(frozen=True, order=True)

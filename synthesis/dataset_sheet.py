@@ -17,6 +17,7 @@ from torch import Tensor
 from ..datasets.inspection import SMALL, TINY, Inspected, Inspection, Masks
 from ..datasets.pictures import Picture, write_picture
 from ..datasets.sample import NORMAL, Sample
+from ..datasets.untrusted_text import one_line
 from .close_up import close_up
 from .overlay import outlined
 
@@ -43,7 +44,8 @@ class DatasetSheet:
 
     def look(self, sample: Sample, picture: Picture, mask: Tensor | None) -> None:
         """For `inspect_dataset(look=...)`."""
-        kept, rank = self._kept[sample.object, sample.type], hashlib.blake2b(sample.name.encode()).digest()
+        kept, name = self._kept[sample.object, sample.type], sample.name.encode("utf-8", "surrogatepass")
+        rank = hashlib.blake2b(name).digest()
         if len(kept) < EXAMPLES or rank < kept[-1][0]:
             insort(kept, (rank, _tile(picture, mask)), key=lambda entry: entry[0])
             del kept[EXAMPLES:]
@@ -185,7 +187,7 @@ def _text(lines: Sequence[str], colour=BLACK, font=BODY) -> Image.Image:
 
 def _fitted(words: str, width: int, font=BODY) -> str:
     """On one line of `width` px, cut where it is longer."""
-    words = " ".join(words.split())
+    words = one_line(" ".join(words.split()))
     if font.getlength(words) <= width:
         return words
     length = len(words)

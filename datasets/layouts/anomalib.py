@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..sample import NORMAL
-from .files import below, folders, images, means_normal, named, normal_folders, same
+from .files import below, folders, images, named, normal_folders, same
 from .found import Found, Layout
+from .normal_words import means_normal
 from .pairing import paired
 
 _MASKS = ("mask", "masks", "ground_truth")

@@ -12,8 +12,9 @@ from ..outlines import check_on, check_shape
 from ..regions import Outlines
 from ..sample import NORMAL
 from .annotations import Bad, contents, first_file, identity, numbers, report_normal, report_shapes, size_of
-from .files import IMAGE_FOLDERS, PARTS, folders, images, named, named_path, no_defect
+from .files import IMAGE_FOLDERS, PARTS, folders, images, named, named_path
 from .found import Found, Layout
+from .normal_words import no_defect
 
 _KEYS = ("images", "annotations", "categories")
 _ID = "give it a whole number or a text"

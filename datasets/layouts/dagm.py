@@ -112,7 +112,9 @@ def _read_ellipses(folder: Path, name: str, found: Found) -> None:
     for key, path in pictures.items():
         if key in used and key not in bad:
             found.add(name, UNNAMED, "", path, Outlines(file, None, json.dumps(used[key], separators=(",", ":"))))
-        elif key not in bad:
+        elif key in bad:
+            found.leave_out(path)
+        else:
             found.problem(path, f"no line of {file.name} is about it; left out", "add one", False)
     found.notes.append(f"{name}: its ellipses are rough; they hold surface around the defect")
 

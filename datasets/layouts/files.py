@@ -1,4 +1,4 @@
-"""Listing folders: images, folders, and paths that annotation files name; words that mean normal."""
+"""Listing folders: images, folders, and paths that annotation files name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..pictures import SUFFIXES
 from .found import Found
+from .normal_words import means_normal
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
-NORMAL_FOLDERS = ("good", "normal", "normals", "ok")
 PARTS = {
     "train": "train",
     "training": "train",
@@ -24,30 +24,10 @@ PARTS = {
 }
 UNNAMED = "damaged"  # the type where a layout names none; the papers' word for BTAD
 UNREAD = (".gif", ".tga", ".avif", ".heic", ".heif", ".jxl", ".j2k", ".jpx", ".dib", ".dcm", ".exr", ".hdr", ".psd")
-UNREAD += (".raw", ".dng", ".cr2", ".nef", ".arw")  # of cameras
-_FAULTS = ("defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "damage", "damaged", "fault", "flaw")
-_NORMAL_WORDS = {*NORMAL_FOLDERS, "okay", "background", "none", "clean", "intact", "undamaged", "flawless"}
-_NORMAL_WORDS |= {"nodefect", "defectfree", "nondefect", "nondefective", "good part", "ok part", "defectless"}
-_NORMAL_WORDS |= {f"{word} {fault}" for word in ("no", "non", "not", "without") for fault in _FAULTS}
-_NORMAL_WORDS |= {f"{fault} free" for fault in _FAULTS}
+UNREAD += (".apng", ".mpo", ".jfi", ".jif", ".jpf", ".jpm", ".j2c", ".jpc", ".jls", ".jxr", ".pcx", ".pfm")
+UNREAD += (".ras", ".sgi", ".xcf", ".orf", ".rw2", ".cr3", ".raw", ".dng", ".cr2", ".nef", ".arw")  # of cameras
 _LONGEST_NAME, _LONGEST_PATH = 255, 2000  # bytes
-_IGNORED = ("ignore", "ignored", "unlabeled", "unlabelled")
 _CLUTTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
-
-
-def means_normal(name: str) -> bool:
-    """Whether a folder, category, label or class name says that there is no defect, in any case and spelling:
-    "good", "OK", "_background_", "no-defect"."""
-    return _words(name) in _NORMAL_WORDS
-
-
-def no_defect(label: str) -> bool:
-    """Whether a region of this label is no defect: `means_normal`, or to be ignored."""
-    return means_normal(label) or _words(label) in _IGNORED
-
-
-def _words(name: str) -> str:
-    return " ".join(re.split(r"[\s_\-]+", same(name).casefold())).strip()
 
 
 def entries(folder: Path) -> list[Path]:

@@ -16,15 +16,14 @@ from .files import (
     IMAGE_FOLDERS,
     PARTS,
     images,
-    means_normal,
     named,
     named_path,
-    no_defect,
     normal_folders,
     part_of,
     stem,
 )
 from .found import Found, Layout
+from .normal_words import means_normal, no_defect
 
 _KEYS = ("shapes", "imagePath")
 _KINDS = {"polygon": "points", "rotation": "points", "rectangle": "rectangle", "circle": "circle"}
@@ -137,6 +136,8 @@ def _outline(shape: dict[str, Any]) -> list:
         raise ValueError("a point is no pair of numbers")
     if kind == "mask":
         return ["bitmap", numbers(points[0]) if points else [], shape.get("mask") or ""]
+    if kind == "rectangle" and len({x for x, _ in points}) > 2 and len({y for _, y in points}) > 2:
+        kind = "rotation"  # its corners are not along the axes
     if isinstance(kind, str) and kind in _KINDS:
         return [_KINDS[kind], numbers([value for point in points for value in point])]
     raise ValueError(f"a {kind} has no area")

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..sample import NORMAL
 from .files import folders, images
 from .found import Found, Layout
+from .normal_words import means_normal
 from .pairing import paired
 
 _NAME = re.compile("MT_(.+)", re.IGNORECASE)
@@ -35,7 +36,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
         files = images(imgs, found)
         masks = [path for path in files if path.suffix.lower() == ".png"]
         pictures = [path for path in files if path.suffix.lower() != ".png"]
-        if type.lower() == _NORMAL:  # its masks are black
+        if type.lower() == _NORMAL or means_normal(type):  # its masks are black
             found.leave_out(*masks)
             for path in pictures:
                 found.add(name, NORMAL, "", path)

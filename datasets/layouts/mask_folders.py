@@ -23,15 +23,14 @@ from .files import (
     UNNAMED,
     folders,
     images,
-    means_normal,
     named,
-    no_defect,
     normal_folders,
     same,
     stem,
 )
 from .found import Found, Layout, Mask, relative
 from .mask_names import joined, names_a_mask, report_orphans
+from .normal_words import means_normal, no_defect
 
 _MASK_FOLDERS = ("masks", "mask", "ground_truth", "groundtruth", "gt", "segmentation", "labels", "label", "annotations")
 _CLASS_FILES = ("classes.txt", "labels.txt", "labelmap.txt", "classes.json")
@@ -306,7 +305,7 @@ def _read_numbers(folder: Path, name: str, found: Found) -> None:
     void = set() if _VOID in names else {_VOID}
 
     def types(image: _Image) -> dict[str, Mask]:
-        values = {int(value) for mask in image.masks for value in np.unique(read_labels(mask))} - {0}
+        values = {int(value) for mask in image.masks for value in np.unique(read_labels(mask, exact=True))} - {0}
         if values and values <= void:
             raise ValueError(f"{image.masks[0]}: black and white, where other masks hold class numbers")
         values -= void

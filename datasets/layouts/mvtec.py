@@ -10,9 +10,10 @@ from pathlib import Path
 from ..pictures import SUFFIXES
 from ..regions import MaskFiles, Union
 from ..sample import NORMAL
-from .files import UNNAMED, below, child, entries, folders, images, means_normal, normal_folders, same, stem
+from .files import UNNAMED, below, child, entries, folders, images, normal_folders, same, stem
 from .found import Found, Layout, Mask, relative
 from .mask_names import joined, report_orphans
+from .normal_words import means_normal
 
 _TYPES = {"ko": UNNAMED}  # BTAD
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import folders, images
+from .files import folders, images, normal_folders
 from .found import Found, Layout
+from .normal_words import means_normal
 from .pairing import paired
 
 _PARTS = {"train": "train", "validation": "train", "test": "test"}
@@ -28,14 +29,14 @@ def _read(folder: Path, name: str, found: Found) -> None:
             pictures = images(kind / "rgb", found)
             depth += (kind / "xyz").is_dir()
             found.leave_out(kind / "xyz")
-            if kind.name == NORMAL:  # its gt/ holds black masks
+            if means_normal(kind.name):  # its gt/ holds black masks
                 found.leave_out(kind / "gt")
                 for path in pictures:
                     found.add(name, NORMAL, counts_as, path)
             else:
                 for path, mask in paired(pictures, images(kind / "gt", found), found, ("", "_mask")):
                     found.add(name, kind.name, counts_as, path, mask and MaskFiles((mask,)))
-    if not images(folder / "train" / NORMAL / "rgb"):
+    if not any(images(place / "rgb") for place in normal_folders(folder / "train")):
         found.problem(folder / "train" / NORMAL / "rgb", "no normal images", "put the images without defects there")
     if depth:
         found.notes.append(f"{name}: the depth in xyz/ is not read")

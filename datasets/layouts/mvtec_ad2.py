@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..sample import NORMAL
-from .files import folders, images
+from .files import folders, images, normal_folders
 from .found import Found, Layout
+from .normal_words import means_normal
 from .pairing import paired
 
 
@@ -19,13 +20,14 @@ def _matches(folder: Path) -> str | None:
 
 def _read(folder: Path, name: str, found: Found) -> None:
     for part in ("train", "validation"):
-        for path in images(folder / part / NORMAL, found):
+        listed = [path for place in normal_folders(folder / part) for path in images(place, found)]
+        for path in listed:
             found.add(name, NORMAL, "train", path)
-    if not images(folder / "train" / NORMAL):
-        found.problem(folder / "train" / NORMAL, "no normal images", "put the images without defects there")
+        if part == "train" and not listed:
+            found.problem(folder / part / NORMAL, "no normal images", "put the images without defects there")
     public = folder / "test_public"
     for kind in folders(public):
-        if kind.name == NORMAL:
+        if means_normal(kind.name):
             for path in images(kind, found):
                 found.add(name, NORMAL, "test", path)
         elif kind.name != "ground_truth":

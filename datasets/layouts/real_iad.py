@@ -12,6 +12,7 @@ from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import entries, folders, named_path
 from .found import Found, Layout, relative
+from .normal_words import means_normal
 
 _PARTS = ("train", "test")
 _ENTRY = ("image_path", "anomaly_class")
@@ -86,6 +87,7 @@ def _read_object(path: Path, content: dict, folder: Path, bases: list[Path], fou
     normal = meta.get("normal_class") if isinstance(meta.get("normal_class"), str) else "OK"
     prefix = meta.get("prefix") if isinstance(meta.get("prefix"), str) else ""
     base = None
+    seen: dict[Path, str] = {}  # where an image is listed first
     for part in _PARTS:
         listed = content.get(part, [])
         if not isinstance(listed, list):
@@ -105,6 +107,9 @@ def _read_object(path: Path, content: dict, folder: Path, bases: list[Path], fou
             except ValueError as error:
                 found.problem(path, f"{where}: {error}; left out", "add the file, or correct the entry", False)
                 continue
+            if seen.setdefault(picture, where) != where:
+                found.problem(path, f"{where}: the image {image!r} is {seen[picture]} too", "list it once")
+                continue
             found.add(object, type, part, picture, MaskFiles((truth,)) if truth and type != NORMAL else None)
 
 
@@ -115,7 +120,8 @@ def _entry(entry: Any, normal: str, name: str) -> tuple[str, str | None, str, st
     mask, object = entry.get("mask_path"), entry.get("category")
     if mask is not None and not isinstance(mask, str):
         raise ValueError(f"mask_path is {mask!r:.40}; accepted is a path or null")
-    type = NORMAL if entry["anomaly_class"] == normal else entry["anomaly_class"]
+    type = entry["anomaly_class"]
+    type = NORMAL if type == normal or means_normal(type) else type
     return entry["image_path"], mask or None, type, object if isinstance(object, str) and object else name
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from ..mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL
-from .files import PARTS, images, named, no_defect, stem
+from .files import PARTS, images, named, stem
 from .found import Found, Layout, relative
+from .normal_words import no_defect
 from .pairing import paired
 from .tables import table_rows
 
@@ -59,12 +60,15 @@ def _names(table: Path, found: Found) -> dict[int, str]:
             found.problem(table, what, "correct it", False)
         elif names.setdefault(int(row[_VALUE]), row[_CLASS]) != row[_CLASS]:
             found.problem(table, f"{line}: value {row[_VALUE]} has two names", "keep one", False)
+    if not no_defect(names.get(0, "background")):
+        what = f"value 0 is named {names[0]!r}, but it is the background's and counts as normal"
+        found.problem(table, what, "number the classes from 1 on, as Roboflow does", False)
     return names
 
 
 def _add(path: Path, mask: Path, names: dict[int, str], table: Path, name: str, part: str, found: Found) -> None:
     try:
-        values = {int(value) for value in np.unique(read_labels(mask))} - {0}
+        values = {int(value) for value in np.unique(read_labels(mask, exact=True))} - {0}
     except (ValueError, OSError) as error:
         found.leave_out(path)
         what = str(error).removeprefix(f"{mask}: ").rpartition("; ")[0] or str(error)

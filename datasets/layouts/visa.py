@@ -15,9 +15,10 @@ import numpy as np
 from ..mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL, Sample
-from .files import PARTS, below, means_normal, named_path
+from .files import PARTS, below, named_path
 from .found import Found, Layout
 from .mask_names import joined
+from .normal_words import means_normal
 from .tables import table_rows
 
 _COLUMNS = ("object", "split", "label", "image", "mask")
@@ -145,7 +146,7 @@ def _listed_types(folder: Path, found: Found) -> dict[Path, list[str]]:
         if path is None or not types:
             found.problem(table, f"{line} names no image or no label", "fill it in", False)
         elif not all(map(means_normal, types)):
-            listed[path] = types
+            listed[found.file(path) or path] = types
     return listed
 
 

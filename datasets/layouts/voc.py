@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from ..mask_files import read_labels
-from ..pictures import read_picture
-from ..regions import ColourMask, MaskFiles, Union
+from ..regions import ColourMask, MaskFiles, Union, colour_pixels
 from ..sample import NORMAL
-from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, folders, images, named, no_defect, same
+from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, folders, images, named, same
 from .found import Found, Layout, relative
+from .normal_words import no_defect
 from .pairing import keyed, report_unused
 from .tables import text_of
 
@@ -145,15 +145,16 @@ def _regions(mask: Path, classes: _Classes) -> dict[str, ColourMask | MaskFiles 
 
     Colours count where the list knows all of them; else the numbers of a grey or palette image.
     """
-    pixels = read_picture(mask).pixels
+    pixels = colour_pixels(mask)
     grey = pixels.shape[2] == 1
+    labels = read_labels(mask, exact=True) if grey or _has_palette(mask) else None
     colours = {(int(v),) * 3 for v in np.unique(pixels)} if grey else _colours(pixels)
     unknown = sorted(colours - set(classes.colours) - {_palette(_VOID)})
     if not unknown:
         found = {colour: ColourMask(mask, colour) for colour in colours}
         return _joined({key: (classes.colours.get(key, ""), region) for key, region in found.items()})
-    if grey or _has_palette(mask):
-        values = {int(value) for value in np.unique(read_labels(mask))}
+    if labels is not None:
+        values = {int(value) for value in np.unique(labels)}
         if values - {0} == {_VOID}:
             return "black and white, where other masks hold classes"
         if values <= {*classes.indices, _VOID}:

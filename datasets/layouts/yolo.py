@@ -10,8 +10,10 @@ from pathlib import Path
 
 from ..regions import Outlines
 from ..sample import NORMAL
-from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, named, named_path, no_defect, same
+from .annotations import report_normal
+from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, named, named_path, same
 from .found import Found, Layout, relative
+from .normal_words import no_defect
 from .pairing import report_unused
 from .tables import text_of
 from .yolo_file import Value, read_keys
@@ -66,7 +68,8 @@ def _matches(folder: Path) -> str | None:
     for pictures, labels in places:
         for picture in below(pictures, Found(folder))[:_LOOKED_AT]:
             label = _label(picture, pictures, labels)
-            if label.is_file() and _looks_right(label):
+            there = Found(folder).file(label)
+            if there and _looks_right(there):
                 return f"{relative(label, folder)} holds a class and shares of the image's size"
     return None
 
@@ -93,6 +96,7 @@ class _Reader:
         self.said = _describe(folder, found)
         self.missing = self.boxes = 0
         self.corners: Counter[bool] = Counter()  # whether an outline has four corners
+        self.normal: Counter[str] = Counter()  # outlines of classes that mean normal
 
     def read(self) -> None:
         start = len(self.found.samples)
@@ -100,6 +104,7 @@ class _Reader:
             self._read_place(pictures, labels)
         if self.missing:
             self.found.notes.append(f"{self.name}: {self.missing} images without a label file count as normal")
+        report_normal(self.normal, self.folder, self.found)
         samples = self.found.samples[start:]
         types = {sample.type for sample in samples} - {NORMAL}
         if self.boxes and not self.corners:
@@ -123,15 +128,17 @@ class _Reader:
                 what = f"it shares {relative(label, self.found.root)} with {first.name}; left out"
                 self.found.problem(picture, what, "rename one", False)
         files = {path for path in _text_tree(labels) if path.name.lower() not in _NO_LABELS or path in by_label}
+        used: set[Path | None] = set()
         for label, picture in by_label.items():
             part = self._part(picture)
-            actual = label if label in files else None
+            actual = self.found.file(label)
+            used.add(actual)
             if actual is None:
                 self.missing += 1
                 self.found.add(self.name, NORMAL, part, picture)
             else:
-                self._read_image(picture, label, part)
-        report_unused(sorted(files - set(by_label)), listed, self.found, "label file")
+                self._read_image(picture, actual, part)
+        report_unused(sorted(files - used), listed, self.found, "label file")
 
     def _part(self, picture: Path) -> str:
         """By data.yaml, where it names the image or a folder around it; else the nearest folder named after a part."""
@@ -153,7 +160,9 @@ class _Reader:
             try:
                 if line.strip():
                     type, shape = self._shape(line.split())
-                    if not no_defect(type):
+                    if no_defect(type):
+                        self.normal[type] += 1
+                    else:
                         shapes[type].append(shape)
                         self.corners[len(shape[1]) == 8] += 1
             except ValueError as error:

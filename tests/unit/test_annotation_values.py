@@ -1,12 +1,15 @@
 """COCO and LabelMe as tools write them: ids as numbers or text, labels that mean normal, single shapes that are bad."""
 
+import base64
+import io
 import json
 import math
 
 import pytest
-from anomaly_synthesis.datasets.layouts.files import means_normal, no_defect
+from anomaly_synthesis.datasets.layouts.normal_words import means_normal, no_defect
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
+from PIL import Image
 
 BOX = [4, 3, 9, 3, 9, 6, 4, 6]  # 15 pixels
 CORNERS = [[4, 3], [8, 3], [8, 5], [4, 5]]  # 15 pixels, the corners' own included
@@ -150,8 +153,41 @@ def test_a_category_that_means_normal_is_no_defect_and_makes_no_image_normal(coc
     assert problem.what == f"3 annotations are of {word.strip()!r}, which is no defect; left out"
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "OK.",
+        "Normal (OK)",
+        "good/ok",
+        "GOOD_PART",
+        "normal area",
+        "no anomaly",
+        "anomaly-free",
+        "bg",
+        "Gutteile",
+        "i.O.",
+        "Kein Fehler",
+        "sans défaut",
+        "sans de\u0301faut",
+        "Sin Defectos",
+        "normale",
+        "sem defeito",
+        "正常",
+        "良品",
+        "欠陥なし",
+        "정상",
+        "без дефектов",
+    ],
+)
+def test_words_that_mean_normal_in_other_spellings_and_languages(word):
+    assert means_normal(word)
+
+
 def test_words_for_defects_are_not_normal():
     assert not any(map(means_normal, ["crack", "not good", "bad", "ko", "void", "defect", "goods damage", "ng", ""]))
+    words = ["not ok", "n.i.O.", "nicht in Ordnung", "non conforme", "no good", "parts", "image", "--", "ok crack"]
+    assert not means_normal("不良")
+    assert not any(map(means_normal, words))
 
 
 def test_a_name_in_another_case_or_unicode_form_is_found(coco, put, tmp_path):
@@ -251,3 +287,26 @@ def test_labelme_folders_beside_normal_images_are_one_object(labelme, put, tmp_p
 
 def test_void_is_a_defect_like_any_other_but_in_pascals_lists():
     assert not no_defect("void") and no_defect("unlabeled")
+
+
+def test_a_rectangle_of_four_corners_that_is_turned_is_drawn_turned(labelme):
+    corners = [[4, 2], [7, 5], [4, 8], [1, 5]]
+    root = labelme(
+        {
+            "0": [shape("crack", corners, "rectangle")],
+            "1": [shape("crack", [[4, 3], [8, 3], [8, 5], [4, 5]], "rectangle")],
+        }
+    )
+    assert areas(read_dataset(root)) == [25, 15]  # |x - 4| + |y - 5| <= 3, and 5 x 3
+
+
+def test_an_empty_bitmap_leaves_its_image_out(labelme):
+    buffer = io.BytesIO()
+    Image.new("1", (3, 3)).save(buffer, "PNG")
+    empty = base64.b64encode(buffer.getvalue()).decode()
+    bitmap = shape("crack", [[4, 3], [6, 5]], "mask") | {"mask": empty}
+    root = labelme({"0": [shape("crack")], "1": [bitmap]})
+    assert ("crack", "0.png") in kinds(read_dataset(root)) and "1.png" not in [one.name for one in read_dataset(root)]
+    assert find_dataset(root).problems[0].what == (
+        "shape 1 cannot be used: its bitmap marks no pixel; its image is left out"
+    )

@@ -110,3 +110,13 @@ def test_the_command_writes_it_even_where_it_fails(tile, put, spot, tmp_path, ca
     put("tile/ground_truth/crack/0_mask.png", spot(value=0))
     assert cli.main(["inspect", str(tile), "--sheet", str(tmp_path / "sheet.png")]) == 1
     assert np.array_equal(read_picture(tmp_path / "sheet.png").pixels, _sheet(tile).numpy())
+
+
+def test_a_type_whose_name_is_no_text_is_shown_by_its_bytes(put, spot, tmp_path):
+    put("tile/train/good/0.png")
+    put("tile/test/crack/0.png")
+    put("tile/ground_truth/crack/0_mask.png", spot())
+    for folder in ("test", "ground_truth"):
+        (tmp_path / "tile" / folder / "crack").rename(tmp_path / "tile" / folder / "cr\udcffck")
+    assert drawn._fitted("cr\udcffck", 400) == "cr\\udcffck"
+    assert _sheet(tmp_path / "tile").shape[1] == drawn.WIDTH

@@ -122,3 +122,21 @@ def test_objects_are_judged_apart(put, spot, tmp_path):
         put(f"{name}/masks/a.png", spot())
     (problem,) = look(tmp_path, "of their range")
     assert problem.file == "dark/images/a.png"
+
+
+def test_a_few_hot_pixels_do_not_hide_that_bits_are_not_used(put, spot, tmp_path):
+    values = np.random.default_rng(0).integers(0, 4096, (60, 80)).astype(np.uint16)
+    values[5, 5:9] = 65535
+    (tmp_path / "cast" / "images").mkdir(parents=True)
+    Image.fromarray(values).save(tmp_path / "cast" / "images" / "a.png")
+    put("cast/masks/a.png", spot(size=(60, 80)))
+    (problem,) = look(tmp_path, "of their range")
+    assert "the images use 6 % of their range (12 bit?)" in problem.what
+
+
+@pytest.mark.parametrize(("bright", "count"), [(1, 1), (3, 0)])
+def test_most_images_decide_whether_bits_are_not_used(put, spot, tmp_path, bright, count):
+    for number in range(2 + bright):
+        sixteen(tmp_path / "images" / f"{number}.png", 60000 if number < bright else 4000)
+    put("masks/0.png", spot())
+    assert len(look(tmp_path, "of their range")) == count

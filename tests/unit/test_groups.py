@@ -201,3 +201,11 @@ def test_a_table_of_utf_16_without_its_mark_is_refused(tmp_path):
     path = written(tmp_path / "t.csv", [("a.png", "1")], encoding="utf-16-be")
     with pytest.raises(ValueError, match="t.csv: it holds zero bytes, as UTF-16 without its mark does; save it as"):
         groups_from_manifest([], path)
+
+
+@pytest.mark.parametrize("separator", [":", " ", "  "])
+def test_a_manifest_with_a_separator_that_is_not_read_is_refused(tmp_path, separator):
+    root = lookalikes(tmp_path)
+    (root / "manifest.csv").write_text(f"file{separator}group\nimages/a.png{separator}x\n")
+    with pytest.raises(ValueError, match="manifest.csv: no column .*, or rename it if it holds no groups"):
+        find_groups(read_mvtec(root), root)

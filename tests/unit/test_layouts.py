@@ -303,3 +303,11 @@ def test_stems_compare_in_any_unicode_form(put, spot, tmp_path):
     put(f"images/{unicodedata.normalize('NFD', name)}.png")
     put(f"masks/{unicodedata.normalize('NFC', name)}.png", spot())
     assert [one.type for one in read_dataset(tmp_path)] == ["damaged"]
+
+
+def test_class_numbers_in_a_lossy_file_are_refused(put, tmp_path):
+    index(put, tmp_path, ("classes.txt", "crack\nhole\n"))
+    put("images/d.png")
+    put("masks/d.jpg", np.zeros((12, 16)))
+    with pytest.raises(ValueError, match="masks/d.jpg: a lossy file, which does not keep class numbers"):
+        read_dataset(tmp_path)

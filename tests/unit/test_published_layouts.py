@@ -156,6 +156,7 @@ def test_dagms_older_release_has_ellipses(one):
         ("Class1", "damaged", "Class1_def/1.png"),
         ("Class1", "damaged", "Class1_def/2.png"),
     ]
+    assert list(told(one)) == ["Class1_def/labels.txt"]  # the image of the bad line is not reported a second time
     masks = [read_sample(sample)[1].numpy() for sample in read_dataset(one.root)[3:]]
     for mask, half in zip(masks, ((5, 20), (20, 5)), strict=True):
         rows, columns = np.nonzero(mask)
@@ -382,3 +383,77 @@ def test_kolektor_2_has_two_stray_copies(one):
         "surface/train/10301 (copy).png": "a copy of another file; left out",
         "surface/train/10301_GT (copy).png": "a copy of another file; left out",
     }
+
+
+def test_roboflows_masks_in_a_lossy_file_are_refused(one):
+    EXAMPLES["roboflow"](one)
+    one.picture("cast/train/b.jpg")
+    one.mask("cast/train/b_mask.jpg", SQUARE, value=1)
+    assert told(one) == {"cast/train/b_mask.jpg": "a lossy file, which does not keep class numbers"}
+    assert "b.jpg" not in [sample.image.name for sample in find_dataset(one.root).samples]
+
+
+def test_roboflows_value_0_is_the_background(one):
+    EXAMPLES["roboflow"](one)
+    one.write("cast/test/_classes.csv", "Pixel Value, Class\n0, crack\n2, hole\n")
+    assert told(one)["cast/test/_classes.csv"].startswith("value 0 is named 'crack', but it is the background's")
+
+
+# Names, cases and words
+
+
+@pytest.mark.parametrize("layout", ["mvtec_ad2", "mvtec_3d", "magnetic_tile", "real_iad"])
+def test_folders_of_normal_images_by_other_words(one, layout):
+    EXAMPLES[layout](one)
+    before = sorted((sample.type, sample.image.name) for sample in find_dataset(one.root).samples)
+    for path in sorted(one.root.rglob("*"), reverse=True):
+        if path.is_dir() and path.name in ("good", "MT_Free"):
+            path.rename(path.with_name("Normal" if path.name == "good" else "MT_OK"))
+    for path in one.root.rglob("*.json"):
+        path.write_text(path.read_text().replace('"anomaly_class": "OK"', '"anomaly_class": "Good"'))
+    dataset = find_dataset(one.root)
+    assert sorted((sample.type, sample.image.name) for sample in dataset.samples) == before
+    assert not [problem for problem in dataset.problems if problem.unusable]
+
+
+@pytest.mark.parametrize(("layout", "end"), [("dagm", "_LaBeL"), ("kolektor", "_Label"), ("folder", "_MASK")])
+def test_masks_whose_end_is_in_another_case(one, layout, end):
+    EXAMPLES[layout](one)
+    before = kinds(one)
+    for path in sorted(one.root.rglob("*")):
+        if path.stem.lower().endswith("_label") or path.parent.parent.name == "mask":
+            path.rename(path.with_stem(path.stem.removesuffix("_label") + end))
+    assert kinds(one) == before
+
+
+def test_two_masks_or_two_images_of_one_name_are_refused(one):
+    EXAMPLES["folder"](one)
+    one.mask("nut/mask/crack/000_mask.png", OTHER)
+    with pytest.raises(ValueError, match="two masks for 000.*: 000.png and 000_mask.png; keep one"):
+        read_dataset(one.root)
+    (one.root / "nut/mask/crack/000_mask.png").unlink()
+    assert not told(one)
+    (picture,) = (path for path in (one.root / "nut/crack").iterdir() if path.stem == "000")
+    one.picture(f"nut/crack/000{'.bmp' if picture.suffix != '.bmp' else '.png'}")
+    with pytest.raises(ValueError, match="a second image of one name, beside 000"):
+        read_dataset(one.root)
+
+
+def test_real_iads_image_that_is_listed_twice_is_refused(one):
+    EXAMPLES["real_iad"](one)
+    path = next(path for path in one.root.rglob("*.json") if "anomaly_class" in path.read_text())
+    content = json.loads(path.read_text())
+    content["test"].append(content["train"][0])
+    path.write_text(json.dumps(content))
+    where = f"test[{len(content['test']) - 1}]"
+    assert told(one)[path.relative_to(one.root).as_posix()].startswith(f"{where}: the image ")
+    with pytest.raises(ValueError, match=r"is train\[0\] too; list it once"):
+        read_dataset(one.root)
+
+
+def test_visas_types_of_names_in_another_case(one):
+    EXAMPLES["visa"](one)
+    before = kinds(one)
+    for path in one.root.rglob("image_anno.csv"):
+        path.write_text(path.read_text().replace(".JPG", ".jpg"))
+    assert kinds(one) == before

@@ -210,3 +210,19 @@ def test_masks_for_no_image_and_of_another_size(cast):
     told = {problem.file: problem.what for problem in inspection.problems}
     assert "the mask is 24 x 16" in told["SegmentationClass/d.png"]
     assert told["SegmentationClass/x.png"] == "a mask for no image; the images are called d.jpg, ..."
+
+
+def test_transparent_pixels_are_background(cast):
+    values = np.zeros((*SIZE, 4), np.uint8)
+    values[..., :3] = 250, 50, 83
+    values[SQUARE] = 250, 50, 83, 255
+    cast.save("SegmentationClass/d.png", values)
+    cast.write("labelmap.txt", "background:0,0,0::\ncrack:250,50,83::\n")
+    assert found(cast) == {("d", "crack"): (3, 4, 15), ("n", "good"): None}
+
+
+def test_numbers_in_a_lossy_file_are_refused(cast):
+    cast.save("SegmentationClass/d.jpg", indices())  # nothing of 1 and 2 is left
+    cast.write("class_names.txt", "background\ncrack\nhole\n")
+    with pytest.raises(ValueError, match="SegmentationClass/d.jpg: a lossy file, which does not keep class numbers"):
+        read_dataset(cast.root)

@@ -232,3 +232,15 @@ def test_our_export_reads_back_to_the_same_masks(tmp_path, size):
     for sample in defects:
         type, mask = truth[int(sample.image.stem[:6])]
         assert sample.type == type and np.array_equal(read_sample(sample)[1], mask)
+
+
+def test_a_label_whose_name_differs_in_case_is_the_images(yolo):
+    root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"0 {SQUARE}"})
+    (root / "labels" / "a.txt").rename(root / "labels" / "A.TXT")
+    assert [type for type, _, _ in told(root)] == ["crack", "crack"] and not problems(root)
+
+
+def test_outlines_of_a_class_that_means_normal_are_counted(yolo):
+    root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"1 {SQUARE}"}, "names: [crack, Good]")
+    assert told(root) == [("crack", "", "images/a.png"), ("good", "", "images/b.png")]
+    assert problems(root)["."].what == "1 annotation is of 'Good', which is no defect; left out"
