@@ -12,9 +12,9 @@ from pathlib import Path
 
 from .cli_arguments import QUICK, parser
 from .cli_progress import Bar
-from .datasets.progress import reported
-from .datasets.untrusted_text import LineFormatter, lines_of, one_line
 from .errors import in_words, out_of_memory
+from .files.progress import reported
+from .files.untrusted_text import LineFormatter, lines_of, one_line
 
 _MEMORY = "lower --batch, --resolution or --widths, make fewer or smaller images at once, or close other programs"
 _ERRORS = {
@@ -86,7 +86,7 @@ def _surfaces(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from .datasets.inspection import inspect_dataset
     from .datasets.inspection_text import as_json, as_text
-    from .datasets.pictures import write_atomic
+    from .files.durable import write_atomic
     from .synthesis.dataset_sheet import DatasetSheet
 
     for name in ("sheet", "json"):
@@ -328,10 +328,10 @@ def _worst(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .datasets.folder_lock import Lock
     from .evaluation.report import write_report
     from .evaluation.segmenter.training import Training
     from .evaluation.study import Study, run_study
+    from .files.folder_lock import Lock
     from .synthesis.pair import Settings
 
     seeds, count, steps = QUICK if options.quick else (options.seeds, options.count, options.steps)

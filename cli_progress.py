@@ -7,14 +7,14 @@ import sys
 import time
 from typing import TextIO
 
-from .datasets.progress import duration
+from .files.progress import duration
 
 EVERY, KEPT = 0.2, 2.0  # seconds between two updates, and of a pass whose last line stays
 WIDTH = 20
 
 
 class Bar:
-    """A `datasets.progress.Report` that draws the pass on one line of stderr, where that is a terminal.
+    """A `files.progress.Report` that draws the pass on one line of stderr, where that is a terminal.
 
     The line of a short pass is erased. Standard output stays free for what a command prints.
     """

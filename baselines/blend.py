@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..datasets.pictures import Picture
+from ..images.pictures import Picture
 
 
 def to_float(picture: Picture) -> np.ndarray:

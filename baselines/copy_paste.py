@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import splu
 
-from ..datasets.masks import mask_box
-from ..datasets.pictures import Picture
+from ..images.masks import mask_box
+from ..images.pictures import Picture
 from .blend import like, replaced, to_float
 
 MARGIN = 1  # px of the defect's surroundings that come along, so that gradients at the mask's edge are the source's

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..datasets.masks import mask_box
-from ..datasets.pictures import Picture
+from ..images.masks import mask_box
+from ..images.pictures import Picture
 from .blend import jittered, replaced, to_float
 
 VARIANTS = ("patch", "scar")

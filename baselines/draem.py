@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from ..datasets.pictures import SUFFIXES, Picture, read_picture
 from ..datasets.procedural import MATERIALS, surface
+from ..images.pictures import SUFFIXES, Picture, read_picture
 from .blend import like, replaced, to_float
 from .texture_augment import augmented
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.batch_plan import PlanItem
-from ..datasets.untrusted_text import one_line
+from ..files.untrusted_text import one_line
 from .definitions import Input
 from .job import Job
 from .values import Files

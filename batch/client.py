@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
-from ..datasets.untrusted_json import JsonValue, described, parse_json
-from ..datasets.untrusted_text import one_line
+from ..files.untrusted_json import JsonValue, described, parse_json
+from ..files.untrusted_text import one_line
 
 HEADERS = "ANOMALY_SYNTHESIS_HEADERS"  # environment variable: "Name: value", one a line
 MEGABYTES = 64  # of a file that a server hands over, where the job sets no other limit

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..datasets.folder_lock import holder
-from ..datasets.pictures import open_atomic
-from ..datasets.untrusted_text import csv_cell, lines_of, one_line
+from ..files.durable import open_atomic
+from ..files.folder_lock import holder
+from ..files.untrusted_text import csv_cell, lines_of, one_line
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
 from .progress import Progress

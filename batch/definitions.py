@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..datasets.untrusted_json import JsonValue
+from ..files.untrusted_json import JsonValue
 
 _GROUPS = ("required", "optional")
 

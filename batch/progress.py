@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..datasets.progress import duration
-from ..datasets.untrusted_text import one_line
+from ..files.progress import duration
+from ..files.untrusted_text import one_line
 from .table import FETCHED, SENT, SET_ASIDE, WAITING, WRITTEN
 
 if TYPE_CHECKING:

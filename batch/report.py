@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..datasets.pairs import MANIFEST, manifest_lines
-from ..datasets.pictures import write_atomic
-from ..datasets.untrusted_json import JsonValue
-from ..datasets.untrusted_text import lines_of
+from ..files.durable import write_atomic
+from ..files.untrusted_json import JsonValue
+from ..files.untrusted_text import lines_of
 from .job import Job
 from .table import FETCHED, SET_ASIDE, WRITTEN, Table
 

@@ -18,9 +18,11 @@ from PIL import Image
 from ..datasets.batch_plan import PlanItem
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import SCORES, check_names
-from ..datasets.pictures import Picture, mask_of, png_picture_of, remove_quietly, write_atomic
-from ..datasets.untrusted_json import JsonValue, described
-from ..datasets.untrusted_text import one_line
+from ..files.durable import remove_quietly, write_atomic
+from ..files.untrusted_json import JsonValue, described
+from ..files.untrusted_text import one_line
+from ..images.mask_files import mask_of
+from ..images.pictures import Picture, png_picture_of
 from .client import Server
 from .job import Job, Source
 

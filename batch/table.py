@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets import folder_lock
-from ..datasets.untrusted_text import one_line
+from ..files import folder_lock
+from ..files.untrusted_text import one_line
 
 WAITING, SENT, FETCHED, WRITTEN, SET_ASIDE = STATES = ("waiting", "sent", "fetched", "written", "set_aside")
 CRASHES = 10  # servers that an item may see die while it runs

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..datasets.untrusted_json import JsonValue
-from ..datasets.untrusted_text import one_line
+from ..files.untrusted_json import JsonValue
+from ..files.untrusted_text import one_line
 from .definitions import Definition, Input, definition_of
 
 _ASK = "save the workflow with 'Export (API)' in the page's menu and give that file"

@@ -10,7 +10,7 @@ import time
 
 import aiohttp
 
-from ..datasets.untrusted_json import JsonValue
+from ..files.untrusted_json import JsonValue
 from .client import Busy, Redirected, Server, ServerGone
 from .results import ItemFailed
 from .waiting import happened

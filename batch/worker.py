@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..datasets.untrusted_json import JsonValue
+from ..files.untrusted_json import JsonValue
 from .check import placed
 from .client import Busy, NotThere, Refused, Server, ServerGone
 from .results import Interrupted, ItemFailed, check, failure_of, fetch, seconds_of

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..datasets.untrusted_json import NotJson, parse_json
-from ..datasets.untrusted_text import one_line
+from ..files.untrusted_json import NotJson, parse_json
+from ..files.untrusted_text import one_line
 from .definitions import Definition, definition_of
 from .job import Source
 from .ui_format import is_ui_format, to_api

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 
 from ..datasets.pairs import MANIFEST, PairWriter, manifest_lines
-from ..datasets.untrusted_json import JsonValue
+from ..files.untrusted_json import JsonValue
 from .job import Job
 from .results import ItemFailed, ItemMissing, Pair, Spool, check
 from .table import FETCHED, WRITTEN, Row, Table

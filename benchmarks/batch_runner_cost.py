@@ -110,8 +110,8 @@ def _run(path: Path, items: int, pipe) -> None:
     """One run, in a process of its own, which is stopped after so many items."""
     from anomaly_synthesis.batch.job import read_job
     from anomaly_synthesis.batch.runner import Runner
-    from anomaly_synthesis.datasets import pictures
     from anomaly_synthesis.datasets.pairs import manifest_lines
+    from anomaly_synthesis.images import pictures
 
     starts: list[float] = []
     marks: dict[str, tuple[int, float, float, float, float]] = {}

@@ -18,11 +18,11 @@ from statistics import fmean
 import numpy as np
 import torch
 from anomaly_synthesis.datasets.mvtec import read_sample
-from anomaly_synthesis.datasets.pictures import Picture, write_picture
 from anomaly_synthesis.evaluation.cell import Data
 from anomaly_synthesis.evaluation.methods import method
 from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, summary
 from anomaly_synthesis.evaluation.study import Study, prepare
+from anomaly_synthesis.images.pictures import Picture, write_picture
 from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.run import BATCH
 from scipy.stats import wasserstein_distance

@@ -27,12 +27,12 @@ from statistics import fmean
 import numpy as np
 import torch
 from anomaly_synthesis.baselines.copy_paste import copy_paste
-from anomaly_synthesis.datasets.masks import mask_box
-from anomaly_synthesis.datasets.pictures import Picture
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import Sample, read_sample
 from anomaly_synthesis.datasets.split import load_split, part_of
-from anomaly_synthesis.datasets.windows import cut_picture
+from anomaly_synthesis.images.masks import mask_box
+from anomaly_synthesis.images.pictures import Picture
+from anomaly_synthesis.images.windows import cut_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
 from anomaly_synthesis.synthesis.composed import Made, compose_parts, scores_of

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, cat
 
-from .decoding import stored_orientation
+from ..images.decoding import stored_orientation
+from ..images.mask_files import Doubt, doubts
+from ..images.pictures import Picture
 from .layouts.found import Problem, relative
-from .mask_files import Doubt, doubts
-from .pictures import Picture
 from .regions import MaskFiles, Outlines, Union
 from .sample import Sample
 

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from .csv_table import Table, read_table
+from ..files.csv_table import Table, read_table
+from ..files.progress import tracked
+from ..images.pictures import read_picture
+from ..images.thumbnails import Thumbnails
 from .layouts.files import child, same
-from .pictures import read_picture
-from .progress import tracked
 from .sample import Sample
-from .thumbnails import Thumbnails
 
 _log = logging.getLogger(__name__)
 _COLUMNS = ("file", "group")

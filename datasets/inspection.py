@@ -12,16 +12,16 @@ import numpy as np
 from scipy.ndimage import label
 from torch import Tensor
 
-from .components import EIGHT_NEIGHBOURS
+from ..files.progress import counted, tracked
+from ..images.components import EIGHT_NEIGHBOURS
+from ..images.masks import mask_box
+from ..images.pictures import Picture, read_picture
+from ..images.thumbnails import Thumbnails
 from .findings import Findings
 from .groups import find_groups
 from .layouts.found import Problem, relative
-from .masks import mask_box
-from .pictures import Picture, read_picture
-from .progress import counted, tracked
 from .reading import Dataset, find_dataset, is_bare
 from .sample import NORMAL, Sample, read_sample
-from .thumbnails import Thumbnails
 
 SMALL, TINY = 100, 16  # px of a mask: what most models lose, and what a latent of ratio 4 holds in one cell
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)

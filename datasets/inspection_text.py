@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from ..files.untrusted_text import one_line
 from .inspection import QUANTILES, SMALL, TINY, Inspected, Inspection, Masks
 from .layouts.found import Problem
-from .untrusted_text import one_line
 
 _SHOWN = 20  # problems of a kind
 _COLUMNS = (

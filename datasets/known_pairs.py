@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .json_lines import parse_line
+from ..files.json_lines import parse_line
+from ..images.mask_files import read_mask
+from ..images.pictures import Picture, read_picture
 from .pair_identity import HEX, content, identity, place, same_inside
 from .pairs import MANIFEST, read_dropped
-from .pictures import Picture, read_mask, read_picture
 
 # A line's own identity stands before the settings of nodes, which may have a widget of any name.
 _IDENTITY = re.compile(rb'"identity": "([0-9a-f]{%d})"' % HEX)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from .decoding import stored_orientation
-from .durable import make_folder, sync_folder
-from .file_copy import copy_file, own_inode
+from ..files.durable import make_folder, sync_folder
+from ..files.file_copy import copy_file, own_inode
+from ..files.relative_path import below
+from ..images.decoding import stored_orientation
+from ..images.pictures import Picture, read_picture, write_picture
 from .pair_identity import content
-from .pictures import Picture, read_picture, write_picture
-from .relative_path import below
 
 _GOOD = "train/good"
 

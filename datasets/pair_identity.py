@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .components import pieces
-from .pictures import Picture
+from ..images.components import pieces
+from ..images.pictures import Picture
 
 NOISE_SHARE = 0.01  # of the pixels; batches of other sizes move fewer than 0.001 of them
 DIGITS = 4

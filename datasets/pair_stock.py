@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .json_lines import IndexedLines
+from ..files.json_lines import IndexedLines
+from ..files.relative_path import below
 from .normal_images import NormalImages, image_size
-from .relative_path import below
 
 
 @dataclass

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from .claim import claim, json_text
-from .durable import make_folder, sync_folder
-from .json_lines import IndexedLines, complete_lines, cut_tail, parse_line, read_lines
+from ..files.claim import claim, json_text
+from ..files.durable import make_folder, remove_quietly, sync_folder
+from ..files.json_lines import IndexedLines, complete_lines, cut_tail, parse_line, read_lines
+from ..files.relative_path import below, check_relative
+from ..images.pictures import Picture, write_mask, write_picture
 from .normal_images import NormalImages
 from .pair_stock import Stock, take_stock
-from .pictures import Picture, remove_quietly, write_mask, write_picture
-from .relative_path import below, check_relative
 
 _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"

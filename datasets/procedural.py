@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files.durable import make_folder
+from ..files.folder_lock import NAME, Lock, check_free
+from ..images.pictures import Picture, write_mask, write_picture
 from . import procedural_defects as shapes
-from .durable import make_folder
-from .folder_lock import NAME, Lock, check_free
-from .pictures import Picture, write_mask, write_picture
 
 MATERIALS: dict[str, tuple[str, ...]] = {
     "brushed_metal": ("scratch", "pit", "stain"),

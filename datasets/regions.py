@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .decoding import fitting_turn, turn
-from .mask_colours import Colour, hexadecimal
-from .mask_files import read_colour, read_labels, read_marked, read_mask
-from .outlines import draw
-from .pictures import read_picture
+from ..images.decoding import fitting_turn, turn
+from ..images.mask_colours import Colour, hexadecimal
+from ..images.mask_files import read_colour, read_labels, read_marked, read_mask
+from ..images.outlines import draw
+from ..images.pictures import read_picture
 
 
 @dataclass(frozen=True, order=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from .pictures import Picture, read_mask, read_picture
-from .progress import tracked
+from ..files.progress import tracked
+from ..images.mask_files import read_mask
+from ..images.pictures import Picture, read_picture
 from .regions import ColourMask, MaskFiles, Outlines, Union
 
 NORMAL = "good"

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .pictures import write_atomic
-from .progress import tracked
+from ..files.durable import write_atomic
+from ..files.progress import tracked
 from .sample import Sample
 
 _log = logging.getLogger(__name__)

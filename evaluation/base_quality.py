@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
-from ..datasets.progress import tracked
 from ..datasets.surfaces.crops import draw_crop
-from ..datasets.windows import context_window, cut_mask, cut_picture
+from ..files.progress import tracked
+from ..images.windows import context_window, cut_mask, cut_picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..synthesis.visibility import ring
 

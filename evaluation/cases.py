@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..datasets.pictures import Picture, write_picture
 from ..datasets.sample import Sample, read_sample, whole_images
+from ..images.pictures import Picture, write_picture
 from ..synthesis.overlay import labelled_row, tiled
 from .metrics import THRESHOLD
 from .segmenter.prediction import predict

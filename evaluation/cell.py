@@ -13,8 +13,8 @@ from torch import nn
 
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample, read_mvtec
-from ..datasets.pictures import write_atomic
 from ..datasets.split import Split
+from ..files.durable import write_atomic
 from ..synthesis.plan import Plan
 from .arms import make_arm
 from .cases import save_cases

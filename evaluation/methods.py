@@ -14,7 +14,7 @@ from ..baselines.copy_paste import copy_paste
 from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
 from ..datasets.mvtec import Sample, read_sample
-from ..datasets.pictures import Picture
+from ..images.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules

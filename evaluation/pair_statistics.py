@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.masks import mask_box
 from ..datasets.mvtec import Sample, read_sample
-from ..datasets.progress import tracked
+from ..files.progress import tracked
+from ..images.masks import mask_box
 from ..synthesis.seam import seam
 from ..synthesis.visibility import signed_contrast
 

@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..baselines.draem import Textures
-from ..datasets.durable import make_folder
-from ..datasets.folder_lock import Lock, check_free
-from ..datasets.pictures import write_atomic
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import Kind, Split, load_split, part_of
+from ..files.durable import make_folder, write_atomic
+from ..files.folder_lock import Lock, check_free
 from ..modules.adapter_modules import load_for
 from ..modules.base_file import base_fit, file_digest, load_base_of
 from ..modules.compact_ldm import CompactLDM

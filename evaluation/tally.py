@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import label
 
-from ..datasets.components import EIGHT_NEIGHBOURS
+from ..images.components import EIGHT_NEIGHBOURS
 
 BINS = 16384  # over logit -16 .. 16: two scores share a bin where they differ by less than .002 in logit
 _RANGE = 16.0

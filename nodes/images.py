@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.pictures import Picture
+from ..images.pictures import Picture
 
 DEFECT_ABOVE = 0.5
 UNPAINTED = (64, 64)  # size of the empty mask that Load Image gives for an image without one

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.masks import latent_mask
+from ..images.masks import latent_mask
 from ..samplers.noise import initial_noise
 from ..synthesis.crop import Crop, check_windows, part_seed
 from .errors import named

@@ -56,7 +56,7 @@ class CropToMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
-        from ..datasets.windows import cut_image
+        from ..images.windows import cut_image
         from ..synthesis.crop import Crop, crop_parts
         from .images import to_batch, with_masks
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from ..datasets.known_pairs import KnownPairs
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import MANIFEST, PairWriter, check_names
-from ..datasets.pictures import Picture, write_atomic
-from ..datasets.windows import Window
+from ..files.durable import write_atomic
+from ..images.pictures import Picture
+from ..images.windows import Window
 from ..modules.base_file import file_digest
 from ..synthesis.composed import Made, compose_parts, composed_picture
 from ..synthesis.crop import Crop, check_windows, whole_images, window_of

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import comfy.model_management
 import comfy.utils
 
-from ..datasets.progress import reported
+from ..files.progress import reported
 
 
 def progress() -> Callable[[int, int], None]:

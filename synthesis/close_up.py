@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.masks import mask_box
-from ..datasets.pictures import Picture
-from ..datasets.windows import Window, context_side, cut_mask, cut_picture, place_window
+from ..images.masks import mask_box
+from ..images.pictures import Picture
+from ..images.windows import Window, context_side, cut_mask, cut_picture, place_window
 
 
 def close_up(picture: Picture, mask: Tensor, tile: int) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.pictures import Picture
-from ..datasets.windows import Window, enlarge, image_part
+from ..images.pictures import Picture
+from ..images.windows import Window, enlarge, image_part
 
 MODES = ("difference", "paste")
 

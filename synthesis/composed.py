@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..datasets.pictures import Picture
-from ..datasets.windows import enlarge, image_part
+from ..images.pictures import Picture
+from ..images.windows import enlarge, image_part
 from .compose import check_mode, compose_into
 from .crop import Part
 from .pair_check import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..datasets.pictures import Picture
+from ..images.pictures import Picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .composed import composed_picture
 from .made import Job, Settings, made_parts

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.components import Box, windowed_parts
-from ..datasets.windows import CONTEXT, Window, image_part, place_window, shrink_mask
+from ..images.components import Box, windowed_parts
+from ..images.windows import CONTEXT, Window, image_part, place_window, shrink_mask
 
 SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring items apart
 PADDING = 64  # px that Defect Latent may add at the right and the bottom: no VAE reduces by more

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..datasets.inspection import SMALL, TINY, Inspected, Inspection, Masks
-from ..datasets.pictures import Picture, write_picture
 from ..datasets.sample import NORMAL, Sample
-from ..datasets.untrusted_text import one_line
+from ..files.untrusted_text import one_line
+from ..images.pictures import Picture, write_picture
 from .close_up import close_up
 from .overlay import outlined
 

@@ -10,8 +10,8 @@ import torch
 
 from ..datasets.batch_plan import derived_seed
 from ..datasets.pairs import PairWriter, read_manifest
-from ..datasets.pictures import Picture
 from ..datasets.procedural import MATERIALS, defect_mask, surface
+from ..images.pictures import Picture
 from ..modules.base_file import file_digest, load_base
 from .pair import Job, Settings
 from .plan import Planned

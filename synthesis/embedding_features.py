@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.masks import mask_box
+from ..images.masks import mask_box
 from .nearest_real import Features
 from .visibility import ring
 

@@ -11,9 +11,9 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
-from ..datasets.masks import latent_mask
-from ..datasets.pictures import Picture
-from ..datasets.windows import CONTEXT, cut_picture
+from ..images.masks import latent_mask
+from ..images.pictures import Picture
+from ..images.windows import CONTEXT, cut_picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules

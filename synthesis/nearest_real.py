@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample, read_sample
-from ..datasets.pictures import Picture
-from ..datasets.progress import counted, tracked
-from ..datasets.windows import cut_picture
+from ..files.progress import counted, tracked
+from ..images.masks import latent_mask
+from ..images.pictures import Picture
+from ..images.windows import cut_picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from .crop import Part, crop_parts

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..datasets.progress import tracked
+from ..files.progress import tracked
 from ..modules.compact_ldm import NORMAL, CompactLDM
 from .composed import compose_parts, part_levels
 from .controls import control_pictures

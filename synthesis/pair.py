@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..datasets.pictures import Picture
-from ..datasets.windows import Window
+from ..images.pictures import Picture
+from ..images.windows import Window
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from ..datasets.masks import mask_box
+from ..images.masks import mask_box
 
 # Where no negatives were measured: a pixel that moved by more than the surface's own spread is no longer surface.
 CHANGED_ABOVE = 1.0

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from ..datasets.batch_plan import derived_seed
-from ..datasets.masks import place_mask
 from ..datasets.mvtec import Sample, read_sample
-from ..datasets.pictures import Picture, read_picture
+from ..images.masks import place_mask
+from ..images.pictures import Picture, read_picture
 from ..modules.compact_ldm import NORMAL
 from .pair import Job
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import PairWriter
-from ..datasets.pictures import Picture
+from ..images.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from .adapters import Adapters
 from .made import BATCH, Job, Settings

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
-from ..datasets.progress import tracked
-from ..datasets.windows import Window, cut_mask, cut_picture
+from ..files.progress import tracked
+from ..images.mask_files import read_mask
+from ..images.pictures import Picture, read_picture, write_picture
+from ..images.windows import Window, cut_mask, cut_picture
 
 TILE, GAP, LABEL = 160, 4, 18
 TITLES = ("normal", "mask", "result", "difference x 4")

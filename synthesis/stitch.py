@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..datasets.windows import enlarge, image_part
+from ..images.windows import enlarge, image_part
 from .crop import Crop, Part, check_windows, window_of
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.masks import mask_box
+from ..images.masks import mask_box
 
 FLOOR = 2 / 255
 MIN_RING = 8

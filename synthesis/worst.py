@@ -12,10 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from ..datasets.pairs import MANIFEST, manifest_lines
-from ..datasets.pictures import Picture, read_mask, read_picture, write_picture
-from ..datasets.progress import tracked
-from ..datasets.relative_path import is_file_below
-from ..datasets.untrusted_json import JsonValue
+from ..files.progress import tracked
+from ..files.relative_path import is_file_below
+from ..files.untrusted_json import JsonValue
+from ..images.mask_files import read_mask
+from ..images.pictures import Picture, read_picture, write_picture
 from .close_up import close_up
 from .overlay import labelled_row, tiled
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample, check_samples
-from ..datasets.progress import tracked
 from ..datasets.surfaces.defects import TYPES
+from ..files.progress import tracked
+from ..images.masks import latent_mask
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
 from .balanced import balanced

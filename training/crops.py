@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
-from ..datasets.windows import Window, context_side, cut_image, cut_mask, place_window
+from ..images.windows import Window, context_side, cut_image, cut_mask, place_window
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..datasets.hold_out import hold_out
-from ..datasets.masks import latent_mask
 from ..datasets.mvtec import Sample
-from ..datasets.progress import tracked
+from ..files.progress import tracked
+from ..images.masks import latent_mask
 from ..modules.compact_ldm import NORMAL
 from .crops import DefectCrops, PictureCache
 from .frozen import Latents

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.folder_lock import Lock, check_free
+from ..files.folder_lock import Lock, check_free
 
 
 @dataclass(frozen=True)

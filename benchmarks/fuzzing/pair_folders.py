@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from anomaly_synthesis.datasets.exports import FORMATS
 from anomaly_synthesis.datasets.pairs import SCORES, PairWriter
-from anomaly_synthesis.datasets.pictures import Picture
+from anomaly_synthesis.images.pictures import Picture
 
 from .mutations import damage
 

@@ -11,11 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..components import pieces
-from ..durable import open_fresh
-from ..pictures import open_atomic, remove_quietly
-from ..rings import outline
-from ..run_lengths import compressed, run_lengths
+from ...files.durable import open_atomic, open_fresh, remove_quietly
+from ...images.components import pieces
+from ...images.rings import outline
+from ...images.run_lengths import compressed, run_lengths
 from .folder import Folder
 from .source import Pair
 

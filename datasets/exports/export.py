@@ -11,11 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..folder_lock import check_free
+from ...files.durable import open_atomic
+from ...files.folder_lock import check_free
+from ...files.progress import counted, tracked
+from ...files.relative_path import below
+from ...images.pictures import read_picture
 from ..pairs import MANIFEST, RUN, manifest_lines
-from ..pictures import open_atomic, read_picture
-from ..progress import counted, tracked
-from ..relative_path import below
 from . import FORMATS
 from .folder import Folder
 from .source import Pair, chosen, class_names, whole_size

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..claim import claim
-from ..durable import make_folder, sync_files, sync_folder
-from ..file_copy import copy_file
-from ..json_lines import complete_lines, cut_tail
+from ...files.claim import claim
+from ...files.durable import make_folder, remove_quietly, sync_files, sync_folder, write_atomic
+from ...files.file_copy import copy_file
+from ...files.json_lines import complete_lines, cut_tail
+from ...files.relative_path import below, check_relative
 from ..pairs import MANIFEST
-from ..pictures import remove_quietly, write_atomic
-from ..relative_path import below, check_relative
 
 _EXPORT, _PLACED = "export.json", "placed.jsonl"
 

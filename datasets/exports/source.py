@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..decoding import shown_size
+from ...files.relative_path import below
+from ...images.decoding import shown_size
+from ...images.mask_files import read_mask
+from ...images.pictures import Picture, read_picture
 from ..pair_identity import change, identity
 from ..pairs import MANIFEST, check_names, manifest_lines
-from ..pictures import Picture, read_mask, read_picture
-from ..relative_path import below
 
 _KEYS = {"index": int, "image": str, "mask": str, "normal": str, "object": str, "type": str}
 

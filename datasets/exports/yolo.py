@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..components import pieces
-from ..rings import outline
+from ...images.components import pieces
+from ...images.rings import outline
 from .folder import Folder
 from .source import Pair
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..outlines import check_on, check_shape
+from ...images.outlines import check_on, check_shape
 from ..regions import Outlines
 from ..sample import NORMAL
 from .annotations import Bad, contents, first_file, identity, numbers, report_normal, report_shapes, size_of

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..outlines import check_shape
+from ...images.outlines import check_shape
 from ..regions import MaskFiles, Outlines
 from ..sample import NORMAL
 from .files import UNNAMED, folders, images, named, stem

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..pictures import SUFFIXES
+from ...images.pictures import SUFFIXES
 from .found import Found
 from .normal_words import means_normal
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..mask_files import read_labels
+from ...images.mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import UNNAMED, folders, images, stem

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from ..outlines import check_on, check_shape
-from ..pictures import SUFFIXES
+from ...images.outlines import check_on, check_shape
+from ...images.pictures import SUFFIXES
 from ..regions import Outlines
 from ..sample import NORMAL
 from .annotations import contents, first_file, json_files, numbers, report_normal, report_shapes, size_of, type_folders

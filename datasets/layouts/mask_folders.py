@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..mask_colours import Colour, code_of
-from ..mask_files import colours_of, holds_numbers, read_labels
-from ..progress import tracked
+from ...files.progress import tracked
+from ...images.mask_colours import Colour, code_of
+from ...images.mask_files import colours_of, holds_numbers, read_labels
 from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import (

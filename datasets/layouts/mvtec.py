@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from ..pictures import SUFFIXES
+from ...images.pictures import SUFFIXES
 from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import UNNAMED, below, child, entries, folders, images, normal_folders, same, stem

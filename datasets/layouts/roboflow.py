@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..mask_files import read_labels
+from ...images.mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL
 from .files import PARTS, images, named, stem

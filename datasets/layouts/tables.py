@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..csv_table import read_table
+from ...files.csv_table import read_table
 from .found import Found
 
 

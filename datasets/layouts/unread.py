@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from ..pictures import SUFFIXES
+from ...images.pictures import SUFFIXES
 from .files import UNREAD, tree
 from .found import Found, Layout, relative
 

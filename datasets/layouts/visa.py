@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..mask_files import read_labels
+from ...images.mask_files import read_labels
 from ..regions import MaskFiles
 from ..sample import NORMAL, Sample
 from .files import PARTS, below, named_path

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..mask_files import read_labels
+from ...images.mask_files import read_labels
 from ..regions import ColourMask, MaskFiles, Union, colour_pixels
 from ..sample import NORMAL
 from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, folders, images, named, same

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ...datasets.pictures import write_atomic
+from ...files.durable import write_atomic
 from . import compare, figures, tables
 
 TITLE = "Does it train better segmentation?"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.mvtec import Sample
-from ...datasets.windows import cut_image, cut_mask, image_part, place_window
+from ...images.windows import cut_image, cut_mask, image_part, place_window
 from ...training.crops import PictureCache, chance, pick
 
 Drawn = tuple[Tensor, Tensor, Tensor]

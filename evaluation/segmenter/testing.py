@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ...datasets.progress import tracked
 from ...datasets.sample import Sample, read_sample, whole_images
+from ...files.progress import tracked
 from ..metrics import at_threshold
 from ..tally import Tally, tally
 from .prediction import predict

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.mvtec import Sample
-from ...datasets.progress import tracked
+from ...files.progress import tracked
 from ...training.crops import PictureCache
 from ..metrics import iou
 from ..tally import Tally

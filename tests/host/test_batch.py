@@ -13,7 +13,8 @@ from anomaly_synthesis.batch import commands
 from anomaly_synthesis.batch.client import Server, Timing, session
 from anomaly_synthesis.batch.ui_format import to_api
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.pictures import read_mask, read_picture
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import read_picture
 
 from .batch_job import EXAMPLE, made, write_job
 from .conftest import REPOSITORY, python_of

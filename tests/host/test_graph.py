@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_dropped, read_manifest
-from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.procedural import write_surfaces
 from anomaly_synthesis.datasets.split import make_split, save_split
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules.base_file import file_digest
 
 from .conftest import REPOSITORY, python_of, skip_without_metrics

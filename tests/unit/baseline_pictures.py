@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from anomaly_synthesis.datasets.pictures import Picture
+from anomaly_synthesis.images.pictures import Picture
 
 SIZE = (72, 101)
 KINDS = [(np.uint8, 1), (np.uint8, 3), (np.uint16, 1), (np.uint16, 3)]

@@ -10,7 +10,7 @@ from anomaly_synthesis.batch import commands
 from anomaly_synthesis.batch.job import read_job
 from anomaly_synthesis.batch.yaml_file import YamlFile
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.pictures import read_picture
+from anomaly_synthesis.images.pictures import read_picture
 from PIL import Image
 
 from .batch_jobs import FAST, run, write_job

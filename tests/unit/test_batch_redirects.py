@@ -11,7 +11,7 @@ pytest.importorskip("aiohttp")
 from aiohttp import web
 from anomaly_synthesis.batch import commands
 from anomaly_synthesis.batch.client import Redirected, Server, address_of, session
-from anomaly_synthesis.datasets.untrusted_json import JsonValue
+from anomaly_synthesis.files.untrusted_json import JsonValue
 
 from .batch_jobs import FAST, run, write_job
 from .simulated_server import Simulated

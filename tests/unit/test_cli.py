@@ -8,8 +8,9 @@ import pytest
 from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_dropped, read_manifest
-from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.datasets.split import save_split
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules.base_file import load_base, save_base
 from anomaly_synthesis.samplers.presets import PRESETS
 from anomaly_synthesis.synthesis.policy import POLICIES

@@ -3,7 +3,7 @@
 from time import perf_counter
 
 import torch
-from anomaly_synthesis.datasets.components import boxed_parts, windowed_parts
+from anomaly_synthesis.images.components import boxed_parts, windowed_parts
 
 
 def _mask(*boxes, size=(400, 600)):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets.pictures import Picture
-from anomaly_synthesis.datasets.windows import Window, context_window, place_window
+from anomaly_synthesis.images.pictures import Picture
+from anomaly_synthesis.images.windows import Window, context_window, place_window
 from anomaly_synthesis.synthesis.compose import MODES, compose
 
 SIZE = (377, 251)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.baselines.copy_paste import copy_paste
-from anomaly_synthesis.datasets.masks import mask_box, place_mask
-from anomaly_synthesis.datasets.pictures import Picture
 from anomaly_synthesis.datasets.procedural import defect, surface
+from anomaly_synthesis.images.masks import mask_box, place_mask
+from anomaly_synthesis.images.pictures import Picture
 
 from .baseline_pictures import BLOB, KINDS, MASKS, SIZE, boxes, picture
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from anomaly_synthesis.baselines.cutpaste import VARIANTS, cutpaste
-from anomaly_synthesis.datasets.pictures import Picture
+from anomaly_synthesis.images.pictures import Picture
 
 from .baseline_pictures import BLOB, SIZE, boxes, picture
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.inspection import inspect_dataset
-from anomaly_synthesis.datasets.pictures import read_picture
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import read_sample
+from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.synthesis import dataset_sheet as drawn
 from anomaly_synthesis.synthesis.dataset_sheet import DatasetSheet
 from anomaly_synthesis.synthesis.overlay import OUTLINE

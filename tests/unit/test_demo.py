@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.pictures import read_mask, read_picture
 from anomaly_synthesis.evaluation.base_quality import GATE
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.synthesis.demo import BUNDLED_BASE
 

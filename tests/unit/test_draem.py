@@ -5,7 +5,7 @@ import pytest
 import torch
 from anomaly_synthesis.baselines import draem as draem_module
 from anomaly_synthesis.baselines.draem import Textures, draem, perlin_mask
-from anomaly_synthesis.datasets.pictures import Picture, write_picture
+from anomaly_synthesis.images.pictures import Picture, write_picture
 
 from .baseline_pictures import BLOB, SIZE, picture
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets import durable
 from anomaly_synthesis.datasets.exports.export import export_pairs
-from anomaly_synthesis.datasets.file_copy import copy_file
 from anomaly_synthesis.datasets.pairs import PairWriter
-from anomaly_synthesis.datasets.pictures import Picture, write_atomic, write_picture
 from anomaly_synthesis.evaluation import study
 from anomaly_synthesis.evaluation.cell import Cell
+from anomaly_synthesis.files import durable
+from anomaly_synthesis.files.durable import write_atomic
+from anomaly_synthesis.files.file_copy import copy_file
+from anomaly_synthesis.images.pictures import Picture, write_picture
 from anomaly_synthesis.modules.tensor_file import write_tensors
 from anomaly_synthesis.training.run_file import RunFile
 

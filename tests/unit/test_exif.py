@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.decoding import fitting_turn, orientation, shown_size, stored_orientation, turn
 from anomaly_synthesis.datasets.exports.source import whole_size
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.pairs import PairWriter
-from anomaly_synthesis.datasets.pictures import png_picture_of, read_mask, read_picture
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import read_sample
+from anomaly_synthesis.images.decoding import fitting_turn, orientation, shown_size, stored_orientation, turn
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import png_picture_of, read_picture
 from PIL import Image, ImageOps
 
 SIZES = {"long": (48, 80), "square": (64, 64)}

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis import cli
-from anomaly_synthesis.datasets import pictures
-from anomaly_synthesis.datasets.components import pieces
 from anomaly_synthesis.datasets.exports import FORMATS
 from anomaly_synthesis.datasets.exports.export import export_pairs
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
-from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture, write_picture
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import NORMAL, read_sample
+from anomaly_synthesis.images import pictures
+from anomaly_synthesis.images.components import pieces
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import Picture, read_picture, write_picture
 
 KINDS = [("tile", "crack"), ("tile", "hole"), ("bottle", "crack")]
 SIZE = 31, 40

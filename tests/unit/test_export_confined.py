@@ -9,8 +9,9 @@ from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.exports import FORMATS
 from anomaly_synthesis.datasets.exports.export import export_pairs
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
-from anomaly_synthesis.datasets.pictures import Picture, open_atomic, write_atomic, write_picture
-from anomaly_synthesis.datasets.relative_path import below, check_relative
+from anomaly_synthesis.files.durable import open_atomic, write_atomic
+from anomaly_synthesis.files.relative_path import below, check_relative
+from anomaly_synthesis.images.pictures import Picture, write_picture
 from anomaly_synthesis.synthesis.worst import worst_pairs
 
 COUNT = 4

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.pictures import Picture, read_picture
 from anomaly_synthesis.datasets.split import save_split
+from anomaly_synthesis.images.pictures import Picture, read_picture
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
 from anomaly_synthesis.modules.fast import FastModules, from_adapter, load_fast, to_adapter
 from anomaly_synthesis.synthesis.folder import Source, synthesize

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from anomaly_synthesis import cli
 from anomaly_synthesis.batch.table import Lock as JobLock
-from anomaly_synthesis.datasets import folder_lock
 from anomaly_synthesis.datasets.exports.export import export_pairs
-from anomaly_synthesis.datasets.folder_lock import Lock, check_free, holder, lock_of
 from anomaly_synthesis.datasets.pairs import PairWriter
-from anomaly_synthesis.datasets.pictures import Picture
 from anomaly_synthesis.datasets.procedural import write_surfaces
 from anomaly_synthesis.datasets.split import save_split
+from anomaly_synthesis.files import folder_lock
+from anomaly_synthesis.files.folder_lock import Lock, check_free, holder, lock_of
+from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.modules.base_file import save_base
 
 _HOLD = """
 import sys, time
-from anomaly_synthesis.datasets.folder_lock import Lock
+from anomaly_synthesis.files.folder_lock import Lock
 lock = Lock(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)
@@ -217,7 +217,7 @@ def test_surfaces_let_go_and_are_renamed(tmp_path):
 
 def test_of_many_that_start_at_once_one_gets_the_lock(tmp_path):
     code = (
-        "import sys, time\nfrom anomaly_synthesis.datasets.folder_lock import Lock\n"
+        "import sys, time\nfrom anomaly_synthesis.files.folder_lock import Lock\n"
         "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
         "try: lock = Lock(sys.argv[1])\nexcept ValueError: sys.exit(1)\ntime.sleep(2)"
     )

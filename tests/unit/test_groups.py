@@ -9,7 +9,7 @@ from anomaly_synthesis.datasets.groups import (
     groups_from_pattern,
 )
 from anomaly_synthesis.datasets.mvtec import Sample, read_mvtec
-from anomaly_synthesis.datasets.pictures import Picture, write_picture
+from anomaly_synthesis.images.pictures import Picture, write_picture
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

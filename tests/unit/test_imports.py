@@ -7,14 +7,26 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ALLOWED = {
-    "samplers": set(),
-    "modules": {"samplers"},
-    "datasets": set(),
-    "training": {"modules", "samplers", "datasets"},
-    "baselines": {"modules", "samplers", "datasets"},
-    "synthesis": {"modules", "samplers", "datasets"},
-    "evaluation": {"synthesis", "baselines", "training", "modules", "samplers", "datasets"},
-    "batch": {"datasets"},
+    "samplers": {"errors"},
+    "modules": {"errors", "samplers", "files"},
+    "files": {"errors"},
+    "images": {"errors", "files"},
+    "datasets": {"errors", "files", "images"},
+    "training": {"errors", "modules", "samplers", "files", "images", "datasets"},
+    "baselines": {"errors", "modules", "samplers", "files", "images", "datasets"},
+    "synthesis": {"errors", "seeds", "modules", "samplers", "files", "images", "datasets"},
+    "evaluation": {
+        "errors",
+        "synthesis",
+        "baselines",
+        "training",
+        "modules",
+        "samplers",
+        "files",
+        "images",
+        "datasets",
+    },
+    "batch": {"errors", "files", "images", "datasets"},
 }
 CORE = {"torch", "numpy", "PIL", "safetensors", "einops", "scipy"}  # scipy: ComfyUI ships it
 HOST = {"folder_paths", "latent_preview"}  # ComfyUI's own modules whose names do not tell

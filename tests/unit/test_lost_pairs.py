@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import PairWriter, read_dropped, read_manifest
-from anomaly_synthesis.datasets.pictures import Picture, write_picture
+from anomaly_synthesis.images.pictures import Picture, write_picture
 
 RUN, COUNT = {"seed": 3}, 10
 DROPPED = (2, 5)

@@ -5,8 +5,8 @@ import zlib
 
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.mask_files import colours_of, doubts, holds_numbers, read_labels, read_marked, read_mask
 from anomaly_synthesis.datasets.regions import MaskFiles
+from anomaly_synthesis.images.mask_files import colours_of, doubts, holds_numbers, read_labels, read_marked, read_mask
 from PIL import Image
 
 SIZE = (48, 64)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from anomaly_synthesis.datasets.masks import latent_mask, mask_box, place_mask
+from anomaly_synthesis.images.masks import latent_mask, mask_box, place_mask
 
 SIZES = [  # of the mask, of the latent
     ((8, 8), (1, 1)),

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 from anomaly_synthesis.datasets.mvtec import check_samples, read_mvtec, read_sample
-from anomaly_synthesis.datasets.pictures import write_mask
+from anomaly_synthesis.images.pictures import write_mask
 
 
 def touch(root, *names):

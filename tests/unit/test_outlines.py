@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.outlines import check_shape, draw
+from anomaly_synthesis.images.outlines import check_shape, draw
 from PIL import Image
 
 

@@ -5,7 +5,8 @@ import pytest
 from anomaly_synthesis.datasets.known_pairs import KnownPairs
 from anomaly_synthesis.datasets.pair_identity import change, content, identity, pair_entries, same_inside
 from anomaly_synthesis.datasets.pairs import PairWriter
-from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import Picture, read_picture
 
 SIZE = 30, 40
 

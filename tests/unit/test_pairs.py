@@ -8,7 +8,8 @@ import torch
 from anomaly_synthesis.datasets import pairs
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import PairWriter, read_dropped, read_manifest
-from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture, write_picture
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import Picture, read_picture, write_picture
 
 RUN = {"seed": 1, "size": (8, 8), "types": ["crack", "hole"]}
 

@@ -5,7 +5,8 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets.pictures import Picture, read_mask, read_picture, write_mask, write_picture
+from anomaly_synthesis.images.mask_files import read_mask
+from anomaly_synthesis.images.pictures import Picture, read_picture, write_mask, write_picture
 from PIL import Image
 
 KINDS = {  # Pillow mode -> channels, alpha

@@ -4,8 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.pictures import picture_of, png_picture_of, read_picture, write_picture
-from anomaly_synthesis.datasets.png import bare_png
+from anomaly_synthesis.images.pictures import picture_of, png_picture_of, read_picture, write_picture
+from anomaly_synthesis.images.png import bare_png
 from PIL import Image, PngImagePlugin
 
 

@@ -8,10 +8,10 @@ import pytest
 from anomaly_synthesis import cli, cli_progress
 from anomaly_synthesis.cli_progress import Bar, progress_line
 from anomaly_synthesis.datasets.groups import groups_from_near_duplicates
-from anomaly_synthesis.datasets.progress import counted, reported, tracked
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import check_samples
 from anomaly_synthesis.datasets.split import make_split
+from anomaly_synthesis.files.progress import counted, reported, tracked
 from anomaly_synthesis.synthesis import negatives
 
 

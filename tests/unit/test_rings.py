@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.components import EIGHT_NEIGHBOURS
-from anomaly_synthesis.datasets.outlines import draw
-from anomaly_synthesis.datasets.rings import outline
+from anomaly_synthesis.images.components import EIGHT_NEIGHBOURS
+from anomaly_synthesis.images.outlines import draw
+from anomaly_synthesis.images.rings import outline
 from scipy.ndimage import label
 
 RING = np.pad(np.zeros((2, 3), bool), 1, constant_values=True)

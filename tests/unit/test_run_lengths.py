@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from anomaly_synthesis.datasets.outlines import draw
-from anomaly_synthesis.datasets.run_lengths import compressed, decompressed, run_lengths
+from anomaly_synthesis.images.outlines import draw
+from anomaly_synthesis.images.run_lengths import compressed, decompressed, run_lengths
 
 
 def _regions(count):

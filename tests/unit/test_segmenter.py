@@ -8,7 +8,6 @@ import pytest
 import torch
 from anomaly_synthesis.datasets.hold_out import hold_out
 from anomaly_synthesis.datasets.mvtec import Sample, read_mvtec, read_sample
-from anomaly_synthesis.datasets.pictures import Picture, write_mask, write_picture
 from anomaly_synthesis.datasets.regions import MaskFiles
 from anomaly_synthesis.evaluation.metrics import metrics
 from anomaly_synthesis.evaluation.networks.small_unet import SmallUNet
@@ -17,6 +16,7 @@ from anomaly_synthesis.evaluation.segmenter.crops import Crops
 from anomaly_synthesis.evaluation.segmenter.prediction import predict
 from anomaly_synthesis.evaluation.segmenter.testing import test as tested_on
 from anomaly_synthesis.evaluation.segmenter.training import Training, loss, train_segmenter
+from anomaly_synthesis.images.pictures import Picture, write_mask, write_picture
 from anomaly_synthesis.training.crops import PictureCache
 from anomaly_synthesis.training.loop import train
 from PIL import Image

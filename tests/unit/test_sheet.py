@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
-from anomaly_synthesis.datasets.pictures import Picture, read_picture
+from anomaly_synthesis.images.pictures import Picture, read_picture
 from anomaly_synthesis.synthesis.sheet import GAP, LABEL, TILE, save_sheet
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.pictures import Picture
 from anomaly_synthesis.datasets.split import save_split
+from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.modules import fast, stage
 from anomaly_synthesis.modules.adapter_file import save_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base

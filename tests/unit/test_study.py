@@ -9,7 +9,6 @@ import pytest
 import torch
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.pictures import read_picture
 from anomaly_synthesis.datasets.split import make_split, save_split
 from anomaly_synthesis.evaluation import cell as module
 from anomaly_synthesis.evaluation.cases import chosen
@@ -17,6 +16,7 @@ from anomaly_synthesis.evaluation.segmenter.testing import Seen, Tested
 from anomaly_synthesis.evaluation.segmenter.training import Training
 from anomaly_synthesis.evaluation.study import Study
 from anomaly_synthesis.evaluation.study import run_study as started_study
+from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules import fast, stage
 from anomaly_synthesis.modules.adapter_file import save_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets import decoding, pictures
 from anomaly_synthesis.datasets.inspection import inspect_dataset
-from anomaly_synthesis.datasets.pictures import Picture
-from anomaly_synthesis.datasets.thumbnails import Thumbnails, box_means
+from anomaly_synthesis.images import decoding, pictures
+from anomaly_synthesis.images.pictures import Picture
+from anomaly_synthesis.images.thumbnails import Thumbnails, box_means
 from PIL import Image
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.layouts import unread
-from anomaly_synthesis.datasets.pictures import SUFFIXES, read_picture
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
+from anomaly_synthesis.images.pictures import SUFFIXES, read_picture
 from PIL import Image
 
 

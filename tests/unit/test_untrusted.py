@@ -9,9 +9,9 @@ import os
 import numpy as np
 import pytest
 from anomaly_synthesis import cli
-from anomaly_synthesis.datasets.json_lines import parse_line
-from anomaly_synthesis.datasets.untrusted_json import JsonValue, NotJson, parse_json
-from anomaly_synthesis.datasets.untrusted_text import LineFormatter, csv_cell, lines_of, one_line
+from anomaly_synthesis.files.json_lines import parse_line
+from anomaly_synthesis.files.untrusted_json import JsonValue, NotJson, parse_json
+from anomaly_synthesis.files.untrusted_text import LineFormatter, csv_cell, lines_of, one_line
 from PIL import Image
 
 TREE = {"outputs": {"9": {"images": [5, None, True, 1.5, "x"]}}, "big": 10**400}

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from anomaly_synthesis.datasets.masks import mask_box
-from anomaly_synthesis.datasets.windows import (
+from anomaly_synthesis.images.masks import mask_box
+from anomaly_synthesis.images.windows import (
     Window,
     context_side,
     context_window,

@@ -6,9 +6,9 @@ import torch
 from anomaly_synthesis.datasets.exports.export import export_pairs
 from anomaly_synthesis.datasets.layouts.yolo_file import read_keys
 from anomaly_synthesis.datasets.pairs import PairWriter
-from anomaly_synthesis.datasets.pictures import Picture, write_picture
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import read_sample
+from anomaly_synthesis.images.pictures import Picture, write_picture
 
 SQUARE = "0.25 0.25 0.5625 0.25 0.5625 0.5 0.25 0.5"  # rows 3 to 6, columns 4 to 9 of 12 x 16 pixels
 NAMES = "names: [crack, hole]\n"

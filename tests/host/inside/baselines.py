@@ -149,7 +149,7 @@ def check_every_normal_gets_its_own_source():
 
 
 def check_textures_come_from_a_folder_below_the_input():
-    pictures = room("datasets.pictures")
+    pictures = room("images.pictures")
     image, mask = one((48, 48))
     for name, level in (("flat", 255), ("other", 0)):
         (INPUT / name / "deep").mkdir(parents=True)
@@ -161,7 +161,7 @@ def check_textures_come_from_a_folder_below_the_input():
 
 
 def check_another_file_among_the_textures_is_seen():
-    node, folder, pictures = own("DRAEM"), INPUT / "growing", room("datasets.pictures")
+    node, folder, pictures = own("DRAEM"), INPUT / "growing", room("images.pictures")
     folder.mkdir()
     seen = []
     for name in ("a", "b"):

@@ -75,7 +75,7 @@ def check_the_numbering_goes_on_over_drops_and_restarts():
     kept, dropped = _lines("goes on")
     assert [[line["index"] for line in lines] for lines in (kept, dropped)] == [[1, 3, 7, 8], [0, 2, 4, 5, 6, 9]]
     assert _images("goes on") == ["000001", "000003", "000007", "000008"]
-    read = room("datasets.pictures").read_picture
+    read = room("images.pictures").read_picture
     inside = [read(OUTPUT / "goes on" / line["image"]).pixels[40, 40, 0] for line in kept]
     assert inside == [round(255 * place / 20) for place in (1, 3, 7, 8)], "every line has its own pair's image"
     for line in kept[2:3]:

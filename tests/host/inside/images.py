@@ -85,7 +85,7 @@ def check_a_saved_16_bit_pair_is_16_bit_and_exact_outside():
     image, mask = _sixteen_bit()
     made = pairs(image, mask)
     (record,) = _saved("deep", made.images, mask, image, scores=made.scores)
-    read = room("datasets.pictures")
+    read = room("images.pictures")
     saved, normal = (read.read_picture(OUTPUT / "deep" / record[key]).pixels for key in ("image", "normal"))
     assert saved.dtype == normal.dtype == "uint16" and saved.shape == normal.shape == (150, 140, 1)
     inside = read.read_mask(OUTPUT / "deep" / record["mask"])

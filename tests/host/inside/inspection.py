@@ -28,14 +28,14 @@ def _plates() -> str:
     )
     shutil.copytree(INPUT / "plates", INPUT / "spoiled")
     mask = INPUT / "spoiled" / "cast_grain" / "ground_truth" / "pit" / "000_mask.png"
-    room("datasets.pictures").write_mask(mask, np.zeros((64, 64)))
+    room("images.pictures").write_mask(mask, np.zeros((64, 64)))
     return "plates"
 
 
 @cache
 def _pairs(name: str = "scored", values: tuple = VISIBILITY) -> str:
     """A folder of pairs below the output with these visibilities, as Save Pairs writes it."""
-    picture = room("datasets.pictures").Picture
+    picture = room("images.pictures").Picture
     normal = picture(np.full((48, 64, 3), 90, np.uint8))
     mask = np.zeros((48, 64), bool)
     mask[10:20, 30:44] = True

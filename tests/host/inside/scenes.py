@@ -58,7 +58,7 @@ def one(size: tuple[int, int] | None = None, pixel: tuple[int, int] | None = Non
     """An image of brushed metal [1, H, W, 3] and its mask: a block, or one `pixel`."""
     height, width = size or (256, 256)
     surface = room("datasets.procedural").surface("brushed_metal", max(height, width), 3)
-    image = room("nodes.images").to_image(room("datasets.pictures").Picture(surface))[None, :height, :width]
+    image = room("nodes.images").to_image(room("images.pictures").Picture(surface))[None, :height, :width]
     mask = torch.zeros(1, height, width)
     if pixel:
         mask[0, pixel[0], pixel[1]] = 1

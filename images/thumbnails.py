@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..files.progress import tracked
 from .pictures import Picture
-from .progress import tracked
 
 SIDE = 16  # px
 _ROWS = 256  # thumbnails that are compared with all others at once

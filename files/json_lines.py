@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .durable import sync_folder
-from .pictures import open_atomic, remove_quietly
+from .durable import open_atomic, remove_quietly, sync_folder
 from .untrusted_json import NotJson, parse_json
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from .pictures import open_atomic
+from .durable import open_atomic
 
 _FICLONE = 0x40049409  # ioctl of Linux: Btrfs, XFS, bcachefs, overlays on them
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .durable import make_folder
+from .durable import make_folder, write_atomic
 from .folder_lock import NAME, Lock, check_free
-from .pictures import write_atomic
 
 
 def claim(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -67,3 +68,47 @@ def make_folder(folder: Path) -> Path:
         for path in reversed(made):
             sync_folder(path.parent)
     return folder
+
+
+def write_atomic(path: str | Path, data: bytes, folder: bool = True, sync: bool = True) -> None:
+    """Write bytes under a temporary name in the same folder, then rename; OSError names the path, nothing stays behind.
+
+    The temporary name is fixed (".<name>.tmp"), so that a run made again after a kill overwrites what the kill left.
+    folder, sync: see `open_atomic`.
+    """
+    with open_atomic(path, folder, sync) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomic(path: str | Path, folder: bool = True, sync: bool = True) -> Iterator[BinaryIO]:
+    """As `write_atomic`, for what is too long to be held: the file has its name once the block is left.
+
+    The data are on the disk before the file gets its name. folder: so is the name when this returns; False leaves that
+    to a caller who writes several files and then syncs their folders, see `sync_folder`. sync: False leaves the
+    data to the caller, too, see `sync_files`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open_fresh(temporary) as file:
+            yield file
+        if sync:
+            sync_file(temporary)  # by its name, since the block may have closed the file
+        os.replace(temporary, path)
+        if folder:
+            sync_folder(path.parent)
+    except OSError as error:
+        remove_quietly(temporary)
+        if error.errno is None or (error.filename is not None and str(error.filename) != str(temporary)):
+            raise  # of something else, which the block uses
+        raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
+    except BaseException:
+        remove_quietly(temporary)
+        raise
+
+
+def remove_quietly(path: Path) -> None:
+    """Remove a file if that is possible; used where another error is already on its way."""
+    with contextlib.suppress(OSError):
+        path.unlink()
