@@ -88,7 +88,7 @@ def check_a_saved_16_bit_pair_is_16_bit_and_exact_outside():
     read = room("images.pictures")
     saved, normal = (read.read_picture(OUTPUT / "deep" / record[key]).pixels for key in ("image", "normal"))
     assert saved.dtype == normal.dtype == "uint16" and saved.shape == normal.shape == (150, 140, 1)
-    inside = read.read_mask(OUTPUT / "deep" / record["mask"])
+    inside = room("images.mask_files").read_mask(OUTPUT / "deep" / record["mask"])
     assert torch.equal(inside, mask[0] > 0) and (saved == normal)[~inside.numpy()].all()
     assert torch.equal(torch.from_numpy(normal[..., 0] / 65535).float(), image[0, ..., 0].float())
 
