@@ -33,7 +33,14 @@ class Refused(ValueError):
 
 _CLASSES = ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError")  # torch's by device, Python's, numpy's
 # What torch's allocators say in a plain RuntimeError.
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "alloc_failed")
+_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "could not allocate",  # DirectML
+    "alloc_failed",
+)
 
 
 def out_of_memory(error: BaseException) -> bool:

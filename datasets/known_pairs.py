@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..files.json_lines import parse_line
+from ..files.relative_path import below
 from ..images.mask_files import read_mask
 from ..images.pictures import Picture, read_picture
 from .pair_identity import HEX, content, identity, place, same_inside
@@ -32,7 +33,7 @@ class KnownPairs:
         # place -> (content of the image, offset of the line in the manifest)
         self._lines: dict[str, list[tuple[str, int]]] = defaultdict(list)
         # (object, type, normal) -> offsets of lines without identity
-        self._old: dict[tuple[Any, Any, Any], list[int]] = defaultdict(list)
+        self._old: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for offset, raw in _lines(self.root / MANIFEST):
             settings = raw.find(b'"settings": ')
             found = _IDENTITY.search(raw, 0, len(raw) if settings < 0 else settings)
@@ -41,8 +42,11 @@ class KnownPairs:
                 self._lines[digits[: HEX // 2]].append((digits[HEX // 2 :], offset))
             else:
                 line = parse_line(raw, self.root / MANIFEST)
-                self._old[line.get("object"), line.get("type"), line.get("normal")].append(offset)
-        self._dropped = {line.get("identity") for line in read_dropped(self.root)}
+                key = tuple(line.get(name) for name in ("object", "type", "normal"))
+                if all(isinstance(name, str) for name in key):  # no other line is of a pair
+                    self._old[key].append(offset)
+        dropped = (line.get("identity") for line in read_dropped(self.root))
+        self._dropped = {identity for identity in dropped if isinstance(identity, str)}
 
     def find(
         self, image: Picture, normal: Picture, mask: np.ndarray, object: str, type: str, seed: int | None
@@ -91,30 +95,26 @@ class KnownPairs:
 
     def _same(self, line: Mapping[str, Any], start: str, image: Picture, mask: np.ndarray) -> bool:
         pair = self._read(line)
-        return (
-            pair is not None
-            and place(pair[1], pair[2], line["object"], line["type"]) == start
-            and same_inside(image, pair[0], mask)
-        )
+        if pair is None or place(pair[1], pair[2], *_kind(line)) != start:
+            return False
+        return same_inside(image, pair[0], mask)
 
     def _identity(self, line: Mapping[str, Any]) -> str | None:
         """The identity that a line's files give now; None where they are not whole."""
         pair = self._read(line)
-        return None if pair is None else identity(*pair, str(line.get("object")), str(line.get("type")))
+        return None if pair is None else identity(*pair, *_kind(line))
 
     def _read(self, line: Mapping[str, Any]) -> tuple[Picture, Picture, np.ndarray] | None:
         """(image, normal, mask) of a line; None where a file is gone, damaged or outside of the folder."""
-        paths = []
-        for key in ("image", "normal", "mask"):
-            name = line.get(key)
-            path = self.root / name if isinstance(name, str) else self.root
-            if not path.resolve().is_relative_to(self.root.resolve()) or not path.is_file():
-                return None
-            paths.append(path)
         try:
-            return read_picture(paths[0]), read_picture(paths[1]), read_mask(paths[2]).numpy()
+            image, normal, mask = (below(self.root, line.get(key), key) for key in ("image", "normal", "mask"))
+            return read_picture(image), read_picture(normal), read_mask(mask).numpy()
         except (ValueError, OSError):
             return None
+
+
+def _kind(line: Mapping[str, Any]) -> tuple[str, str]:
+    return str(line.get("object")), str(line.get("type"))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

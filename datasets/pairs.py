@@ -12,8 +12,8 @@ import torch
 
 from ..files.claim import claim, json_text
 from ..files.durable import make_folder, remove_quietly, sync_folder
-from ..files.json_lines import IndexedLines, complete_lines, cut_tail, parse_line, read_lines
-from ..files.relative_path import below, check_relative
+from ..files.json_lines import IndexedLines, complete_lines, cut_tail, is_indexed, parse_line, read_lines
+from ..files.relative_path import below, check_relative, name_problem
 from ..images.pictures import Picture, write_mask, write_picture
 from .normal_images import NormalImages
 from .pair_stock import Stock, take_stock
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"
 _DROPPED = "dropped.jsonl"
 _PATHS = ("image", "mask", "normal")
+# Files beside the objects' folders: an object of such a name would keep them from being written.
+_RECORDS = {RUN, MANIFEST, _DROPPED, f"{MANIFEST}.late", f"{_DROPPED}.late", "workflow.json", "sheet.png"}
 # Keys of a line that tell what a pair is judged by, null where it is not known; see synthesis.pair_check.Scores.
 SCORES = (
     "visibility",
@@ -183,13 +185,19 @@ class PairWriter:
         return stock
 
     def _grown(self) -> Stock:
-        """Goes on after the last index; only a last line that is cut is taken away."""
+        """Goes on after the last index; only a last line that is cut is taken away. Raises ValueError for a line that
+        is no JSON object, or without an index."""
         stock = Stock()
         for path in (self.root / MANIFEST, self.root / _DROPPED):
             for number, raw in enumerate(complete_lines(path), 1):
-                line = parse_line(raw, f"{path}, line {number}")
-                if isinstance(line.get("index"), int):
-                    stock.end = max(stock.end, line["index"] + 1)
+                where = f"{path}, line {number}"
+                line = parse_line(raw, where)
+                if not is_indexed(line):
+                    raise ValueError(
+                        f"{where}: its index is {line.get('index')!r:.40}; accepted is a whole number from 0; correct "
+                        "the line, or make the pairs in another folder"
+                    )
+                stock.end = max(stock.end, line["index"] + 1)
                 if isinstance(line.get("image"), str):
                     stock.images.add(line["image"])
             if cut_tail(path):
@@ -245,10 +253,16 @@ def read_dropped(root: str | Path) -> list[dict[str, Any]]:
 
 
 def check_names(**names: str) -> None:
-    """Raise ValueError for an object, type or stem that is no plain file name, and for a type "good"."""
+    """Raise ValueError for an object, type or stem that is no plain file name, which every system and every reader of a
+    manifest can open; for an object called as a record of the folder, such as run.json; and for a type "good"."""
     for what, name in names.items():
-        if not name or name.startswith(".") or set(name) & set("/\\\0") or (what == "type" and name == "good"):
-            raise ValueError(f"{what} {name!r}: accepted is a file name without slash or leading dot; no type 'good'")
+        taken = (what == "type" and name == "good") or (what == "object" and str(name).lower() in _RECORDS)
+        if taken or name_problem(name) or name.startswith(".") or "/" in name:
+            shown = f"{name!r}" if len(repr(name)) <= 80 else f"{name!r:.77}..."
+            raise ValueError(
+                f"{what} {shown}: accepted is a file name of at most 255 bytes, without slash, control characters or "
+                "leading dot; no type 'good', no object 'run.json' or other record of the folder"
+            )
 
 
 def _check_mask(mask: np.ndarray, picture: Picture, what: str) -> None:

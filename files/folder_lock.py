@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import platform
+import stat
 import threading
 import time
 import weakref
@@ -17,7 +18,9 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 NAME = ".lock"
 _TRIES, _PAUSE = 4, 0.05  # seconds: another process may only look at the lock, or not have written its id yet
-_BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+# The last: some network file systems lock no file that is open to read alone.
+_BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK, errno.EBADF)
+_ASIDE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # of links; a pipe would be waited for
 
 
 def lock_of(target: str | Path) -> Path:
@@ -25,6 +28,10 @@ def lock_of(target: str | Path) -> Path:
     path = Path(os.path.realpath(target))
     if path.is_dir() and not os.access(path.parent, os.W_OK):
         return path / NAME
+    return _beside(path)
+
+
+def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}{NAME}")
 
 
@@ -50,8 +57,11 @@ class Lock:
         path = lock_of(target)
         with _registry:
             held = _take(path, again)
-            if held is None:
-                raise ValueError(f"{target}: {who} ({_words(path)}); {remedy}")
+            words = _words(path) if held is None else holder(target, mine=False)
+            if words and held:
+                _let_go(held)
+            if words:
+                raise ValueError(f"{target}: {who} ({words}); {remedy}")
         self._end = weakref.finalize(self, _let_go, held)
 
     def release(self) -> None:
@@ -74,12 +84,19 @@ def check_free(target: str | Path) -> None:
 
 def holder(target: str | Path, mine: bool = True) -> str | None:
     """Who writes the folder or file, in words; None where nobody does. mine: this process counts, too."""
-    path = lock_of(target)
+    real = Path(os.path.realpath(target))
+    # Both places of `lock_of`: another user may be able to write the other one.
+    return next(filter(None, (_holder(path, mine) for path in (lock_of(target), real / NAME, _beside(real)))), None)
+
+
+def _holder(path: Path, mine: bool) -> str | None:
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        file = os.open(path, os.O_RDONLY | _ASIDE)
     except OSError:
         return None
     try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return None
         if _key(file) in _held:
             return _words(path) if mine else None
         return None if _locked(file, shared=True) is not False else _words(path)
@@ -113,6 +130,9 @@ def _take(path: Path, again: bool) -> _Held | None:
         if locked is None:
             _log.warning("%s: this file system has no locks; take care that no second run writes here", path)
         if locked is not False and _is_at(file, path):  # else its last holder has removed it meanwhile
+            if _is_foreign(file, path) and _removed(path):
+                os.close(file)
+                continue
             _write_id(file)
             _held[key] = _Held(path, file, key)
             return _held[key]
@@ -122,11 +142,44 @@ def _take(path: Path, again: bool) -> _Held | None:
 
 
 def _open(path: Path) -> int:
+    """The lock's file. That of another user is opened to read, which is enough to lock it. Raises OSError."""
+    refused = None
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDWR, os.O_RDONLY):
+        try:
+            file = os.open(path, flags | _ASIDE, 0o666)
+        except PermissionError as error:
+            refused = refused or error
+        except OSError as error:
+            refused = refused or error
+            break
+        else:
+            if stat.S_ISREG(os.fstat(file).st_mode):
+                return file
+            os.close(file)
+            refused = OSError(errno.EINVAL, "it is no file; remove it")
+            break
+    reason = refused.strerror
+    if os.path.lexists(path):
+        reason = {
+            errno.ELOOP: "it is a link; remove it",
+            errno.EISDIR: "it is a folder; remove it",
+            errno.EACCES: "another user's lock; remove it where no run of theirs writes here",
+        }.get(refused.errno, reason)
+    raise OSError(refused.errno, f"cannot write ({reason})", str(path)) from refused
+
+
+def _is_foreign(file: int, path: Path) -> bool:
+    """Whether a lock that nobody holds is not ours to write into: another user's, or one with a second name, which may
+    be a file of the user's."""
+    return os.fstat(file).st_nlink > 1 or not os.access(path, os.W_OK)
+
+
+def _removed(path: Path) -> bool:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    except OSError as error:
-        reason = "it is a link; remove it" if error.errno == errno.ELOOP else error.strerror
-        raise OSError(error.errno, f"cannot write ({reason})", str(path)) from error
+        path.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _let_go(held: _Held) -> None:
@@ -177,7 +230,9 @@ def _locked(file: int, shared: bool = False) -> bool | None:
 
 
 def _write_id(file: int) -> None:
-    with contextlib.suppress(OSError):  # a full disk: it is locked all the same
+    if os.fstat(file).st_nlink > 1:
+        return
+    with contextlib.suppress(OSError):  # a full disk, another user's file: it is locked all the same
         os.ftruncate(file, 0)
         os.lseek(file, 0, os.SEEK_SET)
         os.write(file, json.dumps({"process": os.getpid(), "host": platform.node()}).encode())

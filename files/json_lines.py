@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from .durable import open_atomic, remove_quietly, sync_folder
+from .file_copy import copy_file
 from .untrusted_json import NotJson, parse_json
 
 
 def append_line(path: Path, line: Mapping[str, Any] | str) -> None:
     """Append one line in one write, on the disk when this returns; a line cut short is taken back (OSError)."""
     data = (json.dumps(line) + "\n").encode()
+    own_inode(path)
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     try:
         size = os.fstat(file).st_size
@@ -53,8 +55,17 @@ def cut_tail(path: Path) -> bool:
     size = sum(map(len, complete_lines(path)))
     cut = path.stat().st_size != size
     if cut:
+        own_inode(path)
         os.truncate(path, size)
     return cut
+
+
+def own_inode(path: Path) -> None:
+    """Let a file that is changed in place be one of its own: a backup of hard links must stay as it is. A link stays,
+    for whoever opens the file to refuse it. Raises OSError."""
+    if path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1:
+        copy_file(path, path)
+        sync_folder(path.parent)
 
 
 def parse_line(raw: bytes, where: str | Path) -> dict[str, Any]:
@@ -130,4 +141,9 @@ def _indexed(raw: bytes) -> dict[str, Any] | None:
         line = parse_line(raw, "")
     except ValueError:
         return None
-    return line if type(line.get("index")) is int and 0 <= line["index"] < 2**63 else None
+    return line if is_indexed(line) else None
+
+
+def is_indexed(line: Mapping[str, Any]) -> bool:
+    """Whether a line has an "index" that is a whole number of at most 63 bits, from 0."""
+    return type(line.get("index")) is int and 0 <= line["index"] < 2**63

@@ -18,7 +18,7 @@ def check_relative(name: Any, where: str) -> str:
     Raises ValueError, which begins with `where`, for anything but text, for an absolute path, a drive, a backslash,
     "..", a NUL or control character, and for what no file can be called.
     """
-    problem = _problem(name)
+    problem = name_problem(name)
     if problem:
         shown = f"{name!r}" if len(repr(name)) <= 80 else f"{name!r:.77}..."
         raise ValueError(f"{where}: {shown} {problem}; {_REMEDY}")
@@ -56,7 +56,8 @@ def _checked(root: Path, name: Any, where: str) -> tuple[str, int | None]:
     return path, mode
 
 
-def _problem(name: Any) -> str | None:
+def name_problem(name: Any) -> str | None:
+    """Why `check_relative` refuses a name, in words that follow it; None for one that it accepts."""
     if not isinstance(name, str):
         return "is no text"
     if not name or name in (".", "./"):

@@ -14,6 +14,7 @@ from .tensor_file import not_finite, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.adapter", 1
 METHODS = ("fast", "stage")
+_KINDS = {"str": str, "int": int}
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,13 @@ def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tens
             raise ValueError("types are no names")
         if not isinstance(told["shapes"], dict) or not isinstance(told["training"], dict):
             raise ValueError("shapes or training is no table")
-        return Adapter(base=Fit(**json.loads(metadata["base"])), tensors=tensors, **told)
+        base = Fit(**json.loads(metadata["base"]))
+        described = {"split": (told["split"], "str")}
+        described |= {f"base.{field.name}": (getattr(base, field.name), field.type) for field in fields(Fit)}
+        for name, (value, kind) in described.items():
+            if type(value) is not _KINDS[kind]:
+                raise ValueError(f"{name} is {value!r:.40}, which is no {kind}")
+        return Adapter(base=base, tensors=tensors, **told)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"Load Adapter: {path.name} is not whole ({error}); train or fetch it again.") from error
 

@@ -32,11 +32,12 @@ def rebuilt(adapter: Adapter, method: str, kind: Callable[..., Modules]) -> Modu
     try:
         base = adapter.base
         make = partial(kind, adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
-        check_shapes(make, adapter.tensors)
+        check_shapes(make, adapter.tensors, adapter.shapes)
         modules = make()
         modules.load_state_dict(dict(adapter.tensors))
     except Exception as error:  # whatever shapes a file may tell that no training wrote
-        raise ValueError(f"Load Adapter: the adapter is not whole ({error}); train or fetch it again.") from error
+        reason = str(error).partition("\n")[0]  # torch adds where in its own code
+        raise ValueError(f"Load Adapter: the adapter is not whole ({reason}); train or fetch it again.") from error
     return modules.eval().requires_grad_(False)
 
 

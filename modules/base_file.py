@@ -14,6 +14,7 @@ from .compact_ldm import CompactLDM, CompactLDMConfig
 from .tensor_file import check_shapes, not_finite, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
+_LARGEST = 16384  # pixels, as ComfyUI's own nodes allow
 
 
 def save_base(path: str | Path, base: CompactLDM, record: dict) -> None:
@@ -65,13 +66,14 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
         )
     try:
         config, record = _config(json.loads(metadata["config"])), json.loads(metadata["record"])
-        check_shapes(lambda: CompactLDM(config), tensors)
+        check_shapes(lambda: CompactLDM(config), tensors, {"unet_widths": config.unet_widths})
         base = CompactLDM(config)
         base.load_state_dict(tensors)
         if not isinstance(record, dict):
             raise ValueError("its record is no table")
     except Exception as error:  # whatever a configuration holds that no training wrote
-        raise ValueError(f"Load Anomaly LDM: {path.name} is not whole ({error}); train or fetch it again.") from error
+        reason = str(error).partition("\n")[0]  # torch adds where in its own code
+        raise ValueError(f"Load Anomaly LDM: {path.name} is not whole ({reason}); train or fetch it again.") from error
     return base.eval().requires_grad_(False), record
 
 
@@ -104,7 +106,13 @@ def file_digest(path: str | Path) -> str:
 
 
 def _config(raw: dict) -> CompactLDMConfig:
-    raw["labels"] = tuple(tuple(label) for label in raw["labels"])
+    """Raises whatever a configuration causes that no training wrote; sizes of weights are compared with the file's."""
+    raw["labels"] = tuple((object, type) for object, type in raw["labels"])
     for name in ("autoencoder_widths", "unet_widths"):
         raw[name] = tuple(raw[name])
-    return CompactLDMConfig(**raw)
+    config = CompactLDMConfig(**raw)
+    if not all(isinstance(name, str) for label in config.labels for name in label):
+        raise ValueError("its labels are no names")
+    if type(config.resolution) is not int or not 1 <= config.resolution <= _LARGEST:
+        raise ValueError(f"its resolution is {config.resolution!r:.40}; accepted is 1 to {_LARGEST}")
+    return config

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -34,19 +35,32 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor with NaN or infinity in it; None where all are finite."""
-    return next((name for name, value in tensors.items() if not torch.isfinite(value).all()), None)
+    return next((name for name, value in tensors.items() if not torch.isfinite(_measured(value)).all()), None)
 
 
-def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -> None:
+def _measured(value: Tensor) -> Tensor:
+    """As a type that torch can look at: floats of 8 bits it only stores."""
+    return value.float() if value.is_floating_point() and value.dtype.itemsize == 1 else value
+
+
+def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> None:
     """Raise ValueError where the weights are not those of the module that `make` makes, before room is made for it: its
-    sizes are numbers in a file. Raises whatever `make` raises, too."""
+    sizes are numbers in a file. Raises whatever `make` raises, too.
+
+    sizes: what the file describes it by; a list in it stands for layers, of which each has a weight at least.
+    """
+    for name, value in sizes.items():
+        if isinstance(value, list | tuple) and len(value) > len(tensors):
+            raise ValueError(f"{name} describes {len(value)} layers, and the file has {len(tensors)} weights")
     with torch.device("meta"):
-        wanted = {name: tuple(value.shape) for name, value in make().state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            sizes = [list(shape) if shape is not None else "missing" for shape in (found.get(name), wanted.get(name))]
-            raise ValueError(f"{name} is {sizes[0]} in the file, and {sizes[1]} in what it describes")
+        wanted = make().state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        found, meant = tensors.get(name), wanted.get(name)
+        if found is None or meant is None or found.shape != meant.shape:
+            shapes = [list(value.shape) if value is not None else "missing" for value in (found, meant)]
+            raise ValueError(f"{name} is {shapes[0]} in the file, and {shapes[1]} in what it describes")
+        if found.is_floating_point() != meant.is_floating_point():
+            raise ValueError(f"{name} holds {found.dtype} in the file, and {meant.dtype} in what it describes")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import folder_paths
 
+from ..files.relative_path import name_problem
+
 _log = logging.getLogger(__name__)
 VARIABLE = "ANOMALY_SYNTHESIS_FOLDERS"  # further folders that nodes may read, separated as in PATH
 LIST = "anomaly_synthesis_folders.txt"  # the same, one per line, in ComfyUI's user folder, where no workflow can write
@@ -52,11 +54,14 @@ def readable_tree(node: str, name: str, remedy: str) -> Path:
 
 def writable_folder(node: str, name: str) -> Path:
     """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises ValueError for one
-    outside it, and for the output itself."""
+    outside it, for the output itself, and for a name that not every system can open, see `name_problem`."""
     output = Path(folder_paths.get_output_directory()).resolve()
     path = resolved(output, name)
     if path is None or path == output or not path.is_relative_to(output):
         raise ValueError(f"{node}: folder {_shown(name)} is not below {output}; give a name such as 'pairs'.")
+    problem = name_problem(path.relative_to(output).as_posix())
+    if problem:
+        raise ValueError(f"{node}: folder {_shown(name)} {problem}; give a name such as 'pairs'.")
     return path
 
 

@@ -19,10 +19,12 @@ def check_image(node: str, image: Tensor, name: str = "image") -> Tensor:
     """An IMAGE [B, H, W, C] as [B, H, W, 3], finite.
 
     Raises:
-        ValueError: no image in the batch, another shape, NaN.
+        ValueError: no image in the batch, another shape, whole numbers, NaN.
     """
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(f"{node}: {name} is {list(image.shape)}; an IMAGE is [batch, height, width, 3].")
+    if not image.is_floating_point():
+        raise ValueError(f"{node}: {name} holds {image.dtype}; an IMAGE holds floats from 0 to 1.")
     if not image.shape[0]:
         raise ValueError(f"{node}: {name} is a batch of 0; connect at least one image.")
     if not torch.isfinite(image).all():
@@ -111,7 +113,8 @@ def check_masks(node: str, mask: Tensor, image: Tensor) -> list[Tensor]:
 def repeated(node: str, image: Tensor, batch: int, name: str) -> Tensor:
     """An IMAGE of `batch` items from one of 1 or `batch`. Raises ValueError for any other."""
     if image.shape[0] not in (1, batch):
-        raise ValueError(f"{node}: {name} has {image.shape[0]} images, the batch {batch}; connect 1 or {batch}.")
+        known = "1" if batch == 1 else f"1 or {batch}"
+        raise ValueError(f"{node}: {name} has {image.shape[0]} images, the batch {batch}; connect {known}.")
     return image.expand(batch, *image.shape[1:])
 
 

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..modules.tensor_file import write_tensors
+from ..modules.tensor_file import not_finite, write_tensors
 
 WARMUP = 100  # steps, or a tenth of a short run
 Report = Callable[[str, int, int, float, float], None]  # phase, step, steps, mean loss, steps per second
@@ -173,22 +174,37 @@ class _State:
         try:
             file = safe_open(self.path, framework="pt")
         except SafetensorError as error:
-            raise ValueError(f"Training: {self.path} is damaged ({error}); delete it to start over.") from error
+            raise self._damaged(error) from error
         metadata = file.metadata() or {}
         if metadata.get("run") != self.run:
             raise ValueError(
                 f"Training: {self.path} belongs to another run (other data, split or settings); finish that one with "
                 "its own settings, choose another output, or delete the state file."
             )
-        step = json.loads(metadata["step"])
+        try:
+            return self._restored(file, metadata)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise self._damaged(error) from error
+
+    def _restored(self, file: Any, metadata: Mapping[str, str]) -> int:
+        step = int(json.loads(metadata["step"]))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        bad = not_finite({name: one for name, one in tensors.items() if name.startswith(("weight.", "average."))})
+        if bad:
+            raise ValueError(f"NaN or infinity in {bad}")
         for name, tensor in self.others.items():
-            tensor.copy_(file.get_tensor(name))
+            tensor.copy_(tensors[name])
         for name, weight in self.weights.items():
-            weight.copy_(file.get_tensor(f"weight.{name}"))
-            self.averages[name].copy_(file.get_tensor(f"average.{name}"))
+            weight.copy_(tensors[f"weight.{name}"])
+            self.averages[name].copy_(tensors[f"average.{name}"])
             self.optimiser.state[weight] = {
                 "step": torch.tensor(float(step)),
-                "exp_avg": file.get_tensor(f"first.{name}").to(weight),
-                "exp_avg_sq": file.get_tensor(f"second.{name}").to(weight),
+                "exp_avg": tensors[f"first.{name}"].to(weight),
+                "exp_avg_sq": tensors[f"second.{name}"].to(weight),
             }
         return step
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(f"Training: {self.path} is damaged ({error}); delete it to start over.")

@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import json
 import os
+import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from ...files.claim import claim
 from ...files.durable import make_folder, remove_quietly, sync_files, sync_folder, write_atomic
 from ...files.file_copy import copy_file
-from ...files.json_lines import complete_lines, cut_tail
+from ...files.json_lines import complete_lines, cut_tail, own_inode
 from ...files.relative_path import below, check_relative
 from ..pairs import MANIFEST
 
@@ -43,6 +44,7 @@ class Folder:
             if resumed:
                 self._known = set(self._read_placed())
                 cut_tail(self.root / _PLACED)  # of a full disk
+                own_inode(self.root / _PLACED)
         except BaseException:
             self.close()
             raise
@@ -108,7 +110,7 @@ class Folder:
                 words = f"{where}: not JSON ({error}); remove the line, or export into another folder"
                 raise ValueError(words) from error
             below(self.root, name, where)
-            if name in (_EXPORT, _PLACED, MANIFEST):
+            if posixpath.normpath(name).lower() in (_EXPORT, _PLACED, MANIFEST):
                 raise ValueError(f"{where}: {name!r} is a record of the export; remove the line")
             names.append(name)
         return names

@@ -3,6 +3,7 @@
 import json
 import struct
 import zipfile
+from dataclasses import asdict
 from time import perf_counter
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 from anomaly_synthesis.modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
 from anomaly_synthesis.modules.adapter_modules import rebuilt
 from anomaly_synthesis.modules.base_file import load_base
+from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig
 from anomaly_synthesis.modules.restricted_pickle import read_saved
 from anomaly_synthesis.modules.stage import from_adapter
-from anomaly_synthesis.modules.tensor_file import write_tensors
+from anomaly_synthesis.modules.tensor_file import check_shapes, write_tensors
 
 PUT, GET = b"q\x01", b"h\x01"
 MODULE, STATE = b"cx\nMGA\n)\x81", b"X\x08\x00\x00\x00_modules"
@@ -154,6 +156,106 @@ def test_sizes_that_the_file_does_not_hold_make_no_room(tmp_path):
             from_adapter(adapter(shapes=shapes))
     with pytest.raises(ValueError, match="is not whole"):
         rebuilt(adapter(base=Fit("CompactLDM", "", 2**40, 2**40, "v")), "stage", lambda *_, **__: torch.nn.Linear(3, 2))
+
+
+def base_of(path, changed=None, tensors=None):
+    """A small base, as `save_base` writes it, with another description or other weights; changed: of the config."""
+    config = CompactLDMConfig((("a", "b"),), unet_widths=(32,), autoencoder_widths=(32, 32))
+    base = CompactLDM(config)
+    metadata = {"format": "anomaly_synthesis.base", "version": "1", "record": "{}"}
+    metadata["config"] = json.dumps(asdict(config) | (changed or {}))
+    write_tensors(path, base.state_dict() | (tensors or {}), metadata)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"unet_widths": [32] * 100_000}, "unet_widths describes 100000 layers"),
+        ({"labels": [["a", 3]]}, "no names"),
+        ({"labels": ["abc"]}, "too many values"),
+        *(
+            ({"resolution": size}, "resolution is .*; accepted is 1 to 16384")
+            for size in (None, 0, -1, 2**40, 1e308, float("nan"), "x", [], True, [10**6] * 9)
+        ),
+    ],
+)
+def test_a_bases_configuration_is_checked_before_room_is_made(changed, words, tmp_path):
+    assert load_base(base_of(tmp_path / "good.safetensors"))[0].config.resolution == 128
+    before = perf_counter()
+    with pytest.raises(ValueError, match=f"^Load Anomaly LDM: b.safetensors is not whole .*{words}"):
+        load_base(base_of(tmp_path / "b.safetensors", changed))
+    assert perf_counter() - before < 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"split": ["x"]}, "split is"),
+        ({"split": None}, "split is None"),
+        *(
+            (
+                {
+                    "base": Fit(
+                        **{
+                            "kind": "CompactLDM",
+                            "digest": "",
+                            "latent_channels": 4,
+                            "token_channels": 8,
+                            "prediction": "v",
+                        }
+                        | {name: value}
+                    )
+                },
+                f"base.{name} is",
+            )
+            for name, value in (
+                ("kind", 3),
+                ("digest", None),
+                ("latent_channels", 4.0),
+                ("token_channels", True),
+                ("prediction", ["v"]),
+            )
+        ),
+    ],
+)
+def test_an_adapters_description_of_another_type_is_refused(changed, words, tmp_path):
+    save_adapter(tmp_path / "a.safetensors", adapter(**changed))
+    with pytest.raises(ValueError, match=f"^Load Adapter: a.safetensors is not whole .{words}"):
+        load_adapter(tmp_path / "a.safetensors")
+
+
+def test_a_list_of_more_layers_than_weights_is_refused_in_an_adapter():
+    before = perf_counter()
+    with pytest.raises(ValueError, match="is not whole .*widths describes 100000 layers, and the file has 1 weights"):
+        from_adapter(adapter(shapes={"count": 4, "widths": [16] * 100_000}))
+    assert perf_counter() - before < 2
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.uint8, torch.bool, torch.complex64])
+def test_whole_numbers_in_place_of_weights_are_refused(kind, tmp_path):
+    wrong = {"latent_std": torch.ones(1, 4, 1, 1, dtype=kind)}
+    with pytest.raises(ValueError, match=f"^Load Anomaly LDM: b.safetensors is not whole .*latent_std holds {kind}"):
+        load_base(base_of(tmp_path / "b.safetensors", tensors=wrong))
+
+
+def test_counts_stay_whole_numbers_and_weights_stay_floats():
+    tensors = torch.nn.BatchNorm2d(3).state_dict()
+    check_shapes(lambda: torch.nn.BatchNorm2d(3), {**tensors, "weight": torch.ones(3).half()}, {})
+    for name, value in (("num_batches_tracked", torch.tensor(1.0)), ("weight", torch.ones(3, dtype=torch.int64))):
+        with pytest.raises(ValueError, match=f"{name} holds {value.dtype} in the file"):
+            check_shapes(lambda: torch.nn.BatchNorm2d(3), tensors | {name: value}, {})
+
+
+def test_floats_of_8_bits_are_looked_at(tmp_path):
+    for value, words in ((float("nan"), "holds NaN or infinity in tokens.rows"), (1.0, None)):
+        rows = torch.full((1, 4, 8), value).to(torch.float8_e5m2)
+        save_adapter(tmp_path / "a.safetensors", adapter(tensors={"tokens.rows": rows}))
+        if words:
+            with pytest.raises(ValueError, match=words):
+                load_adapter(tmp_path / "a.safetensors")
+        else:
+            assert torch.equal(load_adapter(tmp_path / "a.safetensors").tensors["tokens.rows"].float(), rows.float())
 
 
 @pytest.mark.parametrize(

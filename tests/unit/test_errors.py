@@ -21,6 +21,7 @@ FULL = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
     RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"),
     RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"),
+    RuntimeError("Could not allocate tensor with 67108864 bytes. There is not enough GPU video memory available!"),
     OSError(errno.ENOMEM, "Cannot allocate memory"),
     wrapped(MemoryError()),
 ]

@@ -119,7 +119,17 @@ def test_links_that_stay_inside_and_a_folder_that_is_a_link_are_read(tmp_path, p
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(
     "line",
-    [*map(json.dumps, ESCAPES), "{", "null", "[" * 99_999, '"export.json"', '"placed.jsonl"'],
+    [
+        *map(json.dumps, ESCAPES),
+        "{",
+        "null",
+        "[" * 99_999,
+        '"export.json"',
+        '"placed.jsonl"',
+        '"./export.json"',
+        '"EXPORT.json"',
+        '".//placed.jsonl"',
+    ],
     ids=lambda line: line[:20],
 )
 def test_a_journal_that_leads_out_is_refused_by_its_line_and_nothing_is_touched(tmp_path, pairs, format, line):
@@ -188,6 +198,15 @@ def test_files_of_the_export_that_became_links_are_replaced_not_followed(tmp_pat
         for root in (out, tmp_path / "whole")
     )
     assert found == expected and not [path for path in out.rglob("*") if path.is_symlink()]
+
+
+def test_a_backup_of_hard_links_keeps_its_journal(tmp_path, pairs):
+    out, backup = tmp_path / "out", tmp_path / "backup.jsonl"
+    export_pairs(pairs, out, "plain")
+    (out / "placed.jsonl").write_text('"images/gone.png"\n"images/cut')
+    os.link(out / "placed.jsonl", backup)
+    assert export_pairs(pairs, out, "plain", resume=True).pairs == COUNT
+    assert backup.read_text() == '"images/gone.png"\n"images/cut'
 
 
 def test_a_journal_that_is_a_link_is_refused(tmp_path, pairs):

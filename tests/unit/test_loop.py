@@ -11,6 +11,7 @@ import pytest
 import torch
 from anomaly_synthesis.training.loop import train
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 STEPS = 40
 
@@ -59,6 +60,32 @@ def test_a_state_of_another_run_is_refused(tmp_path):
     _run(tmp_path / "state")
     with pytest.raises(ValueError, match="another run"):
         _run(tmp_path / "state", run="other settings")
+
+
+@pytest.mark.parametrize("name", ["weight.0.weight", "average.2.bias"])
+@pytest.mark.parametrize("change", ["lost", "of another shape", "no numbers"])
+def test_a_state_that_is_not_whole_is_refused_with_what_to_do(tmp_path, name, change):
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "state", stop_at=7)
+    with safe_open(tmp_path / "state", framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    changed = {"lost": None, "of another shape": torch.zeros(9, 9), "no numbers": tensors[name] * torch.nan}[change]
+    tensors |= {name: changed}
+    save_file({key: one for key, one in tensors.items() if one is not None}, tmp_path / "state", metadata)
+    with pytest.raises(ValueError, match=r"^Training: .*state is damaged \(.+\); delete it to start over"):
+        _run(tmp_path / "state")
+
+
+@pytest.mark.parametrize("step", ["", "[3]", "x", None])
+def test_a_state_without_its_step_is_refused(tmp_path, step):
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path / "state", stop_at=7)
+    with safe_open(tmp_path / "state", framework="pt") as file:
+        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    metadata = {key: one for key, one in (metadata | {"step": step}).items() if one is not None}
+    save_file(tensors, tmp_path / "state", metadata)
+    with pytest.raises(ValueError, match=r"^Training: .*state is damaged \(.+\); delete it to start over"):
+        _run(tmp_path / "state")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):

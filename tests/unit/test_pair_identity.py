@@ -1,5 +1,7 @@
 """What counts as blank, and what tells pairs apart, in pixels as they are written."""
 
+import json
+
 import numpy as np
 import pytest
 from anomaly_synthesis.datasets.known_pairs import KnownPairs
@@ -174,6 +176,27 @@ def test_a_line_that_names_files_outside_of_the_folder_is_no_pair_of_it(folder):
     manifest = root / "manifest.jsonl"
     manifest.write_text(manifest.read_text().replace("plate/test/dent/0.png", "../pairs/plate/test/dent/0.png/.."))
     assert KnownPairs(root).find(images[0], picture, mask, "plate", "dent", None) is None
+
+
+@pytest.mark.parametrize("key", ["image", "mask", "normal", "object", "type"])
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", ["x"], {"x": 1}, None, 5, "other", "x" * 300])
+def test_a_line_whose_values_are_no_pairs_hides_no_other_pair(folder, key, value):
+    root, images, picture, mask = folder
+    manifest = root / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    lines[0][key] = value
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    known = KnownPairs(root)
+    assert known.find(images[0], picture, mask, "plate", "dent", 0) is None
+    assert known.find(images[1], picture, mask, "plate", "dent", 1)["index"] == 1
+
+
+@pytest.mark.parametrize("identity", [["a"], {}, None, 5])
+def test_a_dropped_line_of_another_identity_is_no_pair(folder, identity):
+    root, images, picture, mask = folder
+    (root / "dropped.jsonl").write_text(json.dumps({"index": 9, "identity": identity}) + "\n")
+    known = KnownPairs(root)
+    assert not known.was_dropped("a") and known.find(images[0], picture, mask, "plate", "dent", 0)["index"] == 0
 
 
 def test_what_is_added_is_known_and_a_cut_line_is_not(tmp_path):

@@ -174,6 +174,14 @@ def test_folders_that_are_not_this_run_are_refused(tmp_path, normals):
         ({"stem": "0000"}, "taken by another pair"),
         ({"stem": "a/b"}, "stem 'a/b'"),
         ({"object": ".."}, "object"),
+        ({"object": "a\nb"}, "object 'a.*control characters"),
+        ({"type": "a\0b"}, "type 'a"),
+        ({"object": "C:"}, "object 'C:'"),
+        ({"type": "a\\b"}, "type 'a"),
+        ({"type": "é" * 128}, "type 'é.*at most 255 bytes"),
+        ({"object": "\ud800"}, "object"),
+        ({"object": "Manifest.jsonl"}, "no object 'run.json' or other record"),
+        ({"object": "dropped.jsonl.late"}, "no object 'run.json' or other record"),
         ({"type": "good"}, "type 'good'"),
         ({"record": {"image": "x"}}, "record sets"),
         ({"record": {"visibility": float("nan")}}, "cannot be stored as JSON"),
@@ -235,6 +243,33 @@ def test_a_growing_folder_that_was_weeded_by_hand_keeps_its_other_pairs(tmp_path
     writer.write(**pair(4, normals))
     assert [record["index"] for record in read_manifest(root)] == [0, 1, 2, 3, 4]
     assert PairWriter(root, RUN, resume=True).done == 1
+
+
+@pytest.mark.parametrize("index", [True, -1, 2**63, 10**400, "1", None, 1.0])
+def test_a_growing_folder_with_a_line_of_no_index_is_refused_by_the_line(tmp_path, normals, index):
+    unbroken(tmp_path / "out", normals, 2)
+    first, second = read_manifest(tmp_path / "out")
+    lines = [first, second | {"index": index}]
+    (tmp_path / "out/manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    before = files(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"manifest.jsonl, line 2: its index is .*; accepted is a whole number from 0"):
+        PairWriter(tmp_path / "out", RUN, resume=True, growing=True)
+    assert files(tmp_path / "out") == before
+
+
+def test_a_backup_of_hard_links_stays_as_it_is(tmp_path, normals):
+    """As `cp -al` makes it: what is added to the folder, and what is cut off, must not reach it."""
+    unbroken(tmp_path / "out", normals, 2)
+    for cut in (False, True):
+        manifest, backup = tmp_path / "out/manifest.jsonl", tmp_path / f"backup {cut}.jsonl"
+        if cut:
+            manifest.write_bytes(manifest.read_bytes()[:-9])
+        os.link(manifest, backup)
+        before = backup.read_bytes()
+        with PairWriter(tmp_path / "out", RUN, resume=True, growing=True) as writer:
+            writer.write(**pair(writer.done, normals))
+        assert backup.read_bytes() == before != manifest.read_bytes()
+    assert [line["index"] for line in read_manifest(tmp_path / "out")] == [0, 1, 2]
 
 
 def test_dropped_pairs_count_and_are_remembered(tmp_path, normals):

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 
 import torch
 
-from .scenes import base, one
+from .scenes import base, one, refused
 from .start import OUTPUT, call, own, room
 
 
-def _save(folder: str, image, mask, normal, *, seed=40, prompt=None, type="spot", **changed):
+def _save(folder: str, image, mask, normal, *, seed=40, prompt=None, object="plate", type="spot", **changed):
     hidden = SimpleNamespace(prompt=prompt or {}, unique_id="1", extra_pnginfo=None)
     node = type_of(own("SavePairs"), hidden)
     return node.execute(
-        image=image, mask=mask, normal=normal, folder=folder, object="plate", type=type, seed=seed, **changed
+        image=image, mask=mask, normal=normal, folder=folder, object=object, type=type, seed=seed, **changed
     )
 
 
@@ -122,6 +122,27 @@ def check_lines_from_before_identities_are_compared_by_their_files():
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = _save("older", _batch(6)[0], mask, normal)
     assert done.ui["text"][0] == "2 saved, 4 already there"
+
+
+def check_names_that_a_manifest_cannot_hold_are_refused_and_leave_nothing():
+    images, mask, normal = _batch(1)
+    for folder in ("C:\\pairs", "\\\\host\\share", "C:/pairs", "a\nb", "a\x1b[31mb", "x" * 256):
+        with refused("Save Pairs: folder ", "give a name such as 'pairs'"):
+            _save(folder, images, mask, normal)
+        assert not (OUTPUT / folder[:255]).exists()
+    for type in ("a\x07b", "C:", "a\\b", "x" * 256):
+        with refused("Save Pairs: type ", "at most 255 bytes"):
+            _save("bad names", images, mask, normal, type=type)
+    for object in ("manifest.jsonl", "run.json", "Dropped.jsonl"):
+        with refused("Save Pairs: object ", "no object 'run.json'"):
+            _save("bad names", images, mask, normal, object=object)
+    assert not (OUTPUT / "bad names").exists()
+
+
+def check_an_image_of_whole_numbers_is_refused_by_its_type():
+    images, mask, normal = _batch(1)
+    with refused("Save Pairs: ", "image holds torch.uint8", "floats from 0 to 1"):
+        _save("bytes", (images * 255).byte(), mask, normal)
 
 
 def check_one_pair_twice_in_a_batch_is_saved_once():
