@@ -14,9 +14,12 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Refused
+
 _log = logging.getLogger(__name__)
 NAME = ".lock"
 _TRIES, _PAUSE = 4, 0.05  # seconds: another process may only look at the lock, or not have written its id yet
+_WHO, _REMEDY = "another run writes here", "wait until it ends, or stop it"
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 
@@ -36,7 +39,7 @@ class Lock:
 
     target: the folder or file that is written; again: this process may hold it several times, since its writers take
     turns; who, remedy: words of the error.
-    Raises ValueError where another holds it, with its process id; OSError where the file cannot be written.
+    Raises Refused where another holds it, with its process id; OSError where the file cannot be written.
     """
 
     def __init__(
@@ -44,14 +47,14 @@ class Lock:
         target: str | Path,
         *,
         again: bool = True,
-        who: str = "another run writes here",
-        remedy: str = "wait until it ends, or stop it",
+        who: str = _WHO,
+        remedy: str = _REMEDY,
     ) -> None:
         path = lock_of(target)
         with _registry:
             held = _take(path, again)
             if held is None:
-                raise ValueError(f"{target}: {who} ({_words(path)}); {remedy}")
+                raise Refused(target, f"{who} ({_words(path)})", remedy=remedy)
         self._end = weakref.finalize(self, _let_go, held)
 
     def release(self) -> None:
@@ -66,10 +69,10 @@ class Lock:
 
 
 def check_free(target: str | Path) -> None:
-    """Raise ValueError where another process writes the folder or file; nothing is written."""
+    """Raise Refused where another process writes the folder or file; nothing is written."""
     found = holder(target, mine=False)
     if found:
-        raise ValueError(f"{target}: another run writes here ({found}); wait until it ends, or stop it")
+        raise Refused(target, f"{_WHO} ({found})", remedy=_REMEDY)
 
 
 def holder(target: str | Path, mine: bool = True) -> str | None:

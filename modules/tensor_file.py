@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -11,6 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from ..files.durable import sync_folder
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -26,7 +27,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
@@ -47,20 +48,6 @@ def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor]) -
         if wanted.get(name) != found.get(name):
             sizes = [list(shape) if shape is not None else "missing" for shape in (found.get(name), wanted.get(name))]
             raise ValueError(f"{name} is {sizes[0]} in the file, and {sizes[1]} in what it describes")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the file's new name on the disk, before whoever called removes what it replaces."""
-    if os.name == "nt":  # which cannot
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS):  # some network file systems
-            raise
-    finally:
-        os.close(file)
 
 
 def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
