@@ -55,7 +55,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
     empty = sum(_add(pictures, masks, "_label", name, "", found) for _, pictures, masks in parts)
     found.notes.append(f"{name}: {empty} images with an empty label count as normal")
     if len(parts) > 1:
-        how = "`split --pattern kos\\d+` groups them"
+        how = "the file name pattern kos\\d+ groups them"
         found.notes.append(f"{name}: {len(parts)} folders kos... are as many parts; {how}")
 
 
