@@ -18,17 +18,19 @@ class Refused(ValueError):
 
     def __str__(self) -> str:
         """door: subject: got; accepted is this; do that."""
-        return _joined(": ", self.door, self.line) + "."
+        return ": ".join(part for part in (self.door, self.words) if part) + "."
+
+    @property
+    def words(self) -> str:
+        """The sentence without door and full stop."""
+        what = "; ".join(part for part in (self.what, self.remedy) if part)
+        return ": ".join(part for part in (self.subject, what) if part)
 
     @property
     def what(self) -> str:
-        """got; accepted is this. For a list that names the subject and the remedy in places of their own."""
-        return _joined("; ", self.got, f"accepted is {self.accepted}" if self.accepted else "")
-
-    @property
-    def line(self) -> str:
-        """subject: got; accepted is this; do that. One of several in a longer text: no door, no full stop."""
-        return _joined(": ", self.subject, _joined("; ", self.what, self.remedy))
+        """got; accepted is this. For a list that has places of their own for the subject and the remedy."""
+        parts = self.got, f"accepted is {self.accepted}" if self.accepted else ""
+        return "; ".join(part for part in parts if part)
 
     def at(self, door: str) -> Refused:
         """The same, raised to whoever called this door; an outer door replaces an inner one."""
@@ -37,10 +39,6 @@ class Refused(ValueError):
     def of(self, subject: object) -> Refused:
         """The same about another subject: the file that a value came from, for example."""
         return type(self)(subject, self.got, self.accepted, self.remedy, self.door)
-
-
-def _joined(separator: str, *parts: str) -> str:
-    return separator.join(part for part in parts if part)
 
 
 _CLASSES = ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError")  # torch's by device, Python's, numpy's

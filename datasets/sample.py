@@ -90,7 +90,7 @@ def check_samples(samples: Iterable[Sample]) -> None:
         try:
             read_sample(sample)
         except (ValueError, OSError) as error:
-            problems.append(refusal(error, sample.image).line)
+            problems.append(refusal(error, sample.image).words)
     if problems:
         raise Refused("images", f"{len(problems)} of {len(samples)} cannot be used:{first_few(problems)}")
 

@@ -129,7 +129,7 @@ class _Adder:
             content = pair.read(self._read_normal)
         except (ValueError, OSError) as error:
             self._done.broken += 1
-            self._done.why += [refusal(error, pair.path("image")).line] if len(self._done.why) < _NAMED else []
+            self._done.why += [refusal(error, pair.path("image")).words] if len(self._done.why) < _NAMED else []
             return None
         if content.blank or content.identity in self._known:
             self._done.blank += content.blank

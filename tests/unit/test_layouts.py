@@ -4,9 +4,11 @@ import unicodedata
 
 import numpy as np
 import pytest
+from anomaly_synthesis.datasets.layouts.found import Found, Problem
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
 from anomaly_synthesis.datasets.split import check_leak, load_split, make_split, part_of, save_split
+from anomaly_synthesis.errors import Refused
 from PIL import Image
 
 from .refusals import refused
@@ -313,3 +315,20 @@ def test_class_numbers_in_a_lossy_file_are_refused(put, tmp_path):
     put("masks/d.jpg", np.zeros((12, 16)))
     with refused(got="masks/d.jpg: a lossy file, which does not keep class numbers"):
         read_dataset(tmp_path)
+
+
+def test_a_mask_that_cannot_be_read_leaves_its_image_out_and_is_named(tmp_path):
+    found, masks = Found(tmp_path), [tmp_path / "masks" / name for name in ("a.png", "a_2.png")]
+    for error in (
+        Refused(masks[1], "too dark", "0 to 255", "scan it again"),
+        PermissionError(13, "Permission denied", str(masks[1])),
+        ValueError("odd"),
+    ):
+        found.unreadable(tmp_path / "images" / "a.png", masks, error)
+    remedy = "replace it, or take it and its image away"
+    assert found.problems == [
+        Problem("masks/a_2.png", "too dark; accepted is 0 to 255", remedy),
+        Problem("masks/a_2.png", "it cannot be opened (Permission denied)", remedy),
+        Problem("masks/a.png", "odd", remedy),
+    ]
+    assert found.passed == {"images/a.png"}
