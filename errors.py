@@ -41,6 +41,14 @@ class Refused(ValueError):
         return type(self)(subject, self.got, self.accepted, self.remedy, self.door)
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, on one line and without a full stop, for a refusal of what holds its cause: a file, a job."""
+    if isinstance(error, Refused):
+        return error.words
+    text = str(error).partition("\nException raised from")[0]  # torch goes on with places in its own code
+    return " ".join(text.split())[:300].removesuffix(".") or type(error).__name__
+
+
 _CLASSES = ("OutOfMemoryError", "MemoryError", "_ArrayMemoryError")  # torch's by device, Python's, numpy's
 # What torch's allocators say in a plain RuntimeError.
 _WORDS = (

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import splu
 
+from ..errors import Refused
 from ..images.masks import mask_box
 from ..images.pictures import Picture
 from .blend import like, replaced, to_float
@@ -30,13 +31,14 @@ def copy_paste(normal: Picture, mask: torch.Tensor, source: Picture, source_mask
         source, source_mask: a defect image of the training part and its mask.
 
     Raises:
-        ValueError: an empty mask, or a source's mask that is empty or of another size than the source.
+        Refused: an empty mask, or a source's mask that is empty or of another size than the source.
     """
     if not source_mask.any() or source_mask.shape != source.size:
-        raise ValueError(
-            f"Copy-paste: the source is {source.size[0]} x {source.size[1]} (height x width), its mask "
-            f"{' x '.join(map(str, source_mask.shape))} with {int(source_mask.sum())} pixels set; give the source's "
-            "own mask with at least one."
+        raise Refused(
+            "source",
+            f"{source.size[0]} x {source.size[1]} (height x width), its mask {' x '.join(map(str, source_mask.shape))} "
+            f"with {int(source_mask.sum())} pixels set",
+            remedy="give the source's own mask with at least one",
         )
     values = to_float(normal)
     top, left, height, width = mask_box(mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..errors import Refused
 from ..images.masks import mask_box
 from ..images.pictures import Picture
 from .blend import jittered, replaced, to_float
@@ -23,10 +24,10 @@ def cutpaste(normal: Picture, mask: torch.Tensor, seed: int, variant: str = "pat
         variant: `patch`, content of the mask's size; `scar`, a thin strip stretched over the mask's box.
 
     Raises:
-        ValueError: unknown variant.
+        Refused: unknown variant.
     """
     if variant not in VARIANTS:
-        raise ValueError(f"CutPaste: variant is {variant!r}; choose one of {', '.join(VARIANTS)}.")
+        raise Refused("variant", repr(variant), f"one of {', '.join(VARIANTS)}")
     generator = np.random.default_rng(seed)
     values = to_float(normal)
     top, left, height, width = mask_box(mask)

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from ..datasets.procedural import MATERIALS, surface
+from ..errors import Refused
 from ..images.pictures import SUFFIXES, Picture, read_picture
 from .blend import like, replaced, to_float
 from .texture_augment import augmented
@@ -21,14 +22,14 @@ class Textures:
     """Where DRAEM's foreign textures come from: a folder of pictures, or the procedural surfaces."""
 
     def __init__(self, folder: str | Path | None = None):
-        """Raises ValueError for a folder that does not exist or holds no picture."""
+        """Raises Refused for a folder that does not exist or holds no picture."""
         self.files: Sequence[Path] = ()
         if folder is not None:
             paths = sorted(Path(folder).rglob("*"))
             self.files = [path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file()]
             if not self.files:
-                what = "no pictures in the folder" if Path(folder).is_dir() else "no such folder:"
-                raise ValueError(f"DRAEM: {what} {folder}; give a folder of textures, or none for procedural surfaces.")
+                what = "no pictures in the folder" if Path(folder).is_dir() else "no such folder"
+                raise Refused(folder, what, remedy="give a folder of textures, or none for procedural surfaces")
 
     def draw(self, size: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
         """A texture of `size`, [H, W, C] in 0 .. 1; a picture of another size is stretched, as the original does."""

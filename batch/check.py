@@ -1,4 +1,4 @@
-"""What is wrong with a job on a server, told in one list before anything runs."""
+"""What is wrong with a job on a server, in one list before anything runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.batch_plan import PlanItem
+from ..errors import reason
 from ..files.untrusted_text import one_line
 from .definitions import Input
 from .job import Job
@@ -30,7 +31,7 @@ def add_results(job: Job, workflow: Workflow) -> list[str]:
             else:
                 workflow.add_result(name, source, kind)
         except ValueError as error:
-            problems.append(f"results.{name}: {error}")
+            problems.append(f"results.{name}: {reason(error)}")
     if not workflow.targets and not problems:
         problems.append("results: no result comes from a node; at least the image must")
     return problems
@@ -49,7 +50,7 @@ def problems_of(job: Job, workflow: Workflow) -> list[str]:
         try:
             set_inputs.add((workflow.find(node), name))
         except ValueError:
-            continue  # told above
+            continue  # in the list already
     for id, node in workflow.nodes.items():
         problems += _of_node(workflow, id, node, set_inputs)
     return problems
@@ -61,7 +62,7 @@ def _of_inputs(job: Job, workflow: Workflow) -> list[str]:
         try:
             id = workflow.find(node)
         except ValueError as error:
-            problems.append(f"inputs.{node}: {error}")
+            problems.append(f"inputs.{node}: {reason(error)}")
             continue
         definition = workflow.definition(id)
         known = definition.inputs if definition else {}

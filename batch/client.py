@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from ..errors import Refused, reason
 from ..files.untrusted_json import JsonValue, described, parse_json
 from ..files.untrusted_text import one_line
 
@@ -48,7 +49,7 @@ class Busy(Exception):
     """The server, or a proxy before it, takes nothing now."""
 
 
-class Refused(Exception):
+class PromptRejected(Exception):
     """The server finds the prompt invalid."""
 
 
@@ -78,7 +79,7 @@ class Timing:
 def session() -> aiohttp.ClientSession:
     """For all servers: no proxies, cookies or redirects; headers from the environment go to the job's servers alone.
 
-    Raises ValueError for headers of another form, without showing them.
+    Raises Refused for headers of another form, without showing them.
     """
     # The socket's handshake follows redirects inside aiohttp, and has no option for it: the trace stops it before the
     # next request. Answers are taken as they come: unpacking would let a small one fill the memory.
@@ -111,7 +112,7 @@ def headers_from(text: str) -> dict[str, str]:
     for number, line in enumerate(filter(str.strip, text.splitlines()), 1):
         name, colon, value = line.partition(":")
         if not colon or not name.strip().replace("-", "").isalnum():
-            raise ValueError(f"{HEADERS}, line {number}: accepted is 'Name: value'")  # its text may be a secret
+            raise Refused(f"{HEADERS}, line {number}", accepted="'Name: value'")  # its text may be a secret
         found[name.strip()] = value.strip()
     return found
 
@@ -129,7 +130,7 @@ class Server:
             stats = await self._json("GET", "/system_stats")
             return one_line(stats.at("system", "comfyui_version").of(str), 40)
         except ValueError as error:
-            raise ServerGone(f"it answers, but not as ComfyUI does ({error})") from error
+            raise ServerGone(f"it answers, but not as ComfyUI does ({reason(error)})") from error
 
     async def object_info(self) -> dict[str, Any]:
         """Every node of the server; each is checked where it is used. Raises ServerGone, Busy."""
@@ -141,7 +142,7 @@ class Server:
     async def send(self, prompt: Mapping, prompt_id: str, client_id: str, targets: list[str], mark: dict) -> str:
         """Queue a prompt for its target nodes; the id that the server gave it, which is ours on all hosts we know.
 
-        Raises Refused with the server's reasons, Busy, ServerGone; ValueError for an answer of another form.
+        Raises PromptRejected with the server's reasons, Busy, ServerGone; ValueError for an answer of another form.
         """
         body = {
             "prompt": prompt,
@@ -155,7 +156,7 @@ class Server:
         if answer.value.get("node_errors") or answer.get("error"):
             if given and given.is_a(str) and _ID.fullmatch(given.value):  # some of its outputs are fine, and would run
                 await self.delete([given.value])
-            raise Refused(_reasons(answer))
+            raise PromptRejected(_reasons(answer))
         if not _ID.fullmatch(answer.at("prompt_id").of(str)):
             raise given.wrong("an id of letters, digits, - and _")
         return given.value

@@ -7,6 +7,7 @@ import contextlib
 import sys
 from typing import Any
 
+from ..errors import Refused, reason
 from .client import address_of
 from .job import Job
 from .ray_host import ComfyHost
@@ -18,22 +19,30 @@ class Cluster:
     """The servers of a cluster, from `async with` to the end of its block.
 
     Args:
-        job: its `cluster` tells how ComfyUI is started: comfyui (folder), python, arguments, actors, gpus (of each).
+        job: its `cluster` says how ComfyUI is started: comfyui (folder), python, arguments, actors, gpus (of each).
         address: the cluster's, as `ray.init` takes it; "local": a cluster of this machine alone.
 
     Raises:
-        ValueError: ray is not installed, the job has no `cluster`, or the cluster has no room for one actor.
+        Refused: ray is not installed, the job has no `cluster`, or the cluster has no room for one actor.
     """
 
     def __init__(self, job: Job, address: str) -> None:
         if job.cluster is None:
-            raise ValueError(f"{job.path}: --ray needs `cluster`, with the folder of ComfyUI on the cluster's machines")
+            raise Refused(
+                job.path,
+                "it has no `cluster`, which a run on Ray needs",
+                remedy="add `cluster`, with the folder of ComfyUI on the cluster's machines",
+            )
         try:
             import ray
         except ImportError as error:
-            raise ValueError("--ray needs the package ray: pip install anomaly-synthesis[cluster]") from error
+            raise Refused(
+                "ray",
+                f"the package cannot be imported ({reason(error)})",
+                remedy="run `pip install anomaly-synthesis[cluster]`",
+            ) from error
         self._ray, self._how, self._address = ray, job.cluster, address
-        self._shown = f"--ray {address_of(address)}"
+        self._shown = f"Ray at {address_of(address)}"
         self._actors: list[Any] = []
         self.servers: tuple[str, ...] = ()
 
@@ -48,13 +57,14 @@ class Cluster:
                 log_to_driver=False,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{self._shown}: {error}") from error
+            raise Refused(self._shown, reason(error)) from error
         try:
             count = count or int(self._ray.cluster_resources().get("GPU", 0) // gpus if gpus else 1)
             if count < 1:
-                raise ValueError(
-                    f"{self._shown}: the cluster has no GPU; for processors alone, set "
-                    "`cluster: {gpus: 0, actors: ..}`"
+                raise Refused(
+                    self._shown,
+                    "the cluster has no GPU",
+                    remedy="for processors alone, set `cluster: {gpus: 0, actors: ..}`",
                 )
             host = self._ray.remote(num_gpus=gpus, num_cpus=0 if gpus else 1)(_Actor)
             self._actors = [host.remote(dict(self._how), local) for _ in range(count)]
@@ -70,16 +80,16 @@ class Cluster:
         self._ray.shutdown()
 
     async def _urls(self) -> list[str]:
-        """Of the actors that found room. Raises ValueError where none did."""
+        """Of the actors that found room. Raises Refused where none did."""
         asked = [actor.url.remote() for actor in self._actors]
         ready, _ = await asyncio.to_thread(self._ray.wait, asked, num_returns=len(asked), timeout=60)
         try:
             urls = self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[-1]
-            raise ValueError(f"{self._shown}: an actor cannot start: {reason}") from error
+            last = str(error.__cause__ or error).strip().splitlines()[-1]  # Ray puts the actor's traceback before it
+            raise Refused(self._shown, f"an actor cannot start ({last})") from error
         if not urls:
-            raise ValueError(f"{self._shown}: no actor was started in 60 s; is the cluster full?")
+            raise Refused(self._shown, "no actor was started in 60 s", remedy="look whether the cluster is full")
         return urls
 
 

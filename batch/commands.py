@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..errors import Refused
 from ..files.durable import open_atomic
 from ..files.folder_lock import holder
 from ..files.untrusted_text import csv_cell, lines_of, one_line
 from .client import Busy, Server, ServerGone, Timing, session
 from .job import Job, read_job
+from .problems import Problems
 from .progress import Progress
 from .report import write_report
 from .runner import Runner
@@ -68,14 +70,14 @@ def run_batch(
         What came of it.
 
     Raises:
-        ValueError: a job that cannot run, one that was started before (or, to resume, was not); OSError: disk full.
+        Refused: a job that cannot run, one that was started before (or, to resume, was not); OSError: disk full.
     """
     job = read_job(path)
     started = (job.folder / "items.sqlite").is_file()
     if started and not resume:
-        raise ValueError(f"{job.folder}: this job was started before; go on with `batch resume {path}`")
+        raise Refused(job.folder, "this job was started before", remedy=f"go on with `batch resume {path}`")
     if resume and not started:
-        raise ValueError(f"{job.folder}: this job was not started; start it with `batch {path}`")
+        raise Refused(job.folder, "this job was not started", remedy=f"start it with `batch {path}`")
     if retry:
         with _table(job, alone=True) as table:
             table.retry_set_aside()
@@ -97,7 +99,7 @@ def _reported(job: Job) -> str:
 async def _run(runner: Runner, job: Job, ray: str | None) -> dict[str, int]:
     if ray is None:
         if not job.servers:
-            raise ValueError(f"{job.path}: no servers; name some, or start them on a cluster with --ray ADDRESS")
+            raise Refused(job.path, "no servers", remedy="name some, or start them on a Ray cluster")
         return await runner.run(job.servers)
     from .cluster import Cluster
 
@@ -106,7 +108,7 @@ async def _run(runner: Runner, job: Job, ray: str | None) -> dict[str, int]:
 
 
 def dry_run(path: str | Path, timing: Timing | None = None) -> str:
-    """Check a job against its servers, and tell its plan and how long it may take. Raises ValueError: all problems."""
+    """Check a job against its servers, and show its plan and how long it may take. Raises Refused: all problems."""
     job = read_job(path)
     found = asyncio.run(_probe(Runner(job, timing), job))
     lines = [f"{len(job.plan)} items: {job.plan.count} of each of {len(job.plan.kinds)} kinds, into {job.out}"]
@@ -120,7 +122,7 @@ def dry_run(path: str | Path, timing: Timing | None = None) -> str:
 
 
 async def _probe(runner: Runner, job: Job) -> dict[str, str]:
-    """How each server is. Raises ValueError where one cannot run the job, or none answers."""
+    """How each server is. Raises Refused where one cannot run the job, or none answers."""
     found, problems = {}, []
     async with session() as http:
         for url in job.servers:
@@ -135,9 +137,10 @@ async def _probe(runner: Runner, job: Job) -> dict[str, str]:
             except (ServerGone, Busy) as error:
                 found[url] = f"NOT REACHED: {error}"
     if problems:
-        raise ValueError("\n".join(problems))
+        raise Problems(job.path, "\n".join(problems))
     if runner.workflow is None:
-        raise ValueError("\n".join(f"{url}: {note}" for url, note in found.items()) or "the job names no servers")
+        notes = [f"{url}: {note}" for url, note in found.items()]
+        raise Problems(job.path, "\n".join(notes or [f"{job.path}: the job names no servers"]))
     return found
 
 
@@ -150,7 +153,7 @@ def _estimate(job: Job) -> str:
 
 
 def status(path: str | Path, as_json: bool = False) -> str:
-    """How far a job is. Raises ValueError where it was not started."""
+    """How far a job is. Raises Refused where it was not started."""
     job = read_job(path)
     with _table(job) as table:
         counts = table.counts()
@@ -198,10 +201,10 @@ async def _take_back(urls: set[str], prompt_ids: list[str]) -> list[str]:
 
 
 def export(path: str | Path, to: str | Path) -> str:
-    """Write every item as a row of a .csv, or a line of a .jsonl. Raises ValueError for another name."""
+    """Write every item as a row of a .csv, or a line of a .jsonl. Raises Refused for another name."""
     job, to = read_job(path), Path(to)
     if to.suffix not in (".csv", ".jsonl"):
-        raise ValueError(f"{to}: accepted is a name that ends in .csv or .jsonl")
+        raise Refused(to, accepted="a name that ends in .csv or .jsonl")
     with _table(job) as table, open_atomic(to) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
         written = csv.DictWriter(file, _COLUMNS) if to.suffix == ".csv" else None
         if written:
@@ -269,9 +272,9 @@ def _is_running(job: Job) -> bool:
 
 @contextlib.contextmanager
 def _table(job: Job, alone: bool = False) -> Iterator[Table]:
-    """The job's table; `alone`: while no runner may start. Raises ValueError where the job was not started."""
+    """The job's table; `alone`: while no runner may start. Raises Refused where the job was not started."""
     if not (job.folder / "items.sqlite").is_file():
-        raise ValueError(f"{job.folder}: this job was not started; start it with `batch {job.path}`")
+        raise Refused(job.folder, "this job was not started", remedy=f"start it with `batch {job.path}`")
     lock = Lock(job.folder) if alone else None
     table = Table(job.folder / "items.sqlite")
     try:

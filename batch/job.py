@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ from urllib.parse import urlsplit
 
 from ..datasets.batch_plan import BatchPlan, PlanItem, kinds_of
 from ..datasets.pairs import check_names
+from ..errors import Refused
 from .client import MEGABYTES, address_of
+from .problems import Problems, inside
 from .values import Files, Fixed, FromKind, Seed, Value, read_value
 from .yaml_file import Keys, YamlFile
 
@@ -43,7 +44,7 @@ _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gp
 class Source:
     """Where a result comes from: an output of a node (None: what an output node shows), or a file given to an input.
 
-    field: of an output that is no plain text or number, the name of the value in it.
+    field: of an output that ComfyUI shows as JSON, the name of the value in it.
     """
 
     node: str
@@ -122,20 +123,21 @@ class Job:
 
 
 def read_job(path: str | Path) -> Job:
-    """Read and check a job file. Raises ValueError that lists every problem with its line and key, or OSError."""
+    """Read and check a job file. Raises Problems that lists every problem with its line and key, or OSError."""
     return _Reader(YamlFile(path)).job()
 
 
 class _Reader:
-    """Takes the file apart; problems are gathered, so that all are told at once."""
+    """Takes the file apart; problems are gathered with their lines, so that one error lists all."""
 
     def __init__(self, file: YamlFile) -> None:
-        self.file, self.data, self.problems = file, file.data, []
+        self.file, self.data = file, file.data
+        self.problems: list[tuple[int, Refused]] = []
         self.folder = file.path.absolute().parent
 
     def job(self) -> Job:
         for key in self.data.keys() - _KEYS:
-            self._problem((key,), f"no such key; accepted are {', '.join(sorted(_KEYS))}")
+            self._problem((key,), "no such key", ", ".join(sorted(_KEYS)))
         kinds = self._kinds()
         names = set.intersection(*map(set, kinds)) if kinds else set()
         count, seed = self._number(("count",), None, 1), self._number(("seed",), 0, 0)
@@ -161,15 +163,19 @@ class _Reader:
                 object.__setattr__(job, "plan", BatchPlan(tuple(kinds), count, seed))
                 if len(kinds) * count > _MOST_ITEMS:
                     items = f"{count} of each of {len(kinds)} kinds"
-                    self._problem(("count",), f"{items}; accepted are at most {_MOST_ITEMS} items; make several jobs")
+                    self._problem(("count",), items, f"at most {_MOST_ITEMS} items", "make several jobs")
             except ValueError as error:
-                self._problem(("kinds",), str(error))
+                self._add(("kinds",), inside(self.file.where(("kinds",)), error))
         if self.problems:
-            raise ValueError("\n".join(sorted(self.problems, key=_line)))
+            found = [problem for _, problem in sorted(self.problems, key=lambda one: one[0])]
+            raise Problems(self.file.path, "\n".join(map(str, found)))
         return job
 
-    def _problem(self, keys: Keys, words: str) -> None:
-        self.problems.append(f"{self.file.where(keys)}: {words}")
+    def _problem(self, keys: Keys, got: str = "", accepted: str = "", remedy: str = "") -> None:
+        self._add(keys, Refused(self.file.where(keys), got, accepted, remedy))
+
+    def _add(self, keys: Keys, problem: Refused) -> None:
+        self.problems.append((self.file.line(keys), problem))
 
     def _get(self, keys: Keys) -> Any:
         value = self.data
@@ -181,13 +187,13 @@ class _Reader:
         value = self.data.get(key)
         if value is None or isinstance(value, dict):
             return value or {}
-        self._problem((key,), f"{value!r:.40}; accepted is a mapping")
+        self._problem((key,), f"{value!r:.40}", "a mapping")
         return {}
 
     def _path(self, key: str) -> Path:
         value = self.data.get(key)
         if not isinstance(value, str) or not value.strip():
-            self._problem((key,), f"{value!r:.40}; accepted is a path, from this file's folder on")
+            self._problem((key,), f"{value!r:.40}", "a path, from this file's folder on")
             return Path()
         return self.folder / value
 
@@ -196,13 +202,13 @@ class _Reader:
         value = default if value is None else value
         fits = type(value) is int or (not whole and isinstance(value, float) and math.isfinite(value))
         if not fits or not least <= value < 2**63:
-            self._problem(keys, f"{value!r:.40}; accepted is a {'whole ' * whole}number from {least} on")
+            self._problem(keys, f"{value!r:.40}", f"a {'whole ' * whole}number from {least} on")
             return least
         return value
 
     def _limits(self) -> dict[str, Any]:
         for key in self._mapping("limits").keys() - _LIMITS.keys():
-            self._problem(("limits", key), f"no such limit; accepted are {', '.join(_LIMITS)}")
+            self._problem(("limits", key), "no such limit", ", ".join(_LIMITS))
         fractions = ("seconds", "megabytes")
         return {key: self._number(("limits", key), value, 1, key not in fractions) for key, value in _LIMITS.items()}
 
@@ -212,7 +218,7 @@ class _Reader:
         if given is None and self.data.get("cluster") is not None:
             return ()
         if not isinstance(given, list) or not given:
-            self._problem(("servers",), f"{given!r:.40}; accepted is a list such as [http://127.0.0.1:8188]")
+            self._problem(("servers",), f"{given!r:.40}", "a list such as [http://127.0.0.1:8188]")
             return ()
         found = []
         for place, url in enumerate(given):
@@ -223,17 +229,15 @@ class _Reader:
                 parts = None
             fits = parts is not None and parts.scheme in ("http", "https") and parts.hostname
             if not fits or parts.query or parts.fragment:
-                self._problem(
-                    ("servers", place), f"{_shown(url)}; accepted is an address such as http://127.0.0.1:8188"
-                )
+                self._problem(("servers", place), _shown(url), "an address such as http://127.0.0.1:8188")
             elif parts.username or parts.password:
                 self._problem(
                     ("servers", place),
-                    "no name or password in an address: they would be in the report; "
-                    "see ANOMALY_SYNTHESIS_HEADERS in the help",
+                    "no name or password in an address: they would be in the report",
+                    remedy="see ANOMALY_SYNTHESIS_HEADERS in the help",
                 )
             elif url.rstrip("/") in found:
-                self._problem(("servers", place), f"{url} is there twice; name every server once")
+                self._problem(("servers", place), f"{url} is there twice", remedy="name every server once")
             else:
                 found.append(url.rstrip("/"))
         return tuple(found)
@@ -241,17 +245,18 @@ class _Reader:
     def _kinds(self) -> list[dict[str, str]]:
         given = self.data.get("kinds", [{}])
         if not isinstance(given, list) or not given or not all(isinstance(row, dict) for row in given):
-            self._problem(("kinds",), "accepted is a list of mappings such as - {object: bottle, type: [crack, dirt]}")
+            accepted = "a list of mappings such as - {object: bottle, type: [crack, dirt]}"
+            self._problem(("kinds",), accepted=accepted)
             return [{}]
         for place, row in enumerate(given):
             for name, value in row.items():
                 values = value if isinstance(value, list) else [value]
                 if not values or not all(isinstance(one, str) and one for one in values):
-                    self._problem(("kinds", place, name), f"{value!r:.40}; accepted is a text, or a list of texts")
+                    self._problem(("kinds", place, name), f"{value!r:.40}", "a text, or a list of texts")
                     return [{}]
         number = sum(math.prod(len(v) if isinstance(v, list) else 1 for v in row.values()) for row in given)
         if number > _MOST_KINDS:
-            self._problem(("kinds",), f"{number} kinds; accepted are at most {_MOST_KINDS}; name fewer values")
+            self._problem(("kinds",), f"{number} kinds", f"at most {_MOST_KINDS}", "name fewer values")
             return [{}]
         return kinds_of(given)
 
@@ -259,7 +264,7 @@ class _Reader:
         found = {}
         for node, inputs in self._mapping("inputs").items():
             if not isinstance(inputs, dict):
-                self._problem(("inputs", node), "accepted is a mapping of the node's inputs to values")
+                self._problem(("inputs", node), accepted="a mapping of the node's inputs to values")
                 continue
             for name, raw in inputs.items():
                 value = self._value(("inputs", node, name), raw, names)
@@ -270,14 +275,14 @@ class _Reader:
     def _value(self, keys: Keys, raw: Any, names: set[str]) -> Value | None:
         try:
             return read_value(raw, names, self.folder, ".".join(map(str, keys[1:])))
-        except ValueError as error:
-            self._problem(keys, str(error))
+        except Refused as error:
+            self._add(keys, error.of(self.file.where(keys)))
             return None
 
     def _pictures(self) -> dict[str, Source]:
         results = self._mapping("results")
         for key in results.keys() - {*_PICTURES, *_NAMES}:
-            self._problem(("results", key), f"no such result; accepted are {', '.join((*_PICTURES, *_NAMES))}")
+            self._problem(("results", key), "no such result", ", ".join((*_PICTURES, *_NAMES)))
         found = {}
         for name in _PICTURES:
             source = self._source(("results", name), results.get(name), name != "image")
@@ -297,9 +302,7 @@ class _Reader:
             if raw.keys() == {"node", "input"} and isinstance(given, str) and file:
                 return Source(node, input=given)
         also = ", or {node: TITLE, input: NAME} for the file that this input gets" if file else ""
-        self._problem(
-            keys, f"{raw!r:.60}; accepted is the title of an output node, or {{node: TITLE, output: NAME}}" + also
-        )
+        self._problem(keys, f"{raw!r:.60}", f"the title of an output node, or {{node: TITLE, output: NAME}}{also}")
         return None
 
     def _text_or_source(self, keys: Keys, raw: Any, names: set[str]) -> Source | Value | None:
@@ -307,7 +310,7 @@ class _Reader:
             return self._source(keys, raw, file=False, pictures=False)
         value = self._value(keys, raw, names)
         if value is not None and not isinstance(value, Fixed | FromKind):
-            self._problem(keys, f"{raw!r:.60}; accepted is a plain value, {{kind: NAME}} or {{node: .., output: ..}}")
+            self._problem(keys, f"{raw!r:.60}", "a plain value, {kind: NAME} or {node: .., output: ..}")
             return None
         return value
 
@@ -320,7 +323,7 @@ class _Reader:
                 try:
                     check_names(**{name: str(value.value)})
                 except ValueError as error:
-                    self._problem(keys, str(error))
+                    self._add(keys, inside(self.file.where(keys), error))
             if value is not None:
                 found[name] = value
         return found
@@ -329,7 +332,7 @@ class _Reader:
         found = {}
         for name, raw in self._mapping("record").items():
             if name in _OWN:
-                self._problem(("record", name), "the batch writes this entry itself; choose another name")
+                self._problem(("record", name), "the batch writes this entry itself", remedy="choose another name")
             value = self._text_or_source(("record", name), raw, names)
             if value is not None:
                 found[name] = value
@@ -340,20 +343,16 @@ class _Reader:
         if given is None:
             return None
         for key in self._mapping("cluster").keys() - _CLUSTER.keys():
-            self._problem(("cluster", key), f"no such key; accepted are {', '.join(_CLUSTER)}")
+            self._problem(("cluster", key), "no such key", ", ".join(_CLUSTER))
         for key, value in self._mapping("cluster").items():
             if key in _CLUSTER and type(value) is not _CLUSTER[key]:
-                self._problem(("cluster", key), f"{value!r:.40}; accepted is a {_CLUSTER[key].__name__}")
+                self._problem(("cluster", key), f"{value!r:.40}", f"a {_CLUSTER[key].__name__}")
         if not self._get(("cluster", "comfyui")):
-            self._problem(("cluster", "comfyui"), "missing; give the folder of ComfyUI on the cluster's machines")
+            remedy = "give the folder of ComfyUI on the cluster's machines"
+            self._problem(("cluster", "comfyui"), "missing", remedy=remedy)
         return self._mapping("cluster")
 
 
 def _shown(url: Any) -> str:
     """An address that is refused, without what may be a secret in it."""
     return repr(address_of(url)) if isinstance(url, str) else f"{url!r:.60}"
-
-
-def _line(problem: str) -> int:
-    found = re.search(r", line (\d+)", problem)
-    return int(found[1]) if found else 0

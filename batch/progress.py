@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """counts: items per state; rate: items a second; servers: (address, items made, rate, note)."""
+    """counts: items per state; rate: items a second; servers: (address, items made, rate, trouble or "")."""
 
     counts: dict[str, int]
     rate: float
@@ -24,7 +24,7 @@ class Progress:
 
     @classmethod
     def of(cls, run: Runner) -> Progress:
-        servers = [(worker.server.url, worker.made, worker.rate, worker.note) for worker in run.workers]
+        servers = [(one.server.url, one.made, one.rate, "" if one.fine else one.note) for one in run.workers]
         return cls(run.table.counts(), sum(rate for _, _, rate, _ in servers), servers, run.stopping)
 
     @property
@@ -43,9 +43,8 @@ class Progress:
             parts.append(f"{self.counts[SET_ASIDE]} SET ASIDE")
         if self.stopping:
             parts.append("STOPPING")
-        for url, made, rate, note in self.servers:
+        for url, made, rate, trouble in self.servers:
             address = url.partition("://")[2]
-            fine = note.startswith("ComfyUI")
-            state = f"at {rate:.2f}/s" if fine else one_line(note.partition("\n")[0], 60).upper()
+            state = one_line(trouble.partition("\n")[0], 60).upper() if trouble else f"at {rate:.2f}/s"
             parts.append(f"{address} {made} {state}")
         return "  ".join(parts)

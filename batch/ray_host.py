@@ -14,6 +14,8 @@ import tempfile
 import threading
 from pathlib import Path
 
+from ..errors import Refused
+
 _PAUSE = 2.0  # seconds before a process that died is started again
 
 
@@ -25,13 +27,13 @@ class ComfyHost:
         address: of this machine, as the driver reaches it.
 
     Raises:
-        ValueError: the folder is no ComfyUI.
+        Refused: the folder is no ComfyUI.
     """
 
     def __init__(self, comfyui: str, python: str, arguments: list[str], address: str) -> None:
         folder = Path(comfyui)
         if not (folder / "main.py").is_file():
-            raise ValueError(f"cluster.comfyui: {comfyui} has no main.py on {socket.gethostname()}")
+            raise Refused("cluster.comfyui", f"{comfyui} has no main.py on {socket.gethostname()}")
         with socket.socket() as free:
             free.bind((address, 0))
             self._port = free.getsockname()[1]

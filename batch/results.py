@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from PIL import Image
 from ..datasets.batch_plan import PlanItem
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import SCORES, check_names
+from ..errors import Refused, reason
 from ..files.durable import remove_quietly, write_atomic
-from ..files.untrusted_json import JsonValue, described
+from ..files.untrusted_json import JsonValue, NotJson, described, parse_json
 from ..files.untrusted_text import one_line
 from ..images.mask_files import mask_of
 from ..images.pictures import Picture, png_picture_of
@@ -73,7 +73,7 @@ def failure_of(entry: JsonValue) -> str | None:
                 )
                 return f"node {node} ({type}): {error}: {words}"
     except ValueError as error:
-        raise ItemFailed(str(error)) from error
+        raise ItemFailed(reason(error)) from error
     return "the run failed without a message"
 
 
@@ -143,7 +143,7 @@ def check(job: Job, item: PlanItem, raw: Mapping[str, Any], files: Mapping[str, 
             _check_storable(name, record[name])
         change, content = pair_entries(picture, normal, mask, record["object"], record["type"])
     except (ValueError, OSError) as error:
-        raise ItemFailed(str(error)) from error
+        raise ItemFailed(reason(error)) from error
     if change.blank:
         raise ItemFailed(
             "image equals normal inside the mask, so the pair shows no defect; look in the workflow for a sampler or "
@@ -211,7 +211,7 @@ def _bytes(name: str, raw: Mapping[str, Any], files: Mapping[str, Path]) -> byte
 
 
 def _check_pixels(name: str, data: bytes, megabytes: float) -> None:
-    """Raise ValueError for a picture that takes too much memory once it is decoded, by what its header says."""
+    """Raise Refused for a picture that takes too much memory once it is decoded, by what its header says."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             width, height, bands = *image.size, len(image.getbands())
@@ -219,22 +219,25 @@ def _check_pixels(name: str, data: bytes, megabytes: float) -> None:
         return
     size, most = width * height * bands, megabytes * 4 * 2**20
     if size > most:
-        raise ValueError(
-            f"{name}: {width} x {height} (width x height) takes {size / 2**20:.0f} MB decoded; accepted are "
-            f"{most / 2**20:g} MB, four times limits.megabytes of the job; set a larger limit, or make smaller pictures"
+        raise Refused(
+            name,
+            f"{width} x {height} (width x height) takes {size / 2**20:.0f} MB decoded",
+            f"{most / 2**20:g} MB at most, four times limits.megabytes of the job",
+            "set a larger limit, or make smaller pictures",
         )
 
 
 def _check_storable(name: str, text: str) -> None:
-    """Raise ValueError for a name that file systems do not keep, or that does not show as it is."""
+    """Raise Refused for a name that file systems do not keep, or that does not show as it is."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
         size = 0
     if not 0 < size <= _NAME or one_line(text) != text:
-        raise ValueError(
-            f"{name} {one_line(text, 60)!r}: accepted is a name of at most {_NAME} bytes in UTF-8, without control "
-            "characters and halves of characters"
+        raise Refused(
+            name,
+            repr(one_line(text, 60)),
+            f"a name of at most {_NAME} bytes in UTF-8, without control characters and halves of characters",
         )
 
 
@@ -243,28 +246,38 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _record(job: Job, item: PlanItem, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest's entries that the job and the server's texts tell."""
+    """The manifest's entries, of the job and of the server's texts."""
     record: dict[str, Any] = dict.fromkeys((*SCORES, "visible", "base", "adapter"))
     for name, value in {**job.record, **job.names}.items():
         if isinstance(value, Source) and not isinstance(raw.get(name), str):
             raise ItemFailed(f"{name}: it is not among the results")
-        record[name] = _told(name, value, raw[name]) if isinstance(value, Source) else value.of(item)
+        record[name] = _read(name, value, raw[name]) if isinstance(value, Source) else value.of(item)
     return record | {name: str(record[name]).strip() for name in job.names}
 
 
-def _told(name: str, source: Source, text: str) -> Any:
-    """A server's text: an object's or type's name as it is, else the number, truth or null that it tells."""
+def _read(name: str, source: Source, text: str) -> Any:
+    """A server's text: an object's or type's name as it is, else the number, truth or null that it is."""
     if source.field is not None:
-        # Both spellings of a record: {"visibility": 1.5} and Score(visibility=1.5).
-        found = re.search(rf"""\b{re.escape(source.field)}["']?\s*[=:]\s*["']?([^\s,"'()\[\]{{}}]+)""", text)
-        if not found:
-            raise ItemFailed(f"{name}: the output has no {source.field}, but {one_line(text, 100)!r}")
-        text = found[1]
+        try:
+            found = next(_values(parse_json(text, name).value, source.field))
+        except (StopIteration, NotJson) as error:
+            what = f"the output shows no JSON object with a plain {source.field}, but {one_line(text, 100)!r}"
+            raise ItemFailed(f"{name}: {what}") from error
+        text = found if isinstance(found, str) else json.dumps(found)
     return text if name in ("object", "type") else _number(text)
 
 
+def _values(value: Any, field: str) -> Iterator[Any]:
+    """The plain values under a key, anywhere in what JSON holds, in its order."""
+    for key, below in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        if isinstance(below, dict | list):
+            yield from _values(below, field)
+        elif key == field:
+            yield below
+
+
 def _number(text: str) -> Any:
-    """A text as the number, truth or null that it tells."""
+    """A text as the number, truth or null that it is."""
     try:
         value = _PYTHON[text] if text in _PYTHON else json.loads(text)
     except (ValueError, RecursionError):

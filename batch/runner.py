@@ -8,13 +8,15 @@ import logging
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..datasets.batch_plan import PlanItem
+from ..errors import Refused
 from .check import add_results, local_file, problems_of
 from .client import Busy, Redirected, Server, ServerGone, Timing, session
 from .job import Job
+from .problems import Problems
 from .progress import Progress
 from .table import SENT, Lock, Table
 from .worker import Unfit, Worker
@@ -52,7 +54,7 @@ class Runner:
         """Work until every item is written or set aside, or the run is stopped; the items per state.
 
         Raises:
-            ValueError: another runner works on the job, or no server can run it; all problems are told.
+            Refused: another runner works on the job, or no server can run it; all problems are listed.
             OSError: the disk is full. What is fetched stays, `resume` goes on.
         """
         self.job.folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +181,8 @@ class Runner:
     # The sitting.
 
     async def _first_server(self) -> None:
-        """Wait until a server can run the job. Raises ValueError that tells what is wrong with each."""
-        end, notes = time.monotonic() + self.timing.start, {}
+        """Wait until a server can run the job. Raises Problems with what is wrong with each."""
+        end, notes, lost = time.monotonic() + self.timing.start, {}, set()  # lost: that no waiting helps
         while True:
             for worker in self.workers:
                 try:
@@ -188,14 +190,15 @@ class Runner:
                     return
                 except Unfit as error:
                     notes[worker.server.url] = f"cannot run this job:\n{error}"
-                except Redirected as error:  # another address does not come by waiting
+                    lost.add(worker.server.url)
+                except Redirected as error:
                     notes[worker.server.url] = f"cannot be used: {error}"
+                    lost.add(worker.server.url)
                 except (ServerGone, Busy) as error:
                     notes[worker.server.url] = str(error)
-            waits = [url for url, note in notes.items() if not note.startswith("cannot")]
-            if not waits or time.monotonic() > end:
-                told = "\n".join(f"{url} {note}" for url, note in notes.items())
-                raise ValueError(f"no server can be used:\n{told}")
+                    lost.discard(worker.server.url)
+            if lost == notes.keys() or time.monotonic() > end:
+                raise _unusable(notes)
             await asyncio.sleep(self.timing.retry)
 
     def _build(self, info: dict) -> list[str]:
@@ -237,10 +240,9 @@ class Runner:
             await asyncio.gather(writing, telling, *working, return_exceptions=True)
             self._report()
         if self._stop_words:
-            raise ValueError(self._stop_words)
-        unfit = [f"{worker.server.url} {worker.note}" for worker in self.workers if worker.note.startswith("not used")]
-        if len(unfit) == len(self.workers):
-            raise ValueError("no server can be used:\n" + "\n".join(unfit))
+            raise Refused(self.job.path, self._stop_words)
+        if all(worker.unfit for worker in self.workers):
+            raise _unusable({worker.server.url: worker.note for worker in self.workers})
 
     async def _tell(self, working: list[asyncio.Task]) -> None:
         """Every tick: show progress, add up the time, take back queued prompts once stopping, hear `cancel`."""
@@ -280,3 +282,8 @@ class Runner:
             yield
         finally:
             loop.remove_signal_handler(signal.SIGINT)
+
+
+def _unusable(notes: Mapping[str, str]) -> Problems:
+    """notes: what is wrong with every server."""
+    return Problems("servers", "\n".join(["no server can be used:", *(f"{url} {note}" for url, note in notes.items())]))

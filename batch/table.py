@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Refused
 from ..files import folder_lock
 from ..files.untrusted_text import one_line
 
@@ -89,10 +90,10 @@ class Table:
         self._run("insert or replace into facts values (?, ?)", key, value)
 
     def plan(self, count: int) -> None:
-        """Rows 0 .. count - 1. Raises ValueError where there are more already: items are never taken back."""
+        """Rows 0 .. count - 1. Raises Refused where there are more already: items are never taken back."""
         there = self._run("select count(*) from items").fetchone()[0]
         if there > count:
-            raise ValueError(f"the job had {there} items, now it has {count}; a count can grow, not shrink")
+            raise Refused("count", f"the job had {there} items, now it has {count}", "a count that grows, not shrinks")
         for start in range(there, count, _BLOCK):
             with _readable(self.path):
                 rows = ((item,) for item in range(start, min(start + _BLOCK, count)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import Refused, reason
 from ..files.untrusted_json import JsonValue
 from ..files.untrusted_text import one_line
 from .definitions import Definition, Input, definition_of
@@ -34,7 +35,7 @@ def to_api(raw: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, dict]:
         info: a server's /object_info.
 
     Raises:
-        ValueError: a graph of another form, nodes that the server does not know, subgraphs, group nodes, widgets of an
+        Refused: a graph of another form, nodes that the server does not know, subgraphs, group nodes, widgets of an
             unknown form.
     """
     return _Graph(raw, info).prompt()
@@ -50,12 +51,12 @@ class _Graph:
             listed = None if definitions is None else definitions.get("subgraphs")
             subgraphs = {inner.at("id").of(str, int) for inner in (listed.each() if listed else ())}
         except ValueError as error:
-            raise ValueError(f"the workflow's nodes or links are damaged ({error}); {_ASK}") from error
+            raise Refused("workflow", f"its nodes or links are damaged ({reason(error)})", remedy=_ASK) from error
         self.info = info
         self._definitions: dict[str, Definition | None] = {}
         for node in self.nodes.values():
             if node["type"] in subgraphs or node["type"].startswith(("workflow>", "workflow/")):
-                raise ValueError(f"{_named(node)} is a subgraph, which only the page can take apart; {_ASK}")
+                raise Refused(_named(node), "a subgraph, which only the page can take apart", remedy=_ASK)
 
     def prompt(self) -> dict[str, dict]:
         runs = [
@@ -66,7 +67,8 @@ class _Graph:
         ]
         unknown = sorted({one_line(node["type"], 100) for node in runs if node["type"] not in self.info})
         if unknown:
-            raise ValueError(f"the server has no node {', '.join(unknown)}; install what brings it, or remove it")
+            missing = f"the server has no node {', '.join(unknown)}"
+            raise Refused("workflow", missing, remedy="install what brings it, or remove it")
         return {str(node["id"]): self._node(node) for node in runs}
 
     def _node(self, node: dict) -> dict:
@@ -126,9 +128,10 @@ class _Graph:
             if any(options.get(key) for key in _UPLOADS) and values:
                 values.pop(0)  # the upload button
         if values:
-            raise ValueError(
-                f"{_named(node)} has {len(values)} more widget values ({values!r:.60}) than the server's node has "
-                f"widgets; {_ASK}"
+            raise Refused(
+                _named(node),
+                f"{len(values)} more widget values ({values!r:.60}) than the server's node has widgets",
+                remedy=_ASK,
             )
         return found
 
@@ -183,7 +186,7 @@ def _defined(type: str, definition: Definition) -> dict[str, tuple[str, Mapping[
         if given.kind in _WIDGETS and not given.options.get("forceInput"):
             found[name] = (given.kind, given.options)
         elif given.kind.startswith(("COMFY_DYNAMIC", "COMFY_AUTOGROW")):
-            raise ValueError(f"{type}: its input {one_line(name, 100)} changes with other widgets; {_ASK}")
+            raise Refused(type, f"its input {one_line(name, 100)} changes with other widgets", remedy=_ASK)
     return found
 
 

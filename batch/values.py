@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..datasets.batch_plan import PlanItem
+from ..errors import Refused
 
 _NAME = re.compile(r"\{(\w+)\}")
 FORMS = (
@@ -126,11 +127,11 @@ def read_value(raw: Any, names: set[str], folder: Path, purpose: str) -> Value:
     """A value as the job file writes it.
 
     names: of the kinds' values; folder: that patterns start from; purpose: the name of this input's random choices.
-    Raises ValueError for a form that is none of FORMS, and for a name that no kind has.
+    Raises Refused for a form that is none of FORMS, and for a name that no kind has.
     """
     if not isinstance(raw, dict):
         if isinstance(raw, list) or raw is None:
-            raise ValueError(f"{raw!r:.60}; accepted is {FORMS}")
+            raise Refused("value", f"{raw!r:.60}", FORMS)
         return Fixed(raw)
     form, given = next(iter(raw.items()), ("", None))
     kinds = {
@@ -144,7 +145,7 @@ def read_value(raw: Any, names: set[str], folder: Path, purpose: str) -> Value:
         "files_in_turn": str,
     }
     if len(raw) != 1 or form not in kinds or type(given) is not kinds[form]:
-        raise ValueError(f"{raw!r:.60}; accepted is {FORMS}")
+        raise Refused("value", f"{raw!r:.60}", FORMS)
     if form in ("kind", "text", "files", "files_in_turn"):
         _check_names({given} if form == "kind" else set(_NAME.findall(given)), names)
     if form in ("each", "choose"):
@@ -163,10 +164,10 @@ def filled(template: str, kind: Mapping[str, str]) -> str:
 
 def _check_names(wanted: set[str], names: set[str]) -> None:
     if wanted - names:
-        listed = ", ".join(sorted(names)) or "no names: the job has no kinds"
-        raise ValueError(f"no kind has {', '.join(sorted(wanted - names))}; they have {listed}")
+        listed = ", ".join(sorted(names)) or "no name, since the job has no kinds"
+        raise Refused("names", f"no kind has {', '.join(sorted(wanted - names))}", listed)
 
 
 def _check_plain(values: list) -> None:
     if not values or any(isinstance(value, dict | list) or value is None for value in values):
-        raise ValueError(f"{values!r:.60}; accepted is a list of plain values, at least one")
+        raise Refused("values", f"{values!r:.60}", "a list of plain values, at least one")

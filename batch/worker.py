@@ -13,9 +13,10 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..errors import reason
 from ..files.untrusted_json import JsonValue
 from .check import placed
-from .client import Busy, NotThere, Refused, Server, ServerGone
+from .client import Busy, NotThere, PromptRejected, Server, ServerGone
 from .results import Interrupted, ItemFailed, check, failure_of, fetch, seconds_of
 from .table import SENT, Row
 from .waiting import happened
@@ -31,11 +32,11 @@ _LOST = "was lost while it ran"
 
 
 class Worker:
-    """One server of a run. `note` tells people how it is, `made` counts its items in this sitting."""
+    """One server of a run. note: how it is, in words; made: its items in this sitting; unfit: it cannot run the job."""
 
     def __init__(self, server: Server, run: Runner) -> None:
         self.server, self.run = server, run
-        self.note, self.made = "not reached yet", 0
+        self.note, self.made, self.unfit = "not reached yet", 0, False
         self.wake = asyncio.Event()
         self._ends: deque[float] = deque(maxlen=_RECENT)
         self._slots: dict[int, asyncio.Task] = {}
@@ -53,6 +54,11 @@ class Worker:
         if len(self._ends) < 2:
             return 0.0
         return (len(self._ends) - 1) / max(time.monotonic() - self._ends[0], 1e-3)
+
+    @property
+    def fine(self) -> bool:
+        """It works, and `note` is ComfyUI's version."""
+        return self.note == self._fine
 
     @property
     def idle(self) -> bool:
@@ -74,7 +80,7 @@ class Worker:
             finally:
                 await self._drop_slots()  # what is stored meanwhile tells that all is fine
             if isinstance(trouble, Unfit):
-                self.note = f"not used: {trouble}"
+                self.note, self.unfit = f"not used: {trouble}", True
                 self._release_all()
                 return
             self.note = f"away: {trouble}"
@@ -199,7 +205,7 @@ class Worker:
             await self._keep(item, entry)
         except ItemFailed as error:
             self.run.failed(item, str(error))
-        except Refused as error:
+        except PromptRejected as error:
             await self._refused(item, error)
         except Lost as lost:
             self._release(item, _LOST if lost.crashed else self.run.lost_again(item))
@@ -213,7 +219,7 @@ class Worker:
             raise
         self._crashed.pop(item, None)
 
-    async def _refused(self, item: int, error: Refused) -> None:
+    async def _refused(self, item: int, error: PromptRejected) -> None:
         """A server that is another since it was examined refuses every item, and that is no failure of theirs."""
         self._uploaded.clear()
         try:
@@ -273,7 +279,7 @@ class Worker:
             if sent is not None and isinstance(error, ServerGone):
                 self._crashed[sent] = f"did not take it: {error}"
                 raise
-            raise ItemFailed(str(error)) from error
+            raise ItemFailed(reason(error)) from error
 
     async def _ended(self, row: Row, prompt_id: str, sent: bool) -> JsonValue:
         """The history entry of the prompt. Raises Lost, ServerGone, and ItemFailed where it runs too long."""

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import Refused, reason
 from ..files.untrusted_json import NotJson, parse_json
 from ..files.untrusted_text import one_line
 from .definitions import Definition, definition_of
 from .job import Source
+from .problems import inside
 from .ui_format import is_ui_format, to_api
 
 _OURS = "anomaly-synthesis"  # the ids of nodes that are added begin so
+_WRITTEN = "what the page's 'Save' or 'Export (API)' writes"
 _MOST = 64 << 20  # bytes; a workflow is some hundred kB
 
 
@@ -29,7 +32,7 @@ class Workflow:
         self._definitions: dict[str, Definition | None] = {}
 
     def find(self, reference: str) -> str:
-        """The id of the node with that id, title or name. Raises ValueError for none and for several."""
+        """The id of the node with that id, title or name. Raises Refused for none and for several."""
         if reference in self.nodes:
             return reference
         for name_of in (self.title, self._display_name, self._type):
@@ -37,9 +40,11 @@ class Workflow:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise ValueError(f"{len(found)} nodes are {reference!r}: {', '.join(found)}; give the id of one")
+                raise Refused(
+                    "workflow", f"{len(found)} nodes are {reference!r}: {', '.join(found)}", remedy="give the id of one"
+                )
         titles = ", ".join(sorted({f"{self.title(id)} ({id})" for id in self.nodes if not id.startswith(_OURS)}))
-        raise ValueError(f"the workflow has no node {reference!r}; it has {titles}")
+        raise Refused("workflow", f"no node {reference!r}", titles)
 
     def title(self, id: str) -> str:
         """What the page shows above a node, as one line."""
@@ -57,7 +62,7 @@ class Workflow:
     def add_result(self, name: str, source: Source, kind: str) -> None:
         """Let runs end with a result: a picture (kind "picture") or a text ("text") that the server keeps for us.
 
-        Raises ValueError for a node or an output that is not there, or of another type.
+        Raises Refused for a node or an output that is not there, or of another type.
         """
         id = self.find(source.node)
         definition = self.definition(id)
@@ -69,7 +74,7 @@ class Workflow:
             self.targets[name] = self._add(f"{name}", "PreviewAny", {"source": [id, slot]})
             return
         if given not in ("IMAGE", "MASK"):
-            raise ValueError(f"output {slot} of {self.title(id)} is {given}; accepted is IMAGE or MASK")
+            raise Refused(self.title(id), f"output {slot} is {given}", "IMAGE or MASK")
         if given == "MASK":
             id, slot = self._add(f"{name}-picture", "MaskToImage", {"mask": [id, slot]}), 0
         self.targets[name] = self._add(name, "PreviewImage", {"images": [id, slot]})
@@ -99,9 +104,9 @@ class Workflow:
         else:
             places = [place for place, name in enumerate(names) if name == wanted]
         if len(places) != 1:
-            what = f"output {wanted!r}" if wanted is not None else "output to take without being told which"
-            raise ValueError(
-                f"{self.title(id)} has {len(places) or 'no'} {what}; its outputs are {one_line(listed, 1000)}"
+            what = f"output {wanted!r}" if wanted is not None else "output to take where none is named"
+            raise Refused(
+                self.title(id), f"{len(places) or 'no'} {what}", f"one of its outputs, {one_line(listed, 1000)}"
             )
         return places[0], types[places[0]]
 
@@ -112,34 +117,34 @@ class Workflow:
 
 
 def read_workflow(path: Path) -> dict:
-    """A workflow file's JSON, of either format. Raises ValueError for anything else, OSError."""
+    """A workflow file's JSON, of either format. Raises Refused for anything else, OSError."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path}: not a file; accepted is what the page's 'Save' or 'Export (API)' writes")
+        raise Refused(path, "not a file", _WRITTEN)
     size = path.stat().st_size
     if size > _MOST:
-        raise ValueError(f"{path}: {size} bytes; a workflow has at most {_MOST}; is this the right file?")
+        raise Refused(path, f"{size} bytes", f"a workflow of at most {_MOST}", "look whether this is the right file")
     try:
         raw = parse_json(path.read_text(encoding="utf-8-sig"), str(path))
     except ValueError as error:
-        reason = error.got if isinstance(error, NotJson) else error
-        raise ValueError(f"{path}: not a workflow (JSON is expected: {reason})") from error
+        why = error.got if isinstance(error, NotJson) else reason(error)
+        raise Refused(path, f"not a workflow (JSON is expected: {why})", _WRITTEN) from error
     if is_ui_format(raw.value):
         return raw.value
     prompt = raw.at("prompt") if raw.is_a(dict) and "prompt" in raw.value else raw
     if not prompt.is_a(dict) or not prompt.value:
-        raise ValueError(f"{path}: not a workflow; accepted is what the page's 'Save' or 'Export (API)' writes")
+        raise Refused(path, "not a workflow", _WRITTEN)
     for id, node in prompt.items():
         if not node.is_a(dict) or not {"class_type", "inputs"} <= node.value.keys():
-            id = one_line(id, 100)
-            raise ValueError(f"{path}: node {id} has no class_type and inputs; save it again with 'Export (API)'")
+            what = f"node {one_line(id, 100)} has no class_type and inputs"
+            raise Refused(path, what, remedy="save it again with 'Export (API)'")
         node.at("class_type").of(str)
         node.at("inputs").of(dict)
     return prompt.value
 
 
 def build(raw: dict, info: Mapping[str, Any], path: Path) -> Workflow:
-    """The workflow on a server of that /object_info. Raises ValueError for a graph that cannot be converted."""
+    """The workflow on a server of that /object_info. Raises Refused for a graph that cannot be converted."""
     try:
         return Workflow(to_api(raw, info) if is_ui_format(raw) else raw, info)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise inside(path, error) from error

@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 from ..datasets.pairs import MANIFEST, PairWriter, manifest_lines
+from ..errors import reason
 from ..files.untrusted_json import JsonValue
 from .job import Job
 from .results import ItemFailed, ItemMissing, Pair, Spool, check
@@ -128,7 +129,7 @@ class Writer:
             _log.warning("item %d is made again: %s", row.item, error)
             self._table.again([row.item])
         except (ItemFailed, ValueError) as error:
-            self._table.failed(row.item, str(error), self._job.tries)
+            self._table.failed(row.item, reason(error), self._job.tries)
         except OSError as error:
             if error.errno not in _OWN_FAULT:
                 raise

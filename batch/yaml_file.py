@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
+from ..errors import Refused, reason
+
 Keys = tuple[str | int, ...]
 _LIST, _MAPPING = "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
-_ACCEPTED = "accepted is a text without zero bytes and halves of characters (lone surrogates)"
+_ACCEPTED = "a text without zero bytes and halves of characters (lone surrogates)"
 _MOST = 1_000_000  # bytes; a job is a page of text
 
 
@@ -23,9 +25,9 @@ class _Loader(yaml.SafeLoader):
 
 
 class YamlFile:
-    """`data`, the file's mapping, and `where(keys)`, which tells line and key for an error's first words.
+    """`data`, the file's mapping, and `where(keys)`, which gives line and key for an error's subject.
 
-    Raises ValueError for a file that is no YAML, holds no mapping, or has a key twice; OSError if it cannot be read.
+    Raises Refused for a file that is no YAML, holds no mapping, or has a key twice; OSError if it cannot be read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -33,7 +35,9 @@ class YamlFile:
         self._lines: dict[Keys, int] = {}
         raw = self.path.read_bytes()
         if len(raw) > _MOST:
-            raise ValueError(f"{path}: {len(raw)} bytes; a job file has at most {_MOST}; is this the right file?")
+            raise Refused(
+                path, f"{len(raw)} bytes", f"a job file of at most {_MOST}", "look whether this is the right file"
+            )
         try:
             loader = _Loader(raw.decode("utf-8-sig"))
             node = loader.get_single_node()
@@ -41,18 +45,22 @@ class YamlFile:
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             line = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(error, "problem", None) or error
-            raise ValueError(f"{path}{line}: not YAML ({problem})") from error
+            raise Refused(f"{path}{line}", f"not YAML ({getattr(error, 'problem', None) or reason(error)})") from error
         if not isinstance(self.data, dict):
-            raise ValueError(f"{path}, line 1: {self.data!r:.40}; accepted is a mapping of keys to values")
+            raise Refused(f"{path}, line 1", f"{self.data!r:.40}", "a mapping of keys to values")
 
     def where(self, keys: Keys) -> str:
         """'job.yaml, line 7, results.image': of the key itself, or of the nearest around it."""
+        line = self.line(keys)
+        place = f"{self.path}, line {line}" if line else str(self.path)
+        return place + (f", {'.'.join(map(str, keys))}" if keys else "")
+
+    def line(self, keys: Keys) -> int:
+        """The line of the key, or of the nearest around it; 0 in an empty file."""
         known = keys
         while known not in self._lines and known:
             known = known[:-1]
-        line = f", line {self._lines[known]}" if known in self._lines else ""
-        return f"{self.path}{line}" + (f", {'.'.join(map(str, keys))}" if keys else "")
+        return self._lines.get(known, 0)
 
     def _value(self, loader: _Loader, node: yaml.Node, keys: Keys) -> Any:
         self._lines.setdefault(keys, node.start_mark.line + 1)
@@ -60,11 +68,11 @@ class YamlFile:
             try:
                 value = loader.construct_object(node)
             except ValueError as error:  # a whole number of thousands of digits, a day that there is not
-                raise ValueError(f"{self.where(keys)}: {node.value:.40}; accepted is a plain value") from error
+                raise Refused(self.where(keys), f"{node.value:.40}", "a plain value") from error
             if not _whole(node.value):
-                raise ValueError(f"{self.where(keys)}: {node.value!r:.40}; {_ACCEPTED}")
+                raise Refused(self.where(keys), f"{node.value!r:.40}", _ACCEPTED)
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{self.where(keys)}: {value}; accepted is a finite number")
+                raise Refused(self.where(keys), value, "a finite number")
             return value if isinstance(value, str | int | float | None) else node.value  # a date is a text here
         if node.tag not in (_LIST, _MAPPING):
             raise yaml.MarkedYAMLError(problem=f"the tag {node.tag} is not accepted", problem_mark=node.start_mark)
@@ -74,13 +82,13 @@ class YamlFile:
         for key_node, child in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise ValueError(f"{self.path}, line {line}: a key must be one word or text")
+                raise Refused(f"{self.path}, line {line}", "a key must be one word or text")
             if not _whole(key_node.value):
-                raise ValueError(f"{self.path}, line {line}: {key_node.value!r:.40}; {_ACCEPTED}")
+                raise Refused(f"{self.path}, line {line}", f"{key_node.value!r:.40}", _ACCEPTED)
             key = key_node.value  # as it is written: a node's id may be 7, and 7 and "7" are the same
             if key in found:
                 name = ".".join(map(str, (*keys, key)))
-                raise ValueError(f"{self.path}, line {line}, {name}: this key is there twice")
+                raise Refused(f"{self.path}, line {line}, {name}", "this key is there twice")
             self._lines[(*keys, key)] = line
             found[key] = self._value(loader, child, (*keys, key))
         return found

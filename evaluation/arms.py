@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..datasets.pairs import PairWriter, manifest_lines
+from ..errors import Refused
 from ..synthesis.plan import Plan
 from ..synthesis.run import blocks, pixel_entries, restore_normals, settle_pair
 from ..synthesis.scores import NOT_SCORED
@@ -28,7 +29,7 @@ def make_arm(
         mean seconds per pair, over those that the folder holds.
 
     Raises:
-        ValueError: a method that lacks what it needs, a folder of another run, or nothing but blank pairs.
+        Refused: a method that lacks what it needs, a folder of another run, or nothing but blank pairs.
     """
     make = method_of(method)
     described = described | {"method": method, "count": count, "plan_seed": plan.seed}
@@ -51,8 +52,10 @@ def make_arm(
             if report:
                 report(method, count - len(writer.missing(count)), count)
         if next(manifest_lines(out), None) is None:
-            raise ValueError(
-                f"Evaluate: none of the {count} pairs of {method} shows a defect: every image equals its normal image "
-                f"in the mask (see {out}/dropped.jsonl). Look at the base, the adapter and the method's settings."
+            raise Refused(
+                method,
+                f"none of its {count} pairs shows a defect: every image equals its normal image in the mask (see "
+                f"{out}/dropped.jsonl)",
+                remedy="look at the base, the adapter and the method's settings",
             )
         return writer.mean("seconds")

@@ -82,7 +82,7 @@ def train_general_base_file(
 
 
 def _run_file(out: str | Path) -> RunFile:
-    return RunFile("Train base", Path(out), [state_path(out, phase) for phase in PHASES])
+    return RunFile(Path(out), [state_path(out, phase) for phase in PHASES])
 
 
 def _trained(

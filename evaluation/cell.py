@@ -14,6 +14,7 @@ from torch import nn
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample, read_mvtec
 from ..datasets.split import Split
+from ..errors import Refused
 from ..files.durable import write_atomic
 from ..synthesis.plan import Plan
 from .arms import make_arm
@@ -118,9 +119,10 @@ def validate(cell: Cell, data: Data, training: Training, report: Report | None =
         ValueError, OSError, RuntimeError: as `fill`, and where there are too few groups to hold one out.
     """
     if all(sample.mask is None for sample in hold_out(data.train, data.split.groups, cell.seed)[1]):
-        raise ValueError(
-            "Evaluate: every defect type trains on one group, so none can be held out and nothing validated; split "
-            "with a larger --share, or leave out --validate."
+        raise Refused(
+            "validation",
+            "every defect type trains on one group, so none can be held out",
+            remedy="split with a larger share, or leave the validation out",
         )
     synthetic, _ = _synthetic(cell, data, report)
     _, record = _trained(cell, data, replace(training, hold_out=True), synthetic, report)

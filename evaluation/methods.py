@@ -14,6 +14,7 @@ from ..baselines.copy_paste import copy_paste
 from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
 from ..datasets.mvtec import Sample, read_sample
+from ..errors import Refused
 from ..images.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
@@ -43,11 +44,11 @@ class Tools:
     digests: Mapping[str | AdapterKey, str] = field(default_factory=dict)
 
     def source(self, name: str, type: str) -> Sample:
-        """The training sample of that name and type. Raises ValueError where there is none."""
+        """The training sample of that name and type. Raises Refused where there is none."""
         for sample in self.train:
             if (sample.name, sample.type) == (name, type):
                 return sample
-        raise ValueError(f"Evaluate: {name} is not in the training part; its defect must not be copied.")
+        raise Refused(name, "it is not in the training part, so its defect must not be copied")
 
 
 Method = Callable[[Sequence[Planned], Tools], list[Picture]]
@@ -105,17 +106,17 @@ def method(name: str) -> Method:
     being those of `synthesis.pair.Settings`.
 
     Raises:
-        ValueError: an unknown name or option, a value that the option cannot take, options for a method that does not
+        Refused: an unknown name or option, a value that the option cannot take, options for a method that does not
             sample.
     """
     base, options = _parted(name)
     if base not in METHODS:
         known = ", ".join([REAL_ONLY, *METHODS, *SHORT])
-        raise ValueError(f"Evaluate: unknown method {name!r}; choose from {known}.")
+        raise Refused("methods", f"unknown method {name!r}", known)
     if not options:
         return METHODS[base]
     if base not in NEEDS_BASE:
-        raise ValueError(f"Evaluate: {base} does not sample, so {name!r} means nothing; leave out what follows the @.")
+        raise Refused(repr(name), f"{base} does not sample and has no options", remedy="leave out what follows the @")
     changes = _changes(name)
     replace(Settings(), **changes)  # a value out of range is better known before the first cell
     return partial(METHODS[base], **changes)
@@ -137,17 +138,19 @@ def adapter_keys(name: str, settings: Settings) -> list[AdapterKey]:
 
 
 def check_adapters(name: str, settings: Settings, adapters: Container[AdapterKey]) -> None:
-    """Raise ValueError where a method lacks an adapter."""
+    """Raise Refused where a method lacks an adapter."""
     for one, aware in adapter_keys(name, settings):
         if (one, aware) not in adapters:
-            how = "told mask and background" if aware else "not told them (--unaware)"
-            raise ValueError(
-                f"Evaluate: {name} needs an adapter of `train --method {one}` with the base {how}; give --adapter."
+            how = "aware" if aware else "unaware"
+            raise Refused(
+                name,
+                f"no adapter of method {one}, trained with the base {how} of mask and background",
+                remedy="give such an adapter",
             )
 
 
 def check_methods(names: Sequence[str]) -> None:
-    """Raise ValueError for a name that is neither "real-only" nor a `method`."""
+    """Raise Refused for a name that is neither "real-only" nor a `method`."""
     for name in names:
         if name != REAL_ONLY:
             method(name)
@@ -168,11 +171,11 @@ def _setting(name: str, option: str) -> tuple[str, str | int | float | bool]:
     key, _, value = option.partition("=")
     kinds = {field.name: field.type.split(" | ")[0] for field in fields(Settings)}
     if key not in kinds:
-        raise ValueError(f"Evaluate: {name!r} sets {key!r}; options are {', '.join(kinds)}.")
+        raise Refused(repr(name), f"it sets {key!r}", ", ".join(kinds))
     try:
         return key, _READ[kinds[key]](value)
     except (KeyError, ValueError) as error:
-        raise ValueError(f"Evaluate: {name!r} sets {key} to {value!r}, which is no {kinds[key]}.") from error
+        raise Refused(repr(name), f"it sets {key} to {value!r}", f"a value of type {kinds[key]}") from error
 
 
 _READ: dict[str, Callable[[str], str | int | float | bool]] = {

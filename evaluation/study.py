@@ -12,6 +12,7 @@ from ..baselines.draem import Textures
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import Kind, Split, load_split, part_of
+from ..errors import Refused
 from ..files.durable import make_folder, write_atomic
 from ..files.folder_lock import Lock, check_free
 from ..modules.adapter_modules import load_for
@@ -70,7 +71,7 @@ def run_study(
         "error" instead of values; one that was validated has its "validation", see `evaluation.cell.validate`.
 
     Raises:
-        ValueError: another process fills `out`; anything about the study itself that cannot work, before the first
+        Refused: another process fills `out`; anything about the study itself that cannot work, before the first
             cell; `out` of another study.
     """
     check_free(out)
@@ -87,20 +88,25 @@ def _cells(study: Study, out: Path, data: Data, report: Report | None, validated
 
 
 def prepare(study: Study) -> Data:
-    """What all cells share. Raises ValueError for anything about the study itself that cannot work."""
+    """What all cells share. Raises Refused for anything about the study itself that cannot work."""
     check_methods(study.methods)
     unknown = set(study.networks) - set(NETWORKS)
     if unknown:
-        raise ValueError(f"Evaluate: unknown network {sorted(unknown)[0]!r}; choose from {', '.join(NETWORKS)}.")
+        raise Refused("networks", repr(sorted(unknown)[0]), ", ".join(NETWORKS))
     if study.seeds < 1 or study.per_type < 1 or not study.methods:
-        raise ValueError("Evaluate: at least one method, one seed and one pair per type are needed.")
+        raise Refused(
+            "study",
+            f"{len(study.methods)} methods, {study.seeds} seeds, {study.per_type} pairs per type",
+            "at least one of each",
+        )
     samples, split = read_dataset(study.data, study.types, study.layout), load_split(study.split)
     train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
     check_samples([*train, *held_back])
     if not any(sample.mask for sample in held_back):
-        raise ValueError(
-            f"Evaluate: none of the {len(held_back)} held-back images has a defect, so nothing could be measured; "
-            "choose other types, or split with a smaller --share."
+        raise Refused(
+            study.split,
+            f"none of the {len(held_back)} held-back images has a defect, so nothing could be measured",
+            remedy="choose other types, or split with a smaller share",
         )
     types = Plan(train, train, 0).types
     base = _base(study, split)
@@ -116,7 +122,9 @@ def _base(study: Study, split: Split) -> CompactLDM | None:
     if not any(needs(name, NEEDS_BASE) for name in study.methods):
         return None
     if study.base is None:
-        raise ValueError(f"Evaluate: {', '.join(NEEDS_BASE)} need a base trained under this split; give --base.")
+        raise Refused(
+            "base", f"none for {', '.join(NEEDS_BASE)}", "one that was trained under this split", "give the base"
+        )
     return load_base_of(study.base, split.digest)
 
 
@@ -130,9 +138,10 @@ def _adapters(
         adapter = load_for(path, base_fit(base, file_digest(study.base)), split.digest, types)
         key = adapter.method, bool(adapter.training.get("aware", True))
         if key in found:
-            raise ValueError(
-                f"Evaluate: {found[key][0]} and {path} are both {key[0].upper()}'s and were trained alike (aware: "
-                f"{key[1]}); give one of them."
+            raise Refused(
+                path,
+                f"it and {found[key][0]} are both {key[0].upper()}'s and were trained alike (aware: {key[1]})",
+                remedy="give one of them",
             )
         found[key] = path, modules_of(adapter)
     for name in study.methods:
@@ -151,7 +160,7 @@ def _claim(out: Path, study: Study, split: Split) -> Lock:
     lock = Lock(out)
     try:
         if path.exists() and path.read_text() != text:
-            raise ValueError(f"Evaluate: {out} holds another study (see study.json); choose another --out.")
+            raise Refused(out, "it holds another study (see study.json)", remedy="choose another output folder")
         write_atomic(path, text.encode())
     except BaseException:
         lock.release()

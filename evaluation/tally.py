@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.ndimage import label
 
+from ..errors import Refused
 from ..images.components import EIGHT_NEIGHBOURS
 
 BINS = 16384  # over logit -16 .. 16: two scores share a bin where they differ by less than .002 in logit
@@ -47,14 +48,15 @@ def tally(scores: np.ndarray, mask: np.ndarray) -> Tally:
         mask: bool [H, W], the truth; empty for a good image.
 
     Raises:
-        ValueError: shapes that differ, scores that are not finite or outside 0 .. 1.
+        Refused: shapes that differ, scores that are not finite or outside 0 .. 1.
     """
     if scores.shape != mask.shape or scores.ndim != 2:
-        raise ValueError(f"Evaluate: scores are {scores.shape} and the mask {mask.shape}; both must be one [H, W].")
+        raise Refused("scores", f"{scores.shape}, and the mask is {mask.shape}", "one [H, W] for both")
     if not ((scores >= 0) & (scores <= 1)).all():
-        raise ValueError(
-            "Evaluate: the scores hold NaN or values outside 0 .. 1, so the network has diverged; try a lower learning "
-            "rate or another seed."
+        raise Refused(
+            "scores",
+            "they hold NaN or values outside 0 .. 1, so the network has diverged",
+            remedy="try a lower learning rate or another seed",
         )
     bins = score_bins(scores)
     pieces, count = label(mask, structure=EIGHT_NEIGHBOURS)

@@ -10,7 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .tensor_file import not_finite, write_tensors
+from ..errors import Refused, reason
+from .tensor_file import AGAIN, check_version, not_finite, spoilt, unreadable, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.adapter", 1
 METHODS = ("fast", "stage")
@@ -69,27 +70,22 @@ def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
         base: the base it shall work on; None asks for nothing.
 
     Raises:
-        ValueError: no such file, not a safetensors file (pickles are never opened), not an adapter, a newer version,
-            not whole, NaN or infinity in it, or one for another base; the message tells what does not fit.
+        Refused: no such file, not a safetensors file (pickles are never opened), not an adapter, another version, not
+            whole, NaN or infinity in it, or one for another base; the error names what does not fit.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Load Adapter: no file {path}; give one written by `anomaly-synthesis train`.")
+        raise Refused(path, "no such file", remedy="give an adapter that a training wrote")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             _check_format(path, metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(
-            f"Load Adapter: {path.name} is no readable safetensors file ({error}); pickles are never opened."
-        ) from error
+        raise Refused(path, unreadable(error)) from error
     bad = not_finite(tensors)
     if bad:
-        raise ValueError(
-            f"Load Adapter: {path.name} holds NaN or infinity in {bad}; its training failed, or "
-            "the file is damaged. Train or fetch it again."
-        )
+        raise Refused(path, spoilt(bad), remedy=AGAIN)
     adapter = _adapter(path, metadata, tensors)
     if base is not None:
         _check_fit(path, adapter.base, base)
@@ -98,12 +94,13 @@ def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
 
 def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
     if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"Load Adapter: {path.name} is not an adapter of this pack (its format is {metadata.get('format')!r}, "
-            f"wanted {FORMAT!r}); LoRAs and checkpoints go through ComfyUI's own loaders."
+        raise Refused(
+            path,
+            f"not an adapter of this pack (its format is {metadata.get('format')!r})",
+            f"the format {FORMAT!r}",
+            "load LoRAs and checkpoints with ComfyUI's own loaders",
         )
-    if metadata.get("version") != str(VERSION):
-        raise ValueError(f"Load Adapter: {path.name} is version {metadata.get('version')}; update the pack.")
+    check_version(path, metadata, VERSION)
 
 
 def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter:
@@ -111,20 +108,20 @@ def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tens
         told = {name: json.loads(metadata[name]) for name in ("method", "types", "split", "shapes", "training")}
         told["types"] = tuple((object, type) for object, type in told["types"])
         if told["method"] not in METHODS:
-            raise ValueError(f"unknown method {told['method']!r}")
+            raise Refused("method", repr(told["method"]), " or ".join(METHODS))
         if not all(isinstance(name, str) for kind in told["types"] for name in kind):
-            raise ValueError("types are no names")
+            raise Refused("types", "they are no names")
         if not isinstance(told["shapes"], dict) or not isinstance(told["training"], dict):
-            raise ValueError("shapes or training is no table")
+            raise Refused("shapes or training", "it is no table")
         base = Fit(**json.loads(metadata["base"]))
         described = {"split": (told["split"], "str")}
         described |= {f"base.{field.name}": (getattr(base, field.name), field.type) for field in fields(Fit)}
         for name, (value, kind) in described.items():
             if type(value) is not _KINDS[kind]:
-                raise ValueError(f"{name} is {value!r:.40}, which is no {kind}")
+                raise Refused(name, f"{value!r:.40}", f"a {kind}")
         return Adapter(base=base, tensors=tensors, **told)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"Load Adapter: {path.name} is not whole ({error}); train or fetch it again.") from error
+        raise Refused(path, f"not whole ({reason(error)})", remedy=AGAIN) from error
 
 
 def _check_fit(path: Path, wanted: Fit, base: Fit) -> None:
@@ -134,7 +131,8 @@ def _check_fit(path: Path, wanted: Fit, base: Fit) -> None:
         del pairs["digest"]
     wrong = [f"{name} {mine}, the base has {theirs}" for name, (mine, theirs) in pairs.items() if mine != theirs]
     if wrong:
-        raise ValueError(
-            f"Load Adapter: {path.name} was trained for another base ({'; '.join(wrong)}); load that base, or train an "
-            "adapter on this one."
+        raise Refused(
+            path,
+            f"it was trained for another base ({'; '.join(wrong)})",
+            remedy="load that base, or train an adapter on this one",
         )

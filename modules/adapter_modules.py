@@ -10,8 +10,9 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from ..errors import Refused, reason
 from .adapter_file import Adapter, Fit, load_adapter
-from .tensor_file import check_shapes
+from .tensor_file import AGAIN, check_shapes
 from .tokens import AnomalyTokens, Type
 
 Modules = TypeVar("Modules", bound=nn.Module)
@@ -24,20 +25,19 @@ def rebuilt(adapter: Adapter, method: str, kind: Callable[..., Modules]) -> Modu
         method: "fast" or "stage"; kind: class of the modules, made of types, channels and the adapter's shapes.
 
     Raises:
-        ValueError: an adapter of another method, or one whose weights do not fit its own description.
+        Refused: an adapter of another method, or one whose weights do not fit its own description.
     """
     if adapter.method != method:
         found, wanted = adapter.method.upper(), method.upper()
-        raise ValueError(f"Load Adapter: this adapter is {found}'s, not {wanted}'s; load it where it belongs.")
+        raise Refused("adapter", f"it is {found}'s", f"one of {wanted}", "load it where it belongs")
     try:
         base = adapter.base
         make = partial(kind, adapter.types, base.latent_channels, base.token_channels, **adapter.shapes)
         check_shapes(make, adapter.tensors, adapter.shapes)
         modules = make()
         modules.load_state_dict(dict(adapter.tensors))
-    except Exception as error:  # whatever shapes a file may tell that no training wrote
-        reason = str(error).partition("\n")[0]  # torch adds where in its own code
-        raise ValueError(f"Load Adapter: the adapter is not whole ({reason}); train or fetch it again.") from error
+    except Exception as error:  # whatever shapes a file may hold that no training wrote
+        raise Refused("adapter", f"it is not whole ({reason(error)})", remedy=AGAIN) from error
     return modules.eval().requires_grad_(False)
 
 
@@ -49,23 +49,24 @@ def load_for(path: str | Path, base: Fit, split_digest: str | None = None, types
         types: what will be made, each of which the adapter must know.
 
     Raises:
-        ValueError: as `load_adapter`, an adapter trained under another split, a type it lacks.
+        Refused: as `load_adapter`, an adapter trained under another split, a type it lacks.
     """
     adapter = load_adapter(path, base)
     if split_digest is not None and adapter.split != split_digest:
-        raise ValueError(
-            f"Load Adapter: {path} was not trained under this split; what the split holds back may be known to it. "
-            "Train an adapter with this split."
+        raise Refused(
+            path,
+            "it was not trained under this split, so it may know what the split holds back",
+            remedy="train an adapter with this split",
         )
     missing = [type for type in types if type not in adapter.types]
     if missing:
         known, wanted = (", ".join("/".join(type) for type in some) for some in (adapter.types, missing))
-        raise ValueError(f"Load Adapter: {wanted} is not in the adapter; it has {known}.")
+        raise Refused(wanted, f"not in the adapter {path}, which has {known}")
     return adapter
 
 
 def tokens_of(adapter: Adapter, types: Sequence[Type]) -> AnomalyTokens:
-    """The adapter's anomaly tokens of these types, in this order, frozen. Raises ValueError for a type it lacks."""
+    """The adapter's anomaly tokens of these types, in this order, frozen. Raises Refused for a type it lacks."""
     rows = adapter.tensors["tokens.rows"]
     known = AnomalyTokens(adapter.types, rows.shape[2], rows.shape[1])
     tokens = AnomalyTokens(types, rows.shape[2], rows.shape[1])

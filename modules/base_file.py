@@ -9,9 +9,10 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from ..errors import Refused, reason
 from .adapter_file import Fit
 from .compact_ldm import CompactLDM, CompactLDMConfig
-from .tensor_file import check_shapes, not_finite, write_tensors
+from .tensor_file import AGAIN, check_shapes, check_version, not_finite, spoilt, unreadable, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
 _LARGEST = 16384  # pixels, as ComfyUI's own nodes allow
@@ -36,44 +37,38 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     """The model, in evaluation mode on the CPU, and its training record.
 
     Raises:
-        ValueError: no such file, not a safetensors file (pickles are never opened), not a compact base, not whole, or
+        Refused: no such file, not a safetensors file (pickles are never opened), not a compact base, not whole, or
             NaN or infinity in it.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Load Anomaly LDM: no file {path}; give one written by `anomaly-synthesis train-base`.")
+        raise Refused(path, "no such file", remedy="give a base that a training wrote")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise ValueError(
-                    f"Load Anomaly LDM: {path.name} is not a compact base (its format is {metadata.get('format')!r}, "
-                    f"wanted {FORMAT!r}); other checkpoints go through ComfyUI's own loaders."
+                raise Refused(
+                    path,
+                    f"not a compact base (its format is {metadata.get('format')!r})",
+                    f"the format {FORMAT!r}",
+                    "load other checkpoints with ComfyUI's own loaders",
                 )
-            version = metadata.get("version")
-            if version != str(VERSION):
-                raise ValueError(f"Load Anomaly LDM: {path.name} is version {version}; update the pack.")
+            check_version(path, metadata, VERSION)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(
-            f"Load Anomaly LDM: {path.name} is no readable safetensors file ({error}); pickles are never opened."
-        ) from error
+        raise Refused(path, unreadable(error)) from error
     bad = not_finite(tensors)
     if bad:
-        raise ValueError(
-            f"Load Anomaly LDM: {path.name} holds NaN or infinity in {bad}; its training failed, or "
-            "the file is damaged. Train or fetch it again."
-        )
+        raise Refused(path, spoilt(bad), remedy=AGAIN)
     try:
         config, record = _config(json.loads(metadata["config"])), json.loads(metadata["record"])
         check_shapes(lambda: CompactLDM(config), tensors, {"unet_widths": config.unet_widths})
         base = CompactLDM(config)
         base.load_state_dict(tensors)
         if not isinstance(record, dict):
-            raise ValueError("its record is no table")
+            raise Refused("record", "it is no table")
     except Exception as error:  # whatever a configuration holds that no training wrote
-        reason = str(error).partition("\n")[0]  # torch adds where in its own code
-        raise ValueError(f"Load Anomaly LDM: {path.name} is not whole ({reason}); train or fetch it again.") from error
+        raise Refused(path, f"not whole ({reason(error)})", remedy=AGAIN) from error
     return base.eval().requires_grad_(False), record
 
 
@@ -84,13 +79,14 @@ def load_base_of(path: str | Path, split_digest: str, otherwise: str = "") -> Co
         otherwise: what else the user may do, for the error's end.
 
     Raises:
-        ValueError: as `load_base`, and for a base of another split.
+        Refused: as `load_base`, and for a base of another split.
     """
     base, record = load_base(path)
     if record.get("split") != split_digest:
-        raise ValueError(
-            f"Load Anomaly LDM: {path} was not trained under this split; what the split holds back may be known to "
-            f"it. Train a base with this split{otherwise}."
+        raise Refused(
+            path,
+            "it was not trained under this split, so it may know what the split holds back",
+            remedy=f"train a base with this split{otherwise}",
         )
     return base
 
@@ -112,7 +108,7 @@ def _config(raw: dict) -> CompactLDMConfig:
         raw[name] = tuple(raw[name])
     config = CompactLDMConfig(**raw)
     if not all(isinstance(name, str) for label in config.labels for name in label):
-        raise ValueError("its labels are no names")
+        raise Refused("labels", "they are no names")
     if type(config.resolution) is not int or not 1 <= config.resolution <= _LARGEST:
-        raise ValueError(f"its resolution is {config.resolution!r:.40}; accepted is 1 to {_LARGEST}")
+        raise Refused("resolution", f"{config.resolution!r:.40}", f"1 to {_LARGEST}")
     return config

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from ..samplers.schedule import alphas_cumprod, ldm_sigmas
 from .appearance import AppearanceTokens
 from .autoencoder import Autoencoder
@@ -63,22 +64,26 @@ class CompactLDM(nn.Module):
         return len(self.config.labels)
 
     def label(self, object: str, type: str) -> int:
-        """Row of a type's tokens. Raises ValueError with the known types where the base was not trained on it."""
+        """Row of a type's tokens. Raises Refused with the known types where the base was not trained on it."""
         if (object, type) not in self.config.labels:
             known = ", ".join(f"{o}/{t}" for o, t in self.config.labels)
-            raise ValueError(f"Anomaly Conditioning: no tokens for {object}/{type}; this base knows {known}.")
+            raise Refused(f"{object}/{type}", f"this base has no tokens for it; it knows {known}")
         return self.config.labels.index((object, type))
 
     def context(self, rows: Tensor | Sequence[int], appearance: Tensor | None = None) -> Tensor:
         """What the UNet attends to: [B, k, d] of the token rows [B], with the tokens of their appearance [B, 3] after
         them where the base knows it (None, or NaN: the base's choice).
 
-        Raises ValueError for an appearance that the base does not know.
+        Raises Refused for an appearance that the base does not know.
         """
         tokens = self.tokens[torch.as_tensor(rows, device=self.tokens.device)]
         if self.appearance is None:
             if appearance is not None:
-                raise ValueError("this base knows no contrast, strength or softness; use one that does, or leave them")
+                raise Refused(
+                    "appearance",
+                    "this base knows no contrast, strength or softness",
+                    remedy="use one that does, or leave them out",
+                )
             return tokens
         free = tokens.new_full((len(tokens), 3), torch.nan)
         return torch.cat([tokens, self.appearance(free if appearance is None else appearance.to(tokens))], dim=1)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import Refused
 from .unet import time_embedding
 
 WIDTHS = (64, 128, 256)
@@ -34,13 +35,14 @@ class FARM(nn.Module):
             norm: "group" suits batches of one and of mixed noise levels; "batch" is the paper's.
 
         Raises:
-            ValueError: an unknown norm, or no latent channel.
+            Refused: an unknown norm, or no latent channel.
         """
         super().__init__()
         if norm not in NORMS or latent_channels < 1:
-            raise ValueError(
-                f"FARM: norm {norm!r} and {latent_channels} latent channels; accepted is {' or '.join(NORMS)}, and at "
-                "least one channel."
+            raise Refused(
+                "FARM",
+                f"norm {norm!r} and {latent_channels} latent channels",
+                f"{' or '.join(NORMS)}, and at least one channel",
             )
         self.latent_channels, self.token_channels = latent_channels, token_channels
         self.told_background, self.norm = told_background, norm
@@ -71,7 +73,7 @@ class FARM(nn.Module):
             tokens: the type's anomaly tokens, [B, k, d].
 
         Raises:
-            ValueError: background or tokens missing where the module was made to be told them.
+            Refused: background or tokens missing where the module was made with them.
         """
         height, width = x_vp.shape[2:]
         unit = 2 ** (len(WIDTHS) - 1)
@@ -93,7 +95,7 @@ class FARM(nn.Module):
         if not self.told_background:
             return x_vp
         if background is None:
-            raise ValueError("FARM: it was trained with the clean background and got none; give background.")
+            raise Refused("background", "FARM was trained with the clean one and got none", remedy="give background")
         return torch.cat([x_vp, (1 - mask) * background.to(x_vp)], dim=1)
 
     def _condition(self, embedding: Tensor, tokens: Tensor | None) -> Tensor:
@@ -101,7 +103,7 @@ class FARM(nn.Module):
         if self.type_proj is None:
             return condition
         if tokens is None:
-            raise ValueError("FARM: it was trained for several types and got no tokens; give the type's tokens.")
+            raise Refused("tokens", "FARM was trained for several types and got none", remedy="give the type's tokens")
         return condition + self.type_proj(tokens.to(condition).mean(1))
 
 

@@ -73,7 +73,7 @@ def to_adapter(modules: FastModules, base: Fit, split: str, training: dict) -> A
 
 
 def from_adapter(adapter: Adapter) -> FastModules:
-    """The modules, frozen and in evaluation mode. Raises ValueError as `rebuilt`."""
+    """The modules, frozen and in evaluation mode. Raises Refused as `rebuilt`."""
     return rebuilt(adapter, "fast", FastModules)
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from ..samplers.graded import BRANCHES
 from .unet import time_embedding
 
@@ -36,14 +37,15 @@ class MGA(nn.Module):
             widths: channels of the 3x3 convolutions, multiples of 16.
 
         Raises:
-            ValueError: an unknown branch, no latent channel, or widths that do not divide.
+            Refused: an unknown branch, no latent channel, or widths that do not divide.
         """
         super().__init__()
         fits = latent_channels >= 1 and widths and all(width > 0 and width % _GROUP == 0 for width in widths)
         if branch not in (None, *BRANCHES) or not fits:
-            raise ValueError(
-                f"MGA: branch {branch!r}, {latent_channels} latent channels, widths {list(widths)}; accepted is "
-                f"{' or '.join(BRANCHES)}, at least one channel, and multiples of {_GROUP}."
+            raise Refused(
+                "MGA",
+                f"branch {branch!r}, {latent_channels} latent channels, widths {list(widths)}",
+                f"{' or '.join(BRANCHES)}, at least one channel, and multiples of {_GROUP}",
             )
         self.latent_channels, self.branch, self.released, self.widths = latent_channels, branch, released, tuple(widths)
         layers: list[nn.Module] = []

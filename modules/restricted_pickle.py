@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from ..errors import Refused, reason
+
 _MOST, _ATTRIBUTES = 10_000, 200  # layers and tensors of a module, attributes of an object
 _PLAIN = (str, bytes, float, type(None))  # their hash takes no longer than they are, and is kept where they are long
 _MAGIC = 0x1950A86A20F9469CFC6C  # first object of torch's format before 1.6
@@ -51,13 +53,13 @@ class Container:
         self.__dict__.update(state)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Parameters and buffers by name, of itself and its children. Raises ValueError where it is no module."""
+        """Parameters and buffers by name, of itself and its children. Raises Refused where it is no module."""
         found, visited = {}, 0
         for prefix, module in self._modules_of("", 4):
             own = {**module._table("_parameters"), **module._table("_buffers")}
             visited += 1 + len(own)
             if visited > _MOST:  # one child may stand in many places
-                raise ValueError(f"it has more than {_MOST} layers and tensors")
+                raise Refused("the module", f"it has more than {_MOST} layers and tensors")
             found |= {f"{prefix}{name}": value for name, value in own.items() if isinstance(value, Tensor)}
         return found
 
@@ -65,13 +67,13 @@ class Container:
         yield prefix, self
         for name, child in self._table("_modules").items():
             if not isinstance(child, Container) or depth == 0:
-                raise ValueError(f"{prefix}{name} is no module of at most four levels")
+                raise Refused(f"{prefix}{name}", "no module of at most four levels")
             yield from child._modules_of(f"{prefix}{name}.", depth - 1)
 
     def _table(self, name: str) -> Mapping[str, Any]:
         table = self.__dict__.get(name, {})
         if not isinstance(table, Mapping) or not all(isinstance(key, str) and len(key) < 256 for key in table):
-            raise ValueError(f"{name} is no table of names")
+            raise Refused(name, "no table of names")
         return table
 
 
@@ -97,18 +99,17 @@ def read_saved(path: str | Path, module: str) -> Any:
         module: name of the one class, beside torch's layers, that the file may hold.
 
     Raises:
-        ValueError: no such file, no file of `torch.save`, damaged, or one that names anything else; what is told.
+        Refused: no such file, no file of `torch.save`, damaged, or one that names anything else; the error says what.
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"Import STAGE: no file {path}.")
+        raise Refused(path, "no such file", remedy="give a file of STAGE's release")
     try:
         with path.open("rb") as file:
             return _zipped(file, module) if zipfile.is_zipfile(file) else _legacy(file, module)
     except Exception as error:  # a hostile file may fail in any way, and all of them mean the same
-        reason = str(error)[:300] or type(error).__name__
-        raise ValueError(
-            f"Import STAGE: {path.name} is refused ({reason}); give a file of torch.save, as STAGE's release wrote it."
+        raise Refused(
+            path, f"not read ({reason(error)})", remedy="give a file of torch.save, as STAGE's release wrote it"
         ) from error
 
 

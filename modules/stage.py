@@ -50,7 +50,7 @@ def to_adapter(modules: StageModules, base: Fit, split: str, training: dict) -> 
 
 
 def from_adapter(adapter: Adapter) -> StageModules:
-    """The modules, frozen and in evaluation mode. Raises ValueError as `rebuilt`."""
+    """The modules, frozen and in evaluation mode. Raises Refused as `rebuilt`."""
     return rebuilt(adapter, "stage", StageModules)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import Refused, reason
 from .adapter_file import Adapter, Fit
 from .base_file import file_digest
 from .mga import MGA, WIDTHS
@@ -32,14 +33,15 @@ def import_stage(embeddings: str | Path, fine_image: str | Path, fine_mask: str 
         the adapter, in the released form of `MGA`; it fits the base that it was trained on, and names no split.
 
     Raises:
-        ValueError: a file that `read_saved` refuses, or one without what it should hold; what is missing is told.
+        Refused: a file that `read_saved` refuses, or one without what it should hold; the error says what.
     """
     tokens = _tokens(Path(embeddings))
     aware, only = (_head(Path(path), branch) for path, branch in ((fine_image, "aware"), (fine_mask, "only")))
     if aware.latent_channels != only.latent_channels:
-        raise ValueError(
-            f"Import STAGE: heads of {aware.latent_channels} and {only.latent_channels} latent channels; give both of "
-            "one training."
+        raise Refused(
+            "heads",
+            f"they are of {aware.latent_channels} and {only.latent_channels} latent channels",
+            remedy="give both of one training",
         )
     count, channels = next(iter(tokens.values())).shape
     modules = StageModules(list(tokens), aware.latent_channels, channels, count=count, released=True)
@@ -59,13 +61,14 @@ def _tokens(path: Path) -> dict[Type, Tensor]:
     if isinstance(table, Container):
         table = table.tensors()
     if not isinstance(table, dict):
-        raise ValueError(f"Import STAGE: {path.name} has no table string_to_param; give embeddings*.pt.")
+        raise Refused(path, "it has no table string_to_param", remedy="give embeddings*.pt")
     named = {tuple(str(name).split("+", 1)): value for name, value in table.items() if "+" in str(name)}
     shapes = {tuple(value.shape) for value in named.values() if isinstance(value, Tensor)}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2 or not all(isinstance(v, Tensor) for v in named.values()):
-        raise ValueError(
-            f"Import STAGE: {path.name} has {len(named)} entries class+type of shapes {sorted(shapes)}; wanted is at "
-            "least one, all [tokens, channels]."
+        raise Refused(
+            path,
+            f"it has {len(named)} entries class+type of shapes {sorted(shapes)}",
+            "at least one, all [tokens, channels]",
         )
     _check_values(path, {"+".join(type): value for type, value in named.items()})
     return {type: value.detach().float() for type, value in named.items()}
@@ -76,34 +79,31 @@ def _head(path: Path, branch: str) -> MGA:
     try:
         tensors = saved.tensors() if isinstance(saved, Container) else {}
     except ValueError as error:
-        raise ValueError(f"Import STAGE: {path.name} holds no module ({error}).") from error
+        raise Refused(path, f"it holds no module ({reason(error)})") from error
     outlet, inlet = tensors.get("conv.15.weight"), tensors.get("conv.0.weight")
     if outlet is None or inlet is None:
-        raise ValueError(
-            f"Import STAGE: {path.name} has no layer conv.15, the last of STAGE's head; give fine_image*.pt and "
-            "fine_mask*.pt."
+        missing = "conv.15, the last" if outlet is None else "conv.0, the first"
+        raise Refused(
+            path, f"it has no layer {missing} of STAGE's head", remedy="give fine_image*.pt and fine_mask*.pt"
         )
     # Before a head of that size is made: it is as large as its first layer says.
     if outlet.ndim != 4 or tuple(inlet.shape) != (WIDTHS[0], 2 * outlet.shape[0], 3, 3):
-        raise ValueError(
-            f"Import STAGE: {path.name} is no head of STAGE (conv.0 is {list(inlet.shape)}, conv.15 "
-            f"{list(outlet.shape)}: size mismatch)."
-        )
+        sizes = f"conv.0 is {list(inlet.shape)}, conv.15 {list(outlet.shape)}: size mismatch"
+        raise Refused(path, f"no head of STAGE ({sizes})")
     _check_values(path, tensors)
     head = MGA(outlet.shape[0], branch=branch, released=True)
     try:
         head.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"Import STAGE: {path.name} is no head of STAGE ({reason}).") from error
+        raise Refused(path, f"no head of STAGE ({reason(error)})") from error
     return head
 
 
 def _check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for tensors that share their values, so that they take more room than their file, and for NaN
+    """Raise Refused for tensors that share their values, so that they take more room than their file, and for NaN
     and infinity."""
     if sum(value.numel() for value in tensors.values()) > path.stat().st_size:
-        raise ValueError(f"Import STAGE: {path.name} is refused: its tensors are larger than the file.")
+        raise Refused(path, "its tensors are larger than the file")
     bad = not_finite(tensors)
     if bad:
-        raise ValueError(f"Import STAGE: {path.name} holds NaN or infinity in {bad}; give another training's.")
+        raise Refused(path, f"it holds NaN or infinity in {bad}", remedy="give another training's file")

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..errors import Refused, reason
 from ..files.durable import sync_folder
 
 
@@ -34,6 +35,29 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
 
 
+AGAIN = "train or fetch it again"
+
+
+def unreadable(error: Exception) -> str:
+    """What is wrong with a file that safetensors cannot open."""
+    return f"no readable safetensors file ({reason(error)}), and pickles are never opened"
+
+
+def spoilt(name: str) -> str:
+    """What is wrong with a file whose tensor of that name is not finite."""
+    return f"it holds NaN or infinity in {name}: its training failed, or the file is damaged"
+
+
+def check_version(path: Path, metadata: Mapping[str, str], version: int) -> None:
+    """Raise Refused where a file's metadata names another version of its format, or what is no number."""
+    text = metadata.get("version", "")
+    if not (text.isascii() and text.isdecimal()):
+        raise Refused(path, f"its version is {text[:40]!r}, which is no number", remedy=AGAIN)
+    if text != str(version):
+        remedy = "update the pack" if len(text) > 9 or int(text) > version else AGAIN
+        raise Refused(path, f"it is version {text[:40]}", f"version {version}", remedy)
+
+
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     """The name of the first tensor with NaN or infinity in it; None where all are finite."""
     return next((name for name, value in tensors.items() if not torch.isfinite(_measured(value)).all()), None)
@@ -45,23 +69,23 @@ def _measured(value: Tensor) -> Tensor:
 
 
 def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> None:
-    """Raise ValueError where the weights are not those of the module that `make` makes, before room is made for it: its
+    """Raise Refused where the weights are not those of the module that `make` makes, before room is made for it: its
     sizes are numbers in a file. Raises whatever `make` raises, too.
 
     sizes: what the file describes it by; a list in it stands for layers, of which each has a weight at least.
     """
     for name, value in sizes.items():
         if isinstance(value, list | tuple) and len(value) > len(tensors):
-            raise ValueError(f"{name} describes {len(value)} layers, and the file has {len(tensors)} weights")
+            raise Refused(name, f"it describes {len(value)} layers, and the file has {len(tensors)} weights")
     with torch.device("meta"):
         wanted = make().state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         found, meant = tensors.get(name), wanted.get(name)
         if found is None or meant is None or found.shape != meant.shape:
             shapes = [list(value.shape) if value is not None else "missing" for value in (found, meant)]
-            raise ValueError(f"{name} is {shapes[0]} in the file, and {shapes[1]} in what it describes")
+            raise Refused(name, f"{shapes[0]} in the file, and {shapes[1]} in what it describes")
         if found.is_floating_point() != meant.is_floating_point():
-            raise ValueError(f"{name} holds {found.dtype} in the file, and {meant.dtype} in what it describes")
+            raise Refused(name, f"{found.dtype} in the file, and {meant.dtype} in what it describes")
 
 
 def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

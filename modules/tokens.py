@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
+
 COUNT = 8  # the papers'; the code they released uses 4
 
 Type = tuple[str, str]  # (object, type)
@@ -23,13 +25,14 @@ class AnomalyTokens(nn.Module):
             count: k.
 
         Raises:
-            ValueError: no type, one twice, or a size below 1.
+            Refused: no type, one twice, or a size below 1.
         """
         super().__init__()
         if not types or len(set(types)) < len(types) or min(channels, count) < 1:
-            raise ValueError(
-                f"Anomaly Tokens: {len(types)} types ({len(set(types))} different), {count} tokens of {channels} "
-                "channels; accepted is at least one type, each once, and sizes from 1."
+            raise Refused(
+                "anomaly tokens",
+                f"{len(types)} types ({len(set(types))} different), {count} tokens of {channels} channels",
+                "at least one type, each once, and sizes from 1",
             )
         self.types = tuple((object, type) for object, type in types)
         self.rows = nn.Parameter(torch.randn(len(types), count, channels))
@@ -49,10 +52,10 @@ class AnomalyTokens(nn.Module):
         self.rows.copy_(begun + 0.1 * alike * context.std() * torch.randn_like(self.rows))
 
     def row(self, object: str, type: str) -> int:
-        """The type's row. Raises ValueError with the known types where it was not trained."""
+        """The type's row. Raises Refused with the known types where it was not trained."""
         if (object, type) not in self.types:
             known = ", ".join("/".join(one) for one in self.types)
-            raise ValueError(f"Anomaly Tokens: {object}/{type} is not in the adapter; it has {known}.")
+            raise Refused(f"{object}/{type}", f"it is not in the adapter, which has {known}")
         return self.types.index((object, type))
 
     def forward(self, rows: Sequence[int] | Tensor) -> Tensor:

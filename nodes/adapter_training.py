@@ -55,7 +55,7 @@ def train(
             the VAE cannot take, an adapter of another model or without one of the types, too little memory, a loss that
             is no longer finite.
     """
-    node = settings.what
+    node = f"Train {settings.method.upper()} Adapter"
     try:
         with named(node):
             if keep:

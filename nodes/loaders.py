@@ -76,9 +76,11 @@ class LoadAnomalyLDM(io.ComfyNode):
     def execute(cls, base_name: str, aware: bool) -> io.NodeOutput:
         from ..modules.base_file import file_digest, load_base
         from .compact_model import compact_model, compact_vae
+        from .errors import named
 
         path = base_path(base_name)
-        base, _ = load_base(path)
+        with named("Load Anomaly LDM"):
+            base, _ = load_base(path)
         return io.NodeOutput(compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ class Score(Scores):
     seed: int | None = None
     refined: Mapping[str, Any] | None = None
     blank: bool = False
+
+    def __repr__(self) -> str:
+        """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
+        shown = {field.name: getattr(self, field.name) for field in fields(Score)}
+        return json.dumps({name: value for name, value in shown.items() if name not in ("windows", "composing")})
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,7 +42,6 @@ def train(
             that is no longer finite.
     """
     stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
-    settings = Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, device=str(device))
     bar = comfy.utils.ProgressBar(steps)
     # The host runs its nodes in inference mode, in which nothing can be trained.
     with named(NODE), torch.inference_mode(False), torch.enable_grad():
@@ -51,7 +50,7 @@ def train(
             dataset.train,
             pairs,
             dataset.split,
-            settings,
+            Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, device=str(device)),
             check_interrupt=stop,
             report=lambda _, step, *__: bar.update_absolute(step),
         )

@@ -49,17 +49,19 @@ class TrainFASTAdapter(io.ComfyNode):
         from ..training.fast import FastTraining
         from .adapter_record import curve_picture, told
         from .adapter_training import train
+        from .errors import named
 
-        settings = FastTraining(
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
-            tokens=tokens,
-            patience=patience,
-            seed=seed,
-            checkpointing=checkpointing,
-            evaluate_every=look_every,
-        )
+        with named("Train FAST Adapter"):
+            settings = FastTraining(
+                steps=steps,
+                batch=batch,
+                learning_rate=learning_rate,
+                tokens=tokens,
+                patience=patience,
+                seed=seed,
+                checkpointing=checkpointing,
+                evaluate_every=look_every,
+            )
         adapter = train(model, vae, dataset, settings, resolution, conditioning)
         return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
 
@@ -306,20 +308,22 @@ class TrainSTAGEAdapter(io.ComfyNode):
         from ..training.stage import StageTraining
         from .adapter_record import curve_picture, told
         from .adapter_training import sized, told_mask, train
+        from .errors import named
 
-        settings = StageTraining(
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
-            tokens=tokens,
-            patience=patience,
-            seed=seed,
-            checkpointing=checkpointing,
-            evaluate_every=look_every,
-            normalise=normalise,
-            **told_mask(mask_schedule),
-            **sized(heads),
-        )
+        with named("Train STAGE Adapter"):
+            settings = StageTraining(
+                steps=steps,
+                batch=batch,
+                learning_rate=learning_rate,
+                tokens=tokens,
+                patience=patience,
+                seed=seed,
+                checkpointing=checkpointing,
+                evaluate_every=look_every,
+                normalise=normalise,
+                **told_mask(mask_schedule),
+                **sized(heads),
+            )
         adapter = train(model, vae, dataset, settings, resolution, conditioning, tokens_of)
         return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
 

@@ -12,6 +12,7 @@ import torch
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import load_split, part_of
+from ..errors import Refused
 from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.adapter_modules import load_for, tokens_of
 from ..modules.base_file import base_fit, file_digest, load_base_of
@@ -68,11 +69,11 @@ def train_adapter_file(
         the notes that are kept in the file: settings, seconds, the curve on groups held out of the training part.
 
     Raises:
-        ValueError: another process writes `out`; it is no .safetensors, or exists, or holds another run; anything wrong
+        Refused: another process writes `out`; it is no .safetensors, or exists, or holds another run; anything wrong
             with data, split, base or tokens; too little memory; see `train_adapter`.
     """
     state = Path(f"{out}.state")
-    file = RunFile(settings.what, Path(out), [state])
+    file = RunFile(Path(out), [state])
     samples, split = read_dataset(data, types, layout), load_split(split_file)
     train = part_of(split, samples, "train")
     base, kinds = load_base_of(base_file, split.digest).to(device), types_of(train)
@@ -111,9 +112,10 @@ def train_adapter_file(
                 check_interrupt=check_interrupt,
             )
         except torch.cuda.OutOfMemoryError as error:
-            raise ValueError(
-                f"{settings.what}: {device} has too little memory for a batch of {settings.batch} at {resolution} px "
-                "with gradients; lower --batch, or pass --checkpointing on. --resume goes on where it was."
+            raise Refused(
+                device,
+                f"too little memory for a batch of {settings.batch} at {resolution} px with gradients",
+                remedy="lower batch, or switch checkpointing on; a resumed training goes on where it was",
             ) from error
         save_adapter(file.path, adapter)
         file.remove_states()
@@ -121,5 +123,5 @@ def train_adapter_file(
 
 
 def _free(device: str) -> int | None:
-    """Bytes that a GPU has free; of main memory nobody can tell."""
+    """Bytes that a GPU has free; that of main memory is not known."""
     return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..errors import Refused
 from .precision import PRECISIONS
 
 CHECKPOINTING = ("auto", "on", "off")
@@ -20,7 +21,7 @@ class AdapterTraining:
     steps between two looks at the held-out pairs; patience: looks without a lower error after which the training ends,
     0 for never.
 
-    Raises ValueError for a setting out of its range.
+    Raises Refused for a setting out of its range.
     """
 
     method: ClassVar[str]  # "fast" or "stage"
@@ -36,22 +37,17 @@ class AdapterTraining:
     average: float = 0.999
     seed: int = 0
 
-    @property
-    def what(self) -> str:
-        """How errors begin: the node's name."""
-        return f"Train {self.method.upper()} Adapter"
-
     def __post_init__(self) -> None:
-        least = min(self.steps, self.batch, self.tokens, self.evaluate_every)
-        if least < 1 or not self.learning_rate > 0 or self.patience < 0:
-            raise ValueError(
-                f"{self.what}: steps {self.steps}, batch {self.batch}, tokens {self.tokens}, evaluate_every "
-                f"{self.evaluate_every}, learning rate {self.learning_rate}, patience {self.patience}; all must be "
-                "above 0, patience 0 or more."
-            )
+        for name in ("steps", "batch", "tokens", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise Refused(name, getattr(self, name), "1 or more")
+        if not self.learning_rate > 0:
+            raise Refused("learning_rate", self.learning_rate, "a number above 0")
+        if self.patience < 0:
+            raise Refused("patience", self.patience, "0 or more")
         self.check_choice("checkpointing", CHECKPOINTING)
         self.check_choice("precision", PRECISIONS)
 
     def check_choice(self, name: str, choices: tuple[str, ...]) -> None:
         if getattr(self, name) not in choices:
-            raise ValueError(f"{self.what}: {name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
+            raise Refused(name, repr(getattr(self, name)), f"one of {', '.join(choices)}")

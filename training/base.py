@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..datasets.mvtec import Sample, check_samples
 from ..datasets.surfaces.defects import TYPES
+from ..errors import Refused
 from ..files.progress import tracked
 from ..images.masks import latent_mask
 from ..modules.autoencoder import kl_divergence, reparameterise
@@ -48,11 +49,12 @@ class BaseTraining:
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
-            raise ValueError(f"Train base: precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}.")
+            raise Refused("precision", repr(self.precision), f"one of {', '.join(PRECISIONS)}")
         if self.resolution < 32 or self.resolution % 16:
-            raise ValueError(f"Train base: resolution is {self.resolution}; use a multiple of 16, 32 or more.")
-        if min(self.autoencoder_steps, self.steps, self.batch) < 1:
-            raise ValueError("Train base: steps and batch must be 1 or more.")
+            raise Refused("resolution", self.resolution, "a multiple of 16, 32 or more")
+        for name in ("autoencoder_steps", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise Refused(name, getattr(self, name), "1 or more")
 
 
 def labels_of(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:

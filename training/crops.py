@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
+from ..errors import Refused
 from ..images.windows import Window, context_side, cut_image, cut_mask, place_window
 
 
@@ -53,15 +54,17 @@ class DefectCrops:
         """`samples`: training part only. `labels`: (object, type) rows, which `Batch.label` counts.
 
         Raises:
-            ValueError: no defect image of these labels.
+            Refused: no defect image of these labels.
         """
         self.labels, self.resolution, self.pictures = list(labels), resolution, pictures
         self.by_label = {label: [s for s in samples if (s.object, s.type) == label] for label in self.labels}
         self.defective = [label for label in self.labels if label[1] != "good" and self.by_label[label]]
         if not self.defective:
-            raise ValueError(
-                f"Training crops: none of the {len(samples)} images shows a defect; at least one defect type with "
-                "images in the training part is needed. Check the split."
+            raise Refused(
+                "training part",
+                f"none of its {len(samples)} images shows a defect",
+                "at least one defect type with images",
+                "check the split",
             )
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
@@ -107,14 +110,16 @@ class Crops(DefectCrops):
         """As `DefectCrops`; labels of the type "good" are an object's normal images.
 
         Raises:
-            ValueError: no normal image, or no defect image.
+            Refused: no normal image, or no defect image.
         """
         super().__init__(samples, labels, resolution, pictures)
         self.normal = [label for label in self.labels if label[1] == "good" and self.by_label[label]]
         if not self.normal:
-            raise ValueError(
-                "Training crops: the training part has no normal images; at least one object with normal images and "
-                "one defect type are needed. Check the split."
+            raise Refused(
+                "training part",
+                "it has no normal images",
+                "at least one object with normal images, and one defect type",
+                "check the split",
             )
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .frozen import Latents
 
 
@@ -22,12 +23,18 @@ def balanced_draw(places: Sequence[Tensor], count: int, generator: torch.Generat
     return torch.stack([own[torch.randint(0, len(own), (), generator=generator)] for own in chosen])
 
 
-def check_latents(what: str, latents: Latents, types: Sequence[tuple[str, str]]) -> None:
-    """Raise ValueError, beginning with `what`, for no latents, an empty mask, or a row without a type."""
+def check_latents(latents: Latents, types: Sequence[tuple[str, str]]) -> None:
+    """Raise Refused for no latents, an empty mask, or a row without a type."""
     if not len(latents):
-        raise ValueError(f"{what}: the training part has no defect; give pairs of image and mask, or check the split.")
+        raise Refused("training part", "it has no defect", remedy="give pairs of image and mask, or check the split")
     empty = int((latents.mask.flatten(1).sum(1) == 0).sum())
     if empty:
-        raise ValueError(f"{what}: {empty} of {len(latents)} masks are empty; take these pairs out, or mend the masks.")
+        raise Refused(
+            "masks", f"{empty} of {len(latents)} masks are empty", remedy="take these pairs out, or repair the masks"
+        )
     if not 0 <= int(latents.row.min()) <= int(latents.row.max()) < len(types):
-        raise ValueError(f"{what}: rows up to {int(latents.row.max())} for {len(types)} types.")
+        raise Refused(
+            "rows",
+            f"{int(latents.row.min())} to {int(latents.row.max())} for {len(types)} types",
+            f"0 to {len(types) - 1}",
+        )

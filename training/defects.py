@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample
+from ..errors import Refused
 from ..files.progress import tracked
 from ..images.masks import latent_mask
 from ..modules.compact_ldm import NORMAL
@@ -57,11 +58,11 @@ def read_defects(
         drawn: latents that the training will draw in all: no more crops are encoded.
 
     Raises:
-        ValueError: no defect in the training part.
+        Refused: no defect in the training part.
     """
     types, defective = types_of(samples), [sample for sample in samples if sample.mask is not None]
     if not types:
-        raise ValueError(f"Training: the training part's {len(samples)} images show no defect; choose another split.")
+        raise Refused("training part", f"its {len(samples)} images show no defect", remedy="choose another split")
     parts = hold_out(defective, groups, seed)
     latents = [
         encoded_defects(encode, resolution, part, types, min(most, drawn), seed, check_interrupt)

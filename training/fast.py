@@ -70,7 +70,7 @@ def train_fast(
     Raises:
         ValueError: no latents, or an empty mask among them; as `train_modules`.
     """
-    check_latents(settings.what, latents, types)
+    check_latents(latents, types)
     modules, loss = begun(base, types, latents, settings, device)
     measure = HeldOutError(base, held_out, len(types))
     return train_modules(base.network, modules, loss, measure, types, settings, **options)

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ..errors import Refused, reason
 from ..modules.tensor_file import not_finite, write_tensors
 
 WARMUP = 100  # steps, or a tenth of a short run
@@ -40,7 +41,7 @@ def train(
 
     Step i draws from a generator that depends on (seed, phase, i) alone, and `state` holds weights, averages, buffers
     and optimiser: a run that is killed at any moment and started again ends with the same weights as an unbroken one
-    (on a GPU as far as its kernels repeat themselves).
+    (on a GPU only where its kernels are deterministic).
 
     Args:
         phase: names the state and the random stream.
@@ -56,7 +57,7 @@ def train(
         kept: tensors by name that `watch` writes to; they are part of the state.
 
     Raises:
-        ValueError: `state` is damaged or belongs to another run, or loss or gradient is no longer finite; `state` then
+        Refused: `state` is damaged or belongs to another run, or loss or gradient is no longer finite; `state` then
             holds the last good step that was written.
         OSError: `state` cannot be written; found before the first step.
     """
@@ -114,7 +115,7 @@ class _Progress:
         self.since, self.step, self.losses = time.monotonic(), step + 1, []
 
     def check(self, norm: Tensor | None = None) -> None:
-        """Raise ValueError with the first step since the last report whose loss is not finite, or for a gradient
+        """Raise Refused with the first step since the last report whose loss is not finite, or for a gradient
         whose `norm` is not: the weights after it are spoilt, though its loss was not."""
         losses = torch.stack(self.losses).tolist() if self.losses else []
         what, value, step = next(
@@ -122,9 +123,11 @@ class _Progress:
             ("gradient", 0.0 if norm is None else norm.item(), self.step + len(losses) - 1),
         )
         if not isfinite(value):
-            raise ValueError(
-                f"Training ({self.phase}): the {what} is {value} at step {step}; try a lower learning rate, precision "
-                "fp32, more images or another seed. What was written before this step is kept."
+            raise Refused(
+                f"{self.phase} training",
+                f"the {what} is {value} at step {step}",
+                remedy="try a lower learning rate, precision fp32, more images or another seed; what was written "
+                "before this step is kept",
             )
 
 
@@ -177,9 +180,10 @@ class _State:
             raise self._damaged(error) from error
         metadata = file.metadata() or {}
         if metadata.get("run") != self.run:
-            raise ValueError(
-                f"Training: {self.path} belongs to another run (other data, split or settings); finish that one with "
-                "its own settings, choose another output, or delete the state file."
+            raise Refused(
+                self.path,
+                "it belongs to another run (other data, split or settings)",
+                remedy="finish that one with its own settings, choose another output, or delete the state file",
             )
         try:
             return self._restored(file, metadata)
@@ -193,7 +197,7 @@ class _State:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         bad = not_finite({name: one for name, one in tensors.items() if name.startswith(("weight.", "average."))})
         if bad:
-            raise ValueError(f"NaN or infinity in {bad}")
+            raise Refused(bad, "NaN or infinity")
         for name, tensor in self.others.items():
             tensor.copy_(tensors[name])
         for name, weight in self.weights.items():
@@ -206,5 +210,5 @@ class _State:
             }
         return step
 
-    def _damaged(self, error: Exception) -> ValueError:
-        return ValueError(f"Training: {self.path} is damaged ({error}); delete it to start over.")
+    def _damaged(self, error: Exception) -> Refused:
+        return Refused(self.path, f"damaged training state ({reason(error)})", remedy="delete it to start over")

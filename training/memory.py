@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
+from ..errors import Refused
 from .adapter_loop import Loss
 from .adapter_settings import AdapterTraining
 from .checkpointing import checkpointed
@@ -63,21 +64,22 @@ def step_memory(
         free: bytes that the device has for a step; None where that is not known.
 
     Raises:
-        ValueError: a step needs far more than `free`.
+        Refused: a step needs far more than `free`.
     """
     kept, wanted = partial(_estimate, network, begun, latents, settings), settings.checkpointing == "on"
     plain = kept(wanted)
     spared = plain if wanted or free is None or plain <= TIGHT * free else kept(True)
     choice = wanted or (settings.checkpointing == "auto" and spared < plain)
     found = StepMemory(spared if choice else plain, choice)
-    told = f"a step of {settings.batch} keeps about {_gigabytes(found.bytes)} for its gradients"
+    size = f"a step of {settings.batch} keeps about {_gigabytes(found.bytes)} for its gradients"
     if free is not None and found.bytes > TOO_MUCH * free:
         hint = ", switch checkpointing on" if spared < found.bytes else ""
-        raise ValueError(
-            f"{settings.what}: {told}, and {_gigabytes(free)} are free; lower batch or resolution{hint}, or train on a "
-            "smaller model."
+        raise Refused(
+            "memory",
+            f"{size}, and {_gigabytes(free)} are free",
+            remedy=f"lower batch or resolution{hint}, or train on a smaller model",
         )
-    _log.info("%s: %s%s", settings.what, told, ", with checkpointing" if found.checkpointing else "")
+    _log.info("%s training: %s%s", settings.method, size, ", with checkpointing" if found.checkpointing else "")
     return found
 
 

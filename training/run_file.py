@@ -8,23 +8,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Refused
 from ..files.folder_lock import Lock, check_free
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """path: the .safetensors to write; states: files that a killed run left behind; what: how errors begin.
+    """path: the .safetensors to write; states: files that a killed run left behind.
 
-    Raises ValueError for another suffix, and where another process writes the file.
+    Raises Refused for another suffix, and where another process writes the file.
     """
 
-    what: str
     path: Path
     states: Sequence[Path]
 
     def __post_init__(self) -> None:
         if self.path.suffix != ".safetensors":
-            raise ValueError(f"{self.what}: the output is {self.path}; it must be a .safetensors file.")
+            raise Refused(self.path, "an output of another type", "a .safetensors file")
         check_free(self.path)
 
     @contextmanager
@@ -54,20 +54,21 @@ class RunFile:
             read: the record that a file holds.
 
         Raises:
-            ValueError: file or state exists and `resume` is not set; the file was made with something else.
+            Refused: file or state exists and `resume` is not set; the file was made with something else.
         """
         if not resume and any(path.exists() for path in (self.path, *self.states)):
-            raise ValueError(
-                f"{self.what}: {self.path} or its training state exists; pass --resume, or choose another --out."
+            raise Refused(
+                self.path, "it or its training state exists", remedy="resume that training, or choose another output"
             )
         if not self.path.exists():
             return None
         record = read(self.path)
         differing = [key for key, value in json.loads(json.dumps(asked)).items() if record.get(key) != value]
         if differing:
-            raise ValueError(
-                f"{self.what}: {self.path} is finished, with other {', '.join(differing)} than asked for; choose "
-                "another --out."
+            raise Refused(
+                self.path,
+                f"finished, with other {', '.join(differing)} than asked for",
+                remedy="choose another output",
             )
         self.remove_states()
         return record

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from ..modules.mga import WIDTHS
 from ..modules.stage import StageModules
 from ..modules.tokens import AnomalyTokens
@@ -49,7 +50,7 @@ class StageTraining(AdapterTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cache < 1:
-            raise ValueError(f"{self.what}: cache is {self.cache}; it must be above 0.")
+            raise Refused("cache", self.cache, "1 or more")
         MaskSchedule(self.t_s, shape=self.shape)
 
     @property
@@ -91,7 +92,7 @@ def train_stage(
     Raises:
         ValueError: no latents, or an empty mask among them; tokens of other types; as `train_modules`.
     """
-    check_latents(settings.what, latents, types)
+    check_latents(latents, types)
     modules, loss = begun(
         base, types, latents, settings, device, tokens=tokens, denoising=denoising, check_interrupt=check_interrupt
     )
@@ -150,9 +151,10 @@ def new_modules(
 ) -> StageModules:
     """Untrained heads, and tokens: the given ones, or new ones that change nothing yet."""
     if tokens is not None and tokens.types != tuple(types):
-        raise ValueError(
-            f"{settings.what}: tokens of {len(tokens.types)} types for {len(types)}; give tokens of the same types in "
-            "the same order."
+        raise Refused(
+            "tokens",
+            f"of {len(tokens.types)} types for {len(types)}",
+            remedy="give tokens of the same types in the same order",
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...errors import Refused, reason
 from .small_unet import FIRST_LOGIT, pad_to_multiple
 
 _STRIDE = 32  # the coarsest of the four stages
@@ -14,7 +15,7 @@ class SegFormer(nn.Module):
     """[B, 3, H, W] in 0 .. 1, any size -> logits [B, 1, H, W]; 3.7 M parameters, nothing is downloaded.
 
     Raises:
-        ValueError: transformers is not installed.
+        Refused: transformers is not installed.
     """
 
     def __init__(self) -> None:
@@ -22,9 +23,10 @@ class SegFormer(nn.Module):
         try:
             from transformers import SegformerConfig, SegformerForSemanticSegmentation
         except ImportError as error:
-            raise ValueError(
-                f"Evaluate: the network segformer needs transformers, which cannot be imported ({error}); "
-                "run `pip install anomaly-synthesis[eval]`, or choose small_unet."
+            raise Refused(
+                "segformer",
+                f"the network needs transformers, which cannot be imported ({reason(error)})",
+                remedy="run `pip install anomaly-synthesis[eval]`, or choose small_unet",
             ) from error
         # The configuration's own defaults are B0.
         self.body = SegformerForSemanticSegmentation(SegformerConfig(num_labels=1))

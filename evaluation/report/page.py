@@ -52,7 +52,8 @@ def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) 
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     page = _Page(cells, out, against)
-    text = page.text()
+    # A file system's names need not be UTF-8: halves of characters are shown as escapes.
+    text = page.text().encode("utf-8", "backslashreplace").decode()
     rendered = _rendered(text)
     if rendered is None:
         (out / "report.html").unlink(missing_ok=True)  # an earlier one would tell of earlier cells

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...datasets.mvtec import Sample
+from ...errors import Refused
 from ...images.windows import cut_image, cut_mask, image_part, place_window
 from ...training.crops import PictureCache, chance, pick
 
@@ -23,13 +24,15 @@ class Crops:
     """
 
     def __init__(self, samples: Sequence[Sample], crop: int, pictures: PictureCache):
-        """`crop`: side in pixels. Raises ValueError where no sample has a defect."""
+        """`crop`: side in pixels. Raises Refused where no sample has a defect."""
         kinds: dict[tuple[str, str], list[Sample]] = defaultdict(list)
         for sample in samples:
             if sample.mask is not None:
                 kinds[sample.object, sample.type].append(sample)
         if not kinds:
-            raise ValueError(f"Evaluate: none of {len(samples)} training images has a defect; check the split.")
+            raise Refused(
+                "training part", f"none of its {len(samples)} training images has a defect", remedy="check the split"
+            )
         self.crop, self.pictures = crop, pictures
         self.kinds = [kinds[kind] for kind in sorted(kinds)]
         self.normals = [sample for sample in samples if sample.mask is None]

@@ -7,6 +7,8 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from ...errors import Refused
+
 TILE, OVERLAP = 512, 64  # pixels
 
 
@@ -23,10 +25,10 @@ def predict(network: nn.Module, image: Tensor, tile: int = TILE, overlap: int = 
         [H, W] float32 in 0 .. 1.
 
     Raises:
-        ValueError: an overlap as long as a tile.
+        Refused: an overlap as long as a tile.
     """
     if not 0 <= overlap < tile:
-        raise ValueError(f"Evaluate: tiles of {tile} px that overlap by {overlap}; accepted is less than a tile.")
+        raise Refused("overlap", f"{overlap} px for tiles of {tile} px", "0 or more, and less than a tile")
     device, (height, width) = next(network.parameters()).device, image.shape[1:]
     rows, columns = _tiles(height, tile, overlap), _tiles(width, tile, overlap)
     total, weights = image.new_zeros(2, height, width)

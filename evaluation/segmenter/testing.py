@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...datasets.sample import Sample, read_sample, whole_images
+from ...errors import Refused
 from ...files.progress import tracked
 from ..metrics import at_threshold
 from ..tally import Tally, tally
@@ -77,7 +78,7 @@ def test(
         check_interrupt: called before every image; may raise to stop.
 
     Raises:
-        ValueError: an image without a group, a picture that cannot be read, scores that are not finite.
+        Refused: an image without a group, a picture that cannot be read, scores that are not finite.
     """
     kinds: dict[Kind, dict[str, Tally]] = defaultdict(dict)
     images = []
@@ -85,7 +86,9 @@ def test(
         if check_interrupt:
             check_interrupt()
         if sample.name not in group_of:
-            raise ValueError(f"Evaluate: {sample.image} has no group in the split; give the folder it was made from.")
+            raise Refused(
+                sample.image, "it has no group in the split", remedy="give the folder the split was made from"
+            )
         picture, mask = read_sample(sample)
         groups, group = kinds[sample.object, sample.type], group_of[sample.name]
         one = tally_of(network, picture.image(), mask)

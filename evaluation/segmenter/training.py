@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...datasets.hold_out import hold_out
 from ...datasets.sample import Sample, whole_images
 from ...datasets.split import Split
+from ...errors import Refused
 from ...training.best import Best
 from ...training.crops import PictureCache
 from ...training.loop import Report, train
@@ -34,7 +35,7 @@ class Training:
     train and the last weights stay; average: decay of the weight average that is looked at and kept; seed: of the
     weights and of every draw.
 
-    Raises ValueError for a setting out of its range.
+    Raises Refused for a setting out of its range.
     """
 
     crop: int = 128
@@ -51,12 +52,11 @@ class Training:
         least = {"crop": 32, "batch": 1, "steps": 1, "evaluate_every": 1, "seed": 0}
         for name, limit in least.items():
             if getattr(self, name) < limit:
-                raise ValueError(f"Evaluate: {name} {getattr(self, name)}; accepted is {limit} or more.")
-        if not self.learning_rate > 0 or not 0 <= self.average < 1:
-            raise ValueError(
-                f"Evaluate: learning rate {self.learning_rate}, average {self.average}; accepted is a learning rate "
-                "above 0 and an average of at least 0 and below 1."
-            )
+                raise Refused(name, getattr(self, name), f"{limit} or more")
+        if not self.learning_rate > 0:
+            raise Refused("learning_rate", self.learning_rate, "a number above 0")
+        if not 0 <= self.average < 1:
+            raise Refused("average", self.average, "at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -192,13 +192,14 @@ def loss(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
 
 def _check(network_name: str, real: Sequence[Sample], split: Split) -> None:
     if network_name not in NETWORKS:
-        raise ValueError(f"Evaluate: network {network_name!r}; accepted is {', '.join(NETWORKS)}.")
+        raise Refused("network", repr(network_name), ", ".join(NETWORKS))
     training = set(split.train)
     strange = [sample.name for sample in real if sample.name not in training]
     if strange:
-        raise ValueError(
-            f"Evaluate: {len(strange)} of {len(real)} real training images are not in the split's training part "
-            f"(first {strange[0]}); train on that part alone."
+        raise Refused(
+            "training images",
+            f"{len(strange)} of {len(real)} real ones are not in the split's training part (first {strange[0]})",
+            remedy="train on that part alone",
         )
 
 

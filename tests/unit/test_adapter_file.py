@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from anomaly_synthesis.modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
+from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.tensor_file import write_tensors
+
+from .refusals import refused
 
 BASE = Fit("CompactLDM", "abc", 4, 128, "v")
 
@@ -43,7 +46,7 @@ def test_it_comes_back_whole_and_equal_adapters_are_equal_files(adapter, path):
     ],
 )
 def test_another_base_is_refused_with_what_does_not_fit(path, change, words):
-    with pytest.raises(ValueError, match=f"a.safetensors was trained for another base .*{words}"):
+    with refused(subject="/a.safetensors$", got=f"trained for another base .*{words}", remedy="load that base"):
         load_adapter(path, replace(BASE, **change))
 
 
@@ -52,23 +55,23 @@ def test_a_base_whose_file_is_not_known_is_judged_by_its_shape(path):
 
 
 def test_other_files_are_refused(adapter, path, tmp_path):
-    with pytest.raises(ValueError, match="no file .*missing.safetensors"):
+    with refused(subject="missing.safetensors$", got="no such file"):
         load_adapter(tmp_path / "missing.safetensors")
     other = tmp_path / "other.safetensors"
     other.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(ValueError, match="pickles are never opened"):
+    with refused(got="pickles are never opened"):
         load_adapter(other)
     write_tensors(other, {"a": torch.zeros(1)}, {"format": "lora"})
-    with pytest.raises(ValueError, match="not an adapter of this pack .*'lora'"):
+    with refused(got="not an adapter of this pack .*'lora'", remedy="ComfyUI's own loaders"):
         load_adapter(other)
     other.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match="no readable safetensors"):
+    with refused(got="no readable safetensors"):
         load_adapter(other)
     write_tensors(other, {"a": torch.zeros(1)}, {"format": "anomaly_synthesis.adapter", "version": "2"})
-    with pytest.raises(ValueError, match="other.safetensors is version 2; update the pack"):
+    with refused(subject="other.safetensors$", got="it is version 2", remedy="update the pack"):
         load_adapter(other)
     save_adapter(other, replace(adapter, method="slow"))
-    with pytest.raises(ValueError, match="not whole .*unknown method 'slow'"):
+    with refused(got="not whole .*method: 'slow'; accepted is fast or stage"):
         load_adapter(other)
 
 
@@ -76,3 +79,21 @@ def test_a_folder_that_cannot_be_written_is_named(adapter, tmp_path):
     with pytest.raises(OSError, match="cannot write") as error:
         save_adapter(tmp_path / "no" / "a.safetensors", adapter)
     assert str(tmp_path / "no") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "got", "remedy"),
+    [
+        ("x", "its version is 'x', which is no number$", "train or fetch it again"),
+        (None, "its version is '', which is no number$", "train or fetch it again"),
+        ("\u00b2", "its version is '\u00b2', which is no number$", "train or fetch it again"),
+        ("9" * 5000, "it is version 9{40}$", "update the pack"),
+        ("0", "it is version 0$", "train or fetch it again"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "load"), [("adapter", load_adapter), ("base", load_base)])
+def test_a_version_that_is_no_number_or_another_is_refused(kind, load, version, got, remedy, tmp_path):
+    metadata = {"format": f"anomaly_synthesis.{kind}"} | ({} if version is None else {"version": version})
+    write_tensors(tmp_path / "v.safetensors", {"a": torch.zeros(1)}, metadata)
+    with refused(subject=f"^{tmp_path / 'v.safetensors'}$", got=got, remedy=remedy):
+        load(tmp_path / "v.safetensors")

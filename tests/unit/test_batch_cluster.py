@@ -19,6 +19,7 @@ from anomaly_synthesis.batch.ray_host import ComfyHost
 from anomaly_synthesis.datasets.pairs import read_manifest
 
 from .batch_jobs import FAST, content, run, write_job
+from .refusals import refused
 from .simulated_server import Simulated
 
 SIMULATED = str(Path(__file__).with_name("simulated_server.py"))
@@ -85,14 +86,14 @@ def test_two_processes_of_one_folder_share_no_temporary_folder_and_no_database(c
 
 
 def test_a_folder_without_comfyui_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no main.py"):
+    with refused(subject="cluster.comfyui", got="has no main.py"):
         ComfyHost(str(tmp_path), sys.executable, [], "127.0.0.1")
 
 
 def test_ray_needs_the_job_to_tell_how(tmp_path):
     with Simulated() as server:
         path = write_job(tmp_path, [server])
-    with pytest.raises(ValueError, match="`cluster`, with the folder"):
+    with refused(subject="job.yaml$", got="no `cluster`", remedy="`cluster`, with the folder"):
         commands.run_batch(path, lambda _: None, ray="local", timing=FAST)
 
 

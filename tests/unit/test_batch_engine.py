@@ -21,6 +21,7 @@ from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 
 from .batch_jobs import FAST, content, run, write_job
+from .refusals import refused
 from .simulated_server import Simulated
 
 
@@ -206,7 +207,7 @@ def test_an_item_that_kills_its_server_is_set_aside(server, tmp_path):
 
 def test_a_job_in_which_everything_fails_stops(server, tmp_path):
     server.fails = set(range(1000))
-    with pytest.raises(ValueError, match="20 items in a row were set aside.*ValueError: bad"):
+    with refused(subject="job.yaml$", got="20 items in a row were set aside.*ValueError: bad"):
         run(write_job(tmp_path, [server], count=1000, limits={"tries": 1}))
 
 
@@ -291,7 +292,7 @@ def test_an_output_folder_of_another_run_is_refused(server, tmp_path):
     with pytest.raises(ValueError, match="another folder"):
         run(write_job(tmp_path, [server], inputs={"Make Pair": {"seed": {"item": 7}}}))
     assert run(write_job(tmp_path, [server], count=15))["written"] == 15, "a count may grow"
-    with pytest.raises(ValueError, match="grow, not shrink"):
+    with refused(subject="count", got="had 15 items, now it has 2", accepted="grows, not shrinks"):
         run(write_job(tmp_path, [server], count=2))
 
 
@@ -473,11 +474,11 @@ def _command(action, path):
 def test_status_cancel_export_and_report(server, tmp_path):
     server.fails = {1}
     path = write_job(tmp_path, [server], count=4, limits={"tries": 1})
-    with pytest.raises(ValueError, match="not started"):
+    with refused(subject="pairs.batch$", got="not started", remedy="start it with `batch "):
         commands.status(path)
     words = commands.run_batch(path, lambda _: None, timing=FAST)
     assert "3 of 4 pairs" in words and "1 set aside" in words
-    with pytest.raises(ValueError, match="batch resume"):
+    with refused(subject="pairs.batch$", got="started before", remedy="batch resume"):
         commands.run_batch(path, lambda _: None, timing=FAST)
     told = commands.status(path)
     assert "not running" in told and "item 1 was set aside: node 1 (MakePair): ValueError: bad" in told
@@ -487,7 +488,7 @@ def test_status_cancel_export_and_report(server, tmp_path):
     assert "4 items" in commands.export(path, tmp_path / "items.csv")
     rows = (tmp_path / "items.csv").read_text().splitlines()
     assert len(rows) == 5 and rows[0].startswith("item,state,object") and "plate/test/scratch/000000.png" in rows[1]
-    with pytest.raises(ValueError, match=r"\.csv"):
+    with refused(subject="items.txt$", accepted=r"\.csv or .jsonl"):
         commands.export(path, tmp_path / "items.txt")
 
 
@@ -523,9 +524,9 @@ def test_headers_of_the_environment_go_to_the_servers_and_into_no_file(server, t
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or b"hidden-word" not in file.read_bytes(), file
     monkeypatch.setenv("ANOMALY_SYNTHESIS_HEADERS", "hidden-word")
-    with pytest.raises(ValueError, match="line 1: accepted is 'Name: value'") as refused:
+    with pytest.raises(ValueError, match="line 1: accepted is 'Name: value'") as told:
         run(path)
-    assert "hidden-word" not in str(refused.value)
+    assert "hidden-word" not in str(told.value)
 
 
 def test_a_clock_that_jumps_changes_nothing(server, tmp_path, undisturbed, monkeypatch):

@@ -187,7 +187,10 @@ VIEWS = {
     "nothing": (_answer(body=b""), "not a readable image"),
     "packed": (_answer(body=gzip.compress(b"x"), headers={"Content-Encoding": "gzip"}), "answers packed (gzip)"),
     "bomb": (_answer(body=_bomb(40_000, 40_000)), "too large"),
-    "large": (_answer(body=_bomb(2000, 2000)), "takes 11 MB decoded; accepted are 8 MB, four times limits.megabytes"),
+    "large": (
+        _answer(body=_bomb(2000, 2000)),
+        "takes 11 MB decoded; accepted is 8 MB at most, four times limits.megabytes",
+    ),
     "16 bit colour": (_answer(body=_bomb(24, 24).replace(bytes([8, 2, 0, 0, 0]), bytes([16, 2, 0, 0, 0]))), "image"),
     "other size": (_sizes, "they must be the same"),
     "silent": (_silent, "no answer to /view"),
@@ -480,7 +483,7 @@ def test_a_lying_server_does_not_fill_the_memory(server, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"count": 2**40}, "count: 1099511627776 of each of 1 kinds; accepted are at most 10000000 items"),
+        ({"count": 2**40}, "count: 1099511627776 of each of 1 kinds; accepted is at most 10000000 items"),
         ({"kinds": [{name: [str(at) for at in range(1000)] for name in "abc"}]}, "kinds: 1000000000 kinds; accepted"),
         ({"limits": {"megabytes": 0}}, "limits.megabytes: 0; accepted is a number from 1 on"),
     ],

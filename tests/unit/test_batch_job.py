@@ -6,14 +6,16 @@ import pytest
 
 pytest.importorskip("aiohttp")
 
-from anomaly_synthesis.batch import commands
-from anomaly_synthesis.batch.job import read_job
+from anomaly_synthesis.batch import commands, results
+from anomaly_synthesis.batch.job import Source, read_job
+from anomaly_synthesis.batch.problems import Problems
 from anomaly_synthesis.batch.yaml_file import YamlFile
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.images.pictures import read_picture
 from PIL import Image
 
 from .batch_jobs import FAST, run, write_job
+from .refusals import refused
 from .simulated_server import PROMPT, Simulated
 
 
@@ -24,23 +26,23 @@ def server():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "place", "got", "accepted"),
     [
-        ("a: 1\nb: [1, 2\n", r"job.yaml, line 3: not YAML"),
-        ("a: 1\nb:\n  c: 1\n  c: 2\n", r"job.yaml, line 4, b.c: this key is there twice"),
-        ("- 1\n- 2\n", "line 1: .*accepted is a mapping"),
-        ("a: &x [1]\nb: *x\n", "line 2: not YAML .*aliases"),
-        ("a: !!python/object/apply:os.system [echo]\n", "line 1: not YAML"),
-        ("? [1]\n: 2\n", "line 1: a key must be one word"),
-        ("[" * 3000, "not YAML"),
-        ("\x00", "not YAML"),
-        ("a: .nan\n", "line 1, a: nan; accepted is a finite number"),
+        ("a: 1\nb: [1, 2\n", "job.yaml, line 3$", "not YAML", "^$"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "job.yaml, line 4, b.c$", "this key is there twice", "^$"),
+        ("- 1\n- 2\n", "line 1$", ".1, 2.", "a mapping"),
+        ("a: &x [1]\nb: *x\n", "line 2$", "not YAML .*aliases", "^$"),
+        ("a: !!python/object/apply:os.system [echo]\n", "line 1$", "not YAML", "^$"),
+        ("? [1]\n: 2\n", "line 1$", "a key must be one word", "^$"),
+        ("[" * 3000, "job.yaml", "not YAML", "^$"),
+        ("\x00", "job.yaml", "not YAML", "^$"),
+        ("a: .nan\n", "line 1, a$", "^nan$", "^a finite number$"),
     ],
     ids=["open list", "key twice", "list", "alias", "python tag", "list as key", "deep", "zero byte", "not a number"],
 )
-def test_yaml_errors_have_their_line(tmp_path, text, words):
+def test_yaml_errors_have_their_line(tmp_path, text, place, got, accepted):
     (tmp_path / "job.yaml").write_text(text)
-    with pytest.raises(ValueError, match=words):
+    with refused(subject=place, got=got, accepted=accepted):
         YamlFile(tmp_path / "job.yaml")
 
 
@@ -106,6 +108,55 @@ def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
     ):
         assert f"job.yaml, {words}" in told or words in told, f"{words}\n\n{told}"
     assert "secret" not in told and "free" not in told
+
+
+def test_mistakes_are_listed_in_the_order_of_their_lines_whatever_the_folder_is_called(tmp_path):
+    folder = tmp_path / "a, line 9"
+    folder.mkdir()
+    (folder / "job.yaml").write_text("\n" * 9 + "colour: red\ncount: 0\nworkflow: w\nout: 7\nservers: ['http://a']\n")
+    with pytest.raises(Problems) as problems:
+        read_job(folder / "job.yaml")
+    assert problems.value.subject == str(folder / "job.yaml")
+    lines = problems.value.got.splitlines()
+    assert str(problems.value).splitlines() == lines and str(problems.value.at("batch")) == f"batch: {problems.value}"
+    wanted = [
+        "10, results.image: None; accepted is the title",  # missing: the file's own line
+        "10, results.mask: None; accepted is the title",
+        "10, results.normal: None; accepted is the title",
+        "10, results.object: None; accepted is a plain value",
+        "10, results.type: None; accepted is a plain value",
+        "10, colour: no such key; accepted is cluster, count, ",
+        "11, count: 0; accepted is a whole number from 1 on.",
+        "13, out: 7; accepted is a path",
+    ]
+    starts = [f"{folder / 'job.yaml'}, line {words}" for words in wanted]
+    assert len(lines) == len(wanted) and sorted(lines[:6]) == sorted(
+        line for line in lines if ", line 10, " in line.removeprefix(str(folder))
+    )
+    assert all(any(line.startswith(start) for line in lines) for start in starts), lines
+    assert lines[6].startswith(starts[6]) and lines[7].startswith(starts[7])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"visibility": 1.5}', 1.5),
+        ('[{"contrast": 2, "visibility": -0.25, "seed": null}]', -0.25),
+        ('{"a": [1, {"visibility": true}]}', True),
+        ('{"visibility": null, "x": 3}', None),
+        ('{"visibility": "7"}', 7),
+        ('{"visibility": "two words, and more"}', "two words, and more"),
+        ('{"visibility": [1], "then": {"visibility": 4}}', 4),
+    ],
+)
+def test_a_field_is_read_from_the_json_that_a_node_shows(text, value):
+    assert results._read("score", Source("1", "scores", field="visibility"), text) == value
+
+
+@pytest.mark.parametrize("text", ["Score(visibility=1.5)", "visibility: 1.5", '{"visible": 1}', "", "[" * 9000, "5"])
+def test_a_text_without_the_field_is_a_failure_of_the_item(text):
+    with pytest.raises(results.ItemFailed, match="^score: the output shows no JSON object with a plain visibility"):
+        results._read("score", Source("1", "scores", field="visibility"), text)
 
 
 def test_values_of_items(tmp_path, server):
@@ -178,9 +229,9 @@ def test_what_a_server_cannot_run_is_told_in_one_list(tmp_path, server):
         "node 6 (Save Image), images: connected to output 7",
         "inputs.Make Pair.seed: -5 is not in 0 ..",
         "inputs.Make Pair.sizes: Make Pair has no such input; did you mean",
-        "inputs.Nobody: the workflow has no node 'Nobody'; it has",
-        "results.mask: Make Pair has no output 'musk'; its",
-        "results.normal: output 3 of Make Pair is STRING",
+        "inputs.Nobody: workflow: no node 'Nobody'; accepted is Make Pair (1), ",
+        "results.mask: Make Pair: no output 'musk'; accepted is one of its outputs, image (IMAGE), ",
+        "results.normal: Make Pair: output 3 is STRING; accepted is IMAGE or MASK",
     ):
         assert words in told, f"{words}\n\n{told}"
     assert not server.ran
@@ -193,19 +244,19 @@ def test_several_nodes_of_a_title_need_an_id(tmp_path, server):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "got"),
     [
-        ("{", "not a workflow"),
-        ("[1]", "not a workflow"),
-        ("{}", "not a workflow"),
-        ('{"1": {"inputs": {}}}', "node 1"),
+        ("{", "not a workflow .JSON is expected"),
+        ("[1]", "not a workflow$"),
+        ("{}", "not a workflow$"),
+        ('{"1": {"inputs": {}}}', "node 1 has no class_type"),
         ('{"1": 5}', "node 1 has no class_type"),
     ],
 )
-def test_files_that_are_no_workflow_are_refused(tmp_path, server, text, words):
+def test_files_that_are_no_workflow_are_refused(tmp_path, server, text, got):
     path = write_job(tmp_path, [server])
     (tmp_path / "workflow.json").write_text(text)
-    with pytest.raises(ValueError, match=words):
+    with refused(subject="workflow.json$", got=got):
         run(path)
 
 

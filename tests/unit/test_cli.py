@@ -245,7 +245,7 @@ def test_a_damaged_state_is_named(files, tmp_path, capsys):
     (tmp_path / "base.safetensors.autoencoder.state").write_bytes(b"cut")
     train = ["train-base", "--data", files["data"], "--split", files["split"], "--out", str(out), *TRAIN, "--resume"]
     assert cli.main(train) == 1
-    assert "autoencoder.state is damaged" in capsys.readouterr().err
+    assert "autoencoder.state: damaged training state" in capsys.readouterr().err
 
 
 @pytest.mark.slow

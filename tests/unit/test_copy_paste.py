@@ -9,6 +9,7 @@ from anomaly_synthesis.images.masks import mask_box, place_mask
 from anomaly_synthesis.images.pictures import Picture
 
 from .baseline_pictures import BLOB, KINDS, MASKS, SIZE, boxes, picture
+from .refusals import refused
 
 
 def dotted(size, box, dot=(0.25, 0.7), radius=0.12):
@@ -81,7 +82,7 @@ def test_a_fine_source_is_averaged_not_skipped():
 
 @pytest.mark.parametrize("source_mask", [torch.zeros(SIZE, dtype=torch.bool), torch.ones(8, 8, dtype=torch.bool)])
 def test_a_source_without_its_mask_is_refused(source_mask):
-    with pytest.raises(ValueError, match="^Copy-paste: the source is 72 x 101 .*, its mask .* pixels set"):
+    with refused(subject="^source$", got="^72 x 101 .*, its mask .* pixels set", remedy="give the source's own mask"):
         copy_paste(picture(), BLOB, picture(), source_mask)
 
 

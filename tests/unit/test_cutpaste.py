@@ -1,11 +1,11 @@
 """CutPaste."""
 
 import numpy as np
-import pytest
 from anomaly_synthesis.baselines.cutpaste import VARIANTS, cutpaste
 from anomaly_synthesis.images.pictures import Picture
 
 from .baseline_pictures import BLOB, SIZE, boxes, picture
+from .refusals import refused
 
 
 def test_a_patch_holds_surface_of_the_same_picture():
@@ -26,6 +26,6 @@ def test_a_scar_is_a_thin_strip_along_the_longer_side():
 
 
 def test_an_unknown_variant_is_refused():
-    with pytest.raises(ValueError, match="^CutPaste: variant is 'swap'; choose one of patch, scar."):
+    with refused(subject="^variant$", got="'swap'", accepted="one of patch, scar"):
         cutpaste(picture(), BLOB, 0, "swap")
     assert VARIANTS == ("patch", "scar")

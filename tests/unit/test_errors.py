@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from anomaly_synthesis import cli
-from anomaly_synthesis.errors import Refused, out_of_memory
+from anomaly_synthesis.errors import Refused, out_of_memory, reason
 
 
 def wrapped(error):
@@ -76,3 +76,9 @@ def test_a_refusal_in_a_list_has_no_door_and_no_full_stop():
     assert error.words == "a.png: too dark; accepted is 0 to 255; scan it again"
     bare = Refused("a.png", remedy="scan it again")
     assert bare.what == "" and bare.words == "a.png: scan it again"
+
+
+def test_the_reason_of_an_error_fits_into_another_sentence():
+    assert reason(Refused("steps", 0, "1 or more", door="Sampler")) == "steps: 0; accepted is 1 or more"
+    assert reason(RuntimeError("Error(s) in loading:\n\tsize mismatch.")) == "Error(s) in loading: size mismatch"
+    assert reason(MemoryError()) == "MemoryError" and len(reason(ValueError("x" * 1000))) == 300

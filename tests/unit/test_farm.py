@@ -4,6 +4,8 @@ import pytest
 import torch
 from anomaly_synthesis.modules.farm import FARM
 
+from .refusals import refused
+
 
 def _inputs(size=(13, 10), channels=4, batch=2):
     generator = torch.Generator().manual_seed(0)
@@ -67,11 +69,11 @@ def test_the_clean_background_is_read_outside_the_mask_only(farm):
 
 def test_what_it_was_trained_with_is_asked_for(farm):
     x, t, mask, background = _inputs()
-    with pytest.raises(ValueError, match="clean background"):
+    with refused(subject="background", got="clean one", remedy="give background"):
         farm(x, t, mask, tokens=torch.zeros(2, 8, 16))
-    with pytest.raises(ValueError, match="got no tokens"):
+    with refused(subject="tokens", got="got none", remedy="give the type's tokens"):
         farm(x, t, mask, background)
-    with pytest.raises(ValueError, match="norm 'layer'"):
+    with refused(got="norm 'layer'", accepted="group or batch"):
         FARM(4, norm="layer")
 
 

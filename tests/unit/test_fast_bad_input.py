@@ -12,6 +12,8 @@ from anomaly_synthesis.modules.base_file import load_base, save_base
 from anomaly_synthesis.training import adapter_run, defects
 from PIL import Image
 
+from .refusals import refused
+
 
 @pytest.fixture
 def run(tmp_path, surfaces, tiny_base, monkeypatch, capsys):
@@ -98,7 +100,7 @@ def test_a_type_that_the_base_does_not_know(run):
             (data / "brushed_metal" / part / "pit").rename(data / "brushed_metal" / part / "rust")
 
     code, told = run(renamed)
-    assert code == 1 and "no tokens for brushed_metal/rust; this base knows" in told
+    assert code == 1 and "brushed_metal/rust: this base has no tokens for it; it knows" in told
 
 
 def test_a_folder_that_cannot_be_written(run, tmp_path):
@@ -118,5 +120,5 @@ def test_too_little_memory(run, monkeypatch):
 
 def test_a_base_that_is_no_base(run, tmp_path):
     run()
-    with pytest.raises(ValueError, match="is not a compact base"):
+    with refused(got="not a compact base"):
         load_base(run.out)

@@ -14,6 +14,8 @@ from anomaly_synthesis.training import defects
 from anomaly_synthesis.training.adapter_run import train_fast_file
 from anomaly_synthesis.training.fast import FastTraining
 
+from .refusals import refused
+
 QUICK = FastTraining(steps=3, batch=2, tokens=2, evaluate_every=2)
 
 
@@ -32,10 +34,10 @@ def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
     data, split_file, base, out = files
     notes = train_fast_file(*files, QUICK)
     assert notes["split"] == split.digest and not out.with_name("adapter.safetensors.state").exists()
-    with pytest.raises(ValueError, match="exists; pass --resume"):
+    with refused(subject="adapter.safetensors$", got="exists", remedy="resume that training, or choose another output"):
         train_fast_file(*files, QUICK)
     assert train_fast_file(*files, QUICK, resume=True)["seconds"] == notes["seconds"]
-    with pytest.raises(ValueError, match="with other settings than asked for"):
+    with refused(subject="adapter.safetensors$", got="with other settings than asked for", remedy="another output"):
         train_fast_file(*files, FastTraining(steps=9), resume=True)
 
     settings = Settings(steps=3, guidance=1.0)
@@ -117,15 +119,17 @@ def test_what_does_not_fit_is_refused(files, tiny_base, split):
     data, split_file, base, out = files
     train_fast_file(*files, QUICK, types=["pit"])
     fit = base_fit_of(base)
-    with pytest.raises(ValueError, match="crack is not in the adapter; it has .*pit"):
+    with refused(subject="^cast_grain/crack$", got="not in the adapter .*, which has .*pit"):
         load_fast(out, fit, split.digest, [("cast_grain", "crack")])
-    with pytest.raises(ValueError, match="not trained under this split"):
+    with refused(
+        subject="adapter.safetensors$", got="not trained under this split", remedy="train an adapter with this split"
+    ):
         load_fast(out, fit, "other")
     adapter = to_adapter(_modules(tiny_base), fit, "d", {})
     adapter.tensors.pop("tokens.rows")
-    with pytest.raises(ValueError, match="not whole"):
+    with refused(got="not whole", remedy="train or fetch it again"):
         from_adapter(adapter)
-    with pytest.raises(ValueError, match=".safetensors file"):
+    with refused(subject="adapter.pt$", accepted=".safetensors file"):
         train_fast_file(data, split_file, base, out.with_suffix(".pt"), QUICK)
     with pytest.raises(ValueError, match="farm is 2"):
         Settings(farm=2)

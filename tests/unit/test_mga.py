@@ -4,6 +4,8 @@ import pytest
 import torch
 from anomaly_synthesis.modules.mga import MGA
 
+from .refusals import refused
+
 SMALL = (16, 32, 32, 16, 16)
 
 
@@ -69,5 +71,5 @@ def test_both_forms_have_the_paper_s_size():
 
 @pytest.mark.parametrize("change", [{"branch": "both"}, {"latent_channels": 0}, {"widths": (64, 100)}, {"widths": ()}])
 def test_bad_input_is_told(change):
-    with pytest.raises(ValueError, match="MGA: branch .* accepted is aware or only"):
+    with refused(subject="MGA", got="branch", accepted="aware or only"):
         MGA(**({"latent_channels": 4, "branch": "aware"} | change))

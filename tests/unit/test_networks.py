@@ -7,6 +7,8 @@ import torch
 from anomaly_synthesis.evaluation.networks import NETWORKS
 from anomaly_synthesis.evaluation.networks.small_unet import SmallUNet
 
+from .refusals import refused
+
 SIZES = [(1, 1), (7, 50), (64, 64), (33, 95)]
 
 
@@ -67,5 +69,5 @@ def test_segformer_without_transformers_says_what_to_install(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(ValueError, match=r"pip install anomaly-synthesis\[eval\]"):
+    with refused(subject="segformer", remedy=r"pip install anomaly-synthesis\[eval\]"):
         NETWORKS["segformer"]()

@@ -9,6 +9,8 @@ from anomaly_synthesis.training.frozen import Latents
 from anomaly_synthesis.training.frozen_compact import FrozenCompact
 from anomaly_synthesis.training.precision import mixed
 
+from .refusals import refused
+
 SETTINGS = FastTraining(steps=2, batch=2, tokens=3)
 
 
@@ -21,7 +23,7 @@ def test_products_on_a_cpu(precision, product):
 
 
 def test_an_unknown_precision_is_refused():
-    with pytest.raises(ValueError, match="precision is 'fp8'; choose one of auto, fp32, bf16"):
+    with refused(subject="precision", got="'fp8'", accepted="one of auto, fp32, bf16"):
         replace(SETTINGS, precision="fp8")
 
 

@@ -358,3 +358,9 @@ def test_without_markdown_there_is_no_page(tmp_path, monkeypatch):
     text = study(tmp_path)
     assert not (tmp_path / "report.html").exists() and "There is no report.html: `pip install" in text
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == text
+
+
+def test_names_with_halves_of_characters_are_shown_as_escapes(tmp_path):
+    cells = [cell("draem", 0, types={"tile/\ud800": values(0.5)}), failed("no file \udc80.png", "a\udfff")]
+    text = write_report(cells, tmp_path)
+    assert "tile/\\ud800" in text and "\\udc80.png" in text and (tmp_path / "report.md").read_text("utf-8") == text

@@ -12,6 +12,8 @@ from anomaly_synthesis.training.adapter_run import train_fast_file, train_stage_
 from anomaly_synthesis.training.fast import FastTraining
 from anomaly_synthesis.training.stage import StageTraining
 
+from .refusals import refused
+
 QUICK = StageTraining(steps=3, batch=2, tokens=2, evaluate_every=2, widths=(16, 16), cache=4)
 
 
@@ -36,12 +38,12 @@ def test_an_adapter_is_trained_and_written_once(files, split):
     assert notes["split"] == split.digest and not out.with_name("adapter.safetensors.state").exists()
     modules = load_stage(out, fit_of(base), split.digest)
     assert modules.tokens.rows.shape[1] == 2 and modules.aware.widths == (16, 16)
-    with pytest.raises(ValueError, match="Train STAGE Adapter: .*exists; pass --resume"):
+    with refused(subject="adapter.safetensors$", got="exists", remedy="resume that training, or choose another output"):
         train_stage_file(*files, QUICK)
     assert train_stage_file(*files, QUICK, resume=True)["seconds"] == notes["seconds"]
-    with pytest.raises(ValueError, match="with other settings than asked for"):
+    with refused(subject="adapter.safetensors$", got="with other settings than asked for", remedy="another output"):
         train_stage_file(*files, StageTraining(steps=9), resume=True)
-    with pytest.raises(ValueError, match=".safetensors file"):
+    with refused(subject="adapter.pt$", accepted=".safetensors file"):
         train_stage_file(*files[:3], out.with_suffix(".pt"), QUICK)
 
 
@@ -72,7 +74,7 @@ def test_heads_are_trained_beside_the_tokens_of_a_fast_adapter(files, tmp_path):
     notes = train_stage_file(*files, QUICK, tokens_file=fast)
     assert notes["tokens"] == file_digest(fast)
     assert torch.equal(load_stage(out, fit_of(base)).tokens.rows, load_adapter(fast).tensors["tokens.rows"])
-    with pytest.raises(ValueError, match="with other tokens than asked for"):
+    with refused(got="with other tokens than asked for"):
         train_stage_file(*files, QUICK, resume=True)
 
 

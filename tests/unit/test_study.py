@@ -23,6 +23,8 @@ from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
 from anomaly_synthesis.modules.fast import FastModules, to_adapter
 from anomaly_synthesis.synthesis.pair import Settings
 
+from .refusals import refused
+
 pytest.importorskip("sklearn")
 QUICK = Training(crop=64, batch=2, steps=2, evaluate_every=2)
 
@@ -88,7 +90,7 @@ def test_with_one_group_per_type_nothing_is_validated_and_the_cell_stays(study, 
     save_split(make_split(samples, {s.name: s.name for s in samples}, share=0.3), tmp_path / "split.json")
     arms = study("real-only", split=str(tmp_path / "split.json"))
     (cell,) = run_study(arms, tmp_path / "out", validated=True)
-    assert "error" not in cell and "validation" not in cell and "with a larger --share" in caplog.text
+    assert "error" not in cell and "validation" not in cell and "with a larger share" in caplog.text
 
 
 def test_every_arm_fills_the_same_masks_of_the_same_normals(study, tmp_path, monkeypatch):
@@ -130,14 +132,14 @@ def test_a_cell_that_fails_holds_its_error_and_is_tried_again(study, tmp_path, m
     ("methods", "changes", "words"),
     [
         (("magic",), {}, "unknown method 'magic'"),
-        (("aias@tempo=3",), {}, "'aias@tempo=3' sets 'tempo'; options are preset, steps"),
-        (("aias@steps=few",), {}, "sets steps to 'few', which is no int"),
-        (("aias@aware=yes",), {}, "sets aware to 'yes', which is no bool"),
+        (("aias@tempo=3",), {}, "'aias@tempo=3': it sets 'tempo'; accepted is preset, steps"),
+        (("aias@steps=few",), {}, "sets steps to 'few'; accepted is a value of type int"),
+        (("aias@aware=yes",), {}, "sets aware to 'yes'; accepted is a value of type bool"),
         (("aias@preset=slow",), {}, "unknown name 'slow'"),
         (("cutpaste@steps=3",), {}, "cutpaste does not sample"),
-        (("real-only",), {"networks": ("vgg",)}, "unknown network 'vgg'"),
-        (("aias",), {}, "need a base trained under this split"),
-        (("real-only",), {"seeds": 0}, "at least one"),
+        (("real-only",), {"networks": ("vgg",)}, "networks: 'vgg'; accepted is small_unet"),
+        (("aias",), {}, "base: none for aias, .*one that was trained under this split; give the base"),
+        (("real-only",), {"seeds": 0}, "0 seeds, .*at least one"),
         (("draem",), {"textures": "no/such/folder"}, "no/such/folder"),
     ],
 )
@@ -150,13 +152,13 @@ def test_a_study_that_cannot_work_is_refused_before_its_first_cell(study, tmp_pa
 def test_another_study_does_not_mix_its_cells_in(study, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "study.json").write_text(json.dumps({"data": "other"}))
-    with pytest.raises(ValueError, match="holds another study"):
+    with refused(subject="out$", got="holds another study", remedy="another output"):
         run_study(study("real-only"), tmp_path / "out")
 
 
 def test_a_base_of_another_split_is_refused(study, tmp_path, tiny_base):
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": "other"})
-    with pytest.raises(ValueError, match="not trained under this split"):
+    with refused(subject="base.safetensors$", got="not trained under this split"):
         run_study(study("aias", base=str(tmp_path / "base.safetensors")), tmp_path / "out")
 
 
@@ -193,12 +195,12 @@ def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, 
     modules = FastModules([("brushed_metal", "pit"), ("cast_grain", "pit")], 4, tiny_base.config.token_channels)
     save_adapter(adapter, to_adapter(modules, base_fit(tiny_base, file_digest(base)), digest, {}))
     arms = study("fast", "fast-no-farm", base=str(base), settings=Settings(steps=2))
-    with pytest.raises(ValueError, match="give --adapter"):
+    with refused(subject="^fast$", got="no adapter of method fast, .* base aware", remedy="give such an adapter"):
         run_study(replace(arms, **changes), tmp_path / "out")
     unaware = replace(study("fast@aware=false", base=str(base), adapters=(str(adapter),)), **changes)
-    with pytest.raises(ValueError, match="--unaware"):
+    with refused(subject="^fast@aware=false$", got="no adapter of method fast, .* base unaware"):
         run_study(unaware, tmp_path / "out")
-    with pytest.raises(ValueError, match="trained alike"):
+    with refused(subject="adapter.safetensors$", got="trained alike", remedy="give one of them"):
         run_study(replace(arms, adapters=(str(adapter), str(adapter)), **changes), tmp_path / "out")
     cells = run_study(replace(arms, adapters=(str(adapter),), **changes), tmp_path / "out")
     assert [cell.get("error") for cell in cells] == [None, None]
@@ -221,9 +223,9 @@ def test_stage_and_both_together_take_their_own_adapters(few, tmp_path, tiny_bas
         save_adapter(files[name], method.to_adapter(modules, base_fit(tiny_base, file_digest(base)), digest, {}))
     names = ("fast", "stage", "stage@graded=baseline", "fast-and-stage")
     arms = replace(study(*names, base=str(base), settings=Settings(steps=10)), **changes)
-    with pytest.raises(ValueError, match="fast-and-stage needs an adapter of `train --method stage`"):
+    with refused(subject="^fast-and-stage$", got="no adapter of method stage"):
         run_study(replace(arms, methods=names[3:], adapters=(files["fast"],)), tmp_path / "out")
-    with pytest.raises(ValueError, match="both STAGE's"):
+    with refused(subject="stage.safetensors$", got="both STAGE's"):
         run_study(replace(arms, adapters=(files["fast"], files["stage"], files["stage"])), tmp_path / "out")
     cells = run_study(replace(arms, adapters=tuple(files.values())), tmp_path / "out")
     assert not any("error" in cell for cell in cells)
@@ -248,7 +250,7 @@ def test_a_method_may_be_asked_for_with_other_sampling(few, tmp_path, tiny_base,
 
 
 def test_without_a_held_back_defect_nothing_is_trained(few, study, tmp_path):
-    with pytest.raises(ValueError, match="none of the . held-back images has a defect"):
+    with refused(got="none of the . held-back images has a defect", remedy="a smaller share"):
         run_study(replace(study("real-only", types=("crack",)), **few[0]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -15,6 +15,8 @@ from anomaly_synthesis.training.memory import kept_for_gradients
 from anomaly_synthesis.training.stage import StageTraining
 from torch import nn
 
+from .refusals import refused
+
 SETTINGS = FastTraining(steps=2, batch=2, tokens=3, checkpointing="off")
 STAGE = StageTraining(steps=2, batch=2, tokens=3, checkpointing="off", widths=(16, 16))
 METHODS = {"fast": (fast, SETTINGS), "stage": (stage, STAGE)}
@@ -104,9 +106,11 @@ def test_auto_spares_where_memory_is_short_and_far_too_little_is_refused(wanted,
     assert not wanted(latents(), auto, 2 * wants).checkpointing
     assert wanted(latents(), auto, wants).checkpointing
     assert wanted(latents(), settings, wants).bytes == wants, "it may just fit"
-    with pytest.raises(ValueError, match="a step of 2 keeps about .* GB .*free; lower batch or resolution, switch"):
+    with refused(
+        subject="memory", got="a step of 2 keeps about .* GB .*free$", remedy="lower batch or resolution, switch"
+    ):
         wanted(latents(), settings, wants // 4)
-    with pytest.raises(ValueError, match="lower batch or resolution, or train on a smaller model"):
+    with refused(remedy="lower batch or resolution, or train on a smaller model"):
         wanted(latents(), auto, wants // 100)
 
 
@@ -115,5 +119,5 @@ def test_heads_alone_keep_nothing_of_the_base_and_checkpointing_would_not_help(w
     alone = wanted(latents(), STAGE, tokens=tokens).bytes
     assert alone < 0.5 * wanted(latents(), STAGE).bytes
     assert not wanted(latents(), replace(STAGE, checkpointing="auto"), alone, tokens=tokens).checkpointing
-    with pytest.raises(ValueError, match="Train STAGE Adapter: .*lower batch or resolution, or train on a smaller"):
+    with refused(subject="memory", remedy="lower batch or resolution, or train on a smaller"):
         wanted(latents(), STAGE, alone // 4, tokens=tokens)

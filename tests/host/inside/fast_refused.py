@@ -24,9 +24,9 @@ def check_what_does_not_fit_is_refused():
         ("Apply FARM", lambda *kind: applied(base()[0], adapter, *kind)),
         ("Anomaly Tokens", lambda *kind: with_tokens(told(), adapter, *kind)),
     ):
-        with refused(f"{node}: ", "brushed_metal/rust is not in the adapter; it has brushed_metal/pit"):
+        with refused(f"{node}: ", "brushed_metal/rust: it is not in the adapter, which has brushed_metal/pit"):
             use("brushed_metal", "rust")
-        with refused(f"{node}: ", "marble/scratch is not in the adapter; it has brushed_metal/pit"):
+        with refused(f"{node}: ", "marble/scratch: it is not in the adapter, which has brushed_metal/pit"):
             use("marble", "scratch")
         with refused(f"{node}: ", "type has 2 lines for 3 images"):
             use("a\nb\nc", "pit\nscratch")

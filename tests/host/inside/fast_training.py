@@ -109,7 +109,9 @@ def check_a_spoilt_loss_says_at_which_step_and_keeps_the_steps_before():
 
     training.train = spoilt
     try:
-        with refused("Train FAST Adapter: the loss is nan at step 3; ", "lower learning rate", "is kept"):
+        with refused(
+            "Train FAST Adapter: fast training: the loss is nan at step 3; ", "lower learning rate", "is kept"
+        ):
             train(steps=6, seed=12)
     finally:
         training.train = loop.train
@@ -126,7 +128,9 @@ def check_far_too_little_memory_is_told_before_the_first_step():
     real = host.get_free_memory
     host.get_free_memory = lambda *_, **__: 1000
     try:
-        with refused("Train FAST Adapter: a step of 2 keeps about", "lower batch or resolution, switch checkpointing"):
+        with refused(
+            "Train FAST Adapter: memory: a step of 2 keeps about", "lower batch or resolution, switch checkpointing"
+        ):
             train(seed=13, checkpointing="off")
     finally:
         host.get_free_memory = real

@@ -104,7 +104,7 @@ def check_adapters_that_do_not_fit_are_refused():
         with_mga(flow())
     with refused("Apply FARM: ", "this adapter is STAGE's", "Load FAST Adapter"):
         call("ApplyFARM", model=base()[0], adapter=random_stage(), object="a", type="b", strength=1.0, until=40.0)
-    with refused("Anomaly Tokens: ", "brushed_metal/rust is not in the adapter"):
+    with refused("Anomaly Tokens: brushed_metal/rust: ", "not in the adapter"):
         with_tokens(told(), random_stage(), "brushed_metal", "rust")
 
 

@@ -194,7 +194,9 @@ def check_a_spoilt_loss_says_at_which_step():
 
     training.train = spoilt
     try:
-        with refused("Train STAGE Adapter: the loss is nan at step 3; ", "lower learning rate", "is kept"):
+        with refused(
+            "Train STAGE Adapter: stage training: the loss is nan at step 3; ", "lower learning rate", "is kept"
+        ):
             train(steps=6, seed=12)
     finally:
         training.train = loop.train
@@ -211,7 +213,9 @@ def check_too_little_memory_is_told_before_the_first_step_and_later():
 
     host.get_free_memory = lambda *_, **__: 1000
     try:
-        with refused("Train STAGE Adapter: a step of 2 keeps about", "lower batch or resolution, switch checkpointing"):
+        with refused(
+            "Train STAGE Adapter: memory: a step of 2 keeps about", "lower batch or resolution, switch checkpointing"
+        ):
             train(seed=13, checkpointing="off")
     finally:
         host.get_free_memory = real

@@ -27,7 +27,7 @@ def check_bad_trainings_are_refused_before_they_begin():
         train(sd15(), FakeVAE(), conditioning=[[torch.zeros(1, 9, 1024), {}]])
     with refused(NODE, "resolution 66", "multiple of 4", "64"):
         train(resolution=66)
-    with refused(NODE, "checkpointing is 'some'; choose one of auto, on, off"):
+    with refused(NODE, "checkpointing: 'some'; accepted is one of auto, on, off"):
         train(checkpointing="some")
 
 
@@ -40,7 +40,7 @@ def check_tokens_that_do_not_fit_are_refused_before_a_crop_is_encoded():
     few = room("modules.fast").FastModules([("cast_grain", "crack")], 4, 128, count=3)
     adapter = room("modules.fast").to_adapter(few, random_adapter().adapter.base, "split", {})
     few = room("nodes.adapters").loaded("Check", "few", adapter)
-    with refused(NODE, "brushed_metal/pit is not in the adapter; it has cast_grain/crack"):
+    with refused(NODE, "brushed_metal/pit: it is not in the adapter, which has cast_grain/crack"):
         train(tokens_of=few)
 
 
