@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
+from ..errors import Refused
 from .sampling import MAX_SEED, SEED
 from .sockets import CATEGORY
 
@@ -185,14 +186,13 @@ def _textures(folder: str):
     from ..baselines.draem import Textures
     from .folders import readable_tree
 
-    node, remedy = "DRAEM (baseline)", "give a folder of textures, or leave it empty for procedural surfaces."
+    node = "DRAEM (baseline)"
+    remedy = "give a folder of textures, its path or its name below ComfyUI's input, or none for procedural surfaces"
+    path = readable_tree(node, folder, remedy) if folder.strip() else None
     try:
-        return Textures(readable_tree(node, folder, remedy) if folder.strip() else None)
-    except ValueError as error:
-        raise ValueError(
-            f"{node}: {str(error).removeprefix('DRAEM: ').removeprefix(f'{node}: ')} It is a path, or a name below "
-            "ComfyUI's input."
-        ) from error
+        return Textures(path)
+    except Refused as error:
+        raise Refused(error.subject, error.got, error.accepted, remedy, node) from error
 
 
 NODES = [CutPaste, DRAEM, CopyPaste]

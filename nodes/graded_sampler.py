@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import Refused
 from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
 from ..samplers.presets import preset
@@ -53,9 +54,11 @@ def sample_graded_latent(
     grid, options = preset(preset_name, steps)
     heads, parts = stage_preset(stage)
     if heads and heads_of(model) is None:
-        raise ValueError(
-            f"{node}: stage {stage!r} uses MGA heads, and the model has none; connect Apply MGA with an adapter of "
-            "STAGE, or choose 'baseline'."
+        raise Refused(
+            "stage",
+            f"{stage!r} uses MGA heads, and the model has none",
+            remedy="connect Apply MGA with an adapter of STAGE, or choose 'baseline'",
+            door=node,
         )
     chosen = typed_windows(node, windows)
     parts["windows"] = chosen if parts["windows"] else ()

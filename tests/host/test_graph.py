@@ -229,7 +229,7 @@ def test_a_prompt_from_before_the_windows_of_aias_sigmas_runs(server):
 @pytest.mark.parametrize(
     ("node", "change", "words"),
     [
-        ("SavePairs", {"folder": "../elsewhere"}, "Save Pairs: folder '../elsewhere' is not below"),
+        ("SavePairs", {"folder": "../elsewhere"}, "Save Pairs: folder: '../elsewhere' is not below"),
         ("SavePairs", {"folder": "bad", "object": "a/b"}, "object 'a/b'"),
         ("AnomalyConditioning", {"type": "rust"}, "this base has no tokens for woven_cloth / rust; it knows"),
         ("AnomalyConditioning", {"type": "stain\npit"}, "Anomaly Conditioning: type has 2 lines for 1 images"),
@@ -268,4 +268,6 @@ def test_a_dataset_that_vanished_between_queue_and_run_is_named(server, surfaces
     server.wait(waiting)
     entry = server.wait(queued)
     (error,) = [data for kind, data in entry["status"]["messages"] if kind == "execution_error"]
-    assert "Load Defect Dataset: no folder" in error["exception_message"] and "gone" in error["exception_message"]
+    assert (
+        "Load Defect Dataset: " in error["exception_message"] and "gone: no such folder" in error["exception_message"]
+    )
