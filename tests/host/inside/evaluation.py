@@ -261,7 +261,7 @@ def check_pairs_of_other_names_are_refused():
 def check_a_missing_folder_is_told_before_the_run():
     for node in map(own, ("TrainSegmenter", "PairStatistics")):
         assert node.validate_inputs(pairs=[_pairs()]) is True and node.validate_inputs(pairs=[None]) is True
-        assert "no folder" in node.validate_inputs(pairs=["gone"])
+        assert "gone: no such folder" in node.validate_inputs(pairs=["gone"])
 
 
 def check_a_missing_package_is_told_before_the_run():
@@ -272,7 +272,7 @@ def check_a_missing_package_is_told_before_the_run():
         told = node.validate_inputs(dataset=None)
     finally:
         segmentation.find_spec = finds
-    assert told.startswith("Evaluate Segmentation: scikit-learn is not installed") and "install scikit-learn" in told
+    assert told.startswith("Evaluate Segmentation: scikit-learn: not installed") and "install scikit-learn" in told
 
 
 def check_another_pair_in_a_folder_that_is_typed_is_seen():
