@@ -23,8 +23,8 @@ from anomaly_synthesis.datasets.split import load_split, part_of
 from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, measure_samples, summary
 from anomaly_synthesis.modules.base_file import load_base_of
 from anomaly_synthesis.synthesis import refine as search
-from anomaly_synthesis.synthesis.made import BATCH, Settings
-from anomaly_synthesis.synthesis.nearest_real import RealDefects, latent_features
+from anomaly_synthesis.synthesis.make import BATCH, Settings
+from anomaly_synthesis.synthesis.nearest import RealDefects, latent_features
 from anomaly_synthesis.synthesis.negatives import measured_thresholds
 from anomaly_synthesis.synthesis.pair import Pair, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan

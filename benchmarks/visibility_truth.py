@@ -35,13 +35,11 @@ from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.images.windows import cut_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
-from anomaly_synthesis.synthesis.composed import Made, compose_parts, scores_of
 from anomaly_synthesis.synthesis.controls import control_pictures
-from anomaly_synthesis.synthesis.crop import Part, crop_parts
-from anomaly_synthesis.synthesis.made import BATCH, Job, Settings, made_parts
-from anomaly_synthesis.synthesis.pair_check import Scores
+from anomaly_synthesis.synthesis.make import BATCH, Job, Settings, made_parts
 from anomaly_synthesis.synthesis.plan import Plan, Planned
-from anomaly_synthesis.synthesis.visibility import visible_above
+from anomaly_synthesis.synthesis.scores import Made, Scores, compose_parts, scores_of, visible_above
+from anomaly_synthesis.synthesis.windows import Part, crop_parts
 
 MEASURES = ("visibility", "strength", "excess")
 GOALS = {"re-sampled": 0.99, "round trip": 0.95, "beside": 0.95, "real": 0.05}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TypeVar
+
+from ..seeds import derived_seed
 
 _Value = TypeVar("_Value")
 
@@ -97,9 +98,3 @@ def kinds_from_text(text: str) -> list[dict[str, str]]:
             raise ValueError(f"line {number} is {line.strip()!r}; accepted is 'object / type': 'bottle / crack'")
         kinds.append({"object": parts[0], "type": parts[1]})
     return kinds
-
-
-def derived_seed(seed: int, index: int, purpose: str) -> int:
-    """A seed in 0 .. 2^63 - 1 for one purpose of one item, unlike those of other items, runs and purposes."""
-    digest = hashlib.blake2b(f"{seed}/{index}/{purpose}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1

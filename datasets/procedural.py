@@ -5,7 +5,6 @@ A seed, together with the names and the size, decides every pixel. Arrays are [H
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 from ..files.durable import make_folder
 from ..files.folder_lock import NAME, Lock, check_free
 from ..images.pictures import Picture, write_mask, write_picture
+from ..seeds import checksum_seed
 from . import procedural_defects as shapes
 
 MATERIALS: dict[str, tuple[str, ...]] = {
@@ -108,12 +108,12 @@ def write_surfaces(
 
 
 def _write_good(root: Path, material: str, part: str, index: int, size: int | tuple[int, int], seed: int) -> None:
-    picture = surface(material, size, _derived(seed, part, "good", index))
+    picture = surface(material, size, checksum_seed(seed, part, "good", index))
     _write(root / material / part / "good" / f"{index:03d}.png", picture)
 
 
 def _write_defect(root: Path, material: str, type: str, index: int, size: int | tuple[int, int], seed: int) -> None:
-    own = _derived(seed, "test", type, index)
+    own = checksum_seed(seed, "test", type, index)
     image, mask = defect(surface(material, size, own), material, type, own)
     _write(root / material / "test" / type / f"{index:03d}.png", image)
     truth = root / material / "ground_truth" / type / f"{index:03d}_mask.png"
@@ -140,14 +140,10 @@ def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _derived(seed: int, *names: str | int) -> int:
-    return zlib.crc32("/".join(map(str, (seed, *names))).encode())
-
-
 def _rng(seed: int, *names: str | int) -> np.random.Generator:
     if seed < 0:
         raise ValueError(f"seed {seed}; accepted is 0 or more")
-    return np.random.default_rng([seed, _derived(seed, *names)])
+    return np.random.default_rng([seed, checksum_seed(seed, *names)])
 
 
 # Materials: each gives float64 [H, W, 3], the light reflected under an even lamp in 0..255. All is float64: the last

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..datasets.pairs import PairWriter, manifest_lines
-from ..synthesis.pair_check import NOT_SCORED
 from ..synthesis.plan import Plan
 from ..synthesis.run import blocks, pixel_entries, restore_normals, settle_pair
+from ..synthesis.scores import NOT_SCORED
 from .methods import Tools
 from .methods import method as method_of
 

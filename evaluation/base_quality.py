@@ -15,7 +15,7 @@ from ..datasets.surfaces.crops import draw_crop
 from ..files.progress import tracked
 from ..images.windows import context_window, cut_mask, cut_picture
 from ..modules.compact_ldm import NORMAL, CompactLDM
-from ..synthesis.visibility import ring
+from ..synthesis.scores import ring
 
 GATE = 0.9
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..datasets.sample import Sample, read_sample, whole_images
 from ..images.pictures import Picture, write_picture
-from ..synthesis.overlay import labelled_row, tiled
+from ..synthesis.sheets import labelled_row, tiled
 from .metrics import THRESHOLD
 from .segmenter.prediction import predict
 from .segmenter.testing import Seen, Tested

@@ -13,8 +13,7 @@ from torch import Tensor
 from ..datasets.mvtec import Sample, read_sample
 from ..files.progress import tracked
 from ..images.masks import mask_box
-from ..synthesis.seam import seam
-from ..synthesis.visibility import signed_contrast
+from ..synthesis.scores import seam, signed_contrast
 
 SIDE = 32  # px of the crops that distances are measured on
 VISIBLE = 0.5  # |signed contrast| above which a human finds a spot on a surface at a glance

@@ -12,8 +12,8 @@ from ..errors import Refused
 from ..samplers.aias import sample_aias
 from ..samplers.graded_windows import Window, graded_grid
 from ..samplers.grid import aias_grid, grid_sigmas
-from ..samplers.presets import preset
 from ..samplers.schedule import TIMESTEPS
+from ..synthesis.start import sampling
 from .errors import named
 from .masked_sampler import MaskedSampler, Model, sample_latent
 from .noise_levels import flow_alpha, level_table
@@ -42,16 +42,16 @@ class AIASSampler(MaskedSampler):
 def sample_aias_latent(model, seed, steps, cfg, preset_name, positive, negative, latent, denoise) -> dict:
     """The LATENT that KSampler (AIAS) gives; see that node."""
     node = "KSampler (AIAS)"
-    grid, options = preset(preset_name, steps)
+    chosen = sampling(preset_name, steps)
     return sample_latent(
-        AIASSampler(options, node),
+        AIASSampler(chosen.options, node),
         model,
         seed,
         cfg,
         positive,
         negative,
         latent,
-        lambda: aias_sigmas(node, model, **grid, denoise=denoise),
+        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import Refused
-from ..synthesis.crop import Crop
+from ..synthesis.windows import Crop
 from .images import lines
 
 Conditioning = list[list]  # [[tokens [B, k, d], {}]]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import Refused
-from ..synthesis.crop import Crop
+from ..synthesis.start import farm_options
+from ..synthesis.windows import Crop
 from .adapters import LoadedAdapter, check_fit, check_method, token_rows
 from .conditioning import Conditioning, lengthened, per_crop
 from .noise_levels import level_table, timestep_of
@@ -97,12 +98,8 @@ def foreground_options(patcher, mask: Tensor | None, background: Tensor | None, 
         )
     (module,) = patcher.get_additional_models_with_key(KEY)
     rows, timestep = torch.tensor(attached.rows * again, device=mask.device), timestep_of(attached.table)
-    return {
-        "foreground": module.model.foreground(mask, background, rows, timestep, alpha or (lambda sigma: 1.0)),
-        "foreground_strength": attached.strength,
-        "foreground_until": attached.until,
-        "timestep": timestep,
-    }
+    foreground = module.model.foreground(mask, background, rows, timestep, alpha or (lambda sigma: 1.0))
+    return farm_options(foreground, attached.strength, attached.until) | {"timestep": timestep}
 
 
 def with_tokens(

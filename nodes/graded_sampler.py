@@ -7,8 +7,7 @@ from collections.abc import Callable
 from ..errors import Refused
 from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
-from ..samplers.presets import preset
-from ..samplers.stage_presets import stage_preset, with_stage
+from ..synthesis.start import sampling
 from .aias_sampler import aias_sigmas
 from .level_text import typed_windows
 from .masked_sampler import MaskedSampler, Model, sample_latent
@@ -51,26 +50,21 @@ def sample_graded_latent(
 ) -> dict:
     """The LATENT that KSampler (Graded Diffusion) gives; see that node."""
     node = "KSampler (Graded Diffusion)"
-    grid, options = preset(preset_name, steps)
-    heads, parts = stage_preset(stage)
-    if heads and heads_of(model) is None:
+    chosen = sampling(preset_name, steps, stage, typed_windows(node, windows), mask_schedule)
+    if chosen.heads and heads_of(model) is None:
         raise Refused(
             "stage",
             f"{stage!r} uses MGA heads, and the model has none",
             remedy="connect Apply MGA with an adapter of STAGE, or choose 'baseline'",
             door=node,
         )
-    chosen = typed_windows(node, windows)
-    parts["windows"] = chosen if parts["windows"] else ()
-    if parts["mask_schedule"]:
-        parts["mask_schedule"] = mask_schedule or parts["mask_schedule"]
     return sample_latent(
-        GradedSampler(with_stage(options, parts), node, heads),
+        GradedSampler(chosen.options, node, chosen.heads),
         model,
         seed,
         cfg,
         positive,
         negative,
         latent,
-        lambda: aias_sigmas(node, model, **grid, denoise=denoise, windows=parts["windows"]),
+        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise, windows=chosen.windows),
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
-from ..datasets.batch_plan import derived_seed
+from ..seeds import derived_seed
 from .provenance import given_value, output_name, upstream
 
 _KEPT = 256  # nodes whose seeds are remembered

@@ -12,7 +12,8 @@ from torch import Tensor
 from ..errors import Refused
 from ..images.masks import latent_mask
 from ..samplers.noise import initial_noise
-from ..synthesis.crop import Crop, check_windows, part_seed
+from ..seeds import part_seed
+from ..synthesis.windows import Crop, check_windows
 from .errors import named
 from .graph_seeds import list_place, listed_seed, remember
 

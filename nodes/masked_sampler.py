@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import Refused
 from ..samplers.noise import initial_noise
 from ..samplers.noise import item_seeds as run_seeds
+from ..synthesis.start import start_state
 from .errors import named
 from .fast_sampling import foreground_options
 from .latents import ItemSeeds, check_axes, check_channels, check_filled, pooled_mask, sampling_seeds
@@ -57,15 +58,13 @@ class MaskedSampler(comfy.samplers.Sampler):
                 noise = torch.where(mask > 0, noise, around)
             options |= foreground_options(model_wrap.inner_model.current_patcher, mask, latent_image, alpha)
             options |= self.added(model_wrap, masked)
-            # Anomaly inference keeps the surroundings' state: a start that counts as pure noise must be that there too.
-            empty = options["pure_start"] and options.get("aif", False)
 
             def report(state: dict) -> None:
                 comfy.model_management.throw_exception_if_processing_interrupted()
                 if callback is not None:
                     callback(state["i"], state["denoised"], state["x"], len(sigmas) - 1)
 
-            x = _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, empty)
+            x = _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, options)
             if len(sigmas) > 1:  # Split Sigmas may leave one level, and no step
                 x = self.engine(
                     masked(model_wrap),
@@ -208,15 +207,20 @@ def check_conditioning(model_wrap, batch: int) -> None:
 
 
 def _start(
-    model_wrap, alpha, sigmas: Tensor, noise: Tensor, latent_image: Tensor, mask: Tensor | None, full: bool, empty: bool
+    model_wrap,
+    alpha,
+    sigmas: Tensor,
+    noise: Tensor,
+    latent_image: Tensor,
+    mask: Tensor | None,
+    full: bool,
+    options: dict,
 ) -> Tensor:
-    """The state at the first level: inside the mask pure noise, or what the image shows there where the run starts in
-    the middle; without a mask as ComfyUI's own samplers begin. `empty`: noise alone outside the mask, too."""
+    """`start_state`; without a mask as ComfyUI's own samplers begin."""
     if mask is None:
         return model_wrap.inner_model.model_sampling.noise_scaling(sigmas[0], noise.clone(), latent_image, full)
     sigma = float(sigmas[0])
-    known = 0 if empty else latent_image * (1 - mask) if full else latent_image
-    return (alpha(sigma) if alpha else 1.0) * known + sigma * noise
+    return start_state(latent_image, mask, sigma, noise, options, alpha(sigma) if alpha else 1.0, full)
 
 
 def _returned(model_wrap, sigmas: Tensor, x: Tensor, latent_image: Tensor, mask: Tensor | None) -> Tensor:

@@ -58,7 +58,7 @@ class CropToMask(io.ComfyNode):
     @classmethod
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
         from ..images.windows import cut_image
-        from ..synthesis.crop import Crop, crop_parts
+        from ..synthesis.windows import Crop, crop_parts
         from .images import to_batch, with_masks
 
         image, masks = with_masks("Crop to Mask", image, mask)
@@ -100,7 +100,7 @@ class Stitch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, crops, crop) -> io.NodeOutput:
-        from ..synthesis.stitch import stitch
+        from ..synthesis.windows import stitch
         from .images import check_image, to_batch
 
         image = check_image("Stitch", image)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import numpy as np
 import torch
 import torch.nn.functional as F
 from comfy_api.latest import io, ui
@@ -24,10 +25,11 @@ from ..files.durable import write_atomic
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..modules.base_file import file_digest
-from ..synthesis.composed import Made, compose_parts, composed_picture
-from ..synthesis.crop import Crop, check_windows, whole_images, window_of
-from ..synthesis.overlay import overlay
-from ..synthesis.pair_check import NOT_SCORED, Scores
+from ..synthesis.compose import Made, composed_picture, composed_values
+from ..synthesis.run import pair_record
+from ..synthesis.scores import NOT_SCORED, Scores, scores_of
+from ..synthesis.sheets import overlay
+from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from .errors import named
 from .folders import writable_folder
 from .graph_seeds import used_seeds
@@ -137,10 +139,11 @@ def composed(
     for item, mask in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
         picture, parts = to_picture(normal[item]), _parts(crop, item, made, roundtrip)
-        own = [composed_picture(picture, _parts(crop, item, again, roundtrip), mode, feather) for again in times]
-        pair = compose_parts(picture, parts, mode, feather, controls=own)
+        own = _control_values(picture, parts, [_parts(crop, item, again, roundtrip) for again in times], mode, feather)
+        result = composed_picture(picture, parts, mode, feather)
+        pair = scores_of(result, picture, parts, controls=own)
         image = normal[item].cpu().clone()
-        image[mask] = to_image(pair.picture)[mask].to(image)
+        image[mask] = to_image(result)[mask].to(image)
         images.append(image)
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
@@ -193,6 +196,18 @@ def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
             "Compose Pair",
         )
     return controls.split(len(made))
+
+
+def _control_values(
+    picture: Picture, parts: Sequence[Made], times: Sequence[Sequence[Made]], mode: str, feather: int
+) -> list[np.ndarray] | None:
+    """Of every part its mask's pixels each time that it was made again, as `scores_of` takes them; None without."""
+    if not times:
+        return None
+    return [
+        composed_values(picture, part, [again[place][1][0] for again in times], roundtrip, mode, feather)
+        for place, (part, (_, roundtrip)) in enumerate(parts)
+    ]
 
 
 def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]:
@@ -248,10 +263,7 @@ def save_pairs(
         values = mask.numpy()
         with named("Save Pairs"):
             change, content = pair_entries(picture, kept, values, object, type)
-        scored = _scored(batch.scores, item)
-        record = {"seed": seed(item), **content, **scored, **common}
-        if "seed" in scored:  # of the draw that Refine Pairs kept
-            record["seed"] = scored["seed"]
+        record = _record(batch.scores and batch.scores[item], seed(item), content, common)
         counts.foreign += change.outside > 0
         counts.parted += 0 < change.unchanged < change.pieces
         if change.blank or (batch.scores is not None and batch.scores[item].blank):
@@ -306,7 +318,7 @@ def _shown(folder: str, image: str) -> ui.SavedResult:
 
 
 def overlays(batch: Batch) -> Tensor:
-    """Every pair as one picture to check it by, [B, h, w, 3]; see `synthesis.overlay`."""
+    """Every pair as one picture to check it by, [B, h, w, 3]; see `synthesis.sheets`."""
     sheets = [
         overlay(batch.normals[item].cpu(), batch.images[item].cpu(), mask, _label(batch.scores, item))
         for item, mask in enumerate(batch.masks)
@@ -330,16 +342,19 @@ def pairs_folder(folder: str) -> Path:
     return writable_folder("Save Pairs", folder)
 
 
-def _scored(scores: Sequence[Score] | None, item: int) -> dict:
-    if scores is None:
-        return NOT_SCORED | {"visible": None, "windows": None}
-    score = scores[item]
-    searched = {"seed": score.seed, "refined": score.refined}
-    return score.entries | {
-        "visible": score.visible,
-        "windows": [asdict(window) | {"factor": round(window.factor, 4)} for window in score.windows],
-        **{key: value for key, value in searched.items() if value is not None},
-    }
+def _record(score: Score | None, seed: int | None, content: Mapping[str, Any], common: Mapping[str, Any]) -> dict:
+    """The entries of a pair's line, in the order that the lines of such a folder have always had."""
+    record = pair_record(
+        score,
+        seed=seed if score is None or score.seed is None else score.seed,  # of the draw that Refine Pairs kept
+        visible=score and score.visible,
+        content=content,
+        windows=score and score.windows,
+        refined=score and score.refined,
+        **common,
+    )
+    first = ("seed", *content, *NOT_SCORED, "visible", "windows", "refined")
+    return {key: record[key] for key in (*first, *record) if key in record}
 
 
 def _adapters(prompt: Mapping[str, Any], node_id: str) -> str | None:

@@ -14,9 +14,8 @@ from torch import Tensor
 from ..datasets.sample import Sample
 from ..errors import Refused
 from ..modules.tokens import Type
-from ..synthesis.crop import Crop, Part, crop_parts
-from ..synthesis.embedding_features import embedding_features
-from ..synthesis.nearest_real import Encode, Features, RealDefects, encoded_features, sample_windows
+from ..synthesis.nearest import Encode, Features, RealDefects, embedding_features, encoded_features, sample_windows
+from ..synthesis.windows import Crop, Part, crop_parts
 from .errors import named
 from .images import check_image, check_masks, to_picture
 from .latents import check_axes, reflected
@@ -31,7 +30,7 @@ SPREAD_OF = 64  # real defects that the spread of a VAE's latents is read from
 
 @dataclass(frozen=True)
 class Measured:
-    """Real defects, and the windows that they were measured in; see `synthesis.crop.crop_parts`."""
+    """Real defects, and the windows that they were measured in; see `synthesis.windows.crop_parts`."""
 
     real: RealDefects
     resolution: int

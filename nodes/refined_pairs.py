@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ..errors import Refused
 from ..modules.tokens import Type
-from ..synthesis.composed import scores_of
-from ..synthesis.crop import Crop, check_windows, window_of
-from ..synthesis.pair_check import Scores
+from ..seeds import round_seed
 from ..synthesis.refine import Refined, Varied, refine
+from ..synthesis.scores import Scores, scores_of
+from ..synthesis.windows import Crop, check_windows, window_of
 from .counting import counted
 from .drawing import Drawing, some_of
 from .errors import named
@@ -29,8 +29,6 @@ from .real_defects import Measured, with_nearest
 from .refined_report import report
 
 NODE = "Refine Pairs"
-# 2^64 over the plastic number: no few multiples of it and of crop.SEED_STRIDE, which the pieces go by, come together.
-ROUND_STRIDE = 0xC13FA9A902A6328F
 # (places in the batch, their images [B, H, W, 3], their scores) -> the scores with nearest_real
 Measure = Callable[[Sequence[int], Tensor, Sequence[Score]], Sequence[Score]]
 
@@ -85,11 +83,6 @@ def refined_pairs(
         )
     kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
     return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
-
-
-def round_seed(seed: int, number: int) -> int:
-    """The seed of round 1, 2, ..., 0 .. 2^63 - 1; item i of the batch has this + i, as in every node."""
-    return (seed + number * ROUND_STRIDE) % 2**63
 
 
 class _Search:

@@ -8,7 +8,7 @@ from .folders import AS_TYPED, choices
 
 CATEGORY = "anomaly synthesis"
 
-Crop = io.Custom("SIAS_CROP")  # synthesis.crop.Crop: which window of which image every crop is
+Crop = io.Custom("SIAS_CROP")  # synthesis.windows.Crop: which window of which image every crop is
 Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of a batch
 Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that train, images held back, and their split
 RealDefects = io.Custom("SIAS_REAL_DEFECTS")  # nodes.real_defects.Measured: features of the real defects that train

@@ -1,19 +1,16 @@
-"""AIAS, FAST's sampler: merged DDPM steps on a strided grid, the background known, the anomaly made."""
+"""AIAS, the sampler of FAST: merged DDPM steps on a strided grid, with a known background outside the mask."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from .foreground import check_foreground, replaces_model
-from .levels import check_run, levels_of, ratio
-from .multistep import Gaussian, History, LogSNR
-from .noise import ItemNoise, LevelNoise, item_seeds
-from .schedule import DATA_STD, nearest_timestep
-from .transition import transition
+from .foreground import Foreground
+from .levels import Level, known_region, levels_of
+from .masked_loop import Estimate, StepRule, masked_loop
+from .noise import LevelNoise
 
 
 @torch.no_grad()
@@ -41,7 +38,7 @@ def sample_aias(
     pure_start: bool = False,
     correct: bool = False,
 ) -> Tensor:
-    """Sample along `sigmas` (FAST, Algorithm 3 with the lemma mended); without a mask, ancestral sampling.
+    """Sample along `sigmas` (FAST, Algorithm 3 with its lemma corrected); without a mask, ancestral sampling.
 
     With a mask, every level does: predict x0, replace it outside the mask by the background (STAGE, Eq. 1-6), step
     to the next level, replace the state where the mask is 0 by the background noised to that level.
@@ -49,7 +46,7 @@ def sample_aias(
     Args:
         model: model(x, sigma [B], **extra_args) -> clean estimate, after guidance.
         x: state at sigmas[0], [B, C, h, w]: alpha * background + sigma * noise where a background is kept.
-        sigmas: descending, see `grid_sigmas`; the last is 0, or where another run goes on.
+        sigmas: descending, see `grid_sigmas`; the last is 0, or where another run continues.
         extra_args: passed to the model; its "seed", where present, seeds the items (seed + index).
         callback: called once per level with x, i, sigma, sigma_hat, denoised.
         disable: accepted for k-diffusion's signature; nothing is printed.
@@ -59,7 +56,7 @@ def sample_aias(
         foreground_mode: `x0_blend` mixes it into x0 inside the mask; `renoise` noises it to the level and puts it
             into the state before the model runs (FAST, Eq. 11-12).
         foreground_strength: share of the foreground in the mask, 0 .. 1; `renoise` knows only 0 and 1.
-        foreground_until: t in 0 .. 999 below which the foreground rests.
+        foreground_until: t in 0 .. 999 below which the foreground model is off.
         order: 1, or 2 for an x0 extrapolated from the last two: in log-SNR (DPM-Solver++ multistep), with `correct` on
             the clock of Gaussian data (`multistep`).
         eta: 0 deterministic, 1 ancestral.
@@ -85,59 +82,22 @@ def sample_aias(
         ValueError: an option out of range, mask without background, sizes or counts that differ, values not finite.
     """
     extra_args = extra_args or {}
-    levels = levels_of(sigmas, alpha)
-    time_of = timestep or nearest_timestep
-    check_run(x, levels, mask, background, order, eta, variance)
-    check_foreground(foreground, foreground_mode, foreground_strength, mask, pure_start or correct)
-    keep = None if mask is None or bool((mask == 1).all()) else mask.to(x).expand(x.shape[0], 1, *x.shape[2:])
-    if mask is not None:
-        mask = mask.to(x)
-        background = background.to(x).expand_as(x)
-    items = None if noise_sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, extra_args.get("seed")))
-    noise = LevelNoise(items, noise_sampler, keep)
-    alone = foreground is not None and replaces_model(foreground_mode, foreground_strength, mask)
-    history = History(Gaussian(DATA_STD) if correct else LogSNR(), order)
-    step = None  # the one that led to x, as a function of the x0 that it takes
-    ones = x.new_ones(x.shape[0])
-    foreground_on = False
+    levels = levels_of(sigmas, alpha, timestep)
+    rule = StepRule(order, eta, variance, pure_start, correct)
+    mask, background = known_region(x, mask, background)
+    farm = Foreground(
+        foreground, foreground_mode, foreground_strength, foreground_until, mask, background, pure_start or correct
+    )
+    noise = LevelNoise(x, mask, noise_sampler, seeds, extra_args.get("seed"))
+    inside = None if mask is None or bool((mask == 1).all()) else mask > 0
 
-    for i, ((alpha_s, sigma_s), (alpha_e, sigma_e)) in enumerate(zip(levels[:-1], levels[1:], strict=True)):
-        was_on, foreground_on = (
-            foreground_on,
-            foreground is not None and (foreground_strength > 0 and time_of(sigma_s) >= foreground_until),
-        )
-        if foreground_on != was_on and not correct:
-            history.forget()
-        f = foreground(x, sigma_s * ones) if foreground_on else None
-        if foreground_on and foreground_mode == "renoise":
-            noised = alpha_s * torch.lerp(background, f, mask) + sigma_s * noise.transition(sigma_s, sigma_s)
-            x = torch.where(mask > 0, noised, x)
-        x0 = f if foreground_on and alone else model(x, sigma_s * ones, **extra_args)
-        if foreground_on and foreground_mode == "x0_blend":
-            x0 = torch.lerp(x0, f, foreground_strength)
-        if keep is not None:
-            x0 = torch.lerp(background, x0, keep)
-        if callback is not None:
-            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": x0})
-        w, w_e = ratio(alpha_s, sigma_s), ratio(alpha_e, sigma_e)
-        if correct and step is not None:
-            x = step(history.corrected(x0, w))  # outside the mask the background replaces it at the next level
-        estimate = history.predicted(x0, w, w_e)
-        signal = 0.0 if pure_start and i == 0 else alpha_s
-        history.keep(x0, w, ratio(signal, sigma_s))
-        step = partial(
-            transition,
-            x,
-            sigma_s=sigma_s,
-            sigma_e=sigma_e,
-            alpha_s=signal,
-            alpha_e=alpha_e,
-            eta=eta,
-            variance=variance,
-            noise=noise.transition(sigma_s, sigma_e) if sigma_e > 0 else None,
-        )
-        x = step(estimate)
-        if keep is not None:
-            known = alpha_e * background + (sigma_e * noise.background(sigma_s, sigma_e) if sigma_e > 0 else 0)
-            x = torch.where(keep > 0, x, known)
-    return x
+    def estimate(x: Tensor, start: Level, end: Level) -> Estimate:
+        def denoised(state: Tensor) -> Tensor:
+            return model(state, start.sigma_like(state), **extra_args)
+
+        x, x0 = farm.estimate(x, start, denoised, noise, mask)  # FAST, Eq. 11-12
+        if inside is not None:
+            x0 = torch.lerp(background, x0, mask)  # STAGE, Eq. 3-6
+        return Estimate(x, x0, shown=x0, keep=inside, source=farm.active(start))
+
+    return masked_loop(estimate, x, sigmas, levels, rule, noise, None if inside is None else background, callback)

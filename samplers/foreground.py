@@ -1,32 +1,69 @@
-"""The foreground model inside the mask: how its estimate may enter a run, and when it leaves the denoiser nothing."""
+"""The foreground model (FARM) inside the mask: where it enters a run, and at which levels it replaces the denoiser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-
-def replaces_model(mode: str, strength: float, mask: Tensor) -> bool:
-    """At full strength inside a hard mask, with the background known outside, nothing is left of the model's x0."""
-    return mode == "x0_blend" and strength == 1 and bool(((mask == 0) | (mask == 1)).all())
+from .levels import Level
+from .noise import LevelNoise
 
 
-def check_foreground(
-    foreground: Callable | None, mode: str, strength: float, mask: Tensor | None, deterministic: bool
-) -> None:
-    """Raise ValueError for a mode or strength that there is not, or one without a mask.
+@dataclass
+class Foreground:
+    """A foreground model with the keywords of `sample_aias`, and the region that it fills.
 
-    Args:
-        deterministic: whether the run builds on its own states (`pure_start`, `correct`), which `renoise` changes.
+    fixed_states: whether the run builds on its own states (`pure_start`, `correct`), which `renoise` changes.
+    Raises ValueError for an unknown mode, a strength out of range, or a foreground without a mask.
     """
-    if foreground is None:
-        return
-    if mode not in ("x0_blend", "renoise"):
-        raise ValueError(f"AIAS: foreground_mode is {mode!r}; choose x0_blend or renoise.")
-    if not 0 <= strength <= 1 or (mode == "renoise" and strength not in (0, 1)):
-        raise ValueError(f"AIAS: foreground_strength is {strength:g}; x0_blend takes 0 .. 1, renoise 0 or 1.")
-    if mode == "renoise" and deterministic:
-        raise ValueError("AIAS: renoise changes the states that pure_start and correct build on; use x0_blend.")
-    if mask is None:
-        raise ValueError("AIAS: a foreground came without a mask; connect the mask that it fills.")
+
+    model: Callable[[Tensor, Tensor], Tensor] | None
+    mode: str
+    strength: float
+    until: float
+    mask: Tensor | None
+    background: Tensor | None
+    fixed_states: bool
+    replaces_denoiser: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.model is None:
+            return
+        if self.mode not in ("x0_blend", "renoise"):
+            raise ValueError(f"AIAS: foreground_mode is {self.mode!r}; choose x0_blend or renoise.")
+        if not 0 <= self.strength <= 1 or (self.mode == "renoise" and self.strength not in (0, 1)):
+            raise ValueError(f"AIAS: foreground_strength is {self.strength:g}; x0_blend takes 0 .. 1, renoise 0 or 1.")
+        if self.mode == "renoise" and self.fixed_states:
+            raise ValueError("AIAS: renoise changes the states that pure_start and correct build on; use x0_blend.")
+        if self.mask is None:
+            raise ValueError("AIAS: a foreground came without a mask; connect the mask that it fills.")
+        # At full strength in a hard mask, with the background known outside, nothing of the denoiser's x0 is left.
+        hard = bool(((self.mask == 0) | (self.mask == 1)).all())
+        self.replaces_denoiser = self.mode == "x0_blend" and self.strength == 1 and hard
+
+    def active(self, level: Level) -> bool:
+        return self.model is not None and self.strength > 0 and level.t >= self.until
+
+    def estimate(
+        self, x: Tensor, level: Level, denoised: Callable[[Tensor], Tensor], noise: LevelNoise, composite: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """State and clean estimate at `level`, [B, C, h, w] both; those of the denoiser where the model is not active.
+
+        Args:
+            denoised: denoised(x) -> the denoiser's estimate.
+            composite: the mask outside which the background is to replace the estimate.
+        """
+        if not self.active(level):
+            return x, denoised(x)
+        foreground = self.model(x, level.sigma_like(x))
+        if self.mode == "renoise":  # FAST, Eq. 11-12
+            anomaly = torch.lerp(self.background, foreground, self.mask)
+            x = torch.where(self.mask > 0, level.noised(anomaly, noise.transition(level, level)), x)
+            return x, denoised(x)
+        if self.replaces_denoiser and torch.equal(composite, self.mask):
+            return x, foreground
+        x0 = denoised(x)
+        return x, torch.where(self.mask > 0, torch.lerp(x0, foreground, self.strength), x0)

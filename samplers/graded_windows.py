@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .grid import aias_grid
+from .levels import Level
 from .schedule import TIMESTEPS
 
 Window = tuple[float, float]  # (hi, lo) in t, both ends inside
@@ -38,12 +39,13 @@ def within(t: float, windows: Sequence[Window]) -> bool:
     return any(lo <= t <= hi for hi, lo in windows)
 
 
-def check_reached(times: Sequence[float], windows: Sequence[Window], end: float | None = None) -> None:
-    """Raise ValueError for a window without a level among `times` (descending), though the run passes it.
+def check_reached(levels: Sequence[Level], windows: Sequence[Window]) -> None:
+    """Raise ValueError for a window that a run along `levels` crosses, but in which no step starts.
 
-    A run that starts below a window (from an image, at part strength) passes it by and is in order; so is one that
-    ends above it or in it, at t = `end` (None: at no noise), where another run goes on.
+    A run that starts below a window (from an image, at part strength) does not cross it, nor does one that ends above
+    it or in it, where another run continues.
     """
+    *times, end = [level.t for level in levels]  # the last is None at no noise
     for hi, lo in windows:
         if (end is None or lo > end) and lo <= times[0] and not any(lo <= t <= hi for t in times):
             needed = _fewest(windows, {})

@@ -1,54 +1,73 @@
-"""The noise levels of a run: their signal and noise, and what a run along them may be given."""
+"""The noise levels of a run, and the region of it that is known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 
 import torch
 from torch import Tensor
 
-from .transition import check_stochasticity
-
-Level = tuple[float, float]  # (alpha, sigma)
+from .schedule import nearest_timestep
 
 
-def levels_of(sigmas: Tensor, alpha: Callable[[float], float] | None) -> list[Level]:
-    """(alpha, sigma) of every level as Python floats, so that the loop never waits for the device."""
-    return [(float(alpha(sigma)) if alpha else 1.0, sigma) for sigma in sigmas.tolist()]
+@dataclass(frozen=True)
+class Level:
+    """A noise level: a state there is alpha * clean + sigma * noise. t: its time, 0 .. 999; None without noise."""
+
+    alpha: float
+    sigma: float
+    t: float | None
+
+    @property
+    def w(self) -> float:
+        """alpha / sigma, in which the multistep rules work; infinite without noise."""
+        return self.alpha / self.sigma if self.sigma > 0 else inf
+
+    def noised(self, clean: Tensor, noise: Tensor | None) -> Tensor:
+        """A draw of q(x | clean) at this level from standard normal `noise`; None without noise."""
+        signal = clean if self.alpha == 1 else self.alpha * clean
+        return signal + (0 if noise is None else self.sigma * noise)
+
+    def sigma_like(self, x: Tensor) -> Tensor:
+        """sigma as models take it, one per item of `x`: [B]."""
+        return x.new_full(x.shape[:1], self.sigma)
 
 
-def ratio(alpha: float, sigma: float) -> float:
-    """w = alpha / sigma, the clock of the multistep rules; infinite without noise."""
-    return alpha / sigma if sigma > 0 else inf
+def levels_of(
+    sigmas: Tensor, alpha: Callable[[float], float] | None, timestep: Callable[[float], float] | None
+) -> list[Level]:
+    """The levels as Python floats, so that the loop never waits for the device; options as `sample_aias`.
 
-
-def check_run(
-    x: Tensor,
-    levels: list[Level],
-    mask: Tensor | None,
-    background: Tensor | None,
-    order: int,
-    eta: float,
-    variance: float,
-) -> None:
-    """Raise ValueError for levels that do not descend, to 0 or to where another run goes on, tensors that do not fit or
-    are not finite, and options out of range."""
-    steps = [sigma for _, sigma in levels]
+    Raises:
+        ValueError: sigmas that do not descend to 0, or to where another run continues.
+    """
+    steps, time_of = sigmas.tolist(), timestep or nearest_timestep
     if len(steps) < 2 or not steps[-1] >= 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
         raise ValueError(
             "AIAS: sigmas must descend strictly, to 0 or to where another run goes on; take what AIAS Sigmas gives, "
             "whole or from Split Sigmas."
         )
-    if order not in (1, 2):
-        raise ValueError(f"AIAS: order is {order}; choose 1 or 2.")
-    check_stochasticity(eta, variance)
+    return [
+        Level(float(alpha(sigma)) if alpha else 1.0, sigma, time_of(sigma) if sigma > 0 else None) for sigma in steps
+    ]
+
+
+def known_region(
+    x: Tensor, mask: Tensor | None, background: Tensor | None
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Mask [B, 1, h, w] and background [B, C, h, w] for the state `x`, in its dtype and on its device.
+
+    Raises:
+        ValueError: one without the other, shapes that do not fit `x`, values out of range or not finite.
+    """
     if not torch.isfinite(x).all():
         raise ValueError("AIAS: the starting latent holds NaN or infinity; check the VAE and the image that made it.")
     if mask is None and background is not None:
         raise ValueError("AIAS: a background came without a mask; connect the mask that the anomaly fills.")
     if mask is None:
-        return
+        return None, None
     if background is None:
         raise ValueError("AIAS: a mask came without a background; give the normal image's clean latent.")
     if not torch.isfinite(background).all():
@@ -61,3 +80,4 @@ def check_run(
             )
     if not ((mask >= 0) & (mask <= 1)).all():
         raise ValueError("AIAS: the mask holds NaN or values outside 0 .. 1; scale it so that 1 is anomaly.")
+    return mask.to(x).expand(x.shape[0], 1, *x.shape[2:]), background.to(x).expand_as(x)

@@ -1,7 +1,7 @@
 """Linear multistep rules: which mix of the last two x0 estimates stands for x0 along a step.
 
 In w = alpha / sigma the probability-flow ODE is d(x / sigma) = x0hat dw, so that a step from w_s to w_e needs the mean
-of x0hat over it. A clock is a function y(w) in which x0hat is taken to be linear: it tells y at a level, and the mean
+of x0hat over it. A clock is a function y(w) in which x0hat is taken to be linear: it gives y at a level, and the mean
 of y over a step.
 """
 
@@ -53,7 +53,7 @@ class History:
 
     def keep(self, x0: Tensor, w: float, w_s: float) -> None:
         """The estimate at `w`, from where a step starts; for that step the state may count as another, `w_s`: pure
-        noise is 0, whatever level the model was told."""
+        noise is 0, whatever level the model was given."""
         self.x0, self.w, self.w_s = x0, w, w_s
 
     def predicted(self, x0: Tensor, w: float, w_e: float) -> Tensor:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from .levels import Level
+
 
 class ItemNoise:
     """Standard normal noise from one CPU generator per item, so that item 7 of 8 equals item 7 alone.
@@ -36,20 +38,34 @@ class ItemNoise:
 
 
 class LevelNoise:
-    """Both draws of a level: the transition's, then the background's (only for items that keep a background).
+    """Both draws of a step: the transition's, then the background's (only for items that keep a background).
 
-    They are drawn at eta 0 too, so that runs of any eta see the same background.
+    They are drawn at eta 0 too, so that runs of any eta see the same background. None where a step ends without noise.
     """
 
-    def __init__(self, items: ItemNoise | None, sampler: Callable | None, keep: Tensor | None):
-        self.items, self.sampler = items, sampler
-        self.with_background = None if keep is None else (keep < 1).flatten(1).any(1).tolist()
+    def __init__(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        sampler: Callable[[float, float], Tensor] | None,
+        seeds: Sequence[int] | None,
+        seed: int | None,
+    ):
+        """`x`, `mask`: state and mask of the run; `sampler`, `seeds`: as `sample_aias`; `seed`: see `item_seeds`."""
+        self.sampler = sampler
+        self.items = None if sampler else ItemNoise(x, item_seeds(x.shape[0], seeds, seed))
+        self.with_background = None if mask is None else (mask < 1).flatten(1).any(1).tolist()
 
-    def transition(self, sigma_s: float, sigma_e: float) -> Tensor:
-        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items()
+    def transition(self, start: Level, end: Level) -> Tensor | None:
+        return self._drawn(start, end, None)
 
-    def background(self, sigma_s: float, sigma_e: float) -> Tensor:
-        return self.sampler(sigma_s, sigma_e) if self.sampler else self.items(self.with_background)
+    def background(self, start: Level, end: Level) -> Tensor | None:
+        return self._drawn(start, end, self.with_background)
+
+    def _drawn(self, start: Level, end: Level, items: Sequence[bool] | None) -> Tensor | None:
+        if end.sigma == 0:
+            return None
+        return self.sampler(start.sigma, end.sigma) if self.sampler else self.items(items)
 
 
 def item_seeds(batch: int, seeds: Sequence[int] | None, seed: int | None) -> list[int]:

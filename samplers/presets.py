@@ -6,7 +6,7 @@ from __future__ import annotations
 # anomaly alone, stays down to t = 40: above that the denoiser still turns anomalies near the normal back to normal.
 _FEW_LEVELS = {"kind": "half", "refine": 0}
 _FEW_STEPS = {"order": 2, "pure_start": True, "correct": True, "foreground_until": 40}
-NOISE_FROM = 10  # steps; with fewer they are so long that their noise costs more than it mends, or as much
+NOISE_FROM = 10  # steps; with fewer they are so long that their noise costs at least as much as it gains
 
 _PRESETS: dict[str, tuple[dict, dict]] = {
     # FAST as published: uniform grid, FARM's estimate noised back into the state, off in the two refinement steps.

@@ -31,6 +31,7 @@ def _log_sigmas() -> Tensor:
     return ldm_sigmas().log()
 
 
+@lru_cache(maxsize=TIMESTEPS)
 def nearest_timestep(sigma: float) -> float:
     """t in 0 .. 999 of the level nearest to `sigma` (in log sigma) in the LDM table."""
     if sigma <= 0:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,8 +12,10 @@ from torch import Tensor
 
 from ..images.pictures import Picture
 from ..images.windows import Window, enlarge, image_part
+from .windows import Part
 
 MODES = ("difference", "paste")
+Made = tuple[Part, tuple[Tensor, Tensor]]  # a part, its window with the anomaly and without, decoded, [3, R, R]
 
 
 def compose(
@@ -47,6 +52,35 @@ def compose(
     pixels = normal.pixels.copy()
     compose_into(pixels, made, roundtrip, mask[rows[0], columns[0]], window, mode, feather)
     return normal.with_pixels(pixels)
+
+
+def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0) -> Picture:
+    """The normal picture with the anomalies of all parts of its mask; mode, feather: see `compose`."""
+    check_mode(mode, feather)
+    pixels = normal.pixels.copy()
+    for part, (anomalous, roundtrip) in made:
+        compose_into(pixels, anomalous, roundtrip, part.in_area(normal.size)[1], part.window, mode, feather)
+    return normal.with_pixels(pixels)
+
+
+def composed_values(
+    normal: Picture, part: Part, made: Sequence[Tensor], roundtrip: Tensor, mode: str = "difference", feather: int = 0
+) -> np.ndarray:
+    """What `composed_picture` gives the pixels of a part's mask, for each of several windows: [k, N, C], of the
+    picture's dtype.
+
+    made: k decoded windows, [3, R, R]; roundtrip, mode, feather: see `compose`.
+    """
+    check_mode(mode, feather)
+    area, mask = part.in_area(normal.size)
+    # Only the area of the window is copied: an image may be far larger.
+    local = replace(part.window, top=part.window.top - area[0].start, left=part.window.left - area[1].start)
+    values = []
+    for window in made:
+        pixels = normal.pixels[area].copy()
+        compose_into(pixels, window, roundtrip, mask, local, mode, feather)
+        values.append(pixels[mask.numpy()])
+    return np.stack(values)
 
 
 def compose_into(

@@ -2,34 +2,88 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..images.pictures import Picture
-from ..modules.compact_ldm import NORMAL, CompactLDM
-from .composed import composed_picture
-from .made import Job, Settings, made_parts
+import numpy as np
 
-# The same noises for every pair: a search over seeds must not find one visible for controls that happened to be alike.
-SEED = 2**62 + 1
-# Four tell better than two or three how unlike surfaces are; six steps make what twenty do: benchmarks/README.md.
-COUNT, STEPS = 4, 6
+from ..modules.compact_ldm import NORMAL, CompactLDM
+from ..seeds import CONTROL_SEED, part_seed
+from .adapters import Adapters
+from .compose import composed_values
+from .make import Encoded, Job, Settings, made_windows
+
+# One step is enough: it gives the mean of the surfaces that the model holds possible, and the controls differ by how
+# sure it is. More steps find no more, and a fourth control hardly anything; two are worse: benchmarks/README.md.
+COUNT, STEPS = 3, 1
 
 
 def control_settings(settings: Settings) -> Settings:
-    """The pair's windows and composing; a few steps of the base alone."""
+    """The pair's windows and composing; one step of the base alone, without guidance."""
     return replace(settings, preset="recommended", steps=STEPS, guidance=1.0, farm=0.0, graded=None)
 
 
-def control_pictures(
-    base: CompactLDM, jobs: Sequence[Job], settings: Settings
-) -> tuple[list[list[Picture]], list[int]]:
-    """COUNT controls of every job, composed as its pair is, and the denoiser's calls for them; see `made_parts`."""
-    normal = [Job(job.picture, job.mask, job.object, NORMAL, SEED + number) for job in jobs for number in range(COUNT)]
-    made, calls = made_parts(base, normal, control_settings(settings))
-    pictures = [
-        composed_picture(job.picture, parts, settings.mode, settings.feather)
-        for job, parts in zip(normal, made, strict=True)
+def control_values(
+    base: CompactLDM, jobs: Sequence[Job], windows: Encoded, places: Sequence[int], settings: Settings
+) -> tuple[list[np.ndarray], int]:
+    """COUNT controls of the windows at `places`, composed as their pairs are, and the denoiser's calls for each window.
+
+    Returns:
+        for every place the pixels of its part's mask, [COUNT, N, C] of the picture's dtype; see `scores.excess`.
+    """
+    if not places:
+        return [], 0
+    again = _repeated(windows, places)
+    types = [(jobs[part.item].object, NORMAL) for part in again.parts]
+    seeds = [part_seed(CONTROL_SEED + time, windows.parts[place].number) for time in range(COUNT) for place in places]
+    made, calls = made_windows(base, again, types, seeds, control_settings(settings), Adapters())
+    times = made.view(COUNT, len(places), *made.shape[1:])
+    values = [
+        composed_values(
+            jobs[windows.parts[place].item].picture,
+            windows.parts[place],
+            times[:, number],
+            windows.roundtrip[place],
+            settings.mode,
+            settings.feather,
+        )
+        for number, place in enumerate(places)
     ]
-    places = range(0, len(normal), COUNT)
-    return [pictures[at : at + COUNT] for at in places], [sum(calls[at : at + COUNT]) for at in places]
+    return values, COUNT * calls
+
+
+def _repeated(windows: Encoded, places: Sequence[int]) -> Encoded:
+    """The windows at `places`, all of them COUNT times, one after the other."""
+    chosen = list(places) * COUNT
+    return Encoded(
+        tuple(windows.parts[place] for place in chosen),
+        windows.mask[chosen],
+        windows.background[chosen],
+        windows.roundtrip[chosen],
+    )
+
+
+class KnownControls:
+    """The controls of normal images and masks, kept for all that is made there: negatives, redraws, rounds."""
+
+    def __init__(self, known: KnownControls | None = None):
+        """known: what is known from the start; what is added stays here alone."""
+        self._kept: ChainMap[str, list[np.ndarray]] = ChainMap({}, known._kept if known else {})
+
+    def of(self, job: Job, settings: Settings) -> list[np.ndarray] | None:
+        """Of every part of a job's mask, see `control_values`; None where they are not known."""
+        return self._kept.get(_key(job, settings))
+
+    def keep(self, job: Job, settings: Settings, values: list[np.ndarray]) -> None:
+        self._kept[_key(job, settings)] = values
+
+
+def _key(job: Job, settings: Settings) -> str:
+    """What controls depend on, as text."""
+    digest = hashlib.sha256(job.picture.pixels.tobytes())
+    digest.update(np.packbits(job.mask.numpy()).tobytes())
+    shape = (job.picture.pixels.shape, job.picture.pixels.dtype, tuple(job.mask.shape), job.object)
+    chosen = (settings.aware, settings.context, settings.mode, settings.feather)
+    return f"{digest.hexdigest()} {shape} {chosen}"

@@ -18,8 +18,7 @@ from ..datasets.inspection import SMALL, TINY, Inspected, Inspection, Masks
 from ..datasets.sample import NORMAL, Sample
 from ..files.untrusted_text import one_line
 from ..images.pictures import Picture, write_picture
-from .close_up import close_up
-from .overlay import outlined
+from .sheets import close_up, outlined
 
 EXAMPLES, TILE, GAP = 5, 120, 6  # of a type; px
 NAME, COUNT, AREA = 16, 226, 346  # px from the left: where the columns begin

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import torch
 
-from ..datasets.batch_plan import derived_seed
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.procedural import MATERIALS, defect_mask, surface
 from ..images.pictures import Picture
 from ..modules.base_file import file_digest, load_base
+from ..seeds import anomaly_seed, derived_seed
 from .pair import Job, Settings
 from .plan import Planned
 from .run import run
-from .sheet import save_sheet
+from .sheets import save_sheet
 
 BUNDLED_BASE = Path(__file__).parent.parent / "weights" / "surfaces.safetensors"
 COUNT, NEGATIVES = 16, 16
@@ -35,8 +35,11 @@ class SurfaceItems:
         seed = derived_seed(SEED, index, "surface")
         normal = Picture(surface(material, SIZE, seed))
         mask = torch.from_numpy(defect_mask(material, type, SIZE, seed))
-        job = Job(normal, mask, material, type, derived_seed(SEED, index, f"anomaly {redraw}"))
+        job = Job(normal, mask, material, type, self.item_seed(index, redraw))
         return Planned(job, normal, f"surface {seed}", f"defect {seed}")
+
+    def item_seed(self, index: int, redraw: int = 0) -> int:
+        return anomaly_seed(SEED, index, redraw)
 
 
 def demo(out: str | Path, settings: Settings, report: Callable | None = None) -> list[dict]:

@@ -16,12 +16,12 @@ from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from .adapters import Adapters, load_adapters
-from .nearest_real import RealDefects, latent_features
+from .nearest import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
 from .policy import DEFAULT, Policy
 from .run import NEGATIVES, run
-from .sheet import save_sheet
+from .sheets import save_sheet
 
 ON_SHEET = 32
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..files.progress import tracked
 from ..modules.compact_ldm import NORMAL, CompactLDM
-from .composed import compose_parts, part_levels
-from .controls import control_pictures
-from .made import BATCH, Job, Settings, made_parts
-from .pair_check import Scores
-from .visibility import visible_above
+from .compose import composed_picture
+from .controls import KnownControls
+from .make import BATCH, Job, Settings
+from .pair import made_parts
+from .scores import ScoredPart, Scores, mean_known, visible_above
 
 PIXELS = 0.95  # share of a negative's pixels that count as unchanged
 _KEPT = np.linspace(0, 1, 101)
@@ -21,7 +21,7 @@ _KEPT = np.linspace(0, 1, 101)
 
 @dataclass(frozen=True)
 class Thresholds:
-    """excess above which a pair is visible; change above which a pixel is filled, see `pair_check.completeness`."""
+    """excess above which a pair is visible; change above which a pixel is filled, see `scores.completeness`."""
 
     visible: float
     changed: float
@@ -46,23 +46,29 @@ def thresholds(negatives: Sequence[Negative]) -> Thresholds:
     return Thresholds(visible_above([one.excess for one in negatives]), float(np.quantile(pixels, PIXELS)))
 
 
-def measure_negatives(base: CompactLDM, jobs: Sequence[Job], settings: Settings) -> list[Negative]:
-    """The same jobs with their masks made again as normal surface, by the base alone."""
-    normal = [Job(job.picture, job.mask, job.object, NORMAL, job.seed) for job in jobs]
-    settings = replace(settings, graded=None)
-    controls, _ = control_pictures(base, normal, settings)
+def measure_negatives(
+    base: CompactLDM, jobs: Sequence[Job], settings: Settings, known: KnownControls | None = None
+) -> list[Negative]:
+    """The same jobs with their masks made again as normal surface, by the base alone. known: see `pair.made_parts`."""
+    normal = [replace(job, type=NORMAL) for job in jobs]
+    made = made_parts(base, normal, replace(settings, graded=None), known=known or KnownControls())
     found = []
-    for job, parts, own in zip(normal, made_parts(base, normal, settings)[0], controls, strict=True):
-        pair = compose_parts(job.picture, parts, settings.mode, settings.feather, controls=own)
-        levels = np.concatenate([part_levels(pair.picture, job.picture, part).numpy() for part in parts])
-        found.append(Negative(pair.excess, np.quantile(levels, _KEPT)))
+    for job, one in zip(normal, made, strict=True):
+        picture = composed_picture(job.picture, one.parts, settings.mode, settings.feather)
+        parts = [ScoredPart(picture, job.picture, part) for part in one.parts]
+        values = [part.excess(own) for part, own in zip(parts, one.controls, strict=True)]
+        levels = np.concatenate([part.levels().numpy() for part in parts])
+        areas = [part.inside.sum().item() for part, _ in one.parts]
+        found.append(Negative(mean_known(values, areas), np.quantile(levels, _KEPT)))
     return found
 
 
-def measured_thresholds(base: CompactLDM, job: Callable[[int], Job], settings: Settings, count: int) -> Thresholds:
-    """Of jobs 0 .. count - 1."""
+def measured_thresholds(
+    base: CompactLDM, job: Callable[[int], Job], settings: Settings, count: int, known: KnownControls | None = None
+) -> Thresholds:
+    """Of jobs 0 .. count - 1. known: see `pair.made_parts`."""
     found: list[Negative] = []
     for start in tracked("measuring thresholds", range(0, count, BATCH), BATCH, count):
         jobs = [job(index) for index in range(start, min(start + BATCH, count))]
-        found += measure_negatives(base, jobs, settings)
+        found += measure_negatives(base, jobs, settings, known)
     return thresholds(found)

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
 
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
-from .adapters import Adapters
-from .composed import Composed, Made, compose_parts
-from .controls import control_pictures
-from .made import Job, Settings, made_parts
-from .nearest_real import RealDefects
-from .pair_check import CHANGED_ABOVE, Scores
+from ..seeds import part_seed
+from .adapters import Adapters, adapters_of
+from .compose import Made, composed_picture
+from .controls import KnownControls, control_values
+from .make import Job, Settings, check_job, encoded_windows, made_windows
+from .nearest import RealDefects
+from .scores import CHANGED_ABOVE, Scores, scores_of
+
+__all__ = ["Job", "MadeParts", "Pair", "Settings", "make_pairs", "made_parts"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Scores):
     """A made pair, and its scores.
 
-    windows: where its parts were made (see `boxed_parts`); seconds: its share of the batch's time; calls: of the
+    windows: where its parts were made (see `windows.crop_parts`); seconds: its share of the batch's time; calls: of the
     denoiser's network, for one window each.
     """
 
@@ -42,14 +48,16 @@ def make_pairs(
     *,
     changed_above: float = CHANGED_ABOVE,
     controlled: bool = False,
+    known: KnownControls | None = None,
     real: RealDefects | None = None,
 ) -> list[Pair]:
     """Make a batch of pairs. Every job is cropped to the base's resolution, so images may differ in size.
 
     Args:
         adapter: trained on this base; its tokens join the type's own, FARM and STAGE's parts as the settings say.
-        changed_above: see `pair_check.completeness`.
-        controlled: measure `excess` against controls of every pair, see `synthesis.controls`: 24 calls more per window.
+        changed_above: see `scores.completeness`.
+        controlled: measure `excess` against controls of every pair, see `synthesis.controls`.
+        known: controls that were made before; those of this batch are added.
         real: defects that `nearest_real` is measured to; None leaves it out.
 
     Raises:
@@ -57,28 +65,84 @@ def make_pairs(
             too few for STAGE's windows, MGA heads asked for that the adapter lacks.
     """
     started = time.perf_counter()
-    made, calls = made_parts(base, jobs, settings, adapter)
-    controls, spent = control_pictures(base, jobs, settings) if controlled else ([()] * len(jobs), [0] * len(jobs))
-    composed = [
-        compose_parts(job.picture, parts, settings.mode, settings.feather, changed_above, against)
-        for job, parts, against in zip(jobs, made, controls, strict=True)
+    made = made_parts(base, jobs, settings, adapter, known or KnownControls() if controlled else None)
+    pictures = [
+        composed_picture(job.picture, one.parts, settings.mode, settings.feather)
+        for job, one in zip(jobs, made, strict=True)
     ]
-    nearest = _nearest_real(jobs, composed, made, real) if real else [None] * len(jobs)
+    scores = [
+        scores_of(picture, job.picture, one.parts, changed_above, one.controls)
+        for job, picture, one in zip(jobs, pictures, made, strict=True)
+    ]
+    nearest = [None] * len(jobs)
+    if real:
+        kinds = [(job.object, job.type) for job in jobs]
+        nearest = real.of_pairs(kinds, pictures, [[part for part, _ in one.parts] for one in made])
     seconds = (time.perf_counter() - started) / len(jobs)
     return [
         Pair(
-            **vars(c) | {"nearest_real": distance},
+            **vars(scored) | {"nearest_real": distance},
             job=job,
-            windows=tuple(part.window for part, _ in parts),
+            picture=picture,
+            windows=tuple(part.window for part, _ in one.parts),
             seconds=seconds,
-            calls=sum(called),
+            calls=one.calls,
         )
-        for job, c, parts, distance, *called in zip(jobs, composed, made, nearest, calls, spent, strict=True)
+        for job, picture, scored, one, distance in zip(jobs, pictures, scores, made, nearest, strict=True)
     ]
 
 
-def _nearest_real(
-    jobs: Sequence[Job], composed: Sequence[Composed], made: Sequence[Sequence[Made]], real: RealDefects
-) -> list[float | None]:
-    kinds = [(job.object, job.type) for job in jobs]
-    return real.of_pairs(kinds, [c.picture for c in composed], [[part for part, _ in parts] for parts in made])
+@dataclass(eq=False)
+class MadeParts:
+    """What the model made of one job, part by part, before it is composed.
+
+    controls: of every part, see `controls.control_values`; None where none were asked for. calls: of the denoiser's
+    network, for one window each.
+    """
+
+    parts: list[Made] = field(default_factory=list)
+    controls: list[np.ndarray] | None = None
+    calls: int = 0
+
+
+def made_parts(
+    base: CompactLDM,
+    jobs: Sequence[Job],
+    settings: Settings,
+    adapter: Adapters | FastModules | StageModules | None = None,
+    known: KnownControls | None = None,
+) -> list[MadeParts]:
+    """What the model makes of every job; every window is encoded and decoded once, for the pair and its controls.
+
+    Args:
+        known: controls that were made before; those of these jobs are added. None: without controls.
+
+    Raises as `make_pairs`.
+    """
+    for job in jobs:
+        check_job(base, job)
+    adapters, made = adapters_of(adapter), [MadeParts() for _ in jobs]
+    if known is not None:
+        for job, one in zip(jobs, made, strict=True):
+            one.controls = known.of(job, settings)
+    missing = {place for place, one in enumerate(made) if known is not None and one.controls is None}
+    for place in missing:
+        made[place].controls = []
+    with torch.inference_mode():
+        for windows in encoded_windows(base, jobs, settings.context):
+            own = [jobs[part.item] for part in windows.parts]
+            types = [(job.object, job.type) for job in own]
+            seeds = [part_seed(job.seed, part.number) for job, part in zip(own, windows.parts, strict=True)]
+            decoded, calls = made_windows(base, windows, types, seeds, settings, adapters)
+            for part, window, roundtrip in zip(windows.parts, decoded, windows.roundtrip, strict=True):
+                made[part.item].parts.append((part, (window, roundtrip)))
+                made[part.item].calls += calls
+            places = [place for place, part in enumerate(windows.parts) if part.item in missing]
+            values, calls = control_values(base, jobs, windows, places, settings)
+            for place, own_values in zip(places, values, strict=True):
+                one = made[windows.parts[place].item]
+                one.controls.append(own_values)
+                one.calls += calls
+    for place in missing:
+        known.keep(jobs[place], settings, made[place].controls)
+    return made

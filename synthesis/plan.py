@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from ..datasets.batch_plan import derived_seed
 from ..datasets.mvtec import Sample, read_sample
 from ..images.masks import place_mask
 from ..images.pictures import Picture, read_picture
 from ..modules.compact_ldm import NORMAL
+from ..seeds import anomaly_seed, derived_seed
 from .pair import Job
 
 
@@ -65,8 +65,12 @@ class Plan:
         shape = _pick(self.shapes[object, type], generator)
         picture = read_picture(normal.image)
         mask = place_mask(read_sample(shape)[1], picture.size, generator)
-        seed = derived_seed(self.seed, index, f"anomaly {redraw}")
-        return Planned(Job(picture, mask, object, type, seed), normal.image, normal.name, shape.name)
+        job = Job(picture, mask, object, type, self.item_seed(index, redraw))
+        return Planned(job, normal.image, normal.name, shape.name)
+
+    def item_seed(self, index: int, redraw: int = 0) -> int:
+        """The seed of the anomaly of item `index`."""
+        return anomaly_seed(self.seed, index, redraw)
 
 
 def _by_object(samples: Sequence[Sample]) -> dict[str, list[Sample]]:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .pair import Pair, Settings
-from .plan import Planned
+from .pair import Job, Pair, Settings
 from .refine import Make, Visible, refine
 
 POLICIES = ("keep", "drop", "refine")
@@ -56,7 +55,7 @@ class Settled:
 def settle(
     policy: Policy,
     make: Make,
-    again: Callable[[int, int], Planned],
+    seed_of: Callable[[int, int], int],
     indices: Sequence[int],
     pairs: Sequence[Pair],
     settings: Settings,
@@ -68,7 +67,7 @@ def settle(
 
     Args:
         make: pairs of jobs and settings.
-        again: (index, attempt) -> the item with the seed of that attempt.
+        seed_of: (index, attempt) -> the seed of that attempt; normal and mask stay.
         indices, pairs: the block.
         has_farm: the settings' FARM has an adapter behind it, and `refine.farm_varies`.
         wanted: the indices that are not in the folder yet, None for all; others are left as they are drawn.
@@ -76,14 +75,14 @@ def settle(
     if policy.name != "refine":
         redrawn = [
             _redrawn(
-                policy.redraw if wanted is None or index in wanted else 0, make, again, index, pair, settings, visible
+                policy.redraw if wanted is None or index in wanted else 0, make, seed_of, index, pair, settings, visible
             )
             for index, pair in zip(indices, pairs, strict=True)
         ]
         return [Settled(pair, settings) for pair in redrawn]
 
-    def jobs(number: int) -> list:
-        return [again(index, number).job for index in indices]
+    def jobs(number: int) -> list[Job]:
+        return [replace(pair.job, seed=seed_of(i, number)) for i, pair in zip(indices, pairs, strict=True)]
 
     found = refine(make, pairs, jobs, settings, visible, policy.rounds, has_farm)
     return [Settled(one.pair, one.settings, one.record(visible, settings)) for one in found]
@@ -92,7 +91,7 @@ def settle(
 def _redrawn(
     times: int,
     make: Make,
-    again: Callable[[int, int], Planned],
+    seed_of: Callable[[int, int], int],
     index: int,
     pair: Pair,
     settings: Settings,
@@ -101,6 +100,6 @@ def _redrawn(
     for attempt in range(1, times + 1):
         if visible(pair):
             break
-        other = make([again(index, attempt).job], settings)[0]
+        other = make([replace(pair.job, seed=seed_of(index, attempt))], settings)[0]
         pair = replace(other, seconds=other.seconds + pair.seconds)
     return pair

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..samplers.presets import preset
 from .pair import Pair, Settings
-from .pair_check import Scores
+from .scores import Scores
 
 Make = Callable[[Sequence[Any], Any], list[Pair]]  # (jobs, settings or what varies of them) -> pairs
 Visible = Callable[[Scores], bool]

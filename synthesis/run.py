@@ -12,16 +12,18 @@ from typing import Any, Protocol
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import PairWriter
 from ..images.pictures import Picture
+from ..images.windows import Window
 from ..modules.compact_ldm import CompactLDM
 from .adapters import Adapters
-from .made import BATCH, Job, Settings
-from .nearest_real import RealDefects
+from .controls import KnownControls
+from .make import BATCH, Job, Settings
+from .nearest import RealDefects
 from .negatives import measured_thresholds
 from .pair import Pair, make_pairs
-from .pair_check import DIGITS
 from .plan import Planned
 from .policy import Policy, Settled, settle
 from .refine import farm_varies
+from .scores import DIGITS, NOT_SCORED, Scores
 
 _log = logging.getLogger(__name__)
 NEGATIVES = 64
@@ -32,6 +34,8 @@ class Items(Protocol):
     """What a run makes: item i, the same at every call; see `synthesis.plan.Plan`."""
 
     def item(self, index: int, redraw: int = 0) -> Planned: ...
+
+    def item_seed(self, index: int, redraw: int = 0) -> int: ...
 
 
 def run(
@@ -70,14 +74,17 @@ def run(
         count,
         negatives,
     )
-    found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives)
+    known = KnownControls()
+    found = measured_thresholds(base, lambda index: plan.item(index).job, settings, negatives, known)
     make = partial(make_pairs, base, adapter=adapter, changed_above=found.changed, controlled=True, real=real)
     has_farm = adapter is not None and adapter.fast is not None and farm_varies(settings)
     restore_normals(writer, plan)
     for start, items, wanted in blocks(plan, writer.missing(count), count):
-        first = make([item.job for item in items], settings)
+        # A block's own controls go with it: memory must not grow with the run.
+        make_here = partial(make, known=KnownControls(known))
+        first = make_here([item.job for item in items], settings)
         indices = range(start, start + len(items))
-        settled = settle(policy, make, plan.item, indices, first, settings, found.shown, has_farm, wanted)
+        settled = settle(policy, make_here, plan.item_seed, indices, first, settings, found.shown, has_farm, wanted)
         for index, item, one in zip(indices, items, settled, strict=True):
             if index not in wanted:
                 continue
@@ -147,15 +154,48 @@ def write_pair(writer: PairWriter, index: int, item: Planned, picture: Picture, 
 def _record(settled: Settled, visible: bool, base_name: str, adapter_name: str | None) -> dict[str, Any]:
     pair = settled.pair
     content = pixel_entries(pair.job, pair.picture)
+    return pair_record(
+        pair,
+        seed=pair.job.seed,  # of the attempt that was kept
+        visible=visible and content["changed"] > 0,
+        content=content,
+        seconds=round(pair.seconds, DIGITS),
+        base=base_name,
+        adapter=adapter_name,
+        windows=pair.windows,
+        settings=asdict(settled.settings),
+        refined=settled.refined,
+    )
+
+
+def pair_record(
+    scores: Scores | None,
+    *,
+    seed: int | None,
+    visible: bool | None,
+    content: Mapping[str, Any],
+    seconds: float | None,
+    base: str | None,
+    adapter: str | None,
+    windows: Sequence[Window] | None,
+    settings: Mapping[str, Any],
+    refined: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The entries of a pair's line of the manifest, beside those that the writer sets.
+
+    Args:
+        scores, visible, windows: None where the pair was not scored; content: see `pixel_entries`; base, adapter: their
+            names, see `file_digest`; settings: it was made with; refined: the search behind it, if there was one.
+    """
     record = {
-        "seed": pair.job.seed,  # of the attempt that was kept
-        **pair.entries,
-        "visible": visible and content["changed"] > 0,
+        "seed": seed,
+        **(NOT_SCORED if scores is None else scores.entries),
+        "visible": visible,
         **content,
-        "seconds": round(pair.seconds, DIGITS),
-        "base": base_name,
-        "adapter": adapter_name,
-        "windows": [asdict(window) | {"factor": round(window.factor, DIGITS)} for window in pair.windows],
-        "settings": asdict(settled.settings),
+        "seconds": seconds,
+        "base": base,
+        "adapter": adapter,
+        "windows": windows and [asdict(window) | {"factor": round(window.factor, DIGITS)} for window in windows],
+        "settings": dict(settings),
     }
-    return record if settled.refined is None else record | {"refined": settled.refined}
+    return record if refined is None else record | {"refined": refined}

@@ -17,8 +17,7 @@ from ..files.relative_path import is_file_below
 from ..files.untrusted_json import JsonValue
 from ..images.mask_files import read_mask
 from ..images.pictures import Picture, read_picture, write_picture
-from .close_up import close_up
-from .overlay import labelled_row, tiled
+from .sheets import close_up, labelled_row, tiled
 
 # Keys of the manifest; whether a high score is the bad one.
 SCORES = {

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from anomaly_synthesis.synthesis.controls import COUNT, SEED, STEPS, control_pictures, control_settings
-from anomaly_synthesis.synthesis.pair import Settings, make_pairs
+import torch
+from anomaly_synthesis.seeds import CONTROL_SEED
+from anomaly_synthesis.synthesis.controls import COUNT, STEPS, KnownControls, control_settings
+from anomaly_synthesis.synthesis.pair import Settings, made_parts, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
+from anomaly_synthesis.synthesis.windows import crop_parts
 
 SETTINGS = Settings(steps=2)
 
@@ -17,23 +20,92 @@ def jobs(train_part):
     return [plan.item(index).job for index in range(3)]
 
 
-def test_controls_are_normal_surface_in_the_mask_and_the_image_outside_it(tiny_base, jobs):
-    controls, calls = control_pictures(tiny_base, jobs, SETTINGS)
-    for job, own in zip(jobs, controls, strict=True):
-        assert len(own) == COUNT and len({picture.pixels.tobytes() for picture in own}) == COUNT
-        for picture in own:
-            changed = (picture.pixels != job.picture.pixels).any(2)
-            assert changed.any() and not (changed & ~job.mask.numpy()).any()
-    assert all(count >= STEPS * COUNT for count in calls)
+def controls_of(base, jobs, settings=SETTINGS):
+    """For every job the pixels of its mask, [COUNT, N, C] for every part."""
+    return [one.controls for one in made_parts(base, jobs, settings, known=KnownControls())]
+
+
+def test_controls_are_the_mask_made_again_each_time_in_another_way(tiny_base, jobs):
+    for job, parts in zip(jobs, controls_of(tiny_base, jobs), strict=True):
+        values = np.concatenate(parts, axis=1)
+        assert values.shape == (COUNT, job.mask.sum(), job.picture.pixels.shape[2])
+        assert values.dtype == job.picture.pixels.dtype
+        assert len({one.tobytes() for one in values}) == COUNT
+        inside = np.concatenate([part_pixels(job, number) for number in range(len(parts))])
+        assert all((one != inside).any() for one in values)
+
+
+def part_pixels(job, number):
+    """The normal picture's pixels [N, C] of a part of the mask."""
+    part = crop_parts(0, job.mask, 64)[number]
+    top, left, bottom, right = part.box
+    return job.picture.pixels[top:bottom, left:right][part.inside.numpy()]
+
+
+def test_a_control_is_the_pair_of_the_controls_seed_and_settings(tiny_base, jobs):
+    same = [replace(job, seed=CONTROL_SEED, type="good") for job in jobs]
+    pairs = make_pairs(tiny_base, same, control_settings(SETTINGS))
+    for job, pair, parts in zip(jobs, pairs, controls_of(tiny_base, jobs), strict=True):
+        for part, values in zip(crop_parts(0, job.mask, 64), parts, strict=True):
+            top, left, bottom, right = part.box
+            made = pair.picture.pixels[top:bottom, left:right][part.inside.numpy()]
+            assert abs(made.astype(int) - values[0].astype(int)).max() <= 1, "a batch's size may move the last bit"
 
 
 def test_neither_the_pair_s_seed_nor_its_type_moves_its_controls(tiny_base, jobs):
     others = [replace(job, seed=job.seed + 1, type="good") for job in jobs]
-    found = [
-        control_pictures(tiny_base, some, replace(SETTINGS, guidance=g))[0] for some, g in ((jobs, 1.0), (others, 3.0))
-    ]
+    found = [controls_of(tiny_base, some, replace(SETTINGS, guidance=g)) for some, g in ((jobs, 1.0), (others, 3.0))]
     for own, other in zip(*found, strict=True):
-        assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(own, other, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(own, other, strict=True))
+
+
+def test_known_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
+    known = KnownControls()
+    first = make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
+    again = make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
+    for one, other in zip(first, again, strict=True):
+        assert one.excess == other.excess and one.calls - other.calls == STEPS * COUNT * len(one.windows)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"context": 0.5}, {"mode": "paste"}, {"feather": 1}, {"aware": False}], ids=lambda c: next(iter(c))
+)
+def test_controls_of_other_windows_or_composing_are_not_taken_for_known(tiny_base, jobs, changed):
+    known = KnownControls()
+    make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
+    other = replace(SETTINGS, **changed)
+    assert all(known.of(job, other) is None for job in jobs)
+    fresh = make_pairs(tiny_base, jobs, other, controlled=True)
+    assert [pair.excess for pair in make_pairs(tiny_base, jobs, other, controlled=True, known=known)] == [
+        pair.excess for pair in fresh
+    ]
+
+
+def test_another_picture_mask_or_object_has_controls_of_its_own(tiny_base, jobs):
+    known, job = KnownControls(), jobs[0]
+    made_parts(tiny_base, [job], SETTINGS, known=known)
+    mask = job.mask.clone()
+    mask[tuple(torch.nonzero(~mask)[0])] = True
+    picture = job.picture.with_pixels(job.picture.pixels[::-1].copy())
+    assert known.of(replace(job, seed=1, type="good"), SETTINGS) is not None
+    for other in (replace(job, mask=mask), replace(job, picture=picture), replace(job, object="another")):
+        assert known.of(other, SETTINGS) is None
+
+
+def test_what_a_block_adds_is_not_kept_beyond_it(tiny_base, jobs):
+    run = KnownControls()
+    made_parts(tiny_base, jobs[:1], SETTINGS, known=run)
+    block = KnownControls(run)
+    made_parts(tiny_base, jobs, SETTINGS, known=block)
+    assert all(block.of(job, SETTINGS) is not None for job in jobs)
+    assert [run.of(job, SETTINGS) is not None for job in jobs] == [True, False, False]
+
+
+def test_a_window_is_encoded_once_for_the_pair_and_its_controls(tiny_base, jobs, monkeypatch):
+    seen, encode = [], tiny_base.autoencoder.encode
+    monkeypatch.setattr(tiny_base.autoencoder, "encode", lambda x: seen.append(len(x)) or encode(x))
+    pairs = make_pairs(tiny_base, jobs, SETTINGS, controlled=True)
+    assert sum(seen) == sum(len(pair.windows) for pair in pairs)
 
 
 def test_controls_cost_their_steps_and_change_no_pair(tiny_base, jobs):
@@ -45,6 +117,6 @@ def test_controls_cost_their_steps_and_change_no_pair(tiny_base, jobs):
 
 
 def test_a_pair_that_is_one_of_its_controls_is_nearer_to_them_than_they_to_each_other(tiny_base, jobs):
-    same = [replace(job, seed=SEED, type="good") for job in jobs]
+    same = [replace(job, seed=CONTROL_SEED, type="good") for job in jobs]
     for pair in make_pairs(tiny_base, same, control_settings(SETTINGS), controlled=True):
         assert 0.3 < pair.excess < 1

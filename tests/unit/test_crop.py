@@ -3,7 +3,8 @@
 import pytest
 import torch
 from anomaly_synthesis.images.windows import Window, context_window, cut_image, cut_mask, image_part
-from anomaly_synthesis.synthesis.crop import Crop, check_windows, crop_parts, part_seed, whole_images, window_of
+from anomaly_synthesis.seeds import part_seed
+from anomaly_synthesis.synthesis.windows import Crop, check_windows, crop_parts, whole_images, window_of
 
 SIZES = [(377, 251), (251, 377), (64, 64), (1, 9)]
 

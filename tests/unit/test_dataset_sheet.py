@@ -12,7 +12,7 @@ from anomaly_synthesis.datasets.sample import read_sample
 from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.synthesis import dataset_sheet as drawn
 from anomaly_synthesis.synthesis.dataset_sheet import DatasetSheet
-from anomaly_synthesis.synthesis.overlay import OUTLINE
+from anomaly_synthesis.synthesis.sheets import OUTLINE
 
 
 @pytest.fixture

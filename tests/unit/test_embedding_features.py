@@ -3,8 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from anomaly_synthesis.synthesis.embedding_features import embedding_features
-from anomaly_synthesis.synthesis.nearest_real import RealDefects
+from anomaly_synthesis.synthesis.nearest import RealDefects, embedding_features
 
 KIND = ("tile", "crack")
 MASK = torch.zeros(96, 96, dtype=torch.bool)

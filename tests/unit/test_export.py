@@ -14,7 +14,6 @@ from anomaly_synthesis.datasets.exports.export import export_pairs
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import NORMAL, read_sample
-from anomaly_synthesis.images import pictures
 from anomaly_synthesis.images.components import pieces
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import Picture, read_picture, write_picture
@@ -300,7 +299,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, make, mon
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", _full)
         replace = os.replace
-        patch.setattr(pictures.os, "replace", lambda a, b: _full() if b.name == name else replace(a, b))
+        patch.setattr(os, "replace", lambda a, b: _full() if b.name == name else replace(a, b))
         with pytest.raises(OSError, match=r"cannot write \(No space left on device\).*out") as error:
             export_pairs(pairs, out, format)
     assert error.value.errno == errno.ENOSPC

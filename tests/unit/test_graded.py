@@ -214,6 +214,18 @@ def test_with_every_part_off_it_is_aias(order, eta):
     assert torch.allclose(off, plain, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["paper", "recommended", "fast"])
+@pytest.mark.parametrize("soft", [1.0, 0.6])
+def test_without_windows_and_with_one_mask_it_is_aias_to_the_last_bit(name, soft):
+    grid, options = preset(name, 6)
+    options = {"mask": soft * hard_mask(), "background": normal(*SHAPE, seed=3), "foreground": fill} | options
+    sigmas = grid_sigmas(graded_grid(**grid, windows=()), TABLE)
+    graded = sample_graded(
+        denoiser, start(), sigmas, windows=(), mask_schedule=lambda mask, t: mask, seeds=[0, 1], **options
+    )
+    assert torch.equal(graded, sample_aias(denoiser, start(), sigmas, seeds=[0, 1], **options))
+
+
 @pytest.mark.parametrize("item", [0, 2, 3, 5])
 @pytest.mark.parametrize(("name", "blend"), [("recommended", "x0"), ("paper", "paper"), ("fast", "x0")])
 def test_an_item_alone_is_the_item_in_a_batch(name, blend, item):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from anomaly_synthesis.synthesis.nearest_real import RealDefects, encoded_features, latent_features
+from anomaly_synthesis.synthesis.nearest import RealDefects, encoded_features, latent_features
 from anomaly_synthesis.synthesis.pair import Settings, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from anomaly_synthesis.datasets.batch_plan import derived_seed
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import Picture, read_picture
+from anomaly_synthesis.seeds import derived_seed
 from anomaly_synthesis.synthesis.negatives import Thresholds
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import SCORES
-from anomaly_synthesis.synthesis.pair_check import (
+from anomaly_synthesis.synthesis.scores import (
     NOT_SCORED,
     Scores,
     boundary_agreement,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, summary
-from anomaly_synthesis.synthesis.seam import seam
+from anomaly_synthesis.synthesis.scores import seam
 
 
 def picture(level=0.8, size=64, seed=0, noise=0.05):

@@ -7,9 +7,9 @@ import torch
 from anomaly_synthesis.modules.fast import FastModules
 from anomaly_synthesis.samplers.presets import PRESETS
 from anomaly_synthesis.synthesis.pair import Settings, make_pairs
-from anomaly_synthesis.synthesis.pair_check import NOT_SCORED, Scores
 from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.refine import Varied, farm_varies, gain, proposal, rank, refine
+from anomaly_synthesis.synthesis.scores import NOT_SCORED, Scores
 
 SETTINGS = Settings(steps=2)
 

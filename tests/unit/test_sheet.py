@@ -5,7 +5,7 @@ import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
 from anomaly_synthesis.images.pictures import Picture, read_picture
-from anomaly_synthesis.synthesis.sheet import GAP, LABEL, TILE, save_sheet
+from anomaly_synthesis.synthesis.sheets import GAP, LABEL, TILE, save_sheet
 
 
 @pytest.fixture

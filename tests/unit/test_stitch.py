@@ -3,8 +3,7 @@
 import pytest
 import torch
 from anomaly_synthesis.images.windows import cut_image, image_part
-from anomaly_synthesis.synthesis.crop import Crop, crop_parts, whole_images
-from anomaly_synthesis.synthesis.stitch import stitch
+from anomaly_synthesis.synthesis.windows import Crop, crop_parts, stitch, whole_images
 
 SIZE = (300, 400)
 

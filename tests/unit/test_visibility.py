@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from anomaly_synthesis.synthesis.visibility import excess, ring, signed_contrast, strength, visibility, visible_above
+from anomaly_synthesis.synthesis.scores import excess, ring, signed_contrast, strength, visibility, visible_above
 
 
 def box_mask(top, left, height, width, size=(80, 90)):
@@ -85,14 +85,14 @@ def test_no_change_has_no_strength_at_any_mask():
 
 def test_excess_by_hand():
     normal, mask = chequered(0.4, 0.6), box_mask(30, 30, 10, 10)
-    controls = [normal.clone() for _ in range(3)]
+    controls = torch.stack([normal] * 3)
     for number, control in enumerate(controls):
         control[:, 30:40, 30:40] += 0.03 * number  # .03, .06 and .03 from each other
     result = normal.clone()
     result[:, 30:32, 30:40] += 0.3  # a fifth of the mask: four fifths of the quarter that counts
     away = (0.8 * 0.3 + (0.8 * 0.27 + 0.2 * 0.03) + (0.8 * 0.24 + 0.2 * 0.06)) / 3
-    assert excess(result, controls, mask) == pytest.approx(away / (0.04 + 1 / 255), rel=1e-3)
-    assert excess(normal, [normal, normal], mask) == 0
+    assert excess(result[:, mask], controls[..., mask]) == pytest.approx(away / (0.04 + 1 / 255), rel=1e-3)
+    assert excess(normal[:, mask], controls[:1].expand(2, -1, -1, -1)[..., mask]) == 0
 
 
 def test_the_same_change_is_less_visible_on_a_rougher_surface():

@@ -10,8 +10,7 @@ import torch
 from anomaly_synthesis import cli, cli_arguments
 from anomaly_synthesis.datasets.pairs import PairWriter
 from anomaly_synthesis.images.pictures import Picture, read_picture, write_picture
-from anomaly_synthesis.synthesis.close_up import close_up, close_up_window
-from anomaly_synthesis.synthesis.overlay import OUTLINE
+from anomaly_synthesis.synthesis.sheets import OUTLINE, close_up, close_up_window
 from anomaly_synthesis.synthesis.worst import SCORES, summary, worst_pairs, worst_sheet
 
 GREY, DEFECT = 50, 90

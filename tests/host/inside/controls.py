@@ -40,7 +40,9 @@ def resampled(model, vae, latent: dict):
     """As the help page says: the latent repeated, and sampled as normal surface."""
     of = room("synthesis.controls")
     (repeated,) = nodes.RepeatLatentBatch().repeat(latent, of.COUNT)
-    return vae.decode(ksampler(model, told(model, type="good"), repeated, seed=of.SEED, steps=of.STEPS, cfg=1.0))
+    return vae.decode(
+        ksampler(model, told(model, type="good"), repeated, seed=room("seeds").CONTROL_SEED, steps=of.STEPS, cfg=1.0)
+    )
 
 
 def check_without_controls_visibility_decides_and_excess_is_not_known():

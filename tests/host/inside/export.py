@@ -20,7 +20,7 @@ def _save(folder: str, count: int, visible: bool | None = True) -> str:
     mask = torch.zeros(count, 24, 32)
     mask[:, 5:9, 6:20] = 1
     image = torch.where(mask.bool()[..., None], 1 - normal, normal)
-    values = dict.fromkeys(room("synthesis.pair_check").NOT_SCORED, 1.0)
+    values = dict.fromkeys(room("synthesis.scores").NOT_SCORED, 1.0)
     score = room("nodes.pairs").Score(**values, visible=visible, windows=())
     scores = None if visible is None else [score] * count
     node = own("SavePairs")

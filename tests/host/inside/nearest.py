@@ -92,7 +92,7 @@ def real_defects():
 
 @cache
 def _made() -> Made:
-    pair, nearest, images = room("synthesis.pair"), room("synthesis.nearest_real"), room("nodes.images")
+    pair, nearest, images = room("synthesis.pair"), room("synthesis.nearest"), room("nodes.images")
     loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
     data, settings = _metal(), pair.Settings(steps=4)
     plan = room("synthesis.plan").Plan(data.train, data.train, 3)
@@ -105,7 +105,7 @@ def _made() -> Made:
     )
     pairs = pair.make_pairs(loaded, jobs, settings, real=real)
     score = room("nodes.pairs").Score
-    names = [name for name in room("synthesis.pair_check").NOT_SCORED if name != "nearest_real"]
+    names = [name for name in room("synthesis.scores").NOT_SCORED if name != "nearest_real"]
     scores = [score(**{name: getattr(p, name) for name in names}, visible=True, windows=p.windows) for p in pairs]
     return Made(
         torch.stack([images.to_image(p.picture) for p in pairs]),

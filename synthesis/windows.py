@@ -1,4 +1,4 @@
-"""What synthesis looks at: the pieces of every mask, each in the window it is made in, and the seed it is made with."""
+"""What synthesis looks at: the pieces of every mask, each in the window that it is made in, and back into the image."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..images.components import Box, windowed_parts
-from ..images.windows import CONTEXT, Window, image_part, place_window, shrink_mask
+from ..images.windows import CONTEXT, Window, enlarge, image_part, place_window, shrink_mask
 
-SEED_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighbouring items apart
 PADDING = 64  # px that Defect Latent may add at the right and the bottom: no VAE reduces by more
 
 
@@ -123,6 +122,31 @@ def window_of(image: Tensor, resolution: int) -> Tensor:
     return F.pad(cut, (0, resolution - cut.shape[2], 0, resolution - cut.shape[1]))
 
 
-def part_seed(seed: int, number: int) -> int:
-    """The seed of an item's part `number`, 0 .. 2^63 - 1; part 0 keeps the item's own seed."""
-    return (seed + number * SEED_STRIDE) % 2**63
+def stitch(images: Tensor, crops: Tensor, crop: Crop) -> Tensor:
+    """Copies of `images` [B, C, H, W] with the windows `crops` [P, C, R, R] in them.
+
+    Where windows overlap, the later lies on top; then every part's own mask is laid once more, so that no window
+    covers another one's defect.
+
+    Raises:
+        ValueError: another number of crops, or images of another size, than `crop` tells.
+    """
+    if tuple(images.shape[2:]) != crop.size or len(images) != crop.items:
+        raise ValueError(
+            f"Stitch: {len(images)} images of {images.shape[2]} x {images.shape[3]}, but Crop to Mask saw {crop.items} "
+            f"of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
+        )
+    check_windows("Stitch", crops, crop)
+    stitched = images.clone()
+    for whole in (True, False):
+        for part, patch in zip(crop.parts, crops, strict=True):
+            _lay(stitched[part.item], patch, part, whole)
+    return stitched
+
+
+def _lay(image: Tensor, patch: Tensor, part: Part, whole: bool) -> None:
+    """Write a window into `image` [C, H, W]: all of it, or its mask's pixels."""
+    rows, columns = image_part(part.window, image.shape[1:])
+    enlarged = enlarge(window_of(patch, part.window.resolution), part.window)[:, rows[1], columns[1]]
+    inside = part.in_area(image.shape[1:])[1] | whole
+    image[:, rows[0], columns[0]][:, inside] = enlarged[:, inside].to(image)

@@ -12,17 +12,18 @@ from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
 from ..files.progress import counted, tracked
-from ..images.masks import latent_mask
+from ..images.masks import latent_mask, mask_box
 from ..images.pictures import Picture
 from ..images.windows import cut_picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
-from .crop import Part, crop_parts
-from .pair_check import mean_known
-from .visibility import FLOOR, ring
+from .scores import FLOOR, mean_known, ring
+from .windows import Part, crop_parts
 
 Features = Callable[[Tensor, Tensor], Tensor]  # crops [B, 3, R, R] in 0 .. 1, masks bool [B, R, R] -> [B, F]
 Encode = Callable[[Tensor], Tensor]  # crops [B, 3, R, R] in 0 .. 1 -> latents [B, C, h, w]
+Embed = Callable[[Tensor], Tensor]  # square images [B, 3, n, n] in 0 .. 1, of any side n -> embeddings [B, F]
+LEAST_VIEW = 32  # px: a smaller view, enlarged to an encoder's 224 px, is a blur
 BATCH = 16  # crops per call of the features
 PER_TYPE, PER_IMAGE = 256, 16  # real defects that are compared with
 QUANTILES = (0.1, 0.5, 0.9)
@@ -211,3 +212,44 @@ def _in_batches(features: Features, crops: Sequence[tuple[Tensor, Tensor]]) -> l
         some = crops[first : first + BATCH]
         found += features(torch.stack([crop for crop, _ in some]), torch.stack([mask for _, mask in some])).cpu()
     return found
+
+
+def embedding_features(embed: Embed) -> Features:
+    """The direction in which a defect moves an encoder's view of it, [B, F] of length 1: from the embedding of a close
+    view with the mask filled in the mean colour of the ring around it to the embedding of the view itself.
+
+    The embedding of a whole crop was not taken: most of its pixels are surface, so that it tells object, colour and
+    light, in which a made pair on another normal image is far from every real one, and hardly the defect. The
+    difference to the normal image was not taken either: real defects have none. The filled view stands in for it, and
+    is there for real and made defects alike. Its length is not kept, since surface that shows nothing moves the view
+    by little, and would lie in the midst of all real defects; its direction does not.
+    The view is the square around the mask's box of twice its longer side, at least 32 px, inside the crop: an encoder
+    sees 14 to 32 px as one patch, and of a large surface around a small defect little else than the surface.
+    """
+    return partial(_embedding_features, embed)
+
+
+@torch.inference_mode()
+def _embedding_features(embed: Embed, crops: Tensor, masks: Tensor) -> Tensor:
+    found = []
+    for crop, mask in zip(crops, masks, strict=True):
+        place = _view(mask)
+        seen, without = embed(torch.stack([crop[place], _filled(crop, mask)[place]])).float().cpu()
+        found.append(F.normalize(seen - without, dim=0))
+    return torch.stack(found)
+
+
+def _view(mask: Tensor) -> tuple:
+    """The part of [..., R, R] that is looked at."""
+    top, left, height, width = mask_box(mask)
+    side = min(max(2 * max(height, width), LEAST_VIEW), mask.shape[0])
+    starts = (
+        min(max(start + length // 2 - side // 2, 0), mask.shape[0] - side)
+        for start, length in ((top, height), (left, width))
+    )
+    return (..., *(slice(start, start + side) for start in starts))
+
+
+def _filled(crop: Tensor, mask: Tensor) -> Tensor:
+    colour = crop[:, ring(mask)].mean(1)
+    return torch.where(mask, colour[:, None, None], crop)

@@ -1,0 +1,165 @@
+"""What the model makes in the windows of jobs, before anything is composed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+import torch
+from torch import Tensor, nn
+
+from ..images.masks import latent_mask
+from ..images.pictures import Picture
+from ..images.windows import CONTEXT, cut_picture
+from ..modules.compact_ldm import CompactLDM
+from ..modules.tokens import Type
+from ..samplers.aias import sample_aias
+from ..samplers.graded import sample_graded
+from ..samplers.grid import grid_sigmas
+from ..samplers.noise import initial_noise
+from ..samplers.schedule import ldm_sigmas, nearest_timestep
+from .adapters import Adapters
+from .compose import check_mode
+from .start import farm_options, sampling, start_state
+from .windows import Part, crop_parts
+
+BATCH = 8  # windows per call of the model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pairs are made.
+
+    preset, steps: sampler (see `samplers.presets`); guidance: 1 is off, any other runs the model twice per step; aware:
+    the model is told mask and background (False is the papers' unconditional LDM, held by the background alone);
+    context: see `context_side`; mode, feather: see `compose`; farm, farm_until: for an adapter of FAST, FARM's share
+    of the estimate in the mask (0 .. 1, 0 leaves it out) and t in 0 .. 999 below which it rests (None is the preset's);
+    graded: parts of STAGE, see `samplers.stage_presets` (None: all with an adapter of STAGE, else none, which is AIAS).
+    Raises ValueError for values out of range.
+    """
+
+    preset: str = "recommended"
+    steps: int = 20
+    guidance: float = 2.0
+    aware: bool = True
+    context: float = CONTEXT
+    mode: str = "difference"
+    feather: int = 0
+    farm: float = 1.0
+    farm_until: float | None = None
+    graded: str | None = None
+
+    def __post_init__(self):
+        sampling(self.preset, self.steps).levels()
+        if self.graded is not None:
+            sampling(self.preset, self.steps, self.graded).levels()
+        check_mode(self.mode, self.feather)
+        for name in ("guidance", "context"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"Synthesize: {name} is {getattr(self, name)}; it must be 0 or more, and finite.")
+        if not 0 <= self.farm <= 1 or not 0 <= (self.farm_until or 0) < 1000:
+            raise ValueError(
+                f"Synthesize: farm is {self.farm} and farm_until {self.farm_until}; accepted is 0 to 1, and a t of 0 "
+                "to 999 or none."
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair to make: `picture` receives an anomaly of (object, type) in `mask` (bool [H, W])."""
+
+    picture: Picture
+    mask: Tensor
+    object: str
+    type: str
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A batch of windows, cut and encoded once for all that is made in them.
+
+    parts: whose windows they are, P of them; mask: of the latents' size, [P, 1, h, w]; background: latents of the
+    normal windows, [P, C, h, w]; roundtrip: these decoded, [P, 3, R, R] on the CPU.
+    """
+
+    parts: tuple[Part, ...]
+    mask: Tensor
+    background: Tensor
+    roundtrip: Tensor
+
+
+def encoded_windows(base: CompactLDM, jobs: Sequence[Job], context: float) -> Iterator[Encoded]:
+    """The windows of all parts of the jobs' masks, at most BATCH at a time; a part's `item` is its job's place."""
+    device = base.latent_mean.device
+    parts = [p for index, job in enumerate(jobs) for p in crop_parts(index, job.mask, base.config.resolution, context)]
+    for first in range(0, len(parts), BATCH):
+        some = tuple(parts[first : first + BATCH])
+        crops = torch.stack([cut_picture(jobs[part.item].picture, part.window) for part in some]).to(device)
+        masks = torch.stack([part.shown() for part in some]).to(device)
+        background = base.encode(crops)
+        mask = latent_mask(masks, background.shape[2:])
+        yield Encoded(some, mask, background, base.decode(background).cpu())
+
+
+def made_windows(
+    base: CompactLDM,
+    windows: Encoded,
+    types: Sequence[Type],
+    seeds: Sequence[int],
+    settings: Settings,
+    adapters: Adapters,
+) -> tuple[Tensor, int]:
+    """The windows with an anomaly in every mask, decoded, [P, 3, R, R] on the CPU, and the denoiser's calls for each.
+
+    Args:
+        types: (object, type) of every window; seeds: of its noise.
+
+    Raises:
+        ValueError: an unknown type, too few steps for STAGE's windows, MGA heads asked for that the adapter lacks.
+    """
+    mask, background = windows.mask, windows.background
+    stage = settings.graded or (None if adapters.stage is None else "stage")
+    chosen = sampling(settings.preset, settings.steps, stage)
+    heads = adapters.branches() if chosen.heads else None
+    sigmas = grid_sigmas(chosen.levels(), ldm_sigmas()).to(background)
+    start = start_state(background, mask, sigmas[0], initial_noise(background, seeds), chosen.options)
+    known = (mask, background) if settings.aware else (None, None)
+    labels = [base.label(*type) for type in types]
+    denoiser = partial(base.denoiser, labels, *known, guidance=settings.guidance, tokens=adapters.tokens(types))
+    options = chosen.options | {"mask": mask, "background": background, "seeds": seeds}
+    foreground = adapters.foreground(mask, background, types, nearest_timestep)
+    options |= farm_options(foreground, settings.farm, settings.farm_until)
+    if chosen.graded:
+        options |= {"branches": heads, "headed": lambda change: denoiser(change=change)}
+    sample = sample_graded if chosen.graded else sample_aias
+    with _calls(base.unet) as counted:
+        latents = sample(denoiser(), start, sigmas, **options)
+    return base.decode(latents).cpu(), len(counted)
+
+
+@contextmanager
+def _calls(network: nn.Module) -> Iterator[list[None]]:
+    """A list that grows by one entry per call of `network`."""
+    counted: list[None] = []
+    hook = network.register_forward_hook(lambda *_: counted.append(None))
+    try:
+        yield counted
+    finally:
+        hook.remove()
+
+
+def check_job(base: CompactLDM, job: Job) -> None:
+    """Raise ValueError for an empty mask, for one of another size than its picture, and for a type that `base` does not
+    know."""
+    if tuple(job.mask.shape) != job.picture.size:
+        raise ValueError(
+            f"Synthesize: the mask is {tuple(job.mask.shape)} and the image {job.picture.size} (height, width); "
+            "give a mask of the image's size."
+        )
+    if not job.mask.any():
+        raise ValueError("Synthesize: the mask is empty; a pair needs at least one pixel that is to become a defect.")
+    base.label(job.object, job.type)
