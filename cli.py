@@ -12,7 +12,8 @@ from pathlib import Path
 
 from .cli_arguments import QUICK, parser
 from .cli_progress import Bar
-from .errors import in_words, out_of_memory
+from .errors import Refused, in_words, out_of_memory
+from .files.claim import NotEmpty
 from .files.progress import reported
 from .files.untrusted_text import LineFormatter, lines_of, one_line
 
@@ -33,6 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with reported(bar):
             _COMMANDS[options.command](options)
+    except NotEmpty as error:
+        bar.close()
+        remedy = "choose another folder or pass --resume" if hasattr(options, "resume") else error.remedy
+        _print_error(str(Refused(error.subject, error.got, remedy=remedy)))
+        return 1
     except (ValueError, OSError) as error:
         bar.close()
         _print_error(in_words(error, _MEMORY) if out_of_memory(error) else str(error))

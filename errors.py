@@ -18,9 +18,19 @@ class Refused(ValueError):
 
     def __str__(self) -> str:
         """door: subject: got; accepted is this; do that."""
-        parts = self.got, f"accepted is {self.accepted}" if self.accepted else "", self.remedy
-        what = "; ".join(part for part in parts if part)
-        return ": ".join(part for part in (self.door, self.subject, what) if part) + "."
+        return ": ".join(part for part in (self.door, self.words) if part) + "."
+
+    @property
+    def words(self) -> str:
+        """The sentence without door and full stop."""
+        what = "; ".join(part for part in (self.what, self.remedy) if part)
+        return ": ".join(part for part in (self.subject, what) if part)
+
+    @property
+    def what(self) -> str:
+        """got; accepted is this. For a list that has places of their own for the subject and the remedy."""
+        parts = self.got, f"accepted is {self.accepted}" if self.accepted else ""
+        return "; ".join(part for part in parts if part)
 
     def at(self, door: str) -> Refused:
         """The same, raised to whoever called this door; an outer door replaces an inner one."""

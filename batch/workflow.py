@@ -121,7 +121,7 @@ def read_workflow(path: Path) -> dict:
     try:
         raw = parse_json(path.read_text(encoding="utf-8-sig"), str(path))
     except ValueError as error:
-        reason = error.reason if isinstance(error, NotJson) else error
+        reason = error.got if isinstance(error, NotJson) else error
         raise ValueError(f"{path}: not a workflow (JSON is expected: {reason})") from error
     if is_ui_format(raw.value):
         return raw.value

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TypeVar
 
+from ..errors import Refused
 from ..seeds import derived_seed
 
 _Value = TypeVar("_Value")
@@ -31,15 +32,15 @@ class PlanItem:
         return derived_seed(self.plan_seed, self.index, purpose)
 
     def choose(self, values: Sequence[_Value], purpose: str) -> _Value:
-        """One of the values, at random but the same each time. Raises ValueError where there are none."""
+        """One of the values, at random but the same each time. Raises Refused where there are none."""
         if not values:
-            raise ValueError(f"item {self.index}: nothing to choose {purpose} from")
+            raise Refused(f"item {self.index}", f"nothing to choose {purpose} from")
         return values[self.seed(purpose) % len(values)]  # of 2^63 the remainder's bias is nothing
 
     def turn(self, values: Sequence[_Value]) -> _Value:
-        """The values in turn, so that every kind meets all of them. Raises ValueError where there are none."""
+        """The values in turn, so that every kind meets all of them. Raises Refused where there are none."""
         if not values:
-            raise ValueError(f"item {self.index}: nothing to take in turn")
+            raise Refused(f"item {self.index}", "nothing to take in turn")
         return values[self.round % len(values)]
 
 
@@ -48,7 +49,7 @@ class BatchPlan:
     """`count` items of every kind, the kinds in turn: item i is of kind i modulo their number.
 
     So a run that is stopped early has nearly the same number of each, and a larger count adds items and changes none.
-    Raises ValueError without kinds, for a kind that is there twice, and for a count below 1.
+    Raises Refused without kinds, for a kind that is there twice, and for a count below 1.
     """
 
     kinds: Sequence[Mapping[str, str]] = field(default_factory=lambda: ({},))
@@ -57,24 +58,23 @@ class BatchPlan:
 
     def __post_init__(self) -> None:
         if not self.kinds:
-            raise ValueError("a plan without kinds; give at least one, such as bottle / crack")
+            raise Refused("kinds", "none", remedy="give at least one, such as bottle / crack")
         if self.count < 1:
-            raise ValueError(f"count is {self.count}; accepted is 1 or more, the items of every kind")
+            raise Refused("count", self.count, "1 or more, the items of every kind")
         seen = Counter(tuple(sorted(kind.items())) for kind in self.kinds)
         twice = sorted(kind for kind, times in seen.items() if times > 1)
         if twice:
-            raise ValueError(f"the kind {' / '.join(value for _, value in twice[0])} is there twice; name it once")
+            shown = " / ".join(value for _, value in twice[0])
+            raise Refused("kinds", f"{shown} is there twice", remedy="name it once")
 
     def __len__(self) -> int:
         return len(self.kinds) * self.count
 
     def item(self, index: int) -> PlanItem:
-        """Item `index`. Raises ValueError for one that the plan does not have."""
+        """Item `index`. Raises Refused for one that the plan does not have."""
         if not 0 <= index < len(self):
-            raise ValueError(
-                f"item {index} of a plan of {len(self)} ({len(self.kinds)} kinds, {self.count} of each); accepted is 0 "
-                f"to {len(self) - 1}"
-            )
+            got = f"{index} of a plan of {len(self)} ({len(self.kinds)} kinds, {self.count} of each)"
+            raise Refused("item", got, f"0 to {len(self) - 1}")
         return PlanItem(index, index // len(self.kinds), self.kinds[index % len(self.kinds)], self.seed)
 
 
@@ -88,13 +88,13 @@ def kinds_of(rows: Sequence[Mapping[str, str | Sequence[str]]]) -> list[dict[str
 
 
 def kinds_from_text(text: str) -> list[dict[str, str]]:
-    """One kind a line, as "object / type"; empty lines do not count. Raises ValueError for any other line."""
+    """One kind a line, as "object / type"; empty lines do not count. Raises Refused for any other line."""
     kinds = []
     for number, line in enumerate(text.splitlines(), 1):
         parts = [part.strip() for part in line.split("/")]
         if parts == [""]:
             continue
         if len(parts) != 2 or not all(parts):
-            raise ValueError(f"line {number} is {line.strip()!r}; accepted is 'object / type': 'bottle / crack'")
+            raise Refused("kinds", f"line {number} is {line.strip()!r}", "'object / type': 'bottle / crack'")
         kinds.append({"object": parts[0], "type": parts[1]})
     return kinds

@@ -8,15 +8,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ..errors import Refused
 from ..files.csv_table import Table, read_table
 from ..files.progress import tracked
 from ..images.pictures import read_picture
 from ..images.thumbnails import Thumbnails
 from .layouts.files import child, same
-from .sample import Sample
+from .sample import Sample, refusal
 
 _log = logging.getLogger(__name__)
 _COLUMNS = ("file", "group")
+_WRITE_PATHS = "write <object>/ and its path there"
 _NO_MANIFEST = "no manifest.csv with a column 'group' found"
 
 
@@ -25,17 +27,15 @@ def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column
 
     The CSV's `file` column is the image's path in the data's folder, or ends in it with the object's folder before it
     (<object>/<part>/<type>/<file name> in MVTec layout). `read_table` says which files are read.
-    Raises ValueError if the file is no CSV in Unicode, a column is missing, an image has no row or an empty group, or
+    Raises Refused if the file is no CSV in Unicode, a column is missing, an image has no row or an empty group, or
     two rows disagree.
     """
     groups = _from_table(samples, read_table(csv_path, ("file", column)), column)
     bare = [sample.name for sample in samples if not groups.get(sample.name)]
     if bare:
-        raise ValueError(
-            f"{csv_path}: {len(bare)} of {len(samples)} images have no row with a {column!r}: {_few(bare)}; the column "
-            "'file' must end in <object>/ and the image's path in it, such as <object>/<part>/<type>/<file name>; add "
-            "the rows"
-        )
+        got = f"{len(bare)} of {len(samples)} images have no row with a {column!r}: {_few(bare)}"
+        accepted = "a 'file' that ends in <object>/ and the image's path in it: <object>/<part>/<type>/<file name>"
+        raise Refused(csv_path, got, accepted, "add the rows")
     return groups
 
 
@@ -45,25 +45,27 @@ def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]
     It is searched in the file's name without suffix, and where it is not found there, in the path below the data
     folder: the folders of some layouts are parts.
 
-    Raises ValueError if the pattern is no regular expression or does not match a file.
+    Raises Refused if the pattern is no regular expression or does not match a file.
     """
     try:
         pattern = re.compile(regex)
     except re.error as error:
-        raise ValueError(f"group pattern {regex!r}: not a regular expression ({error}); correct it") from error
+        raise Refused(f"pattern {regex!r}", f"not a regular expression ({error})", remedy="correct it") from error
     found = {sample.name: pattern.search(sample.image.stem) or pattern.search(sample.name) for sample in samples}
     groups = {name: match[1 if pattern.groups else 0] for name, match in found.items() if match}
     bare = [name for name in found if not groups.get(name)]
     if bare:
-        raise ValueError(
-            f"group pattern {regex!r}: {len(bare)} of {len(found)} files do not match: {_few(bare)}; "
-            "the pattern is searched in the file's name without suffix, then in its path; widen it"
-        )
+        got = f"{len(bare)} of {len(found)} files do not match: {_few(bare)}"
+        remedy = "widen it; it is searched in the file's name without suffix, then in its path"
+        raise Refused(f"pattern {regex!r}", got, remedy=remedy)
     return groups
 
 
 def groups_from_near_duplicates(
-    samples: Sequence[Sample], distance: float = 0.03, thumbnails: Thumbnails | None = None
+    samples: Sequence[Sample],
+    distance: float = 0.03,
+    thumbnails: Thumbnails | None = None,
+    note: Callable[[str], None] = _log.warning,
 ) -> dict[str, str]:
     """Groups of images that look alike: {sample name: name of the group's first image}.
 
@@ -71,11 +73,12 @@ def groups_from_near_duplicates(
     (0 identical, 1 unrelated; blind to brightness and contrast, not to turns or shifts); likeness is passed on from
     image to image. On magnetic_tile (true groups known) the default finds about half of the pairs of one group: what
     it finds are repeated exposures, not other views of the same part. Give groups where they are known.
-    thumbnails: of all the images, where they were made in an earlier pass; None reads the images, one at a time.
-    Raises ValueError for a distance outside 0..1 or a damaged image.
+    thumbnails: of all the images, where they were made in an earlier pass; None reads the images, one at a time; note:
+    takes the warnings.
+    Raises Refused for a distance outside 0..1 or a damaged image.
     """
     if not 0 <= distance <= 1:
-        raise ValueError(f"near-duplicate distance {distance}: accepted is 0 (identical) to 1 (unrelated)")
+        raise Refused("distance", distance, "0 (identical) to 1 (unrelated)")
     thumbnails = thumbnails or _thumbnails(samples)
     members: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
@@ -83,7 +86,7 @@ def groups_from_near_duplicates(
     groups: dict[str, str] = {}
     for name, images in sorted(members.items()):
         found = thumbnails.alike(sorted(images), 1 - distance)
-        _warn_if_lumped(name, found)
+        _note_lumped(name, found, note)
         groups.update(found)
     return groups
 
@@ -93,6 +96,7 @@ def find_groups(
     root: str | Path,
     thumbnails: Thumbnails | None = None,
     may_read: Callable[[Path], bool] = lambda path: True,
+    note: Callable[[str], None] = _log.warning,
 ) -> tuple[dict[str, str], str]:
     """Groups from the best source at hand, and a sentence that names it.
 
@@ -100,7 +104,7 @@ def find_groups(
     near-duplicates, by `thumbnails` where the images were read before. A manifest.csv that cannot be used is refused
     where it names images of `samples`, since its groups guard the split: in `root` by their file names, in the parent
     by their paths with the object's folder. One of other things is passed over with a warning. may_read: whether a
-    manifest may be opened.
+    manifest may be opened; note: takes the warnings.
     Raises the errors of groups_from_manifest and groups_from_near_duplicates.
     """
     passed_over, closed = [], ""
@@ -113,17 +117,19 @@ def find_groups(
             continue
         try:
             found = _from_table(samples, read_table(path, _COLUMNS), "group")
-            problem = f"{path}: no row's 'file' is the path of an image here; write <object>/ and its path there"
+            problem = Refused(path, "no row's 'file' is the path of an image here", remedy=_WRITE_PATHS)
         except ValueError as error:
-            found, problem = {}, str(error)
+            found, problem = {}, refusal(error, path)
         if found:
             return groups_from_manifest(samples, path), f"column 'group' of {path}"
         if _names_any(samples, path, by_path=folder != Path(root)):
-            raise ValueError(f"{problem}, or rename it if it holds no groups of these images")
-        _log.warning("%s is not used: it names no image here (%s)", path, problem.removeprefix(f"{path}: "))
+            remedy = f"{problem.remedy}, or rename the file if it holds no groups of these images"
+            raise Refused(path, problem.got, problem.accepted, remedy) from problem
+        note(f"{path} is not used: it names no image here ({problem.what}; {problem.remedy})")
         passed_over.append(str(path))
     why = f"{', '.join(passed_over)} names none of these images" if passed_over else _NO_MANIFEST
-    return groups_from_near_duplicates(samples, thumbnails=thumbnails), f"near-duplicates ({why}{closed})"
+    groups = groups_from_near_duplicates(samples, thumbnails=thumbnails, note=note)
+    return groups, f"near-duplicates ({why}{closed})"
 
 
 def _names_any(samples: Sequence[Sample], path: Path, by_path: bool) -> bool:
@@ -145,19 +151,15 @@ def _from_table(samples: Sequence[Sample], table: Table, column: str) -> dict[st
     columns = {name: table.column(name) for name in ("file", column)}
     missing = [name for name, there in columns.items() if there is None]
     if missing:
-        raise ValueError(
-            f"{table.path}: no column {' or '.join(map(repr, missing))}; it has {', '.join(table.columns) or 'none'}; "
-            "name the columns so"
-        )
+        got = f"no column {' or '.join(map(repr, missing))}; it has {', '.join(table.columns) or 'none'}"
+        raise Refused(table.path, got, remedy="name the columns so")
     known = _Names(samples)
     groups: dict[str, str] = {}
     for line, row in table.rows:
         name, group = known.sample(row[columns["file"]]), row[columns[column]]
         if name is not None and groups.setdefault(name, group) != group:
-            raise ValueError(
-                f"{table.path}: line {line}: {row[columns['file']]} stands in two rows, with {groups[name]!r} and "
-                f"{group!r}; keep one"
-            )
+            got = f"line {line}: {row[columns['file']]} stands in two rows, with {groups[name]!r} and {group!r}"
+            raise Refused(table.path, got, remedy="keep one")
     return groups
 
 
@@ -204,15 +206,12 @@ def _thumbnails(samples: Sequence[Sample]) -> Thumbnails:
     return thumbnails
 
 
-def _warn_if_lumped(object_name: str, groups: dict[str, str]) -> None:
+def _note_lumped(object_name: str, groups: dict[str, str], note: Callable[[str], None]) -> None:
     largest = max(Counter(groups.values()).values())
     if largest > max(10, len(groups) / 3):
-        _log.warning(
-            "%s: %d of %d images look alike and form one group, which cannot be split; if they show different parts, "
-            "give the groups by a manifest or a file name pattern",
-            object_name,
-            largest,
-            len(groups),
+        note(
+            f"{object_name}: {largest} of {len(groups)} images look alike and form one group, which cannot be split; "
+            "if they show different parts, give the groups by a manifest or a file name pattern"
         )
 
 

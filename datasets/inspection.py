@@ -21,7 +21,7 @@ from .findings import Findings
 from .groups import find_groups
 from .layouts.found import Problem, relative
 from .reading import Dataset, find_dataset, is_bare
-from .sample import NORMAL, Sample, read_sample
+from .sample import NORMAL, Sample, read_sample, refusal
 
 SMALL, TINY = 100, 16  # px of a mask: what most models lose, and what a latent of ratio 4 holds in one cell
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -90,7 +90,7 @@ def inspect_dataset(
         may_read: see `find_groups`.
 
     Raises:
-        ValueError: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
+        Refused: the folder is missing, or in no known layout, or in several. Any other problem is in the result.
     """
     with counted(report):
         dataset = find_dataset(root, layout)
@@ -198,11 +198,11 @@ class _Seen:
         return found
 
     def _refuse(self, sample: Sample, error: ValueError | OSError) -> None:
-        """Under the file that the message begins with."""
-        text = f"{sample.image}: {error.strerror}; restore it" if isinstance(error, OSError) else str(error)
-        blamed = next((path for path in sample.files if text.startswith(f"{path}: ")), sample.image)
-        what, _, remedy = text.removeprefix(f"{blamed}: ").rpartition("; ")
-        self.problems.append(Problem(relative(blamed, sample.root), what, remedy))
+        """Under the file that the error is about."""
+        refused = refusal(error, sample.image)
+        blamed = next((path for path in sample.files if str(path) == refused.subject), None)
+        what = refused.what if blamed else f"{refused.subject}: {refused.what}"  # of several files, or of one class
+        self.problems.append(Problem(relative(blamed or sample.image, sample.root), what, refused.remedy))
 
     def _problem(self, sample: Sample, what: str, remedy: str) -> None:
         self.problems.append(Problem(sample.name, what, remedy))
@@ -232,10 +232,11 @@ def _grouped(
     try:
         groups, source = find_groups(samples, root, thumbnails, may_read)
     except ValueError as error:
-        text, _, remedy = str(error).rpartition("; ")
-        return "none", [Problem(".", f"no groups can be made for a split: {text}", remedy, False)]
-    told = f"{len(set(groups.values()))} of {len(groups)} images, from {source}"
-    return told, [*_single(samples, groups), *_both(samples, groups)]
+        refused = refusal(error, root)
+        what = f"no groups can be made for a split: {refused.subject}: {refused.what}"
+        return "none", [Problem(".", what, refused.remedy, False)]
+    found = f"{len(set(groups.values()))} of {len(groups)} images, from {source}"
+    return found, [*_single(samples, groups), *_both(samples, groups)]
 
 
 def _single(samples: Iterable[Sample], groups: Mapping[str, str]) -> list[Problem]:

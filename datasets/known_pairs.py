@@ -25,7 +25,7 @@ class KnownPairs:
     """The pairs of a folder that is added to; about 350 bytes of memory for each.
 
     Lines from before identities are compared by their files, those alone that have the object, type and normal image
-    of a pair that is looked for. Raises ValueError for a damaged line where it is read.
+    of a pair that is looked for. Raises Refused for a damaged line where it is read.
     """
 
     def __init__(self, root: str | Path) -> None:

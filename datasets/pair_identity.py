@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import Refused
 from ..images.components import pieces
 from ..images.pictures import Picture
 
@@ -49,11 +50,12 @@ class Change:
 def change(image: Picture, normal: Picture, mask: np.ndarray) -> Change:
     """What differs between an image and its normal image; mask: bool [H, W], not empty.
 
-    Alpha does not count. Raises ValueError where the sizes differ.
+    Alpha does not count. Raises Refused where the sizes differ.
     """
     levels, deep = _levels(image, normal), image.pixels.dtype == normal.pixels.dtype
     if mask.shape != levels.shape:
-        raise ValueError(f"the mask is {list(mask.shape)}, the image {list(levels.shape)} (height, width)")
+        got = f"it is {list(mask.shape)}, the image {list(levels.shape)} (height, width)"
+        raise Refused("mask", got, "one size for both")
     found = list(pieces(mask))
     boxes = ((levels[top : top + len(piece), left : left + piece.shape[1]][piece]) for piece, (top, left) in found)
     unchanged = sum(_unchanged(values, deep) for values in boxes)
@@ -116,7 +118,8 @@ def _levels(image: Picture, normal: Picture) -> np.ndarray:
     """The largest difference over the channels, [H, W], in levels of the shallower picture's depth."""
     if image.size != normal.size:
         sizes = [" x ".join(map(str, one.size)) for one in (image, normal)]
-        raise ValueError(f"the image is {sizes[0]}, its normal image {sizes[1]} (height x width); give one size")
+        got = f"it is {sizes[0]}, its normal image {sizes[1]} (height x width)"
+        raise Refused("image", got, remedy="give both one size")
     ours, theirs = image.pixels, normal.pixels
     if ours.dtype != theirs.dtype:
         ours, theirs = (_eight_bit(pixels) for pixels in (ours, theirs))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import Refused
 from ..files.claim import claim, json_text
 from ..files.durable import make_folder, remove_quietly, sync_folder
 from ..files.json_lines import IndexedLines, complete_lines, cut_tail, is_indexed, parse_line, read_lines
@@ -47,7 +48,7 @@ class PairWriter:
     (pairs whose files were deleted keep their line). A folder that holds run.json alone counts as empty: the run that
     left it was stopped before its first pair, and must not block the corrected one.
     The folder is locked against other processes until `close`, or until the writer is gone.
-    Raises ValueError if another process writes there, if root holds something and resume is not set, if it holds no run
+    Raises Refused if another process writes there, if root holds something and resume is not set, if it holds no run
     or one of other settings, or if run is not JSON-able; OSError if the folder cannot be written.
     """
 
@@ -122,7 +123,7 @@ class PairWriter:
     def drop(self, index: int, record: Mapping[str, Any]) -> None:
         """Leave pair `index`, which must be `done` or `lost`, out for good: a line in dropped.jsonl remembers it.
 
-        record: JSON-able entries of that line. Raises ValueError as `write`, OSError if the folder cannot be written.
+        record: JSON-able entries of that line. Raises Refused as `write`, OSError if the folder cannot be written.
         """
         self._check_index(index)
         json_text(record, f"the record of pair {index}")
@@ -147,7 +148,7 @@ class PairWriter:
         mask: [H, W] of the picture's size, bool or non-zero for defect, not empty; normal_source: the file of the
         normal image (copied, as a reflink where the disk can; written as PNG where EXIF turns it) or a picture; record:
         further JSON-able entries of the manifest line.
-        Raises ValueError before anything is written for an index out of order, an empty mask or one of another size, a
+        Raises Refused before anything is written for an index out of order, an empty mask or one of another size, a
         name that is no plain file name or already taken; OSError if the disk is full or read-only: the pair then is
         not there, and may be written again.
         """
@@ -158,10 +159,12 @@ class PairWriter:
         image = f"{object}/test/{type}/{stem}.png"
         truth = f"{object}/ground_truth/{type}/{stem}_mask.png"
         if image in self._stock.images:
-            raise ValueError(f"pair {index}: {image} is taken by another pair; give every pair of a type its own stem")
+            remedy = "give every pair of a type its own stem"
+            raise Refused(f"pair {index}", f"{image} is taken by another pair", remedy=remedy)
         own = {"index": index, "image": image, "mask": truth, "normal": "", "object": object, "type": type}
         if set(own) & set(record):
-            raise ValueError(f"pair {index}: the record sets {sorted(set(own) & set(record))}; the writer sets these")
+            got = f"the record sets {sorted(set(own) & set(record))}; the writer sets these"
+            raise Refused(f"pair {index}", got)
         json_text(record, f"the record of pair {index}")
         own["normal"] = self._normals.place(object, normal_source)
         try:
@@ -193,9 +196,11 @@ class PairWriter:
                 where = f"{path}, line {number}"
                 line = parse_line(raw, where)
                 if not is_indexed(line):
-                    raise ValueError(
-                        f"{where}: its index is {line.get('index')!r:.40}; accepted is a whole number from 0; correct "
-                        "the line, or make the pairs in another folder"
+                    raise Refused(
+                        where,
+                        f"its index is {line.get('index')!r:.40}",
+                        "a whole number from 0",
+                        "correct the line, or make the pairs in another folder",
                     )
                 stock.end = max(stock.end, line["index"] + 1)
                 if isinstance(line.get("image"), str):
@@ -206,7 +211,7 @@ class PairWriter:
 
     def _check_index(self, index: int) -> None:
         if index != self._stock.end and index not in self._stock.lost:
-            raise ValueError(f"pair {index}: out of order; the next to write is {self.done}")
+            raise Refused(f"pair {index}", f"out of order; the next to write is {self.done}")
 
     def _count(self, index: int) -> None:
         if index == self._stock.end:
@@ -229,7 +234,7 @@ class PairWriter:
 def read_manifest(root: str | Path) -> list[dict[str, Any]]:
     """The manifest's lines in index order; a last line that is cut is left out. Paths in them are relative to root.
 
-    Raises ValueError if there is no manifest, a line is damaged, or names a file that is not below root.
+    Raises Refused if there is no manifest, a line is damaged, or names a file that is not below root.
     """
     return list(manifest_lines(root))
 
@@ -238,7 +243,7 @@ def manifest_lines(root: str | Path) -> Iterator[dict[str, Any]]:
     """As `read_manifest`, one line after the other, for a folder of any length."""
     path = Path(root) / MANIFEST
     if not path.is_file():
-        raise ValueError(f"{root}: no {MANIFEST}; give a folder that holds synthetic pairs")
+        raise Refused(root, f"no {MANIFEST}", remedy="give a folder that holds synthetic pairs")
     below(Path(root), MANIFEST, str(root))
     for number, line in enumerate(read_lines(path), 1):
         for key in _PATHS:
@@ -253,23 +258,22 @@ def read_dropped(root: str | Path) -> list[dict[str, Any]]:
 
 
 def check_names(**names: str) -> None:
-    """Raise ValueError for an object, type or stem that is no plain file name, which every system and every reader of a
+    """Raise Refused for an object, type or stem that is no plain file name, which every system and every reader of a
     manifest can open; for an object called as a record of the folder, such as run.json; and for a type "good"."""
     for what, name in names.items():
         taken = (what == "type" and name == "good") or (what == "object" and str(name).lower() in _RECORDS)
         if taken or name_problem(name) or name.startswith(".") or "/" in name:
             shown = f"{name!r}" if len(repr(name)) <= 80 else f"{name!r:.77}..."
-            raise ValueError(
-                f"{what} {shown}: accepted is a file name of at most 255 bytes, without slash, control characters or "
-                "leading dot; no type 'good', no object 'run.json' or other record of the folder"
+            accepted = (
+                "a file name of at most 255 bytes, without slash, control characters or leading dot; no type 'good', "
+                "no object 'run.json' or other record of the folder"
             )
+            raise Refused(what, shown, accepted)
 
 
 def _check_mask(mask: np.ndarray, picture: Picture, what: str) -> None:
     if mask.shape != picture.size:
-        raise ValueError(
-            f"{what}: the mask has shape {list(mask.shape)}, the picture {list(picture.size)} (height, width); "
-            "they must be the same"
-        )
+        got = f"the mask has shape {list(mask.shape)}, the picture {list(picture.size)} (height, width)"
+        raise Refused(what, got, "one size for both")
     if not mask.any():
-        raise ValueError(f"{what}: the mask is empty; a pair needs at least one defect pixel; draw another mask")
+        raise Refused(what, "the mask is empty", "at least one defect pixel", "draw another mask")

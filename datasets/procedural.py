@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import Refused
 from ..files.durable import make_folder
 from ..files.folder_lock import NAME, Lock, check_free
 from ..images.pictures import Picture, write_mask, write_picture
@@ -32,7 +33,7 @@ def surface(material: str, size: int | tuple[int, int], seed: int) -> np.ndarray
     """Picture of a normal surface: [H, W, 3] uint8, RGB.
 
     material: a name in MATERIALS; size: px, one number for a square, or (height, width), at least 32; seed: 0 or more.
-    Raises ValueError for an unknown material, a smaller size or a negative seed.
+    Raises Refused for an unknown material, a smaller size or a negative seed.
     """
     _check(material)
     shape = _shape(size)
@@ -46,18 +47,19 @@ def defect(normal: np.ndarray, material: str, type: str, seed: int) -> tuple[np.
     The mask is exactly the set of changed pixels and is never empty; the mean change in it is over 20 of 255 levels.
     normal: [H, W, 3] uint8 of that material, a crop too; missing threads and ink are found by looking at the picture.
     type: one of MATERIALS[material]; seed: 0 or more.
-    Raises ValueError for unknown names, another shape or dtype, a side under 32 px, a negative seed, or a picture on
+    Raises Refused for unknown names, another shape or dtype, a side under 32 px, a negative seed, or a picture on
     which this defect cannot be seen (missing ink on a blank one).
     """
     _check(material, type)
     if normal.dtype != np.uint8 or normal.ndim != 3 or normal.shape[2] != 3:
-        raise ValueError(f"normal: {normal.dtype} {list(normal.shape)}; accepted is uint8 [H, W, 3]")
+        raise Refused("normal", f"{normal.dtype} {list(normal.shape)}", "uint8 [H, W, 3]")
     _shape(normal.shape[:2])
     for attempt in range(_ATTEMPTS):
         image, mask = shapes.draw(normal, _SHAPES[material, type], _rng(seed, "defect", material, type, attempt))
         if mask.sum() >= 20 and np.abs(image[mask].astype(float) - normal[mask]).mean() > _VISIBLE:
             return image, mask
-    raise ValueError(f"{type} cannot be seen on this picture; give a picture of {material}, not blank or saturated")
+    remedy = f"give a picture of {material}, not blank or saturated"
+    raise Refused("normal", f"{type} cannot be seen on this picture", remedy=remedy)
 
 
 def defect_mask(material: str, type: str, size: int | tuple[int, int], seed: int) -> np.ndarray:
@@ -82,7 +84,7 @@ def write_surfaces(
 
     normals: pictures in train/good of each material; defects: pictures in test/good and in test/<type> of each type,
     these with ground_truth/<type>/<stem>_mask.png of 0 and 255. No two pictures share a surface.
-    Raises ValueError for unknown names, counts under 1, a size under 32 px, a negative seed, or a root that exists and
+    Raises Refused for unknown names, counts under 1, a size under 32 px, a negative seed, or a root that exists and
     is not an empty folder, or where another process writes it; OSError if a file cannot be written.
     """
     root, materials = Path(root), list(dict.fromkeys(materials))
@@ -90,11 +92,11 @@ def write_surfaces(
         _check(material)
     if min(len(materials), normals, defects) < 1:
         got = f"{len(materials)} materials, {normals} normals, {defects} defects"
-        raise ValueError(f"{got}; accepted is 1 or more each")
+        raise Refused("counts", got, "1 or more each")
     _shape(size)
     check_free(root)
     if root.exists() and (not root.is_dir() or any(path.name != NAME for path in root.iterdir())):
-        raise ValueError(f"{root}: exists and is not an empty folder; name another folder or empty it")
+        raise Refused(root, "it exists and is not an empty folder", remedy="name another folder or empty it")
     make_folder(root)
     with Lock(root):
         for material in materials:
@@ -128,21 +130,21 @@ def _write(path: Path, pixels: np.ndarray) -> None:
 
 def _check(material: str, type: str | None = None) -> None:
     if material not in MATERIALS:
-        raise ValueError(f"material {material!r}; accepted is {', '.join(MATERIALS)}")
+        raise Refused("material", repr(material), ", ".join(MATERIALS))
     if type is not None and type not in MATERIALS[material]:
-        raise ValueError(f"type {type!r} on {material}; accepted is {', '.join(MATERIALS[material])}")
+        raise Refused("type", f"{type!r} on {material}", ", ".join(MATERIALS[material]))
 
 
 def _shape(size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < _SMALLEST:
-        raise ValueError(f"size {height} x {width} px; accepted is {_SMALLEST} or more on each side")
+        raise Refused("size", f"{height} x {width} px", f"{_SMALLEST} or more on each side")
     return height, width
 
 
 def _rng(seed: int, *names: str | int) -> np.random.Generator:
     if seed < 0:
-        raise ValueError(f"seed {seed}; accepted is 0 or more")
+        raise Refused("seed", seed, "0 or more")
     return np.random.default_rng([seed, checksum_seed(seed, *names)])
 
 

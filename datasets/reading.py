@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ..errors import Refused
 from .layouts import LAYOUTS
 from .layouts.annotations import damaged_json
 from .layouts.files import IMAGE_FOLDERS, PARTS, entries, folders
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 _SHOWN = 5
 _DEEPEST, _TRIED = 4, 50  # levels below a folder that are searched for a dataset, and folders of each
 _INNER = {*PARTS, *IMAGE_FOLDERS, "ground_truth", "mask", "masks", "labels", "annotations", "data"}  # of one object
-_INSPECT = "`anomaly-synthesis inspect {}` lists them all"
+_INSPECT = "list them all with `anomaly-synthesis inspect {}`"
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,26 @@ class Dataset:
     notes: tuple[str, ...]
 
 
-def read_dataset(root: str | Path, types: Iterable[str] | None = None, layout: str | None = None) -> list[Sample]:
+def read_dataset(
+    root: str | Path,
+    types: Iterable[str] | None = None,
+    layout: str | None = None,
+    note: Callable[[str], None] = _log.warning,
+) -> list[Sample]:
     """List the images of one object's folder, or of a folder of such objects, sorted by name and type.
 
     Args:
         root: the folder.
         types: keep the defect images of these types only; normal images always come along.
-        layout: name of a layout of `layouts.LAYOUTS`; None finds out and logs which it is and why.
+        layout: name of a layout of `layouts.LAYOUTS`; None detects it and logs which it is and why.
+        note: takes the warnings.
 
     Returns:
         one sample per image and defect type on it. No pixel is read but where only a mask's pixels tell what an image
         shows (layouts "stems" and "index"); `check_samples` reads all.
 
     Raises:
-        ValueError: root is missing, in no known layout or in several; a defect image without a mask, a file that cannot
+        Refused: root is missing, in no known layout or in several; a defect image without a mask, a file that cannot
             be understood, an unknown type; the first few and how many more.
     """
     dataset = find_dataset(root, layout)
@@ -63,33 +70,32 @@ def read_dataset(root: str | Path, types: Iterable[str] | None = None, layout: s
         _log.info("%s: %s (%s)", root, dataset.layout.title, dataset.why)
     look = [str(problem) for problem in dataset.problems if not problem.unusable]
     if look:
-        _log.warning("%s: %d worth a look, such as %s; %s", root, len(look), look[0], _INSPECT.format(root))
+        note(f"{root}: {len(look)} worth a look, such as {look[0]}; {_INSPECT.format(root)}")
     problems = [str(problem) for problem in dataset.problems if problem.unusable]
     if problems:
-        raise ValueError(f"{root}: {_count(problems)} in the dataset:{first_few(problems)}\n{_INSPECT.format(root)}")
+        got = f"{_count(problems)} in the dataset:{first_few(problems)}"
+        raise Refused(root, got, remedy=_INSPECT.format(root))
     samples = _of_types(dataset.samples, types, root)
     bare = [sample.name for sample in samples if is_bare(sample)]
     if bare:
-        raise ValueError(
-            f"{root}: {len(bare)} defect images have no ground truth: {', '.join(sorted(bare)[:3])}"
-            f"{', ...' if len(bare) > 3 else ''}; add {dataset.layout.truth} (the image's size, 255 on the defect) or "
-            "move these images away"
-        )
+        shown = ", ".join(sorted(bare)[:3]) + ", ..." * (len(bare) > 3)
+        remedy = f"add {dataset.layout.truth} (the image's size, 255 on the defect) or move these images away"
+        raise Refused(root, f"{len(bare)} defect images have no ground truth: {shown}", remedy=remedy)
     return samples
 
 
 def find_dataset(root: str | Path, layout: str | None = None) -> Dataset:
     """Read a folder as `read_dataset` does, and keep what is wrong with it instead of raising.
 
-    Raises ValueError only where nothing can be read: root is missing, or in no known layout, or in several.
+    Raises Refused only where nothing can be read: root is missing, or in no known layout, or in several.
     """
     root = Path(root)
     known = [one.named() if layout else one for one in LAYOUTS if layout in (None, one.name)]
     if not known:
-        raise ValueError(f"layout {layout!r}: accepted are {', '.join(one.name for one in LAYOUTS)}")
+        raise Refused("layout", repr(layout), ", ".join(one.name for one in LAYOUTS))
     if not root.is_dir():
         reason = "not a folder" if root.exists() else "no such folder"
-        raise ValueError(f"{root}: {reason}; expected is {_examples(known)}")
+        raise Refused(root, reason, _examples(known))
     layout_found, objects, why = _detect(root, known)
     found = Found(root)
     for folder in objects:
@@ -117,15 +123,13 @@ def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:
             for layout, why in _matching(place, known):
                 whys[layout.name].append((place, why if place == root else f"{place.name}: {why}"))
         if len(whys) > 1:
-            told = "; ".join(f"{name} ({found[0][1]})" for name, found in whys.items())
-            raise ValueError(
-                f"{root}: it could be in {len(whys)} layouts: {told}; give one of the folders in it, move what does "
-                "not belong there away, or name the layout"
-            )
+            shown = "; ".join(f"{name} ({found[0][1]})" for name, found in whys.items())
+            remedy = "give one of the folders in it, move what does not belong there away, or name the layout"
+            raise Refused(root, f"it could be in {len(whys)} layouts: {shown}", remedy=remedy)
         for name, found in whys.items():
             layout = next(one for one in known if one.name == name)
             return layout, [place for place, _ in found], found[0][1]
-    raise ValueError(_unknown(root, known))
+    raise _unknown(root, known)
 
 
 def _matching(place: Path, known: list[Layout]) -> list[tuple[Layout, str]]:
@@ -156,16 +160,16 @@ def _leads_back(folder: Path, root: Path) -> bool:
     return folder.is_symlink() and (folder.resolve() == root.resolve() or folder.resolve() in root.resolve().parents)
 
 
-def _unknown(root: Path, known: list[Layout]) -> str:
+def _unknown(root: Path, known: list[Layout]) -> Refused:
     names = [entry.name + "/" * entry.is_dir() for entry in entries(root)]
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     damaged = next(filter(None, map(damaged_json, [root, *_children(root)])), None)
     title = known[0].title if len(known) == 1 else "any known"
-    return (
-        f"{root}: not in {title} layout; it holds {shown or 'nothing'}"
-        f"{f', and {damaged} is no readable JSON' if damaged else ''}{_hints(root, known)}; {_nearby(root, known)}"
-        f"expected is {_examples(known)}"
+    got = (
+        f"not in {title} layout; it holds {shown or 'nothing'}"
+        f"{f', and {damaged} is no readable JSON' if damaged else ''}{_hints(root, known)}{_nearby(root, known)}"
     )
+    return Refused(root, got, _examples(known))
 
 
 def _hints(root: Path, known: list[Layout]) -> str:
@@ -182,14 +186,14 @@ def _nearby(root: Path, known: list[Layout]) -> str:
         (real.parent.parent, real.parent.name, "the folder two levels above it"),
     ):
         match = _first_match(folder, known) if inner.lower() in _INNER or means_normal(inner) else None
-        if match:  # not by its name: who may read root need not know what it lies in
-            return f"it is a part of a folder in {match.title} layout: give {above}; "
+        if match:  # not by its name: whoever may read root need not know what it lies in
+            return f"; it is a part of a folder in {match.title} layout: give {above}"
     for depth in range(2, _DEEPEST + 1):
         for folder in islice(_at_depth(root, depth), _TRIED):
             match = _first_match(folder, known)
             if match:
                 shown = folder.relative_to(root).as_posix()
-                return f"its folder {shown} is in {match.title} layout: give {folder.parent}, or {folder} alone; "
+                return f"; its folder {shown} is in {match.title} layout: give {folder.parent}, or {folder} alone"
     return ""
 
 
@@ -223,10 +227,8 @@ def _of_types(samples: Iterable[Sample], types: Iterable[str] | None, root: str 
         return list(samples)
     wanted, known = set(types), {sample.type for sample in samples}
     if wanted - known:
-        raise ValueError(
-            f"{root}: no defect type {', '.join(map(repr, sorted(wanted - known)))}; "
-            f"there is {', '.join(sorted(known - {NORMAL})) or 'none'}"
-        )
+        got = f"no defect type {', '.join(map(repr, sorted(wanted - known)))}"
+        raise Refused(root, f"{got}; there is {', '.join(sorted(known - {NORMAL})) or 'none'}")
     return [sample for sample in samples if sample.type == NORMAL or sample.type in wanted]
 
 
@@ -246,8 +248,8 @@ def _check(found: Found) -> None:
     for object, type in sorted(kinds):
         try:
             check_names(object=object, **({} if type == NORMAL else {"type": type}))
-        except ValueError as error:
-            found.problem(found.root, str(error), "rename it")
+        except Refused as error:
+            found.problem(found.root, f"{error.subject} {error.what}", "rename it")
 
 
 def _alike(name: str) -> str:

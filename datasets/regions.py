@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..errors import Refused
 from ..images.decoding import fitting_turn, turn
 from ..images.mask_colours import Colour, hexadecimal
 from ..images.mask_files import read_colour, read_labels, read_marked, read_mask
@@ -27,7 +28,7 @@ class MaskFiles:
         return ", ".join(map(str, self.files)) + ("" if self.value is None else f" ({shown})")
 
     def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
-        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
+        """bool [H, W] of `size`, the picture `of`'s. Raises Refused for a damaged file or one of another size,
         OSError for one that cannot be opened."""
         mask = np.zeros(size, dtype=bool)
         for file in self.files:
@@ -55,15 +56,13 @@ class ColourMask:
         return (self.file,)
 
     def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
-        """bool [H, W] of `size`, the picture `of`'s. Raises ValueError for a damaged file or one of another size,
+        """bool [H, W] of `size`, the picture `of`'s. Raises Refused for a damaged file or one of another size,
         OSError for one that cannot be opened."""
         pixels = colour_pixels(self.file)
         pixels = turn(pixels, fitting_turn(pixels.shape[:2], size, of))
         if pixels.shape[:2] != tuple(size):
-            raise ValueError(
-                f"{self.file}: the mask is {pixels.shape[0]} x {pixels.shape[1]} (height x width), but {of} is "
-                f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
-            )
+            got = f"the mask is {_sides(pixels.shape)} (height x width), but {of} is {_sides(size)}"
+            raise Refused(self.file, got, "the same size for both", "export the mask again from that picture")
         return torch.from_numpy((pixels == np.array(self.colour, pixels.dtype)).all(2))
 
 
@@ -95,19 +94,22 @@ class Outlines:
     def read(self, size: tuple[int, int], of: Path) -> torch.Tensor:
         """bool [H, W] of `size`, the picture `of`'s; outlines that fit it only as stored are turned as it is by EXIF.
 
-        Raises ValueError for outlines of another size or damaged ones.
+        Raises Refused for outlines of another size or damaged ones.
         """
         drawn = tuple(self.size or size)
         turned = fitting_turn(drawn, size, of)
         if drawn != tuple(size) and turned == 1:
-            raise ValueError(
-                f"{self.file}: the outlines were drawn on {drawn[0]} x {drawn[1]} (height x width), but {of} "
-                f"is {size[0]} x {size[1]}; both must have the same size; export the annotations for that picture"
-            )
+            got = f"the outlines were drawn on {_sides(drawn)} (height x width), but {of} is {_sides(size)}"
+            raise Refused(self.file, got, "the same size for both", "export the annotations for that picture")
         try:
             return torch.from_numpy(turn(draw(self.shapes, drawn), turned))
         except ValueError as error:
-            raise ValueError(f"{self.file}: the outline of {of} cannot be drawn: {error}; draw it again") from error
+            what = error.what if isinstance(error, Refused) else error
+            raise Refused(self.file, f"the outline of {of} cannot be drawn: {what}", remedy="draw it again") from error
+
+
+def _sides(size: tuple[int, ...]) -> str:
+    return f"{size[0]} x {size[1]}"
 
 
 @dataclass(frozen=True, order=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ..errors import Refused
 from ..files.progress import tracked
 from ..images.mask_files import read_mask
 from ..images.pictures import Picture, read_picture
@@ -52,7 +53,7 @@ def read_sample(sample: Sample, picture: Picture | None = None) -> tuple[Picture
     """Read an image and its mask (bool [H, W] of the image's size, at least one defect pixel; None for normal images).
 
     picture: the image, where it was read for another type on it; only the mask is read then.
-    Raises ValueError naming the files if one is damaged, the sizes differ, or the mask is empty; OSError if one cannot
+    Raises Refused about the file if one is damaged, the sizes differ, or the mask is empty; OSError if one cannot
     be opened.
     """
     picture = picture or read_picture(sample.image)
@@ -63,26 +64,35 @@ def read_sample(sample: Sample, picture: Picture | None = None) -> tuple[Picture
     else:
         mask = sample.mask.read(picture.size, sample.image)
     if not mask.any():
-        raise ValueError(
-            f"{sample.mask}: the mask is empty, but {sample.image} counts as a defect image; accepted is at least one "
-            "defect pixel; draw the defect, or move the image to the normal ones"
-        )
+        got = f"the mask is empty, but {sample.image} counts as a defect image"
+        remedy = "draw the defect, or move the image to the normal ones"
+        raise Refused(sample.mask, got, "at least one defect pixel", remedy)
     return picture, mask
+
+
+def refusal(error: ValueError | OSError, file: Path) -> Refused:
+    """What reading a file raised, with fields: a refusal as it is, an error of the system or of a library about it."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, OSError):
+        got = f"it cannot be opened ({error.strerror or error})"
+        return Refused(error.filename or file, got, remedy="restore it")
+    return Refused(file, error, remedy="replace it")
 
 
 def check_samples(samples: Iterable[Sample]) -> None:
     """Read every image and mask once, so that a bad one is found before work starts.
 
-    Raises one ValueError for all that `read_sample` refuses or that cannot be opened: the first 5 and how many more.
+    Raises one Refused for all that `read_sample` refuses or that cannot be opened: the first 5 and how many more.
     """
     samples, problems = list(samples), []
     for sample in tracked("checking images", samples):
         try:
             read_sample(sample)
         except (ValueError, OSError) as error:
-            problems.append(str(error))
+            problems.append(refusal(error, sample.image).words)
     if problems:
-        raise ValueError(f"{len(problems)} of {len(samples)} images cannot be used:{first_few(problems)}")
+        raise Refused("images", f"{len(problems)} of {len(samples)} cannot be used:{first_few(problems)}")
 
 
 def first_few(lines: Sequence[str]) -> str:
@@ -94,7 +104,7 @@ def first_few(lines: Sequence[str]) -> str:
 def whole_images(samples: Iterable[Sample]) -> list[Sample]:
     """One sample per image, in order: types of one image are joined as "crack + hole", and so are their masks.
 
-    For who asks whether a pixel is defective, and not by what: a hole is no normal surface because a crack was meant.
+    For uses that need where a pixel is defective, not by what: a hole is no normal surface because a crack was meant.
     """
     images: dict[tuple[Path, str, str], list[Sample]] = defaultdict(list)
     for sample in samples:

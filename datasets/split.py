@@ -9,10 +9,11 @@ import os
 import random
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ..errors import Refused
 from ..files.durable import write_atomic
 from ..files.progress import tracked
 from .sample import Sample
@@ -22,6 +23,7 @@ _FORMAT = {"format": "anomaly_synthesis.split", "version": 1}
 _NO_TRAINING, _NO_HELD_BACK = 100.0, 10.0  # a type left without a side outweighs every deviation from the share
 _ORDERS = 16
 _NORMALS = {"train": 1.0, "test": 0.0, "": 0.75}  # share of a part's normal images that trains; "": there are no parts
+_AGAIN, _OTHER_DATA = "make the split again", "give the folder it was made from, or make a new split"
 _MARKED = 1 << 16  # bytes at a file's beginning and at its end
 
 Kind = tuple[str, str]  # (object, defect type)
@@ -47,7 +49,13 @@ class Split:
     digest: str
 
 
-def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int = 0, share: float = 1 / 3) -> Split:
+def make_split(
+    samples: Sequence[Sample],
+    groups: Mapping[str, str],
+    seed: int = 0,
+    share: float = 1 / 3,
+    note: Callable[[str], None] = _log.warning,
+) -> Split:
     """Deal whole groups so that about `share` of the defect images of every type train and the rest is held back.
 
     Every type with two groups or more gets a training and a held-back group; a type with one group trains, with a
@@ -55,7 +63,8 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
     of normals alone that hold both train/good and test/good go to one side each, in the proportion of the two; normal
     images of a layout without parts go where their group goes, three quarters of them to training.
     The sides depend on names, groups, seed and share only; the image files are read for their marks.
-    Raises ValueError for a share outside 0..1, no samples, or an image without a group; OSError for a missing file.
+    note: takes the warnings.
+    Raises Refused for a share outside 0..1, no samples, or an image without a group; OSError for a missing file.
     """
     _check_input(samples, groups, share)
     ordered = sorted(samples, key=lambda sample: sample.name)
@@ -63,7 +72,7 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
     for sample in ordered:
         members[groups[sample.name]].append(sample)
     draw = random.Random(seed)
-    training = _deal_defects(members, share, draw) | _deal_normals(members, draw)
+    training = _deal_defects(members, share, draw, note) | _deal_normals(members, draw)
     sides: dict[str, list[str]] = {"train": [], "held_back": [], "dropped": []}
     for group, images in members.items():
         for sample in images:
@@ -77,68 +86,67 @@ def make_split(samples: Sequence[Sample], groups: Mapping[str, str], seed: int =
 def save_split(split: Split, path: str | Path) -> None:
     """Write split.json, under a temporary name first.
 
-    Raises ValueError if the path holds anything but this very split, OSError naming the path if it cannot be written.
+    Raises Refused if the path holds anything but this very split, OSError naming the path if it cannot be written.
     """
     path, data = Path(path), (json.dumps({**_FORMAT, **asdict(split)}, indent=2) + "\n").encode()
     if path.exists() and path.read_bytes() != data:  # bases and pairs may have been made with what is there
-        raise ValueError(f"{path}: it exists and holds another split; choose another --out or delete it")
+        raise Refused(path, "it exists and holds another split", remedy="choose another file or delete it")
     write_atomic(path, data)
 
 
 def load_split(path: str | Path) -> Split:
     """Read split.json.
 
-    Raises ValueError if it is no split of this version or if what the digest covers was altered, OSError if it cannot
+    Raises Refused if it is no split of this version or if what the digest covers was altered, OSError if it cannot
     be opened.
     """
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file ({error}); make the split again") from error
+        raise Refused(path, f"not a JSON file ({error})", remedy=_AGAIN) from error
     found = {key: stored.get(key) for key in _FORMAT} if isinstance(stored, dict) else None
     if found != _FORMAT:
-        raise ValueError(f"{path}: got {found}; accepted is {_FORMAT}; make the split again")
+        raise Refused(path, found, str(_FORMAT), _AGAIN)
     missing = [field.name for field in fields(Split) if field.name not in stored]
     if missing:
-        raise ValueError(f"{path}: no {', '.join(missing)}; make the split again")
+        raise Refused(path, f"no {', '.join(missing)}", remedy=_AGAIN)
     values = {field.name: stored[field.name] for field in fields(Split)}
     split = Split(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     if split.digest != _digest(values):
-        raise ValueError(f"{path}: its content does not fit its digest, it was altered; make the split again")
+        raise Refused(path, "its content does not fit its digest, it was altered", remedy=_AGAIN)
     return split
 
 
 def check_leak(split: Split) -> None:
-    """Raise ValueError if a group stands on both sides, or an image has no group."""
+    """Raise Refused if a group stands on both sides, or an image has no group."""
     bare = sorted(_names(split) - set(split.groups))
     if bare:
-        raise ValueError(f"split: {len(bare)} images have no group: {_few(bare)}; make the split again")
+        raise Refused("split", f"{len(bare)} images have no group: {_few(bare)}", remedy=_AGAIN)
     train, held_back = ({split.groups[name] for name in side} for side in (split.train, split.held_back))
     leaks = sorted(train & held_back)
     if leaks:
-        raise ValueError(
-            f"split: {len(leaks)} groups stand in train and in held_back: {_few(leaks)}; the held-back images would be "
-            "known from training; make the split again with these groups"
-        )
+        got = f"{len(leaks)} groups stand in train and in held_back: {_few(leaks)}"
+        why = "the held-back images would be known from training"
+        raise Refused("split", f"{got}; {why}", remedy=f"{_AGAIN} with these groups")
 
 
 def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
     """The samples on one side ("train" or "held_back") in their order; `samples` may be a part of the split's data.
 
-    Raises ValueError if an image is not in the split or has other content than the one of that name, if the split
+    Raises Refused if an image is not in the split or has other content than the one of that name, if the split
     leaks (check_leak), or for another part; OSError for a missing file.
     """
     if part not in ("train", "held_back"):
-        raise ValueError(f"split: part {part!r}; accepted is 'train' or 'held_back'")
+        raise Refused("part", repr(part), "'train' or 'held_back'")
     known = _names(split)
     given = {sample.name for sample in samples}
     if given - known:
         extra, missing = sorted(given - known), sorted(known - given)
-        raise ValueError(
-            f"split: it belongs to other data; {len(extra)} of {len(given)} images here are not in it: {_few(extra)}; "
-            f"{len(missing)} of its {len(known)} are not here: {_few(missing) or 'none'}; give the folder it was made "
-            "from, or make a new split"
+        got = (
+            f"it belongs to other data; {len(extra)} of {len(given)} images here are not in it: {_few(extra)}; "
+            f"{len(missing)} of its {len(known)} are not here: {_few(missing) or 'none'}"
         )
+        raise Refused("split", got, remedy=_OTHER_DATA)
     _check_marks(split, samples)
     check_leak(split)
     wanted = set(getattr(split, part))
@@ -150,29 +158,32 @@ def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
     tracked_samples = tracked("comparing images with the split", samples)
     other = sorted(sample.name for sample in tracked_samples if _mark(sample.image) != split.marks.get(sample.name))
     if other:
-        raise ValueError(
-            f"split: it belongs to other data; {len(other)} of {len(samples)} images here have its names but other "
-            f"content: {_few(other)}; give the folder it was made from, or make a new split"
-        )
+        got = f"{len(other)} of {len(samples)} images here have its names but other content: {_few(other)}"
+        raise Refused("split", f"it belongs to other data; {got}", remedy=_OTHER_DATA)
 
 
 def _check_input(samples: Sequence[Sample], groups: Mapping[str, str], share: float) -> None:
     if not 0 < share < 1:
-        raise ValueError(f"split: share {share}; accepted is more than 0 and less than 1 (default 1/3)")
+        raise Refused("share", share, "more than 0 and less than 1 (default 1/3)")
     if not samples:
-        raise ValueError("split: no images; read a folder that holds some")
+        raise Refused("split", "no images", remedy="read a folder that holds some")
     bare = sorted(sample.name for sample in samples if sample.name not in groups)
     if bare:
-        raise ValueError(f"split: {len(bare)} of {len(samples)} images have no group: {_few(bare)}; name one for each")
+        raise Refused(
+            "groups", f"{len(bare)} of {len(samples)} images have no group: {_few(bare)}", remedy="name one for each"
+        )
 
 
-def _deal_defects(members: Mapping[str, list[Sample]], share: float, draw: random.Random) -> set[str]:
+def _deal_defects(
+    members: Mapping[str, list[Sample]], share: float, draw: random.Random, note: Callable[[str], None]
+) -> set[str]:
     """The groups with defects that train: the best of a few drawn orders."""
     counts = {group: _kinds(images) for group, images in sorted(members.items())}
     counts = {group: kinds for group, kinds in counts.items() if kinds}
     spread = Counter(kind for kinds in counts.values() for kind in kinds)
     single = {kind for kind in spread if spread[kind] == 1}
-    _warn_single(sorted(single))
+    for object, type in sorted(single):
+        note(f"all {type} images of {object} are in one group; they train and none is held back")
     fixed = [group for group, kinds in counts.items() if single & set(kinds)]
     free = [group for group in counts if group not in fixed]
     deals = (_Deal(counts, share, fixed, draw.sample(free, len(free))) for _ in range(_ORDERS))
@@ -256,13 +267,6 @@ def _side(sample: Sample, group: Sequence[Sample], trains: bool) -> str:
 
 def _kinds(images: Iterable[Sample]) -> Counter[Kind]:
     return Counter((sample.object, sample.type) for sample in images if sample.type != "good")
-
-
-def _warn_single(kinds: Iterable[Kind]) -> None:
-    for object_name, type_name in kinds:
-        _log.warning(
-            "split: all %s images of %s are in one group; they train and none is held back", type_name, object_name
-        )
 
 
 def _names(split: Split) -> set[str]:

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import Refused
 from .durable import make_folder, write_atomic
 from .folder_lock import NAME, Lock, check_free
+
+
+class NotEmpty(Refused):
+    """A folder that holds something, where `resume` is not set. A door may add how a user sets it."""
 
 
 def claim(
@@ -29,13 +34,13 @@ def claim(
         notes: further files that do not make it another's.
 
     Raises:
-        ValueError: another process writes there; a file in place of the folder; a folder that holds something, where
+        Refused: another process writes there; a file in place of the folder; a folder that holds something, where
             resume is not set or what it holds is not of these settings; settings that are not JSON-able.
         OSError: the folder cannot be written.
     """
     text = json_text(settings, f"the {what}'s settings", indent=2)
     if root.exists() and not root.is_dir():
-        raise ValueError(f"{root}: a file, not a folder; choose another folder")
+        raise Refused(root, "a file, not a folder", remedy="choose another folder")
     check_free(root)
     make_folder(root)
     lock = Lock(root)
@@ -44,7 +49,7 @@ def claim(
         started |= {NAME} | {f".{name}.tmp" for name in started}
         held = any(path.name not in started for path in root.iterdir())
         if held and not resume:
-            raise ValueError(f"{root}: the folder is not empty; choose another folder or pass --resume")
+            raise NotEmpty(root, "the folder is not empty", remedy="choose another folder, or resume what it holds")
         if held:
             _check(root, what, record, json.loads(text))
         else:
@@ -56,11 +61,11 @@ def claim(
 
 
 def json_text(value: Mapping[str, Any], what: str, indent: int | None = None) -> str:
-    """JSON of plain finite values. Raises ValueError for others, told by `what`."""
+    """JSON of plain finite values. Raises Refused, with `what` as subject, for others."""
     try:
         return json.dumps(dict(value), indent=indent, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: cannot be stored as JSON ({error}); give plain finite values") from error
+        raise Refused(what, f"cannot be stored as JSON ({error})", remedy="give plain finite values") from error
 
 
 def _check(root: Path, what: str, record: str, settings: dict[str, Any]) -> None:
@@ -69,10 +74,10 @@ def _check(root: Path, what: str, record: str, settings: dict[str, Any]) -> None
     except (OSError, ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        raise ValueError(f"{root}: not empty, and no readable {record}, so no {what} to resume; choose another folder")
+        got = f"not empty, and no readable {record}, so no {what} to resume"
+        raise Refused(root, got, remedy="choose another folder")
     keys = sorted(key for key in stored.keys() | settings.keys() if stored.get(key, "-") != settings.get(key, "-"))
     if keys:
-        told = "; ".join(f"{key}: {stored.get(key, '-')!r} there, {settings.get(key, '-')!r} now" for key in keys)
-        raise ValueError(
-            f"{root}: it holds another {what}, of other settings ({told}); choose another folder or the same settings"
-        )
+        shown = "; ".join(f"{key}: {stored.get(key, '-')!r} there, {settings.get(key, '-')!r} now" for key in keys)
+        got = f"it holds another {what}, of other settings ({shown})"
+        raise Refused(root, got, remedy="choose another folder or the same settings")

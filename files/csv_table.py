@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Refused
+
 _MARKS = (  # the longer first: UTF-32's begins as UTF-16's does
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -38,14 +40,14 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
     """Read a CSV file with a header; the separator (comma, semicolon, tab or bar) is that which gives the most of the
     `wanted` columns, or the one that a first line such as `sep=;` names.
 
-    Raises ValueError naming the file, what is wrong, and what to do, where its bytes are no Unicode, a column stands
+    Raises Refused about the file where its bytes are no Unicode, a column stands
     there twice, or a row has more cells than the header; OSError where it cannot be opened.
     """
     path = Path(path)
     lines = list(io.StringIO(_text(path), newline=""))
     skipped, separator = 0, None
     if lines and lines[0].strip().strip('"').lower().startswith("sep="):
-        skipped, separator = 1, lines[0].strip().strip('"')[4:5] or "\t"
+        skipped, separator = 1, lines[0].strip().strip('"')[4:5].strip('"') or "\t"
     while skipped < len(lines) and not lines[skipped].strip(' \t\r\n,;|"'):
         skipped += 1
     found = [_columns(lines[skipped:], one) for one in ([separator] if separator else _SEPARATORS)]
@@ -55,7 +57,7 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
     columns = found[best]
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
-        raise ValueError(f"{path}: two columns are named {twice[0]!r}; rename one")
+        raise Refused(path, f"two columns are named {twice[0]!r}", remedy="rename one")
     reader = csv.reader(lines[skipped:], delimiter=separator or _SEPARATORS[best])
     rows = []
     try:
@@ -63,15 +65,13 @@ def read_table(path: str | Path, wanted: Sequence[str]) -> Table:
         for cells in reader:
             line = skipped + reader.line_num
             if any(cell.strip() for cell in cells[len(columns) :]):
-                raise ValueError(
-                    f"{path}: line {line} has {len(cells)} cells, the header {len(columns)}; put cells that hold the "
-                    "separator in quotes"
-                )
+                got = f"line {line} has {len(cells)} cells, the header {len(columns)}"
+                raise Refused(path, got, remedy="put cells that hold the separator in quotes")
             if any(cell.strip() for cell in cells):
                 filled = [cell.strip() for cell in cells] + [""] * (len(columns) - len(cells))
                 rows.append((line, dict(zip(columns, filled, strict=False))))
     except csv.Error as error:
-        raise ValueError(f"{path}: it cannot be read as CSV ({error}); {_SAVE}") from error
+        raise Refused(path, f"it cannot be read as CSV ({error})", remedy=_SAVE) from error
     return Table(path, tuple(name for name in columns if name), tuple(rows))
 
 
@@ -89,7 +89,7 @@ def _text(path: Path) -> str:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}: line {line} is no {encoding.upper()} text ({error.reason}); {_SAVE}") from error
+        raise Refused(path, f"line {line} is no {encoding.upper()} text ({error.reason})", remedy=_SAVE) from error
     if "\0" in text:
-        raise ValueError(f"{path}: it holds zero bytes, as UTF-16 without its mark does; {_SAVE}")
+        raise Refused(path, "it holds zero bytes, as UTF-16 without its mark does", remedy=_SAVE)
     return text

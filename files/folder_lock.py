@@ -15,9 +15,12 @@ import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import Refused
+
 _log = logging.getLogger(__name__)
 NAME = ".lock"
 _TRIES, _PAUSE = 4, 0.05  # seconds: another process may only look at the lock, or not have written its id yet
+_WHO, _REMEDY = "another run writes here", "wait until it ends, or stop it"
 # The last: some network file systems lock no file that is open to read alone.
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK, errno.EBADF)
 _ASIDE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # of links; a pipe would be waited for
@@ -43,7 +46,7 @@ class Lock:
 
     target: the folder or file that is written; again: this process may hold it several times, since its writers take
     turns; who, remedy: words of the error.
-    Raises ValueError where another holds it, with its process id; OSError where the file cannot be written.
+    Raises Refused where another holds it, with its process id; OSError where the file cannot be written.
     """
 
     def __init__(
@@ -51,8 +54,8 @@ class Lock:
         target: str | Path,
         *,
         again: bool = True,
-        who: str = "another run writes here",
-        remedy: str = "wait until it ends, or stop it",
+        who: str = _WHO,
+        remedy: str = _REMEDY,
     ) -> None:
         path = lock_of(target)
         with _registry:
@@ -61,7 +64,7 @@ class Lock:
             if words and held:
                 _let_go(held)
             if words:
-                raise ValueError(f"{target}: {who} ({words}); {remedy}")
+                raise Refused(target, f"{who} ({words})", remedy=remedy)
         self._end = weakref.finalize(self, _let_go, held)
 
     def release(self) -> None:
@@ -76,10 +79,10 @@ class Lock:
 
 
 def check_free(target: str | Path) -> None:
-    """Raise ValueError where another process writes the folder or file; nothing is written."""
+    """Raise Refused where another process writes the folder or file; nothing is written."""
     found = holder(target, mine=False)
     if found:
-        raise ValueError(f"{target}: another run writes here ({found}); wait until it ends, or stop it")
+        raise Refused(target, f"{_WHO} ({found})", remedy=_REMEDY)
 
 
 def holder(target: str | Path, mine: bool = True) -> str | None:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import Refused
 from .durable import open_atomic, remove_quietly, sync_folder
 from .file_copy import copy_file
 from .untrusted_json import NotJson, parse_json
+
+_REMEDY = "make the pairs again in another folder"
 
 
 def append_line(path: Path, line: Mapping[str, Any] | str) -> None:
@@ -36,7 +39,7 @@ def append_line(path: Path, line: Mapping[str, Any] | str) -> None:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """All complete lines; none where there is no file. Raises ValueError for one that is no JSON object."""
+    """All complete lines; none where there is no file. Raises Refused for one that is no JSON object."""
     for number, raw in enumerate(complete_lines(path), 1):
         yield parse_line(raw, f"{path}, line {number}")
 
@@ -69,13 +72,13 @@ def own_inode(path: Path) -> None:
 
 
 def parse_line(raw: bytes, where: str | Path) -> dict[str, Any]:
-    """A line as a JSON object. Raises ValueError, which begins with `where`."""
+    """A line as a JSON object. Raises Refused about `where`."""
     try:
         value = parse_json(raw, str(where)).value
     except NotJson as error:
-        raise ValueError(f"{where}: not JSON ({error.reason}); make the pairs again in another folder") from error
+        raise Refused(where, f"not JSON ({error.got})", remedy=_REMEDY) from error
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: {value!r:.40}; accepted is a JSON object; make the pairs again in another folder")
+        raise Refused(where, f"{value!r:.40}", "a JSON object", _REMEDY)
     return value
 
 

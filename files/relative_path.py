@@ -9,26 +9,28 @@ import stat
 from pathlib import Path
 from typing import Any
 
-_REMEDY = "accepted is a relative path of a file below the folder, with / between names"
+from ..errors import Refused
+
+_ACCEPTED = "a relative path of a file below the folder, with / between names"
 
 
 def check_relative(name: Any, where: str) -> str:
     """The name of a file below a folder, by its text alone.
 
-    Raises ValueError, which begins with `where`, for anything but text, for an absolute path, a drive, a backslash,
+    Raises Refused about `where` for anything but text, for an absolute path, a drive, a backslash,
     "..", a NUL or control character, and for what no file can be called.
     """
     problem = name_problem(name)
     if problem:
         shown = f"{name!r}" if len(repr(name)) <= 80 else f"{name!r:.77}..."
-        raise ValueError(f"{where}: {shown} {problem}; {_REMEDY}")
+        raise Refused(where, f"{shown} {problem}", _ACCEPTED)
     return name
 
 
 def below(root: Path, name: Any, where: str) -> Path:
     """The file of that name below root, links resolved. It need not exist.
 
-    Raises ValueError, which begins with `where`, as `check_relative`, for a link that leads out of root, and for what
+    Raises Refused about `where` as `check_relative`, for a link that leads out of root, and for what
     is neither a file nor a folder, such as a device.
     """
     return Path(_checked(root, name, where)[0])
@@ -46,13 +48,14 @@ def _checked(root: Path, name: Any, where: str) -> tuple[str, int | None]:
     base = os.path.realpath(root)
     path = os.path.realpath(os.path.join(base, check_relative(name, where)))
     if not path.startswith(os.path.join(base, "")):
-        raise ValueError(f"{where}: {name!r} is a link that leads out of {root}; {_REMEDY}: put the file itself there")
+        got = f"{name!r} is a link that leads out of {root}"
+        raise Refused(where, got, _ACCEPTED, "put the file itself there")
     try:
         mode = os.stat(path).st_mode
     except OSError:
         return path, None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ValueError(f"{where}: {name!r} is a device, a pipe or a socket; {_REMEDY}")
+        raise Refused(where, f"{name!r} is a device, a pipe or a socket", _ACCEPTED)
     return path, mode
 
 

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ..errors import Refused
 from .untrusted_text import one_line
 
 _MOST_VALUES = 4_000_000  # some 400 MB once parsed; the largest /object_info that we know has about 200,000
 _MOST_LEVELS = 200  # of lists and objects; well below what Python's own recursion allows wherever they are used
-_DEEP = f"nested more than {_MOST_LEVELS} levels deep"
+_DEEP, _ACCEPTED = f"nested more than {_MOST_LEVELS} levels deep", "JSON"
 _MISSING = object()
 _NAMES = {
     dict: "an object",
@@ -25,20 +26,17 @@ _NAMES = {
 }
 
 
-class NotJson(ValueError):
-    """Bytes that are not JSON, or more of it than is read; `reason`: why."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}: no JSON ({reason})")
-        self.reason = reason
+class NotJson(Refused):
+    """Bytes that are not JSON, or more of it than is read; got: why."""
 
 
 class JsonValue:
     """A value with its place, so that what does not fit is an error that names it.
 
-        /history: ['outputs']['9']['images'][0] is a number (5); expected an object
+        /history: ['outputs']['9']['images'][0] is a number (5); accepted is an object.
 
-    value: as `json.loads` gives it; where: the file or the address, the first words of every error.
+    value: as `json.loads` gives it; where: the file or the address, the subject of every error. All methods that raise
+    Refused raise it about that.
     """
 
     __slots__ = ("_path", "value", "where")
@@ -53,7 +51,7 @@ class JsonValue:
         return isinstance(self.value, (*kinds, int) if float in kinds else kinds)
 
     def of(self, *kinds: type) -> Any:
-        """The value, of one of the types dict, list, str, bool, int, float (finite) and NoneType. Raises ValueError."""
+        """The value, of one of the types dict, list, str, bool, int, float (finite) and NoneType. Raises Refused."""
         if not self.is_a(*kinds) or (isinstance(self.value, float) and not math.isfinite(self.value)):
             raise self.wrong(" or ".join(_NAMES[kind] for kind in kinds))
         if float in kinds and isinstance(self.value, int) and abs(self.value) > sys.float_info.max:
@@ -61,7 +59,7 @@ class JsonValue:
         return self.value
 
     def text(self) -> str:
-        """The value, a text that can be stored and sent. Raises ValueError for others and for halves of characters."""
+        """The value, a text that can be stored and sent. Raises Refused for others and for halves of characters."""
         try:
             self.of(str).encode()
         except UnicodeEncodeError as error:
@@ -69,7 +67,7 @@ class JsonValue:
         return self.value
 
     def at(self, *keys: str | int) -> JsonValue:
-        """The value below: a str is an object's key, an int a list's place. Raises ValueError if it is missing."""
+        """The value below: a str is an object's key, an int a list's place. Raises Refused if it is missing."""
         found = self
         for key in keys:
             inside = found.of(list if isinstance(key, int) else dict)
@@ -91,44 +89,44 @@ class JsonValue:
         return None if below is None or below.value is None else below
 
     def items(self) -> Iterator[tuple[str, JsonValue]]:
-        """Keys and values of an object. Raises ValueError for anything else."""
+        """Keys and values of an object. Raises Refused for anything else."""
         for key in self.of(dict):
             yield key, self.at(key)
 
     def each(self) -> Iterator[JsonValue]:
-        """The values of a list. Raises ValueError for anything else."""
+        """The values of a list. Raises Refused for anything else."""
         for place in range(len(self.of(list))):
             yield self.at(place)
 
-    def wrong(self, expected: str) -> ValueError:
-        """The error for this value: what it is, and what is expected."""
+    def wrong(self, accepted: str) -> Refused:
+        """The error for this value: what it is, and what is accepted."""
         place = one_line("".join(f"[{key!r:.100}]" for key in self._path[-20:]), 300) or "the whole"
         if self.value is _MISSING:
-            return ValueError(f"{self.where}: {place} is missing; expected {expected}")
-        return ValueError(f"{self.where}: {place} is {described(self.value)}; expected {expected}")
+            return Refused(self.where, f"{place} is missing", accepted)
+        return Refused(self.where, f"{place} is {described(self.value)}", accepted)
 
 
 def parse_json(data: bytes | str, where: str) -> JsonValue:
     """Parse JSON of any origin.
 
-    Raises NotJson (a ValueError) for what is no JSON, nested too deep, of too many values, or has a number of more
+    Raises NotJson (a Refused) for what is no JSON, nested too deep, of too many values, or has a number of more
     digits than Python reads.
     """
     marks = (b",", b"[", b"{") if isinstance(data, bytes) else (",", "[", "{")
     if sum(map(data.count, marks)) > _MOST_VALUES:
-        raise NotJson(where, f"more than {_MOST_VALUES} values")
+        raise NotJson(where, f"more than {_MOST_VALUES} values", _ACCEPTED)
     try:
         value = json.loads(data)
     except RecursionError as error:
-        raise NotJson(where, _DEEP) from error
+        raise NotJson(where, _DEEP, _ACCEPTED) from error
     except ValueError as error:
-        raise NotJson(where, one_line(error, 200)) from error
+        raise NotJson(where, one_line(error, 200), _ACCEPTED) from error
     level, depth = [value], 0
     while level:
         level = [below for above in level if isinstance(above, dict | list) for below in _inside(above)]
         depth += 1
         if depth > _MOST_LEVELS:
-            raise NotJson(where, _DEEP)
+            raise NotJson(where, _DEEP, _ACCEPTED)
     return JsonValue(value, where)
 
 

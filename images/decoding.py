@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import Refused
+
 SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow's modes of 16-bit grey
 _ORIENTATION = 0x0112  # EXIF: 1 as stored, 2 to 8 mirrored or turned
 _LOSSY_TIFF = (6, 7, 33003, 33005, 34712, 34892, 50001, 50002)  # Compression: JPEG, JPEG 2000, WebP, JPEG XL
@@ -16,23 +18,21 @@ _LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF", "HEIF")
 
 
 def decode(data: bytes, path: str | Path) -> Image.Image:
-    """The image of a file's bytes, loaded; `orientation` of it is still to be applied. Raises ValueError naming path
+    """The image of a file's bytes, loaded; `orientation` of it is still to be applied. Raises Refused about path
     for damage, another kind of file, or more pixels than Pillow takes."""
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
     except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{path}: too large ({error}); accepted are {2 * Image.MAX_IMAGE_PIXELS} pixels in all; cut it into tiles"
-        ) from error
+        most = f"{2 * Image.MAX_IMAGE_PIXELS} pixels in all, or fewer"
+        raise Refused(path, f"too large ({error})", most, "cut it into tiles") from error
     except Exception as error:  # Pillow raises many kinds: OSError, SyntaxError, struct.error
         cause = "no image format is recognised" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ValueError(
-            f"{path}: not a readable image ({cause}; {len(data)} bytes); the file is damaged, cut short or of another "
-            "kind; replace it"
-        ) from error
+        got = f"not a readable image ({cause}; {len(data)} bytes); the file is damaged, cut short or of another kind"
+        raise Refused(path, got, remedy="replace it") from error
     if image.format == "BMP" and image.mode == "1" and data[28] > 1:  # bits a pixel; Pillow takes them for 1
-        raise ValueError(f"{path}: a BMP of {data[28]} bits a pixel with 2 colours cannot be decoded; save it as PNG")
+        got = f"a BMP of {data[28]} bits a pixel with 2 colours cannot be decoded"
+        raise Refused(path, got, remedy="save it as PNG")
     return image
 
 
@@ -123,11 +123,9 @@ def bit_depth(image: Image.Image, data: bytes) -> int:
 
 
 def sixteen_bit(image: Image.Image, path: str | Path) -> np.ndarray:
-    """uint16 [H, W] of an image of mode `SIXTEEN`. Raises ValueError for values outside of 0 to 65535."""
+    """uint16 [H, W] of an image of mode `SIXTEEN`. Raises Refused for values outside of 0 to 65535."""
     values = np.array(image)
     if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"{path}: 32-bit values from {values.min()} to {values.max()}; accepted are 0 to 65535; "
-            "convert it to 16-bit grey"
-        )
+        got = f"32-bit values from {values.min()} to {values.max()}"
+        raise Refused(path, got, "0 to 65535", "convert it to 16-bit grey")
     return values.astype(np.uint16)

@@ -23,7 +23,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None, of: str | P
     they are the defect, as ComfyUI's mask editor saves it. Black and white may be noisy, as JPEG leaves them.
     size: the (height, width) it must have once it is turned by EXIF; of: the picture it belongs to. A mask that fits
     the picture only as stored is turned as the picture is.
-    Raises ValueError for another size, a damaged file, grey values that are not 0 but all below half of the range (a
+    Raises Refused for another size, a damaged file, grey values that are not 0 but all below half of the range (a
     label image), a photograph, or colours without black; OSError if the file cannot be opened.
     """
     return mask_of(Path(path).read_bytes(), path, size, of)
@@ -49,14 +49,15 @@ def read_labels(
 
     size, of: as in `read_mask`. Values of a lossy file are no numbers: it is read as black and white; exact: refused,
     where black would be what is left of small numbers.
-    Raises ValueError for another size, a damaged file, or colours (labels as colours say nothing without their list);
+    Raises Refused for another size, a damaged file, or colours (labels as colours say nothing without their list);
     OSError if the file cannot be opened.
     """
     raster = load(Path(path).read_bytes(), path, size, of)
     if raster.values.ndim == 3:
         raise raster.refuse(
-            "a mask in colours; accepted are grey values or a palette, whose numbers are the classes",
+            "a mask in colours",
             "export the mask with class numbers",
+            "grey values or a palette, whose numbers are the classes",
         )
     if raster.lossy and exact:
         raise raster.refuse("a lossy file, which does not keep class numbers", "export the mask as PNG")
@@ -65,7 +66,7 @@ def read_labels(
     values = raster.values
     if values.dtype.kind == "f":
         if (values % 1).any():
-            raise raster.refuse("its values are fractions", "accepted are whole class numbers; save it as 8-bit grey")
+            raise raster.refuse("its values are fractions", "save it as 8-bit grey", "whole class numbers")
         values = values.astype(np.int64)
     elif raster.top == 1:  # one bit
         values = np.where(values > 0, 255, 0)
@@ -199,9 +200,9 @@ def _white(values: np.ndarray, raster: Raster, any_value: bool) -> np.ndarray:
         if not raster.lossy and most == top // 2 and not ((values > 0) & (values < most)).any():
             return values > 0  # 0 and 127: half of white, as signed bytes have it
         raise raster.refuse(
-            f"the mask's largest value is {most:g} of {top:g}, so no pixel is above half of the range; "
-            f"accepted is 0 for normal and {top:g} for defect",
+            f"the mask's largest value is {most:g} of {top:g}, so no pixel is above half of the range",
             "multiply the labels, or read class numbers as layout index",
+            f"0 for normal and {top:g} for defect",
         )
     level = float(np.median(values[values > most / 2])) if raster.lossy else top
     return values > (top if level > 0.75 * top else level) / 2

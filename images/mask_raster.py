@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..errors import Refused
 from .decoding import SIXTEEN, bit_depth, decode, fitting_turn, is_lossy, orientation, pixel_values, sixteen_bit, turn
 
 MOST_CLASSES = 50  # numbers above are grey levels: 85 is a third of white, 127 half of it
@@ -31,19 +32,19 @@ class Raster:
     palette: np.ndarray | None
     lossy: bool
 
-    def refuse(self, what: str, remedy: str) -> ValueError:
-        return ValueError(f"{self.path}: {what}; {remedy}")
+    def refuse(self, got: str, remedy: str, accepted: str = "") -> Refused:
+        return Refused(self.path, got, accepted, remedy)
 
 
 def load(data: bytes, path: str | Path, size: tuple[int, int] | None = None, of: str | Path | None = None) -> Raster:
-    """A mask file's content; size, of: as in `mask_files.read_mask`. Raises ValueError for a damaged file, one of
+    """A mask file's content; size, of: as in `mask_files.read_mask`. Raises Refused for a damaged file, one of
     another size, or values that are negative or no numbers."""
     image = decode(data, path)
     lossy, palette, top, clear = is_lossy(image, data), None, 255.0, None
     if image.mode == "F" or image.mode in SIXTEEN:
         values = np.array(image) if image.mode == "F" else sixteen_bit(image, path)
         if not np.isfinite(values).all() or values.min() < 0:
-            raise ValueError(f"{path}: its values are negative or no numbers; save the mask as 8-bit grey")
+            raise Refused(path, "its values are negative or no numbers", remedy="save the mask as 8-bit grey")
         most = values.max()  # files of 16 bit or float often hold 8-bit values
         top = 1.0 if image.mode == "F" and most <= 1 else 255.0 if most <= 255 else 65535.0
     elif image.mode in ("P", "PA"):
@@ -75,10 +76,8 @@ def _turned(
     if its != 1:
         return its
     picture = "its picture" if of is None else str(of)
-    raise ValueError(
-        f"{path}: the mask is {shown[0]} x {shown[1]} (height x width), but {picture} is "
-        f"{size[0]} x {size[1]}; both must have the same size; re-export the mask from that picture"
-    )
+    got = f"the mask is {shown[0]} x {shown[1]} (height x width), but {picture} is {size[0]} x {size[1]}"
+    raise Refused(path, got, "the same size for both", "export the mask again from that picture")
 
 
 def _indices(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -141,7 +140,7 @@ def holds_alpha_mask(raster: Raster) -> bool:
 
 
 def check_no_photograph(values: np.ndarray, raster: Raster) -> None:
-    """Raise ValueError where most of the grey values [H, W] are neither black nor white, and many."""
+    """Raise Refused where most of the grey values [H, W] are neither black nor white, and many."""
     grey = (values > raster.top * DARK) & (values < raster.top * BRIGHT)
     if grey.mean() > 0.5 and len(np.unique(values[grey])) > FEW_GREYS:
         raise raster.refuse(

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import Refused
+
 
 def latent_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Pool a pixel mask to the latent's size; a non-empty mask never becomes empty.
@@ -23,24 +25,26 @@ def latent_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
         float [B, 1, h, w] (B = 1 for [H, W]), in the mask's own float type, or float32.
 
     Raises:
-        ValueError: another number of dimensions, a latent larger than the mask, values not finite.
+        Refused: another number of dimensions, a latent larger than the mask, values not finite.
     """
     if mask.ndim not in (2, 3, 4) or (mask.ndim == 4 and mask.shape[1] != 1):
-        raise ValueError(f"Latent mask: got {tuple(mask.shape)}; give [H, W], [B, H, W] or [B, 1, H, W].")
+        raise Refused("mask", f"its shape is {list(mask.shape)}", "[H, W], [B, H, W] or [B, 1, H, W]")
     height, width = mask.shape[-2:]
     if size[0] > height or size[1] > width:
-        raise ValueError(f"Latent mask: cannot pool a mask of {height} x {width} to a larger {size[0]} x {size[1]}.")
+        raise Refused(
+            "mask", f"its {height} x {width} pixels cannot be pooled to a larger latent, {size[0]} x {size[1]}"
+        )
     mask = mask if mask.is_floating_point() else mask.float()
     if not torch.isfinite(mask).all():
-        raise ValueError("Latent mask: the mask holds NaN or infinity.")
+        raise Refused("mask", "it holds NaN or infinity")
     return F.adaptive_max_pool2d(mask.reshape(-1, 1, height, width), tuple(size))
 
 
 def mask_box(mask: Tensor) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the set pixels of a bool [H, W]. Raises ValueError on an empty mask."""
+    """(top, left, height, width) of the set pixels of a bool [H, W]. Raises Refused on an empty mask."""
     rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
     if not len(rows):
-        raise ValueError("Mask: it is empty; a pair needs at least one pixel that is to become a defect.")
+        raise Refused("mask", "it is empty", "at least one pixel that is to become a defect")
     top, left = int(rows[0]), int(columns[0])
     return top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
 
@@ -69,7 +73,7 @@ def place_mask(
         bool [H, W] of `size`, never empty.
 
     Raises:
-        ValueError: an empty mask.
+        Refused: an empty mask.
     """
     top, left, height, width = mask_box(mask)
     room = min(size[0] / height, size[1] / width)

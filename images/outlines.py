@@ -21,6 +21,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..errors import Refused
 from .run_lengths import decompressed
 
 FARTHEST = 10**6  # px: no image is as large, and what lies beyond is damaged
@@ -30,7 +31,7 @@ def draw(shapes: str | Sequence[list], size: tuple[int, int]) -> np.ndarray:
     """The union of shapes (a list, or its JSON text) on an image of `size` (H, W), bool [H, W].
 
     What reaches over the edge is cut; a polygon thinner than a pixel still marks the pixels that it passes through.
-    Raises ValueError for a shape that is none.
+    Raises Refused for a shape that is none.
     """
     canvas = Image.new("1", (size[1], size[0]))
     drawn, mask = ImageDraw.Draw(canvas), np.zeros(size, dtype=bool)
@@ -50,32 +51,32 @@ def draw(shapes: str | Sequence[list], size: tuple[int, int]) -> np.ndarray:
 
 
 def check_shape(shape: list) -> None:
-    """Raise ValueError for a shape that could not be drawn on any image."""
+    """Raise Refused for a shape that could not be drawn on any image."""
     kind, *values = shape
     if kind == "rle":
         _counts(values[1], values[0])
     elif kind == "bitmap":
         _numbers(values[0], 2)
         if _bitmap(values[1]).getbbox() is None:
-            raise ValueError("its bitmap marks no pixel")
+            raise Refused("outline", "its bitmap marks no pixel")
     else:
         _numbers(values[0], 6 if kind in ("polygon", "shares", "points") else 4)
 
 
 def check_on(shapes: Sequence[list], size: tuple[int, int]) -> None:
-    """Raise ValueError where shapes, sound by themselves, mark no pixel of an image of `size` (H, W) or are of another.
+    """Raise Refused where shapes, sound by themselves, mark no pixel of an image of `size` (H, W) or are of another.
 
     Circles and bitmaps are taken by their box and their corner.
     """
     if not any(_touches(shape, size) for shape in shapes):
-        raise ValueError(f"it marks no pixel of the image of {size[0]} x {size[1]} (height x width)")
+        raise Refused("outline", f"it marks no pixel of the image of {size[0]} x {size[1]} (height x width)")
 
 
 def _touches(shape: list, size: tuple[int, int]) -> bool:
     kind, *values = shape
     if kind == "rle":
         if list(values[0]) != list(size):
-            raise ValueError(f"its run lengths are of {values[0]} (height, width), the image is {list(size)}")
+            raise _of_another_size(values[0], size)
         return sum(_counts(values[1], values[0])[1::2]) > 0
     x, y = values[0][::2], values[0][1::2]
     if kind == "circle":
@@ -136,16 +137,20 @@ def _trace(mask: np.ndarray, corners: list[tuple[int, int]]) -> None:
 
 def _from_runs(shape: list[int], counts: list[int] | str, size: tuple[int, int]) -> np.ndarray:
     if list(shape) != list(size):
-        raise ValueError(f"its run lengths are of {shape} (height, width), the image is {list(size)}")
+        raise _of_another_size(shape, size)
     runs = _counts(counts, shape)
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape[1], shape[0]).T
+
+
+def _of_another_size(shape: list[int], size: tuple[int, int]) -> Refused:
+    return Refused("outline", f"its run lengths are of {shape} (height, width), the image is {list(size)}")
 
 
 def _counts(counts: list[int] | str, shape: list[int]) -> list[int]:
     runs = decompressed(counts) if isinstance(counts, str) else counts
     whole = all(isinstance(number, int) for number in (*runs, *shape)) and len(shape) == 2
     if not whole or min([*runs, *shape], default=-1) < 0 or sum(runs) != shape[0] * shape[1]:
-        raise ValueError(f"its run lengths do not fill an image of {shape} (height, width)")
+        raise Refused("outline", f"its run lengths do not fill an image of {shape} (height, width)")
     return runs
 
 
@@ -158,13 +163,13 @@ def _bitmap(data: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(base64.b64decode(data, validate=True))).convert("L").point(bool, "1")
     except (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError("its bitmap is no image in base64") from error
+        raise Refused("outline", "its bitmap is no image in base64") from error
 
 
 def _numbers(values: Sequence, least: int) -> list[float]:
     plain = isinstance(values, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if not plain or len(values) < least or len(values) % 2:
-        raise ValueError(f"it has {values!r:.60} for points; accepted are {least // 2} points or more, x and y")
+        raise Refused("outline", f"it has {values!r:.60} for points", f"{least // 2} points or more, x and y")
     if not all(abs(value) <= FARTHEST for value in values):  # NaN fails this too
-        raise ValueError(f"a point is farther than {FARTHEST} pixels, or no number")
+        raise Refused("outline", f"a point is farther than {FARTHEST} pixels, or no number")
     return values

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..errors import Refused
 from ..files.durable import write_atomic
 from .decoding import SIXTEEN, decode, orientation, pixel_values, sixteen_bit, stored_orientation, turn
 from .png import bare_png
@@ -44,7 +45,7 @@ class Picture:
     pixels: [H, W, C] uint8 or uint16, C 1 (grey) or 3 (RGB).
     alpha: [H, W] of the same dtype, or None; carried through untouched.
     png: the bytes of a PNG of exactly these pixels, which then is written as it is, or None.
-    Raises ValueError for any other shape or dtype.
+    Raises Refused for any other shape or dtype.
     """
 
     pixels: np.ndarray
@@ -54,15 +55,11 @@ class Picture:
     def __post_init__(self) -> None:
         pixels, alpha = self.pixels, self.alpha
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
-            raise ValueError(
-                f"a picture got {pixels.dtype} pixels of shape {list(pixels.shape)}; accepted is uint8 or uint16 of "
-                "shape [H, W, 1] or [H, W, 3]"
-            )
+            got = f"{pixels.dtype} of shape {list(pixels.shape)}"
+            raise Refused("pixels", got, "uint8 or uint16 of shape [H, W, 1] or [H, W, 3]")
         if alpha is not None and (alpha.shape != pixels.shape[:2] or alpha.dtype != pixels.dtype):
-            raise ValueError(
-                f"a picture of shape {list(pixels.shape)}, {pixels.dtype} got alpha of shape {list(alpha.shape)}, "
-                f"{alpha.dtype}; accepted is the same height, width and dtype"
-            )
+            got = f"{alpha.dtype} of shape {list(alpha.shape)}, for pixels of {pixels.dtype}, {list(pixels.shape)}"
+            raise Refused("alpha", got, "the same height, width and dtype")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -97,7 +94,7 @@ def read_picture(path: str | Path) -> Picture:
 
     1-bit becomes grey, palette and CMYK become RGB. Of a file with several frames the first is read. Pixels are turned
     by EXIF orientation, as viewers, annotation tools and ComfyUI's Load Image show them.
-    Raises ValueError for a damaged file or a kind that would lose depth, OSError if the file cannot be opened.
+    Raises Refused for a damaged file or a kind that would lose depth, OSError if the file cannot be opened.
     """
     return picture_of(Path(path).read_bytes(), path)
 
@@ -106,10 +103,8 @@ def picture_of(data: bytes, path: str | Path) -> Picture:
     """As `read_picture`, of a file's bytes; path: only what errors call it."""
     image = decode(data, path)
     if _has_deep_colour(image, data):
-        raise ValueError(
-            f"{path}: 16-bit colour, which would be cut to 8 bit without a word; accepted is {_ACCEPTED}; "
-            "convert it to 8-bit colour or to 16-bit grey without alpha"
-        )
+        got = "16-bit colour, which would be cut to 8 bit without a word"
+        raise Refused(path, got, _ACCEPTED, "convert it to 8-bit colour or to 16-bit grey without alpha")
     turned = orientation(image)
     if image.mode in SIXTEEN:
         return Picture(turn(sixteen_bit(image, path)[..., None], turned))
@@ -125,7 +120,7 @@ def picture_of(data: bytes, path: str | Path) -> Picture:
 
 
 def png_picture_of(data: bytes, path: str | Path) -> Picture:
-    """As `picture_of`; a PNG that can stay as it is keeps its compressed pixels. Raises ValueError also for a wrong
+    """As `picture_of`; a PNG that can stay as it is keeps its compressed pixels. Raises Refused also for a wrong
     check sum in one."""
     png = bare_png(data, path)
     return replace(picture_of(data, path), png=png if stored_orientation(data) == 1 else None)
@@ -134,7 +129,7 @@ def png_picture_of(data: bytes, path: str | Path) -> Picture:
 def write_picture(path: str | Path, picture: Picture) -> None:
     """Write a PNG of the picture's depth, channels and alpha, under a temporary name first; its folder is not synced.
 
-    Raises ValueError for what PNG files written here cannot hold (16-bit colour or 16-bit alpha), OSError naming the
+    Raises Refused for what PNG files written here cannot hold (16-bit colour or 16-bit alpha), OSError naming the
     path if it cannot be written; neither leaves a file behind.
     """
     if picture.png is not None:
@@ -142,7 +137,7 @@ def write_picture(path: str | Path, picture: Picture) -> None:
         return
     values = picture.pixels
     if values.dtype == np.uint16 and (values.shape[2] == 3 or picture.alpha is not None):
-        raise ValueError(f"{path}: 16-bit colour or 16-bit alpha cannot be written; accepted is {_ACCEPTED}")
+        raise Refused(path, "16-bit colour or 16-bit alpha cannot be written", _ACCEPTED)
     if picture.alpha is not None:
         values = np.concatenate([values, picture.alpha[..., None]], axis=2)
     write_atomic(path, _png(values[..., 0] if values.shape[2] == 1 else values), folder=False)
@@ -151,11 +146,11 @@ def write_picture(path: str | Path, picture: Picture) -> None:
 def write_mask(path: str | Path, mask: torch.Tensor | np.ndarray) -> None:
     """Write a mask [H, W] (bool, or non-zero for defect) as an 8-bit PNG of 0 and 255, as `write_picture`.
 
-    Raises ValueError for another shape, OSError naming the path if it cannot be written.
+    Raises Refused for another shape, OSError naming the path if it cannot be written.
     """
     values = np.asarray(mask.detach().cpu() if isinstance(mask, torch.Tensor) else mask)
     if values.ndim != 2:
-        raise ValueError(f"{path}: a mask of shape {list(values.shape)}; accepted is [H, W]")
+        raise Refused(path, f"a mask of shape {list(values.shape)}", "[H, W]")
     write_atomic(path, _png((values != 0).astype(np.uint8) * np.uint8(255)), folder=False)
 
 
@@ -176,7 +171,7 @@ def _has_deep_colour(image: Image.Image, data: bytes) -> bool:
 
 def _convert(image: Image.Image, path: str | Path) -> Image.Image:
     if image.mode not in _CONVERTED:
-        raise ValueError(f"{path}: mode {image.mode}; accepted is {_ACCEPTED}; convert it to one of them")
+        raise Refused(path, f"mode {image.mode}", _ACCEPTED, "convert it to one of them")
     target = _CONVERTED[image.mode]
     if "transparency" in image.info and target in ("L", "RGB"):
         target += "A"

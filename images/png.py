@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import Refused
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEPT = {(8, 0), (8, 2), (8, 4), (8, 6), (16, 0)}  # (bit depth, colour type): what `Picture` holds without a change
 
@@ -15,7 +17,7 @@ def bare_png(data: bytes, path: str | Path) -> bytes | None:
 
     None for what is no PNG, and for one that a picture of its pixels would not be written as: a palette, other depths,
     transparency by colour, an animation.
-    Raises ValueError where the file is cut or a check sum is wrong; image readers pass over those of the pixels. path:
+    Raises Refused where the file is cut or a check sum is wrong; image readers pass over those of the pixels. path:
     only what errors call it.
     """
     if not data.startswith(_SIGNATURE):
@@ -32,12 +34,12 @@ def bare_png(data: bytes, path: str | Path) -> bytes | None:
 
 
 def _chunks(data: bytes, path: str | Path) -> Iterator[tuple[bytes, bytes]]:
-    """(kind, whole chunk) up to the end's. Raises ValueError."""
+    """(kind, whole chunk) up to the end's. Raises Refused."""
     at, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")  # length, kind, content, check sum
         kind, whole = data[at + 4 : at + 8], data[at:end]
         if end > len(data) or zlib.crc32(whole[4:-4]) != int.from_bytes(whole[-4:], "big"):
-            raise ValueError(f"{path}: damaged at byte {at} of {len(data)}; get the file again")
+            raise Refused(path, f"damaged at byte {at} of {len(data)}", remedy="get the file again")
         yield kind, whole
         at = end

@@ -6,6 +6,8 @@ from collections import defaultdict
 
 import numpy as np
 
+from ..errors import Refused
+
 Point = tuple[float, float]  # x, y in pixels; (0, 0) is the outer corner of the first pixel
 _Edge = tuple[tuple[int, int], tuple[int, int]]  # from where, and the step (dx, dy); the region is on its right
 
@@ -23,12 +25,12 @@ def outline(region: np.ndarray, inset: float = 0.0) -> list[Point]:
             fill their polygon's edge as well.
 
     Raises:
-        ValueError: the region is empty or in several pieces.
+        Refused: the region is empty or in several pieces.
     """
     rings = [_inset(ring, region, inset) for ring in _rings(region)]
     outer = [ring for ring in rings if _area(ring) > 0]
     if len(outer) != 1:
-        raise ValueError(f"an outline of {len(outer)} pieces; accepted is one, 8-connected")
+        raise Refused("region", f"its outline has {len(outer)} pieces", "one, 8-connected")
     merged = outer[0]
     # From left to right, a cut to the left ends on the outer ring or on a hole that was joined before.
     for hole in sorted((ring for ring in rings if _area(ring) <= 0), key=min):

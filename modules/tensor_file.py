@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -12,6 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+
+from ..files.durable import sync_folder
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -27,7 +28,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, f"cannot write ({error.strerror})", str(path)) from error
@@ -61,20 +62,6 @@ def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], s
             raise ValueError(f"{name} is {shapes[0]} in the file, and {shapes[1]} in what it describes")
         if found.is_floating_point() != meant.is_floating_point():
             raise ValueError(f"{name} holds {found.dtype} in the file, and {meant.dtype} in what it describes")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the file's new name on the disk, before whoever called removes what it replaces."""
-    if os.name == "nt":  # which cannot
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS):  # some network file systems
-            raise
-    finally:
-        os.close(file)
 
 
 def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import folder_paths
 
-from ..datasets import split as splits
 from ..datasets.groups import find_groups
 from ..datasets.procedural import write_surfaces
 from ..datasets.reading import read_dataset
@@ -55,17 +52,21 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
         ValueError: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
             holds back no defect.
     """
-    with named(NODE), passes(), _warnings() as warnings:
+    warnings: list[str] = []
+    with named(NODE), passes():
         built_in = folder.strip() == BUILT_IN
         root = surfaces_folder() if built_in else dataset_tree(folder)
         wanted = [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None
-        samples = read_dataset(root, wanted, None if built_in else layout_name(layout))
+        samples = read_dataset(root, wanted, None if built_in else layout_name(layout), note=warnings.append)
         if split.strip():
             file, source = _split_file(split), split.strip()
             dealt = load_split(file)
         else:
-            groups, source = _each(samples) if built_in else find_groups(samples, root, may_read=may_read)
-            dealt = make_split(samples, groups, seed, share)
+            if built_in:
+                groups, source = _each(samples)
+            else:
+                groups, source = find_groups(samples, root, may_read=may_read, note=warnings.append)
+            dealt = make_split(samples, groups, seed, share, note=warnings.append)
             file = _kept(dealt)
         train, held_back = (part_of(dealt, samples, part) for part in ("train", "held_back"))
         check_samples([*train, *held_back])
@@ -147,17 +148,3 @@ def _told(samples: Sequence[Sample], split: Split, source: str, warnings: Sequen
     groups = len({split.groups[sample.name] for sample in samples})
     notes = [f"{len(samples)} images in {groups} groups, from {source}.", *(f"Warning: {one}." for one in warnings)]
     return markdown(Table(["object / type", "train", "held back", "dropped"], rows, notes))
-
-
-@contextmanager
-def _warnings() -> Iterator[list[str]]:
-    """What the datasets' room warns of inside."""
-    heard: list[str] = []
-    room = logging.getLogger(splits.__name__.rpartition(".")[0])
-    listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: heard.append(record.getMessage().removeprefix("split: "))
-    room.addHandler(listener)
-    try:
-        yield heard
-    finally:
-        room.removeHandler(listener)

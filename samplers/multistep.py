@@ -60,12 +60,13 @@ class History:
         """x0 for the step from `w`, where its estimate is `x0`, to `w_e`; that estimate where there is no other yet.
 
         The last step (w_e infinite) takes x0 from the middle of one more step of the same ratio, near the model's
-        lowest level; on the clock of log w, which has no end, it takes the estimate.
+        lowest level; on the clock of log w, which has no end, and after pure noise (w = 0), it takes the estimate.
         """
         if self.order == 1 or self.x0 is None:
             return x0
         if isinf(w_e):
-            return x0 if isinstance(self.clock, LogSNR) else self._line(x0, w, self.clock.at(w * sqrt(w / self.w)))
+            no_ratio = isinstance(self.clock, LogSNR) or self.w == 0
+            return x0 if no_ratio else self._line(x0, w, self.clock.at(w * sqrt(w / self.w)))
         return self._line(x0, w, self.clock.mean(w, w_e))
 
     def corrected(self, x0: Tensor, w: float) -> Tensor:

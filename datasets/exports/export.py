@@ -11,12 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ...errors import Refused
 from ...files.durable import open_atomic
 from ...files.folder_lock import check_free
 from ...files.progress import counted, tracked
 from ...files.relative_path import below
 from ...images.pictures import read_picture
 from ..pairs import MANIFEST, RUN, manifest_lines
+from ..sample import refusal
 from . import FORMATS
 from .folder import Folder
 from .source import Pair, chosen, class_names, whole_size
@@ -86,7 +88,7 @@ def export_pairs(
         report: called with (pairs done, pairs in all); may raise to stop.
 
     Raises:
-        ValueError: another process writes `out`; no whole pair to write; a manifest that names files outside of its
+        Refused: another process writes `out`; no whole pair to write; a manifest that names files outside of its
             folder; settings or a folder that do not fit. Found before anything is written.
         OSError: the disk is full or cannot be written; no file is left half-written, and `resume` goes on.
     """
@@ -127,7 +129,7 @@ class _Adder:
             content = pair.read(self._read_normal)
         except (ValueError, OSError) as error:
             self._done.broken += 1
-            self._done.why += [str(error)] if len(self._done.why) < _NAMED else []
+            self._done.why += [refusal(error, pair.path("image")).words] if len(self._done.why) < _NAMED else []
             return None
         if content.blank or content.identity in self._known:
             self._done.blank += content.blank
@@ -148,13 +150,13 @@ class _Adder:
 
 def _settings(format: str, segmentation: str | None) -> dict[str, Any]:
     if format not in FORMATS:
-        raise ValueError(f"format {format!r}: accepted are {', '.join(FORMATS)}")
+        raise Refused("format", repr(format), ", ".join(FORMATS))
     known = FORMATS[format].options.get("segmentation")
     if segmentation is None:
         return {"format": format, **({"segmentation": known[0]} if known else {})}
     if not known or segmentation not in known:
-        accepted = f"accepted are {', '.join(known)}" if known else "only coco has a choice; leave it out"
-        raise ValueError(f"segmentation {segmentation!r} with format {format}: {accepted}")
+        remedy = "" if known else "leave it out; only coco has a choice"
+        raise Refused("segmentation", f"{segmentation!r} with format {format}", ", ".join(known or ()), remedy)
     return {"format": format, "segmentation": segmentation}
 
 
@@ -167,8 +169,9 @@ def _counted(pairs: Path, visible_only: bool) -> tuple[int, dict[tuple[str, str]
         kinds.add(pair.kind)
     if not count:
         some = visible_only and next(chosen(pairs), None)
-        why = "none of its pairs is known to be visible; export all of them" if some else "no pairs; make some first"
-        raise ValueError(f"{pairs}: {why}")
+        if some:
+            raise Refused(pairs, "none of its pairs is known to be visible", remedy="export all of them")
+        raise Refused(pairs, "no pairs", remedy="make some first")
     blank = 0
     for pair in chosen(pairs, visible_only):
         try:
@@ -179,22 +182,22 @@ def _counted(pairs: Path, visible_only: bool) -> tuple[int, dict[tuple[str, str]
             return count, class_names(kinds)
         blank += 1
     if blank:
-        raise ValueError(
-            f"{pairs}: {blank} of its {count} pairs are blank, the image equals its normal image in the mask, and no "
-            "other is whole; look for a bypassed node in the workflow, and make others"
-        )
-    raise ValueError(f"{pairs}: none of its {count} pairs is whole, with image, mask and normal image; make others")
+        got = f"{blank} of its {count} pairs are blank, the image equals its normal image in the mask"
+        remedy = "look for a bypassed node in the workflow, and make others"
+        raise Refused(pairs, f"{got}, and no other is whole", remedy=remedy)
+    got = f"none of its {count} pairs is whole, with image, mask and normal image"
+    raise Refused(pairs, got, remedy="make others")
 
 
 def _check_apart(pairs: Path, out: Path) -> None:
     inner, outer = sorted((pairs.resolve(), out.resolve()), key=lambda path: -len(path.parts))
     if inner == outer or outer in inner.parents:
-        raise ValueError(f"{out}: the export would mix with the pairs in {pairs}; choose a folder beside it")
+        raise Refused(out, f"the export would mix with the pairs in {pairs}", remedy="choose a folder beside it")
 
 
 def _digest(pairs: Path) -> str:
     """Tells the folder's run from others: its settings and its first pair, which stay while pairs are added."""
     run = below(pairs, RUN, str(pairs))
-    first = next(manifest_lines(pairs)) | {"seconds": None}  # a pair that is made anew takes another time
+    first = next(manifest_lines(pairs)) | {"seconds": None}  # a pair that is made again takes another time
     content = (run.read_bytes() if run.is_file() else b"") + json.dumps(first, sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()[:16]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...errors import Refused
 from ...files.claim import claim
 from ...files.durable import make_folder, remove_quietly, sync_files, sync_folder, write_atomic
 from ...files.file_copy import copy_file
@@ -30,7 +31,7 @@ class Folder:
     placed, so that none of a run that was killed is forgotten, and none of the user's is taken for an own one.
     The folder is locked against other processes until `close`. Nothing outside of root is written or removed, whatever
     placed.jsonl names and whatever links lie in root.
-    Raises ValueError if another process writes there, if root holds something and resume is not set, if it holds no
+    Raises Refused if another process writes there, if root holds something and resume is not set, if it holds no
     export or one of other settings, or if placed.jsonl names what is no file below root; OSError if it cannot be
     written.
     """
@@ -54,7 +55,7 @@ class Folder:
         self._lock.release()
 
     def path(self, name: str) -> Path:
-        """The path of a file with this name below root, its folder made. Raises ValueError for one outside of it."""
+        """The path of a file with this name below root, its folder made. Raises Refused for one outside of it."""
         path = self.root / check_relative(name, str(self.root))
         if path.parent not in self._parents:
             if path.parent != self.root:
@@ -100,18 +101,18 @@ class Folder:
     def _read_placed(self) -> list[str]:
         path = self.root / _PLACED
         if path.is_symlink():
-            raise ValueError(f"{path}: a link; remove it, or export into another folder")
+            raise Refused(path, "a link", remedy="remove it, or export into another folder")
         names = []
         for number, raw in enumerate(complete_lines(path), 1):
             where = f"{path}, line {number}"
             try:
                 name = json.loads(raw)
             except (ValueError, RecursionError) as error:
-                words = f"{where}: not JSON ({error}); remove the line, or export into another folder"
-                raise ValueError(words) from error
+                remedy = "remove the line, or export into another folder"
+                raise Refused(where, f"not JSON ({error})", remedy=remedy) from error
             below(self.root, name, where)
             if posixpath.normpath(name).lower() in (_EXPORT, _PLACED, MANIFEST):
-                raise ValueError(f"{where}: {name!r} is a record of the export; remove the line")
+                raise Refused(where, f"{name!r} is a record of the export", remedy="remove the line")
             names.append(name)
         return names
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...errors import Refused
 from ...files.relative_path import below
 from ...images.decoding import shown_size
 from ...images.mask_files import read_mask
@@ -45,25 +46,25 @@ class Pair:
         return f"{self.line['index']:06d}_{self.line['object']}_good"
 
     def path(self, key: str) -> Path:
-        """The file of "image", "mask" or "normal", links resolved. Raises ValueError for one that is not below root."""
+        """The file of "image", "mask" or "normal", links resolved. Raises Refused for one that is not below root."""
         return below(self.root, self.line[key], f"{self.where}: {key}")
 
     def check_paths(self) -> None:
-        """Raise ValueError, which names the line, for a file that is not below root."""
+        """Raise Refused, which names the line, for a file that is not below root."""
         for key in ("image", "mask", "normal"):
             self.path(key)
 
     def read(self, read_normal: Callable[[Path], Picture] = read_picture) -> Content:
-        """The pair's content. Raises ValueError or OSError where image, mask or normal are not whole or of one size."""
+        """The pair's content. Raises Refused or OSError where image, mask or normal are not whole or of one size."""
         image, mask = self.path("image"), self.path("mask")
         picture = read_picture(image)
         values = read_mask(mask, picture.size, of=image).numpy()
         if not values.any():
-            raise ValueError(f"{mask}: the mask is empty")
+            raise Refused(mask, "the mask is empty")
         normal = read_normal(self.path("normal"))
         if normal.size != picture.size:
             sizes = [" x ".join(map(str, one.size)) for one in (picture, normal)]
-            raise ValueError(f"{image} is {sizes[0]}, its normal image {sizes[1]} (height x width)")
+            raise Refused(image, f"it is {sizes[0]}, its normal image {sizes[1]} (height x width)")
         return Content(values, change(picture, normal, values).blank, identity(picture, normal, values, *self.kind))
 
 
@@ -77,7 +78,7 @@ class Content:
 
 
 def whole_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image file as it is shown, turned by EXIF. Raises ValueError where it is damaged, OSError
+    """(height, width) of an image file as it is shown, turned by EXIF. Raises Refused where it is damaged, OSError
     where it cannot be opened."""
     data = path.read_bytes()
     try:
@@ -86,13 +87,13 @@ def whole_size(path: Path) -> tuple[int, int]:
             image.verify()
             return size
     except Exception as error:  # Pillow raises many kinds
-        raise ValueError(f"{path}: not a readable image ({error}); it is damaged or cut short") from error
+        raise Refused(path, f"not a readable image ({error}); it is damaged or cut short") from error
 
 
 def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
     """The pairs of a folder in order, without those that are not known to be visible where `visible_only` asks so.
 
-    Raises ValueError if there is no manifest, or a line of it is none of a pair.
+    Raises Refused if there is no manifest, or a line of it is none of a pair.
     """
     last = -1
     for number, line in enumerate(manifest_lines(root), 1):
@@ -100,14 +101,12 @@ def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
         wrong = [key for key, kind in _KEYS.items() if type(line.get(key)) is not kind]
         if wrong or not last < line["index"] < 2**63:
             key = wrong[0] if wrong else "index"
-            raise ValueError(
-                f"{where}: after pair {last} it has {key} {line.get(key)!r:.60}; accepted are lines that Save Pairs or "
-                "`synthesize` writes, in index order"
-            )
+            got = f"after pair {last} it has {key} {line.get(key)!r:.60}"
+            raise Refused(where, got, "a line as it was written with the pair, in index order")
         try:
             check_names(object=line["object"], type=line["type"])
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+        except Refused as error:
+            raise error.of(f"{where}: {error.subject}") from error
         last = line["index"]
         if line.get("visible") is True or not visible_only:
             yield Pair(line, Path(root), where)
@@ -116,12 +115,13 @@ def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
 def class_names(kinds: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """{(object, type): class}, sorted: the type alone, or "<object>_<type>" where the folder holds several objects.
 
-    Raises ValueError where two would be called the same.
+    Raises Refused where two would be called the same.
     """
     several = len({object for object, _ in kinds}) > 1
     names = {(object, type): f"{object}_{type}" if several else type for object, type in sorted(kinds)}
     for kind, name in names.items():
         other = next((one for one in names if one != kind and names[one] == name), None)
         if other:
-            raise ValueError(f"{' / '.join(kind)} and {' / '.join(other)} would both be class {name!r}; rename one")
+            got = f"{' / '.join(kind)} and {' / '.join(other)} would both be class {name!r}"
+            raise Refused("classes", got, remedy="rename one")
     return names

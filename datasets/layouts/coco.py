@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from ...errors import Refused
 from ...images.outlines import check_on, check_shape
 from ..regions import Outlines
-from ..sample import NORMAL
+from ..sample import NORMAL, refusal
 from .annotations import Bad, contents, first_file, identity, numbers, report_normal, report_shapes, size_of
 from .files import IMAGE_FOLDERS, PARTS, folders, images, named, named_path
 from .found import Found, Layout
@@ -133,7 +134,8 @@ class _File:
                 self.shapes[path][type.strip()] += _shapes(entry.get("segmentation"), self.sizes[path])
                 return
             except ValueError as error:
-                self.bad.append((self.path, f"{what} on {path.name} cannot be used: {error}"))
+                why = refusal(error, self.path).what
+                self.bad.append((self.path, f"{what} on {path.name} cannot be used: {why}"))
         self.bare.add(path)
 
     def _problem(self, what: str, remedy: str, unusable: bool = True) -> None:
@@ -144,14 +146,14 @@ def _shapes(segmentation: Any, size: tuple[int, int] | None) -> list[list]:
     if isinstance(segmentation, dict):
         extent, counts = segmentation.get("size"), segmentation.get("counts")
         if not isinstance(extent, list) or not isinstance(counts, (list, str)):
-            raise ValueError("its run lengths have no size or no counts")
+            raise Refused("segmentation", "its run lengths have no size or no counts")
         runs = counts if isinstance(counts, str) else [identity(run) for run in counts]
         shapes = [["rle", [identity(side) for side in extent], runs]]
     elif isinstance(segmentation, list) and segmentation:
         flat = not any(isinstance(polygon, (list, dict)) for polygon in segmentation)
         shapes = [["polygon", numbers(polygon)] for polygon in ([segmentation] if flat else segmentation)]
     else:
-        raise ValueError("it has no segmentation; a box alone is no mask")
+        raise Refused("segmentation", "it has no segmentation; a box alone is no mask")
     for shape in shapes:
         check_shape(shape)
     if size is not None:

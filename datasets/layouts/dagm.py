@@ -7,9 +7,10 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...errors import Refused
 from ...images.outlines import check_shape
 from ..regions import MaskFiles, Outlines
-from ..sample import NORMAL
+from ..sample import NORMAL, refusal
 from .files import UNNAMED, folders, images, named, stem
 from .found import Found, Layout, relative
 from .pairing import paired
@@ -104,11 +105,13 @@ def _read_ellipses(folder: Path, name: str, found: Found) -> None:
         key = cells[0].split(".")[0] if cells[0].split(".")[0] in pictures else cells[0]
         try:
             if key not in pictures:
-                raise ValueError(f"there is no image {key}")
+                raise Refused("image", f"there is no image {key}")
             used.setdefault(key, []).append(_ellipse(cells[1:]))
         except ValueError as error:
             bad.add(key)
-            found.problem(file, f"line {number}: {error}; its image is left out", "correct the line", False)
+            found.problem(
+                file, f"line {number}: {refusal(error, file).what}; its image is left out", "correct the line", False
+            )
     for key, path in pictures.items():
         if key in used and key not in bad:
             found.add(name, UNNAMED, "", path, Outlines(file, None, json.dumps(used[key], separators=(",", ":"))))
@@ -122,7 +125,7 @@ def _read_ellipses(folder: Path, name: str, found: Found) -> None:
 def _ellipse(cells: list[str]) -> list:
     """The outline of: semi-major axis, semi-minor axis, angle in radians, x and y of the centre."""
     if len(cells) < 5:
-        raise ValueError(f"{len(cells) + 1} numbers; accepted are image, two semi-axes, angle, x and y")
+        raise Refused("ellipse", f"{len(cells) + 1} numbers", "image, two semi-axes, angle, x and y")
     major, minor, angle, x, y = (float(cell) for cell in cells[:5])
     turns = [2 * math.pi * corner / _CORNERS for corner in range(_CORNERS)]
     along, across = [major * math.cos(turn) for turn in turns], [minor * math.sin(turn) for turn in turns]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..regions import ColourMask, MaskFiles, Outlines, Union
-from ..sample import Sample
+from ..sample import Sample, refusal
 
 Mask = Path | MaskFiles | ColourMask | Outlines | Union
 
@@ -48,6 +48,13 @@ class Found:
     def problem(self, file: Path, what: str, remedy: str, unusable: bool = True) -> None:
         self.problems.append(Problem(relative(file, self.root), what, remedy, unusable))
 
+    def unreadable(self, image: Path, masks: Sequence[Path], error: ValueError | OSError) -> None:
+        """One of an image's masks cannot be read, so that the image is left out; error: what reading them raised."""
+        what = refusal(error, masks[0])
+        mask = next((mask for mask in masks if str(mask) == what.subject), masks[0])
+        self.problem(mask, what.what, "replace it, or take it and its image away")
+        self.leave_out(image)
+
     def file(self, path: Path) -> Path | None:
         """The file of that path, else the only one whose name differs in Unicode form or case; None where none is."""
         if path.is_file():
@@ -71,7 +78,7 @@ class Found:
 class Layout:
     """A way to lay out a dataset.
 
-    name: for --layout; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
+    name: a user's choice; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
     image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to
     put it into); over: layouts of which this one is a special case, so that it wins where both match one folder;
     under: layouts whose masks are more exact, so that they win; fits: as matches, where a user names the layout (None:

@@ -25,9 +25,7 @@ def _add(pictures: Sequence[Path], masks: Sequence[Path], end: str, name: str, p
         try:
             shows = mask is None or bool(read_labels(mask).any())
         except (ValueError, OSError) as error:
-            found.leave_out(path)
-            what = str(error).removeprefix(f"{mask}: ").rpartition("; ")[0] or str(error)
-            found.problem(mask, what, "replace it, or take it and its image away")
+            found.unreadable(path, [mask], error)
             continue
         if shows:
             found.add(name, UNNAMED, part, path, mask and MaskFiles((mask,)))
@@ -57,7 +55,7 @@ def _read(folder: Path, name: str, found: Found) -> None:
     empty = sum(_add(pictures, masks, "_label", name, "", found) for _, pictures, masks in parts)
     found.notes.append(f"{name}: {empty} images with an empty label count as normal")
     if len(parts) > 1:
-        how = "`split --pattern kos\\d+` groups them"
+        how = "the file name pattern kos\\d+ groups them"
         found.notes.append(f"{name}: {len(parts)} folders kos... are as many parts; {how}")
 
 

@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+from ...errors import Refused
 from ...images.outlines import check_on, check_shape
 from ...images.pictures import SUFFIXES
 from ..regions import Outlines
-from ..sample import NORMAL
+from ..sample import NORMAL, refusal
 from .annotations import contents, first_file, json_files, numbers, report_normal, report_shapes, size_of, type_folders
 from .files import (
     IMAGE_FOLDERS,
@@ -52,7 +53,8 @@ def _read(folder: Path, name: str, found: Found) -> None:
             try:
                 _add(file, content, image, types.get(image.parent, NORMAL), name, found, normal)
             except ValueError as error:
-                bad.append((file, str(error)))
+                refused = refusal(error, file)
+                bad.append((file, f"{refused.subject} cannot be used: {refused.what}"))
                 found.leave_out(image)
     report_shapes(bad, found, start)
     report_normal(normal, folder, found)
@@ -95,7 +97,7 @@ def _image(file: Path, text: Any, listed: list[Path], found: Found) -> Path | No
 def _add(
     file: Path, content: dict[str, Any], image: Path, empty: str, name: str, found: Found, normal: Counter[str]
 ) -> None:
-    """empty: the type of an image without a defect's shape. Raises ValueError for a shape that cannot be used; the
+    """empty: the type of an image without a defect's shape. Raises Refused for a shape that cannot be used; the
     image then is neither normal nor whole."""
     types: dict[str, list] = defaultdict(list)
     size = size_of(content.get("imageHeight"), content.get("imageWidth"))
@@ -111,7 +113,7 @@ def _add(
             if size is not None:
                 check_on([outline], size)
         except ValueError as error:
-            raise ValueError(f"shape {number} cannot be used: {error}") from error
+            raise refusal(error, file).of(f"shape {number}") from error
         types[label].append(outline)
     part = part_of(image, found.root)
     for type, outlines in sorted(types.items()):
@@ -122,10 +124,10 @@ def _add(
 
 def _label(shape: Any) -> str:
     if not isinstance(shape, dict) or not isinstance(shape.get("points"), list):
-        raise ValueError("it has no points")
+        raise Refused("shape", "it has no points")
     label = shape.get("label")
     if not isinstance(label, str) or not label.strip():
-        raise ValueError("it has no label")
+        raise Refused("shape", "it has no label")
     return label.strip()
 
 
@@ -133,14 +135,14 @@ def _outline(shape: dict[str, Any]) -> list:
     """What `outlines.draw` takes."""
     kind, points = shape.get("shape_type") or "polygon", shape["points"]
     if not all(isinstance(point, list) and len(point) == 2 for point in points):
-        raise ValueError("a point is no pair of numbers")
+        raise Refused("shape", "a point is no pair of numbers")
     if kind == "mask":
         return ["bitmap", numbers(points[0]) if points else [], shape.get("mask") or ""]
     if kind == "rectangle" and len({x for x, _ in points}) > 2 and len({y for _, y in points}) > 2:
         kind = "rotation"  # its corners are not along the axes
     if isinstance(kind, str) and kind in _KINDS:
         return [_KINDS[kind], numbers([value for point in points for value in point])]
-    raise ValueError(f"a {kind} has no area")
+    raise Refused("shape", f"a {kind} has no area")
 
 
 LABELME = Layout(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import Refused
 from ...files.progress import tracked
 from ...images.mask_colours import Colour, code_of
 from ...images.mask_files import colours_of, holds_numbers, read_labels
@@ -224,10 +225,7 @@ def _read(folder: Path, name: str, found: Found, types: Callable[[_Image], dict[
         try:
             regions = types(image)
         except (ValueError, OSError) as error:
-            mask = next((path for path in image.masks if str(error).startswith(f"{path}: ")), image.masks[0])
-            what = str(error).removeprefix(f"{mask}: ").split("; ")[0]
-            found.problem(mask, what, "replace it, or take it and its image away")
-            found.leave_out(image.path)
+            found.unreadable(image.path, image.masks, error)
             continue
         for type, region in regions.items():
             found.add(name, type, image.part, image.path, region)
@@ -307,7 +305,7 @@ def _read_numbers(folder: Path, name: str, found: Found) -> None:
     def types(image: _Image) -> dict[str, Mask]:
         values = {int(value) for mask in image.masks for value in np.unique(read_labels(mask, exact=True))} - {0}
         if values and values <= void:
-            raise ValueError(f"{image.masks[0]}: black and white, where other masks hold class numbers")
+            raise Refused(image.masks[0], "black and white, where other masks hold class numbers")
         values -= void
         values -= {value for value in values if no_defect(names.get(value, ""))}
         unknown.update(values - set(names))
@@ -333,9 +331,9 @@ def _class_names(file: Path, found: Found) -> dict[int, str]:
             pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in json.loads(text).items()]
             return {int(number): str(word).strip() for number, word in pairs}
         lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-        told = [re.fullmatch(r"(\d+)\s*[:;,=\s]\s*(\S.*)", line) for line in lines]
-        if lines and all(told):
-            return {int(match[1]): match[2] for match in told}
+        numbered = [re.fullmatch(r"(\d+)\s*[:;,=\s]\s*(\S.*)", line) for line in lines]
+        if lines and all(numbered):
+            return {int(match[1]): match[2] for match in numbered}
         first = 0 if lines and no_defect(lines[0]) else 1
         return dict(enumerate(lines, first))
     except (ValueError, TypeError, AttributeError) as error:

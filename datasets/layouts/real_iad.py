@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...errors import Refused
 from ..regions import MaskFiles
-from ..sample import NORMAL
+from ..sample import NORMAL, refusal
 from .files import entries, folders, named_path
 from .found import Found, Layout, relative
 from .normal_words import means_normal
@@ -100,12 +101,14 @@ def _read_object(path: Path, content: dict, folder: Path, bases: list[Path], fou
                 base = base or _base(image, [prefix, f"{object}/", ""], bases, found.root)
                 picture = named_path(image, base, found.root) if base else None
                 if picture is None or not picture.is_file():
-                    raise ValueError(f"the image {image!r} is not there")
+                    raise Refused("image", f"the image {image!r} is not there")
                 truth = named_path(mask, base, found.root) if mask else None
                 if mask and (truth is None or not truth.is_file()):
-                    raise ValueError(f"the mask {mask!r} is not there")
+                    raise Refused("mask", f"the mask {mask!r} is not there")
             except ValueError as error:
-                found.problem(path, f"{where}: {error}; left out", "add the file, or correct the entry", False)
+                found.problem(
+                    path, f"{where}: {refusal(error, path).what}; left out", "add the file, or correct the entry", False
+                )
                 continue
             if seen.setdefault(picture, where) != where:
                 found.problem(path, f"{where}: the image {image!r} is {seen[picture]} too", "list it once")
@@ -116,10 +119,10 @@ def _read_object(path: Path, content: dict, folder: Path, bases: list[Path], fou
 def _entry(entry: Any, normal: str, name: str) -> tuple[str, str | None, str, str]:
     """(image, mask or None, type, object) of an entry."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) and entry[key] for key in _ENTRY):
-        raise ValueError(f"it is no object with {' and '.join(_ENTRY)}")
+        raise Refused("entry", f"it is no object with {' and '.join(_ENTRY)}")
     mask, object = entry.get("mask_path"), entry.get("category")
     if mask is not None and not isinstance(mask, str):
-        raise ValueError(f"mask_path is {mask!r:.40}; accepted is a path or null")
+        raise Refused("mask_path", f"mask_path is {mask!r:.40}", "a path or null")
     type = entry["anomaly_class"]
     type = NORMAL if type == normal or means_normal(type) else type
     return entry["image_path"], mask or None, type, object if isinstance(object, str) and object else name

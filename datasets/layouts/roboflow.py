@@ -70,9 +70,7 @@ def _add(path: Path, mask: Path, names: dict[int, str], table: Path, name: str, 
     try:
         values = {int(value) for value in np.unique(read_labels(mask, exact=True))} - {0}
     except (ValueError, OSError) as error:
-        found.leave_out(path)
-        what = str(error).removeprefix(f"{mask}: ").rpartition("; ")[0] or str(error)
-        found.problem(mask, what, "replace it, or take it and its image away")
+        found.unreadable(path, [mask], error)
         return
     unknown = sorted(values - set(names))
     if unknown:

@@ -6,8 +6,9 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from ...errors import Refused
 from ..regions import Outlines
-from ..sample import NORMAL
+from ..sample import NORMAL, refusal
 from .files import entries, images
 from .found import Found, Layout
 from .tables import table_rows
@@ -43,16 +44,18 @@ def _read(folder: Path, name: str, found: Found) -> None:
         image, _, kind = row[_JOINED].rpartition("_") if joined else (row[_IMAGE], "", row[_CLASS])
         try:
             if image not in pictures:
-                raise ValueError(f"the image {image!r} is not in {_IMAGES}")
+                raise Refused("image", f"the image {image!r} is not in {_IMAGES}")
             if not kind.isdigit():
-                raise ValueError(f"the class {kind!r} is no number")
+                raise Refused("class", f"the class {kind!r} is no number")
             if row[_PIXELS] and row[_PIXELS].lower() not in ("-1", "nan"):
                 if f"class {int(kind)}" in shapes[image]:
-                    raise ValueError(f"class {kind} of {image} stands in two lines")
+                    raise Refused("class", f"class {kind} of {image} stands in two lines")
                 shapes[image][f"class {int(kind)}"] = ["rle", list(_SIZE), _runs(row[_PIXELS])]
         except ValueError as error:
             bad.add(image)
-            found.problem(table, f"{line}: {error}; the image is left out", "correct the line", False)
+            found.problem(
+                table, f"{line}: {refusal(error, table).what}; the image is left out", "correct the line", False
+            )
     for image, path in pictures.items():
         if image in bad:
             found.leave_out(path)
@@ -71,15 +74,13 @@ def _runs(text: str) -> list[int]:
     """Lengths of what is not and what is the region in turn, from pairs of start (from 1 on) and length."""
     cells = text.split()
     if len(cells) % 2 or not all(cell.isascii() and cell.isdigit() for cell in cells):
-        raise ValueError(f"{_PIXELS} is {text[:40]!r}; accepted are pairs of start and length")
+        raise Refused(_PIXELS, f"{_PIXELS} is {text[:40]!r}", "pairs of start and length")
     numbers = [int(cell[:12]) for cell in cells]
     runs, end, pixels = [], 0, _SIZE[0] * _SIZE[1]
     for start, length in sorted(zip(numbers[::2], numbers[1::2], strict=True)):
         if start <= end or length < 1 or start - 1 + length > pixels:
-            raise ValueError(
-                f"the run of {length} pixels from {start} on overlaps another, is empty or leaves the {pixels} pixels "
-                f"of a {_SIZE[0]} x {_SIZE[1]} image"
-            )
+            got = f"the run of {length} pixels from {start} on overlaps another, is empty or leaves the {pixels} pixels"
+            raise Refused(_PIXELS, f"{got} of a {_SIZE[0]} x {_SIZE[1]} image")
         runs += [start - 1 - end, length]
         end = start - 1 + length
     return [*runs, pixels - end] if end < pixels else runs

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...files.csv_table import read_table
+from ..sample import refusal
 from .found import Found
 
 
@@ -16,12 +17,9 @@ def table_rows(path: Path, columns: Sequence[str], found: Found) -> Iterator[tup
     """
     try:
         table = read_table(path, columns)
-    except OSError as error:
-        found.problem(path, f"it cannot be opened ({error.strerror})", "restore it")
-        return
-    except ValueError as error:
-        what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
-        found.problem(path, what, remedy)
+    except (ValueError, OSError) as error:
+        refused = refusal(error, path)
+        found.problem(path, refused.what, refused.remedy)
         return
     there = {name: table.column(name) for name in columns}
     missing = [name for name, column in there.items() if column is None]

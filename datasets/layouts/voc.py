@@ -125,9 +125,7 @@ def _add(path: Path, mask: Path, classes: _Classes, name: str, part: str, found:
     try:
         regions = _regions(mask, classes)
     except (ValueError, OSError) as error:
-        what = str(error).removeprefix(f"{mask}: ").rpartition("; ")[0] or str(error)
-        found.leave_out(path)
-        found.problem(mask, what, "replace it, or take it and its image away")
+        found.unreadable(path, [mask], error)
         return False
     if isinstance(regions, str):
         found.leave_out(path)

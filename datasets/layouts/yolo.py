@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ...errors import Refused
 from ..regions import Outlines
-from ..sample import NORMAL
+from ..sample import NORMAL, refusal
 from .annotations import report_normal
 from .files import IMAGE_FOLDERS, PARTS, UNNAMED, below, entries, named, named_path, same
 from .found import Found, Layout, relative
@@ -166,7 +167,7 @@ class _Reader:
                         shapes[type].append(shape)
                         self.corners[len(shape[1]) == 8] += 1
             except ValueError as error:
-                what = f"line {number}: {error}; its image is left out"
+                what = f"line {number}: {refusal(error, label).what}; its image is left out"
                 self.found.problem(label, what, "draw it again, as a polygon", False)
                 self.found.leave_out(picture)
                 return
@@ -181,20 +182,21 @@ class _Reader:
         try:
             number, *shares = (float(cell) for cell in cells)
         except ValueError:
-            raise ValueError(f"{' '.join(cells)[:40]!r} is no line of numbers") from None
+            raise Refused("line", f"{' '.join(cells)[:40]!r} is no line of numbers") from None
         if not number.is_integer() or number < 0:
-            raise ValueError(f"the class is {cells[0]!r}; accepted is a whole number from 0 on")
+            raise Refused("class", f"the class is {cells[0]!r}", "a whole number from 0 on")
         if len(shares) == 4 or self.said.pose:
             self.boxes += 1
-            raise ValueError("a box, and a box is no mask" if len(shares) == 4 else "a box with key points, no mask")
+            got = "a box, and a box is no mask" if len(shares) == 4 else "a box with key points, no mask"
+            raise Refused("line", got)
         if len(shares) % 2 or len(shares) < 6:
-            raise ValueError(f"{len(shares)} numbers behind the class; accepted are three corners or more, x and y")
+            raise Refused("line", f"{len(shares)} numbers behind the class", "three corners or more, x and y")
         if not all(-_SLACK <= share <= 1 + _SLACK for share in shares):  # NaN fails this too
             wrong = next(share for share in shares if not -_SLACK <= share <= 1 + _SLACK)
-            raise ValueError(f"{wrong:g} is no share of the image's width or height, 0 to 1")
+            raise Refused("line", f"{wrong:g} is no share of the image's width or height, 0 to 1")
         names = self.said.names
         if names is not None and int(number) not in names:
-            raise ValueError(f"class {int(number)} has no name in data.yaml or classes.txt")
+            raise Refused("class", f"class {int(number)} has no name in data.yaml or classes.txt")
         return names[int(number)] if names is not None else f"class {int(number)}", ["shares", shares]
 
 
@@ -210,7 +212,7 @@ def _describe(folder: Path, found: Found) -> _Description:
             keys = read_keys(text or "", _KEYS)
             names = _names(keys.get("names", ""), text is None)
         except ValueError as error:
-            found.problem(yaml, str(error), "correct it")
+            found.problem(yaml, refusal(error, yaml).what, "correct it")
             return _Description()
         return _Description(names, _yaml_parts(keys, folder, found), "kpt_shape" in keys)
     for place in (folder, *named(folder, ("labels",))):
@@ -228,7 +230,8 @@ def _names(value: Value, unread: bool) -> dict[int, str] | None:
     if isinstance(value, list):
         value = {str(number): name for number, name in enumerate(value)}
     if not isinstance(value, dict) or not all(key.isascii() and key.isdigit() for key in value):
-        raise ValueError(f"names is {value!r:.60}; accepted is a list of names, or a mapping from class number to name")
+        accepted = "a list of names, or a mapping from class number to name"
+        raise Refused("names", f"names is {value!r:.60}", accepted)
     return {int(key): name.strip() or f"class {key}" for key, name in value.items()}
 
 

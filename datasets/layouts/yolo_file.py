@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Container
 
+from ...errors import Refused
+
 Value = str | list[str] | dict[str, str]
 _KEY = re.compile(r"""("[^"]*"|'[^']*'|[^\s:#"'\[{][^:#]*?)\s*:(?:\s+(.*))?""")
 _ITEM = re.compile(r"-(?:\s+(.*))?")
+_PAIR = "'key: value'"
 _BEFORE = " \t[{,:"  # what a quotation mark follows where a quoted text begins
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
@@ -19,7 +22,7 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 def read_keys(text: str, wanted: Container[str]) -> dict[str, Value]:
     """{key: its text, list or mapping} of the wanted ones among the top-level keys.
 
-    Raises ValueError with the line of a value that is none of these, or of a top-level line that is no key.
+    Raises Refused with the line of a value that is none of these, or of a top-level line that is no key.
     """
     found: dict[str, Value] = {}
     numbered = enumerate(text.splitlines(), 1)
@@ -29,7 +32,7 @@ def read_keys(text: str, wanted: Container[str]) -> dict[str, Value]:
         number, line = lines[place]
         match = _KEY.fullmatch(_bare(line).rstrip())
         if match is None or line[:1].isspace():
-            raise ValueError(f"line {number} is {line.strip()[:40]!r}; accepted is: key: value")
+            raise _not(_PAIR, number, line)
         block, place = [], place + 1
         while place < len(lines) and (
             lines[place][1][:1] in " \t"
@@ -59,7 +62,7 @@ def _listed(block: list[tuple[int, str]]) -> list[str]:
     for number, line in block:
         match = _ITEM.fullmatch(_bare(line).strip())
         if match is None:
-            raise ValueError(f"line {number} is {line.strip()[:40]!r}; accepted is: - value")
+            raise _not("'- value'", number, line)
         items.append(_plain(match[1] or ""))
     return items
 
@@ -72,22 +75,26 @@ def _mapped(block: list[tuple[int, str]]) -> dict[str, str]:
             continue  # of a mapping deeper down, such as kpt_names
         match = _KEY.fullmatch(_bare(line).strip())
         if match is None:
-            raise ValueError(f"line {number} is {line.strip()[:40]!r}; accepted is: key: value")
+            raise _not(_PAIR, number, line)
         items[_plain(match[1])] = _plain(match[2] or "")
     return items
+
+
+def _not(accepted: str, number: int, line: str) -> Refused:
+    return Refused("value", f"line {number} is {line.strip()[:40]!r}", accepted)
 
 
 def _flow(text: str, number: int) -> list[str] | dict[str, str]:
     """[a, 'b', ...] or {0: a, 1: 'b', ...}"""
     close = {"[": "]", "{": "}"}[text[0]]
     if not text.endswith(close):
-        raise ValueError(f"line {number}: there is no {close} that closes it")
+        raise Refused("value", f"line {number}: there is no {close} that closes it")
     cells = [cell for cell in _split(text[1:-1], ",") if cell.strip()]
     if close == "]":
         return [_plain(cell) for cell in cells]
     pairs = [_split(cell, ":") for cell in cells]
     if any(len(pair) < 2 for pair in pairs):
-        raise ValueError(f"line {number}: accepted is {{0: name, 1: name}}")
+        raise Refused("value", f"line {number} is no mapping", "{0: name, 1: name}")
     return {_plain(key): _plain(":".join(rest)) for key, *rest in pairs}
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import binary_closing
 
+from ...errors import Refused
 from .defects import TYPES, draw_defect
 from .fields import Rng
 from .materials import FAMILIES
@@ -65,7 +66,7 @@ def draw_crop(
     """Crop `index` of the endless row of `seed`; it depends on nothing else.
 
     Raises:
-        ValueError: a side below 32, a type or family that is not known, a negative seed or index.
+        Refused: a side below 32, a type or family that is not known, a negative seed or index.
     """
     _check(seed, index, side, types, families)
     rng = np.random.default_rng([seed, index])
@@ -140,10 +141,11 @@ def _shows(normal: np.ndarray, image: np.ndarray, exact: np.ndarray) -> bool:
 
 def _check(seed: int, index: int, side: int, types: Sequence[str], families: Sequence[str]) -> None:
     if side < SMALLEST:
-        raise ValueError(f"side {side} px; accepted is {SMALLEST} or more")
-    if min(seed, index) < 0:
-        raise ValueError(f"seed {seed}, index {index}; accepted is 0 or more")
+        raise Refused("side", f"{side} px", f"{SMALLEST} or more")
+    for what, number in (("seed", seed), ("index", index)):
+        if number < 0:
+            raise Refused(what, number, "0 or more")
     for what, names, known in (("type", types, TYPES), ("family", families, FAMILIES)):
         strange = [name for name in names if name not in known]
         if strange or not names:
-            raise ValueError(f"{what} {', '.join(map(repr, strange)) or 'missing'}; accepted are {', '.join(known)}")
+            raise Refused(what, ", ".join(map(repr, strange)) or "none", ", ".join(known))

@@ -58,15 +58,15 @@ def _packed(entry):
 
 # What a history entry becomes, and what the error of its item says.
 HISTORIES = {
-    "no object": (lambda entry: 5, "is a number (5); expected an object"),
-    "a list": (lambda entry: [entry], "is a list of 1; expected an object"),
-    "no outputs": (_set("outputs", None), "['outputs'] is null; expected an object"),
-    "outputs are a list": (_set("outputs", []), "['outputs'] is a list of 0; expected an object"),
-    "an output is a number": (_set("outputs", FIRST, 7), "is a number (7); expected an object"),
+    "no object": (lambda entry: 5, "is a number (5); accepted is an object"),
+    "a list": (lambda entry: [entry], "is a list of 1; accepted is an object"),
+    "no outputs": (_set("outputs", None), "['outputs'] is null; accepted is an object"),
+    "outputs are a list": (_set("outputs", []), "['outputs'] is a list of 0; accepted is an object"),
+    "an output is a number": (_set("outputs", FIRST, 7), "is a number (7); accepted is an object"),
     "images are an object": (_set("outputs", "2", "images", {}), "['outputs']['2']['images'] is an object of 0"),
     "an image is a number": (
         _set("outputs", "2", "images", 0, 5),
-        "['outputs']['2']['images'][0] is a number (5); expected an object",
+        "['outputs']['2']['images'][0] is a number (5); accepted is an object",
     ),
     "no name": (_set("outputs", "2", "images", 0, {}), "['images'][0]['filename'] is missing"),
     "a name of digits": (_set("outputs", "2", "images", 0, "filename", 10**400), "['filename'] is a number (1000"),
@@ -75,7 +75,7 @@ HISTORIES = {
     "a path": (_set("outputs", "2", "images", 0, "filename", "../../etc/passwd"), "does not have the file"),
     "a name of 255 bytes": (_set("outputs", "2", "images", 0, "filename", "ä" * 127 + "x"), "does not have the file"),
     "a name of a megabyte": (_set("outputs", "2", "images", 0, "filename", "x" * 2**20), "/view"),
-    "status is a number": (_set("status", 7), "['status'] is a number (7); expected an object"),
+    "status is a number": (_set("status", 7), "['status'] is a number (7); accepted is an object"),
     "messages are a number": (
         _set("status", {"status_str": "error", "messages": 5}),
         "['status']['messages'] is a number (5)",
@@ -349,16 +349,16 @@ def _mutated(*keys_and_value):
 @pytest.mark.parametrize(
     ("info", "words"),
     [
-        (_mutated("MakePair", 5), "/object_info: ['MakePair'] is a number (5); expected an object"),
-        (_mutated("MakePair", "input", []), "['MakePair']['input'] is a list of 0; expected an object"),
+        (_mutated("MakePair", 5), "/object_info: ['MakePair'] is a number (5); accepted is an object"),
+        (_mutated("MakePair", "input", []), "['MakePair']['input'] is a list of 0; accepted is an object"),
         (_mutated("MakePair", "input", "required", 7), "['MakePair']['input']['required'] is a number (7)"),
-        (_mutated("MakePair", "input", "required", "seed", 7), "['required']['seed'] is a number (7); expected a list"),
+        (_mutated("MakePair", "input", "required", "seed", 7), "['required']['seed'] is a number (7); accepted is a"),
         (_mutated("MakePair", "input", "required", "seed", []), "['required']['seed'][0] is missing"),
-        (_mutated("MakePair", "input", "required", "seed", 0, {}), "['seed'][0] is an object of 0; expected a text or"),
-        (_mutated("MakePair", "output", 7), "['MakePair']['output'] is a number (7); expected a list"),
-        (_mutated("MakePair", "output", 0, None), "['MakePair']['output'][0] is null; expected a text or a list"),
-        (_mutated("MakePair", "output_name", "x"), "['MakePair']['output_name'] is a text ('x'); expected a list"),
-        ([], "/object_info: the whole is a list of 0; expected an object"),
+        (_mutated("MakePair", "input", "required", "seed", 0, {}), "['seed'][0] is an object of 0; accepted is a text"),
+        (_mutated("MakePair", "output", 7), "['MakePair']['output'] is a number (7); accepted is a list"),
+        (_mutated("MakePair", "output", 0, None), "['MakePair']['output'][0] is null; accepted is a text or a list"),
+        (_mutated("MakePair", "output_name", "x"), "['MakePair']['output_name'] is a text ('x'); accepted is a list"),
+        ([], "/object_info: the whole is a list of 0; accepted is an object"),
     ],
 )
 def test_definitions_of_another_form_are_errors_with_their_place(server, tmp_path, info, words):
@@ -378,11 +378,11 @@ def test_odd_definitions_of_nodes_that_are_not_used_do_not_matter(server, tmp_pa
     ("workflow", "words"),
     [
         ({**PROMPT, "1": {"class_type": 5, "inputs": {}}}, "workflow.json: ['1']['class_type'] is a number (5)"),
-        ({**PROMPT, "1": {"class_type": "MakePair", "inputs": []}}, "['1']['inputs'] is a list of 0; expected an obj"),
-        ({"nodes": [5], "links": []}, "workflow.json: .*graph: ['nodes'][0] is a number (5); expected an object"),
-        ({"nodes": [{"id": [], "type": "a"}], "links": []}, "['nodes'][0]['id'] is a list of 0; expected a whole num"),
-        ({"nodes": [{"id": 1, "type": 5}], "links": []}, "['nodes'][0]['type'] is a number (5); expected a text"),
-        ({"nodes": [], "links": [[1, {}, 0]]}, "['links'][0][1] is an object of 0; expected a whole number or a text"),
+        ({**PROMPT, "1": {"class_type": "MakePair", "inputs": []}}, "['1']['inputs'] is a list of 0; accepted is"),
+        ({"nodes": [5], "links": []}, "workflow.json: .*graph: ['nodes'][0] is a number (5); accepted is an object"),
+        ({"nodes": [{"id": [], "type": "a"}], "links": []}, "['nodes'][0]['id'] is a list of 0; accepted is a whole"),
+        ({"nodes": [{"id": 1, "type": 5}], "links": []}, "['nodes'][0]['type'] is a number (5); accepted is a text"),
+        ({"nodes": [], "links": [[1, {}, 0]]}, "['links'][0][1] is an object of 0; accepted is a whole number or a"),
         ({"nodes": [], "links": [{}]}, "['links'][0]['id'] is missing"),
         ({"nodes": [{"id": 1, "type": "a", "inputs": [{"link": []}]}], "links": []}, "['inputs'][0]['link'] is a list"),
         ({"nodes": [], "links": [], "definitions": {"subgraphs": 5}}, "['definitions']['subgraphs'] is a number (5)"),
@@ -416,10 +416,10 @@ def test_a_workflow_that_is_deep_long_or_no_file_is_refused(server, tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ({"item": None}, "line 1: ['item'] is null; expected a whole number"),
+        ({"item": None}, "line 1: ['item'] is null; accepted is a whole number"),
         ({"item": [1]}, "['item'] is a list of 1"),
-        ({"item": -1}, "expected an item's number"),
-        ({"item": 10**400}, "expected an item's number"),
+        ({"item": -1}, "accepted is an item's number"),
+        ({"item": 10**400}, "accepted is an item's number"),
         ({"object": 5}, "line 1: ['object'] is a number (5)"),
     ],
 )

@@ -2,8 +2,9 @@
 
 from collections import Counter
 
-import pytest
 from anomaly_synthesis.datasets.batch_plan import BatchPlan, derived_seed, kinds_from_text, kinds_of
+
+from .refusals import refused
 
 KINDS = kinds_of([{"object": "bottle", "type": ["crack", "dirt"]}, {"object": "cable", "type": "cut"}])
 
@@ -46,19 +47,19 @@ def test_text_tells_kinds():
         {"object": "cable", "type": "cut"},
     ]
     for text in ("bottle", "a / b / c", "a / "):
-        with pytest.raises(ValueError, match="line 1 is .*object / type"):
+        with refused(got="line 1 is ", accepted="object / type"):
             kinds_from_text(text)
 
 
 def test_bad_plans_are_refused():
-    for make, words in (
-        (lambda: BatchPlan([]), "without kinds"),
-        (lambda: BatchPlan(count=0), "count is 0"),
-        (lambda: BatchPlan([{"type": "a"}, {"type": "a"}]), "a is there twice"),
-        (lambda: BatchPlan(count=3).item(3), "item 3 of a plan of 3"),
-        (lambda: BatchPlan(count=3).item(-1), "item -1"),
-        (lambda: BatchPlan().item(0).choose([], "files"), "nothing to choose files from"),
-        (lambda: BatchPlan().item(0).turn([]), "nothing to take in turn"),
+    for make, fields in (
+        (lambda: BatchPlan([]), {"subject": "^kinds$", "got": "none", "remedy": "give at least one"}),
+        (lambda: BatchPlan(count=0), {"subject": "^count$", "got": "^0$", "accepted": "1 or more"}),
+        (lambda: BatchPlan([{"type": "a"}, {"type": "a"}]), {"got": "^a is there twice", "remedy": "name it once"}),
+        (lambda: BatchPlan(count=3).item(3), {"subject": "item", "got": "^3 of a plan of 3", "accepted": "^0 to 2$"}),
+        (lambda: BatchPlan(count=3).item(-1), {"subject": "item", "got": "^-1 of", "accepted": "^0 to 2$"}),
+        (lambda: BatchPlan().item(0).choose([], "files"), {"subject": "item 0", "got": "nothing to choose files from"}),
+        (lambda: BatchPlan().item(0).turn([]), {"subject": "item 0", "got": "nothing to take in turn"}),
     ):
-        with pytest.raises(ValueError, match=words):
+        with refused(**fields):
             make()

@@ -13,6 +13,8 @@ from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig
 from anomaly_synthesis.training.base import BaseTraining
 from anomaly_synthesis.training.drawn_crops import NORMALS, DrawnCrops
 
+from .refusals import refused
+
 
 def test_a_crop_depends_on_seed_and_index_alone():
     first, again, other = draw_crop(3, 5, 64), draw_crop(3, 5, 64), draw_crop(3, 6, 64)
@@ -67,11 +69,17 @@ def test_appearance_measures_sign_strength_and_edge():
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
-    [({"side": 16}, "side 16"), ({"types": ["rust"]}, "rust"), ({"families": []}, "family"), ({"index": -1}, "index")],
+    ("given", "subject", "got", "accepted"),
+    [
+        ({"side": 16}, "side", "16 px", "32 or more"),
+        ({"types": ["rust"]}, "type", "'rust'", "scratch, "),
+        ({"families": []}, "family", "none", "brushed, ground, "),
+        ({"index": -1}, "index", "-1", "0 or more"),
+        ({"seed": -2}, "seed", "-2", "0 or more"),
+    ],
 )
-def test_bad_input_names_what_is_accepted(given, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_input_names_what_is_accepted(given, subject, got, accepted):
+    with refused(subject=f"^{subject}$", got=f"^{got}$", accepted=accepted):
         draw_crop(**{"seed": 0, "index": 0} | given)
 
 

@@ -68,3 +68,11 @@ def test_a_refusal_keeps_its_parts_through_doors_files_and_processes():
         "add steps",
         "train",
     )
+
+
+def test_a_refusal_in_a_list_has_no_door_and_no_full_stop():
+    error = Refused("a.png", "too dark", accepted="0 to 255", remedy="scan it again", door="train")
+    assert error.what == "too dark; accepted is 0 to 255"
+    assert error.words == "a.png: too dark; accepted is 0 to 255; scan it again"
+    bare = Refused("a.png", remedy="scan it again")
+    assert bare.what == "" and bare.words == "a.png: scan it again"

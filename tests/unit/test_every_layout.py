@@ -8,6 +8,7 @@ from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
 
 from .layout_examples import EXAMPLES, SIZE, Example
+from .refusals import refused
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_damaged_image_is_named(draw, layout):
     example = draw(layout)
     name = next(name for _, type, _, name in example.samples if type != "good")
     (example.root / name).write_bytes(b"no image")
-    with pytest.raises(ValueError, match="not a readable image"):
+    with refused(got="not a readable image"):
         check_samples(read_dataset(example.root))
     problems = [problem.file for problem in inspect_dataset(example.root).problems if problem.unusable]
     assert set(problems) == {name}
@@ -86,7 +87,7 @@ def test_an_image_of_another_size_than_its_mask_is_named(draw, layout):
     example = draw(layout)
     name = next(name for _, type, _, name in example.samples if type != "good")
     example.picture(name, (24, 16))
-    with pytest.raises(ValueError, match=r"24 x 16"):
+    with refused(got=r"24 x 16"):
         check_samples(read_dataset(example.root))
 
 

@@ -14,6 +14,8 @@ from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import png_picture_of, read_picture
 from PIL import Image, ImageOps
 
+from .refusals import refused
+
 SIZES = {"long": (48, 80), "square": (64, 64)}
 TURNS = [2, 3, 4, 5, 6, 7, 8]
 
@@ -183,14 +185,14 @@ def test_mask_files_as_shown_and_as_stored(photograph, tmp_path, number, layout)
         Image.fromarray((stored(mask, number) * value).astype(np.uint8)).save(truth)
         assert fits(*defective()) and not reported(), "it fits as stored alone"
     Image.fromarray((mask[:, 1:] * value).astype(np.uint8)).save(truth)
-    with pytest.raises(ValueError, match=r"the mask is 48 x 79 .* is 48 x 80"):
+    with refused(got=r"the mask is 48 x 79 .* is 48 x 80"):
         defective()
 
 
 def test_a_mask_of_swapped_size_is_refused_where_exif_does_not_swap_it(photograph, tmp_path):
     path, mask = photograph("a.jpg", (48, 80), 3)
     Image.fromarray(mask.T).save(tmp_path / "m.png")
-    with pytest.raises(ValueError, match="m.png: the mask is 80 x 48 .*a.jpg is 48 x 80"):
+    with refused(subject="m.png", got="the mask is 80 x 48 .*a.jpg is 48 x 80"):
         read_mask(tmp_path / "m.png", (48, 80), of=path)
     assert fitting_turn((80, 48), (48, 80), None) == fitting_turn((80, 48), (48, 80), tmp_path / "none.jpg") == 1
 

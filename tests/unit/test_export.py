@@ -18,6 +18,8 @@ from anomaly_synthesis.images.components import pieces
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import Picture, read_picture, write_picture
 
+from .refusals import refused
+
 KINDS = [("tile", "crack"), ("tile", "hole"), ("bottle", "crack")]
 SIZE = 31, 40
 
@@ -237,7 +239,7 @@ def test_a_killed_export_continued_is_an_unbroken_one(tmp_path, make, monkeypatc
     for count in (1, 3, 4):
         _stopped_after(pairs, out, format, count, resume=True)
         assert not (out / "manifest.jsonl").exists(), "a folder that is not complete must not look so"
-        with pytest.raises(ValueError, match="not empty; choose another folder or pass --resume"):
+        with refused(got="not empty", remedy="choose another folder, or resume what it holds"):
             export_pairs(pairs, out, format)
     (out / "images" / ".000005_bottle_crack.png.tmp").write_bytes(b"half")
     export_pairs(pairs, out, format, resume=True)
@@ -319,20 +321,20 @@ def test_folders_that_are_no_such_export_are_refused_and_left_alone(tmp_path, ma
         ({"format": "coco", "segmentation": "polygon"}, "segmentation: 'rle' there, 'polygon' now"),
         ({"format": "coco", "visible_only": True}, "visible_only: False there, True now"),
     ]:
-        with pytest.raises(ValueError, match=f"it holds another export, .*{words}.*choose another folder"):
+        with refused(got=f"it holds another export, .*{words}", remedy="choose another folder"):
             export_pairs(pairs, out, resume=True, **settings)
     other = make("other", kinds=KINDS[1:])
-    with pytest.raises(ValueError, match="it holds another export, .*pairs: '"):
+    with refused(got="it holds another export, .*pairs: '"):
         export_pairs(other, out, "coco", resume=True)
     assert files(out) == before
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "photo.png").write_bytes(b"")
-    with pytest.raises(ValueError, match="no export to resume; choose another folder"):
+    with refused(got="no export to resume", remedy="choose another folder"):
         export_pairs(pairs, tmp_path / "foreign", "coco", resume=True)
-    with pytest.raises(ValueError, match="a file, not a folder"):
+    with refused(got="a file, not a folder"):
         export_pairs(pairs, tmp_path / "foreign" / "photo.png", "coco")
     for mixed in (pairs, pairs / "out", tmp_path):
-        with pytest.raises(ValueError, match="would mix with the pairs"):
+        with refused(got="would mix with the pairs"):
             export_pairs(pairs, mixed, "plain", resume=True)
 
 
@@ -341,31 +343,36 @@ def test_what_holds_no_pairs_is_refused_before_anything_is_written(tmp_path, mak
     line = read_manifest(pairs)[0]
     (tmp_path / "empty").mkdir()
     cases = [
-        (tmp_path / "empty", {}, "no manifest.jsonl"),
-        (pairs, {"format": "voc"}, "accepted are coco, yolo, plain"),
-        (pairs, {"format": "yolo", "segmentation": "rle"}, "only coco has a choice"),
+        (tmp_path / "empty", {}, {"subject": "empty$", "got": "no manifest.jsonl"}),
+        (pairs, {"format": "voc"}, {"subject": "^format$", "got": "^'voc'$", "accepted": "^coco, yolo, plain$"}),
+        (
+            pairs,
+            {"format": "yolo", "segmentation": "rle"},
+            {"got": "'rle' with format yolo", "remedy": "only coco has"},
+        ),
+        (pairs, {"segmentation": "mask"}, {"got": "'mask' with format coco", "accepted": "^rle, polygon$"}),
     ]
-    for place, (change, words) in enumerate(
+    for place, (change, fields) in enumerate(
         [
-            ({"visible": False}, "none of its pairs is known to be visible"),
-            ({"object": "../up"}, "without slash"),
-            ({"index": "0"}, "index '0'"),
-            ({"image": "gone.png"}, "none of its 1 pairs is whole"),
+            ({"visible": False}, {"got": "none of its pairs is known to be visible", "remedy": "export all of them"}),
+            ({"object": "../up"}, {"subject": "line 1: object$", "got": "^'../up'$", "accepted": "without slash"}),
+            ({"index": "0"}, {"subject": "line 1$", "got": "index '0'", "accepted": "in index order"}),
+            ({"image": "gone.png"}, {"got": "none of its 1 pairs is whole", "remedy": "make others"}),
         ]
     ):
         changed = tmp_path / f"changed {place}"
         changed.mkdir()
         (changed / "manifest.jsonl").write_text(json.dumps(line | change) + "\n")
-        cases.append((changed, {"visible_only": "visible" in change}, words))
-    for folder, settings, words in cases:
-        with pytest.raises(ValueError, match=words):
+        cases.append((changed, {"visible_only": "visible" in change}, fields))
+    for folder, settings, fields in cases:
+        with refused(**fields):
             export_pairs(folder, out, **{"format": "coco"} | settings)
         assert not out.exists()
 
 
 def test_classes_that_would_be_called_the_same_are_refused(tmp_path, make):
     pairs = make(count=2, kinds=[("a", "b_c"), ("a_b", "c")])
-    with pytest.raises(ValueError, match="would both be class 'a_b_c'; rename one"):
+    with refused(got="would both be class 'a_b_c'", remedy="rename one"):
         export_pairs(pairs, tmp_path / "out", "yolo")
 
 
@@ -375,7 +382,7 @@ def test_the_command(tmp_path, make, capsys):
     assert cli.main([*command, "--segmentation", "polygon"]) == 0
     assert capsys.readouterr().out == f"{out}: 6 pairs, 4 normal images\n"
     assert all(isinstance(one["segmentation"], list) for one in annotations(out)["annotations"])
-    assert cli.main([*command, "--segmentation", "polygon"]) == 1 and "--resume" in capsys.readouterr().err
+    assert cli.main([*command, "--segmentation", "polygon"]) == 1 and "or pass --resume" in capsys.readouterr().err
     assert cli.main([*command, "--resume"]) == 1 and "rle" in capsys.readouterr().err
     assert cli.main([*command, "--segmentation", "polygon", "--resume"]) == 0
     with pytest.raises(SystemExit) as usage:
@@ -417,7 +424,7 @@ def test_a_folder_of_blank_pairs_alone_is_refused_before_anything_is_written(tmp
             normal_source=normals[0],
             record={},
         )
-    with pytest.raises(ValueError, match="2 of its 2 pairs are blank.*bypassed"):
+    with refused(got="2 of its 2 pairs are blank", remedy="bypassed"):
         export_pairs(tmp_path / "pairs", tmp_path / "out", "coco")
     assert not (tmp_path / "out").exists()
 

@@ -21,6 +21,8 @@ from anomaly_synthesis.files.folder_lock import Lock, check_free, holder, lock_o
 from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.modules.base_file import save_base
 
+from .refusals import refused
+
 _HOLD = """
 import sys, time
 from anomaly_synthesis.files.folder_lock import Lock
@@ -51,14 +53,16 @@ def everything(root):
     return {path: path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
 
 
-def refused(process):
-    return rf"another run writes here \(process {process.pid} on {platform.node()}\); wait until it ends, or stop it"
+def by(process):
+    """The fields of a refusal because of a process."""
+    got = rf"^another run writes here \(process {process.pid} on {platform.node()}\)$"
+    return {"got": got, "remedy": "^wait until it ends, or stop it$"}
 
 
 def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_blocks_nobody(tmp_path, other):
     process = other(tmp_path / "out")
     for act in (Lock, check_free):
-        with pytest.raises(ValueError, match=refused(process)):
+        with refused(**by(process)):
             act(tmp_path / "out")
     assert holder(tmp_path / "out") == f"process {process.pid} on {platform.node()}"
     process.kill()
@@ -73,7 +77,7 @@ def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_block
 def test_writers_of_one_process_take_turns_and_the_last_lets_go(tmp_path):
     first = Lock(tmp_path / "out")
     second = Lock(tmp_path / "out")
-    with pytest.raises(ValueError, match=f"process {os.getpid()} "):
+    with refused(got=f"process {os.getpid()} "):
         Lock(tmp_path / "out", again=False)
     first.release()
     first.release()
@@ -129,7 +133,7 @@ def test_two_names_of_one_folder_have_one_lock(tmp_path, other, monkeypatch):
     process = other(tmp_path / "real")
     monkeypatch.chdir(tmp_path)
     for name in (tmp_path / "name", "name", "./real/", "real/../name"):
-        with pytest.raises(ValueError, match=refused(process)):
+        with refused(**by(process)):
             Lock(name)
 
 
@@ -181,7 +185,7 @@ def test_every_command_that_writes_a_folder_or_a_model_refuses_to_be_the_second(
 def test_a_batch_is_refused_by_its_own_words(tmp_path, other):
     (tmp_path / "pairs.batch").mkdir()
     process = other(tmp_path / "pairs.batch")
-    with pytest.raises(ValueError, match=rf"another runner works on this job \(process {process.pid} .*batch cancel"):
+    with refused(got=rf"another runner works on this job \(process {process.pid} ", remedy="batch cancel"):
         JobLock(tmp_path / "pairs.batch")
 
 

@@ -4,10 +4,14 @@ import unicodedata
 
 import numpy as np
 import pytest
+from anomaly_synthesis.datasets.layouts.found import Found, Problem
 from anomaly_synthesis.datasets.reading import find_dataset, read_dataset
 from anomaly_synthesis.datasets.sample import check_samples, read_sample
 from anomaly_synthesis.datasets.split import check_leak, load_split, make_split, part_of, save_split
+from anomaly_synthesis.errors import Refused
 from PIL import Image
+
+from .refusals import refused
 
 
 def told(samples):
@@ -117,7 +121,7 @@ def test_visas_table_as_a_spreadsheet_saves_it(put, spot, tmp_path):
     table.write_bytes(text.replace(",", "\t").replace("object", "Object").encode("utf-16"))
     assert read_dataset(tmp_path) == before
     table.write_bytes(text.replace("anomaly,", "pr\u00e4gung,").encode("cp1252"))
-    with pytest.raises(ValueError, match="1cls.csv: line 5 is no UTF-8 text .*; save it as UTF-8"):
+    with refused(got="1cls.csv: line 5 is no UTF-8 text .*; save it as UTF-8"):
         read_dataset(tmp_path)
 
 
@@ -139,7 +143,7 @@ def test_lines_of_visas_table_that_cannot_be_used_are_named(put, spot, tmp_path,
     if words is None:  # inside the dataset after all, and listed already
         assert any("listed twice" in problem.what for problem in find_dataset(tmp_path).problems)
     else:
-        with pytest.raises(ValueError, match=rf"1cls.csv: .*{words}"):
+        with refused(got=rf"1cls.csv: .*{words}"):
             read_dataset(tmp_path)
 
 
@@ -147,7 +151,7 @@ def test_a_table_without_its_columns_is_refused(put, tmp_path):
     put("a.png")
     (tmp_path / "split_csv").mkdir()
     (tmp_path / "split_csv" / "1cls.csv").write_text("image,label\na.png,normal\n")
-    with pytest.raises(ValueError, match="no column object, split, mask"):
+    with refused(got="no column object, split, mask"):
         read_dataset(tmp_path)
 
 
@@ -171,7 +175,7 @@ def test_where_normal_images_have_an_empty_mask_a_missing_one_is_missed(put, spo
         put(f"images/{number}.png")
         if mask is not None:
             put(f"masks/{number}.png", mask)
-    with pytest.raises(ValueError, match="1 defect images have no ground truth: images/2.png; add <object>/masks"):
+    with refused(got="1 defect images have no ground truth: images/2.png", remedy="add <object>/masks"):
         read_dataset(tmp_path)
     assert [one.type for one in find_dataset(tmp_path).samples] == ["damaged", "good", "damaged"]
 
@@ -188,7 +192,7 @@ def test_folders_among_the_images_are_types_parts_or_normal_images(put, spot, tm
         ("good", "train"),
     ]
     put("images/crack/5.png")
-    with pytest.raises(ValueError, match="images/crack/5.png"):
+    with refused(got="images/crack/5.png"):
         read_dataset(tmp_path)
 
 
@@ -268,10 +272,10 @@ def test_palette_masks_count_by_their_indices(put, tmp_path):
 
 def test_a_class_without_a_name_and_a_damaged_list_are_told(put, tmp_path):
     index(put, tmp_path, ("classes.txt", "crack\n"))
-    with pytest.raises(ValueError, match="classes.txt: it has no name for value 2"):
+    with refused(got="classes.txt: it has no name for value 2"):
         read_dataset(tmp_path)
     (tmp_path / "classes.txt").rename(tmp_path / "classes.json")
-    with pytest.raises(ValueError, match="classes.json: no list of class names"):
+    with refused(got="classes.json: no list of class names"):
         read_dataset(tmp_path)
 
 
@@ -280,14 +284,14 @@ def test_a_mask_in_colours_is_refused_as_an_index_mask(put, tmp_path):
     colours = np.zeros((12, 16, 3), np.uint8)
     colours[:2, :3] = (128, 0, 0)
     put("masks/b.png", colours)
-    with pytest.raises(ValueError, match="masks/b.png: a mask in colours"):
+    with refused(got="masks/b.png: a mask in colours"):
         read_dataset(tmp_path)
 
 
 def test_black_and_white_among_class_numbers_is_refused_not_taken_for_normal(put, spot, tmp_path):
     index(put, tmp_path)
     put("masks/b.png", spot())
-    with pytest.raises(ValueError, match="masks/b.png: black and white, where other masks hold class numbers"):
+    with refused(got="masks/b.png: black and white, where other masks hold class numbers"):
         read_dataset(tmp_path)
 
 
@@ -309,5 +313,22 @@ def test_class_numbers_in_a_lossy_file_are_refused(put, tmp_path):
     index(put, tmp_path, ("classes.txt", "crack\nhole\n"))
     put("images/d.png")
     put("masks/d.jpg", np.zeros((12, 16)))
-    with pytest.raises(ValueError, match="masks/d.jpg: a lossy file, which does not keep class numbers"):
+    with refused(got="masks/d.jpg: a lossy file, which does not keep class numbers"):
         read_dataset(tmp_path)
+
+
+def test_a_mask_that_cannot_be_read_leaves_its_image_out_and_is_named(tmp_path):
+    found, masks = Found(tmp_path), [tmp_path / "masks" / name for name in ("a.png", "a_2.png")]
+    for error in (
+        Refused(masks[1], "too dark", "0 to 255", "scan it again"),
+        PermissionError(13, "Permission denied", str(masks[1])),
+        ValueError("odd"),
+    ):
+        found.unreadable(tmp_path / "images" / "a.png", masks, error)
+    remedy = "replace it, or take it and its image away"
+    assert found.problems == [
+        Problem("masks/a_2.png", "too dark; accepted is 0 to 255", remedy),
+        Problem("masks/a_2.png", "it cannot be opened (Permission denied)", remedy),
+        Problem("masks/a.png", "odd", remedy),
+    ]
+    assert found.passed == {"images/a.png"}

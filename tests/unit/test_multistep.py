@@ -2,6 +2,7 @@ from math import inf, log, sqrt
 
 import pytest
 import torch
+from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.multistep import Gaussian, History, LogSNR
 from anomaly_synthesis.samplers.transition import transition
 
@@ -71,3 +72,15 @@ def test_nothing_to_extrapolate_from_leaves_the_estimate(clock):
     history = History(clock, order=1)
     history.keep(0 * Z, 0.5, 0.5)
     assert history.predicted(Z, 1.0, 2.0) is Z
+
+
+def test_a_last_step_after_pure_noise_takes_the_estimate():
+    """A flow model's two steps: alpha is 0 at the first level, so that the steps have no ratio."""
+    history = History(Gaussian(0.4), order=2)
+    history.keep(torch.zeros(1), w=0.0, w_s=0.0)
+    assert history.predicted(torch.ones(1), w=1.0, w_e=inf) == 1
+    sigmas = torch.tensor([1.0, 0.5, 0.0])
+    options = {"alpha": lambda sigma: 1 - sigma, "order": 2, "eta": 0.0, "pure_start": True, "correct": True}
+    x = torch.randn(1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    done = sample_aias(lambda x, sigma: 0.25 * x, x, sigmas, seeds=[0], **options)
+    assert torch.isfinite(done).all()

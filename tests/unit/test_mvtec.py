@@ -3,7 +3,10 @@ import re
 import numpy as np
 import pytest
 from anomaly_synthesis.datasets.mvtec import check_samples, read_mvtec, read_sample
+from anomaly_synthesis.errors import Refused
 from anomaly_synthesis.images.pictures import write_mask
+
+from .refusals import refused
 
 
 def touch(root, *names):
@@ -89,10 +92,10 @@ def test_a_sample_whose_mask_does_not_fit_is_refused(tmp_path):
     root = tile(tmp_path / "tile")
     crack = read_mvtec(root)[0]
     write_mask(crack.mask, np.ones((3, 2)))
-    with pytest.raises(ValueError, match=r"d_mask.png: the mask is 3 x 2 .*, but \S+/test/crack/d.png is 2 x 2"):
+    with refused(subject="d_mask.png", got=r"the mask is 3 x 2 .*, but \S+/test/crack/d.png is 2 x 2"):
         read_sample(crack)
     write_mask(crack.mask, np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=re.escape(str(crack.mask)) + ": the mask is empty"):
+    with refused(subject=f"^{re.escape(str(crack.mask))}$", got="^the mask is empty", remedy="draw the defect"):
         read_sample(crack)
     crack.image.unlink()
     with pytest.raises(FileNotFoundError, match="d.png"):
@@ -107,37 +110,40 @@ def test_all_problems_are_found_before_work_starts(tmp_path):
     write_mask(samples[2].mask, np.ones((3, 2)))
     samples[3].image.write_bytes(b"")
     samples[4].image.unlink()
-    with pytest.raises(ValueError, match="^4 of 5 images cannot be used:") as error:
+    with pytest.raises(Refused) as error:
         check_samples(samples)
-    first, *lines = str(error.value).splitlines()
+    first, *lines = error.value.got.splitlines()
+    assert error.value.subject == "images" and first == "4 of 5 cannot be used:"
     for line, found in zip(lines, ["is empty", "3 x 2", "not a readable image", "b.png"], strict=True):
         assert found in line
-    with pytest.raises(ValueError, match="(?s)8 of 10 images.*\n  and 3 more$") as error:
+    assert lines[3] == f"  {samples[4].image}: it cannot be opened (No such file or directory); restore it"
+    with pytest.raises(Refused) as error:
         check_samples(samples * 2)
-    assert len(str(error.value).splitlines()) == 7
+    lines = error.value.got.splitlines()
+    assert lines[0] == "8 of 10 cannot be used:" and lines[-1] == "  and 3 more" and len(lines) == 7
 
 
 def test_types_select_defects_and_keep_normals(tmp_path):
     root = tile(tmp_path / "tile")
     assert {sample.type for sample in read_mvtec(root, types=["hole"])} == {"hole", "good"}
-    with pytest.raises(ValueError, match="no defect type 'rust'; there is crack, hole"):
+    with refused(got="no defect type 'rust'; there is crack, hole"):
         read_mvtec(root, types=["rust", "hole"])
 
 
 def test_missing_ground_truth_is_named(tmp_path):
     root = tile(tmp_path / "tile")
     touch(root, "test/hole/f.png", "test/hole/g.png")
-    with pytest.raises(ValueError, match="2 defect images have no ground truth: test/hole/f.png, test/hole/g.png"):
+    with refused(got="2 defect images have no ground truth: test/hole/f.png, test/hole/g.png"):
         read_mvtec(root)
     assert len(read_mvtec(root, types=["crack"])) == 4
 
 
 def test_other_folders_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no such folder"):
+    with refused(got="no such folder"):
         read_mvtec(tmp_path / "none")
     touch(tmp_path / "flat", "a.png", "b.png")
-    with pytest.raises(ValueError, match="(?s)not in MVTec layout; it holds a.png, b.png; .*<object>/train/good"):
+    with refused(got="(?s)not in MVTec layout; it holds a.png, b.png", accepted=".*<object>/train/good"):
         read_mvtec(tmp_path / "flat")
     touch(tmp_path / "bare", "test/good/a.png")
-    with pytest.raises(ValueError, match="no normal images"):
+    with refused(got="no normal images"):
         read_mvtec(tmp_path / "bare")

@@ -10,6 +10,8 @@ from anomaly_synthesis.datasets.pairs import PairWriter
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import Picture, read_picture
 
+from .refusals import refused
+
 SIZE = 30, 40
 
 
@@ -84,7 +86,7 @@ def test_depths_that_differ_are_compared_at_the_shallower_one():
 
 
 def test_another_size_is_refused_with_both():
-    with pytest.raises(ValueError, match="30 x 40, its normal image 20 x 20"):
+    with refused(got="30 x 40, its normal image 20 x 20"):
         change(normal(), Picture(np.zeros((20, 20, 3), np.uint8)), mask_of())
 
 

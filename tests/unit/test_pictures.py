@@ -9,6 +9,8 @@ from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import Picture, read_picture, write_mask, write_picture
 from PIL import Image
 
+from .refusals import refused
+
 KINDS = {  # Pillow mode -> channels, alpha
     "L": (np.uint8, 1, False),
     "LA": (np.uint8, 1, True),
@@ -77,7 +79,7 @@ def test_32_bit_file_counts_as_16_bit_if_its_values_fit(tmp_path):
     Image.fromarray(values).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels[..., 0], values)
     Image.fromarray(values + 1).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match="65536.*16-bit grey"):
+    with refused(got="65536", remedy="16-bit grey"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -93,7 +95,7 @@ def test_with_pixels_keeps_alpha():
     alpha = np.full((2, 2), 9, np.uint8)
     picture = Picture(np.zeros((2, 2, 1), np.uint8), alpha).with_pixels(np.ones((2, 2, 1), np.uint8))
     assert picture.pixels.all() and picture.alpha is alpha
-    with pytest.raises(ValueError, match="same height, width and dtype"):
+    with refused(accepted="same height, width and dtype"):
         picture.with_pixels(np.ones((2, 3, 1), np.uint8))
 
 
@@ -102,7 +104,7 @@ def test_16_bit_colour_png_is_refused(tmp_path, colour_type, channels):
     deep_colour_png(tmp_path / "deep.png", colour_type, channels)
     with Image.open(tmp_path / "deep.png") as image:
         assert np.array(image).dtype == np.uint8  # what Pillow makes of it
-    with pytest.raises(ValueError, match="deep.png.*16-bit colour.*convert"):
+    with refused(subject="deep.png", got="16-bit colour", remedy="convert"):
         read_picture(tmp_path / "deep.png")
 
 
@@ -112,10 +114,10 @@ def test_truncated_file_is_an_error_that_names_it(tmp_path, suffix):
     path = tmp_path / f"cut.{suffix}"
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=rf"cut.{suffix}: not a readable image \(.+\)"):
+    with refused(subject=f"cut.{suffix}$", got=r"not a readable image \(.+\)", remedy="replace it"):
         read_picture(path)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match="0 bytes"):
+    with refused(got="0 bytes"):
         read_mask(path)
     with pytest.raises(FileNotFoundError):
         read_picture(tmp_path / "none.png")
@@ -143,13 +145,13 @@ def test_mask_threshold_and_colour(tmp_path):
     Image.fromarray(np.array([[[0, 0, 0], [255, 0, 0]]], np.uint8)).save(tmp_path / "m.png")
     assert read_mask(tmp_path / "m.png").tolist() == [[False, True]]
     Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "m.png")
-    with pytest.raises(ValueError, match="largest value is 1 of 255"):
+    with refused(got="largest value is 1 of 255"):
         read_mask(tmp_path / "m.png")
 
 
 def test_mask_of_another_size_names_both(tmp_path):
     write_mask(tmp_path / "m.png", torch.ones(5, 7, dtype=torch.bool))
-    with pytest.raises(ValueError, match="m.png: the mask is 5 x 7 .*but p.png is 7 x 5"):
+    with refused(subject="m.png", got="the mask is 5 x 7 .*but p.png is 7 x 5"):
         read_mask(tmp_path / "m.png", (7, 5), of="p.png")
 
 
@@ -159,7 +161,7 @@ def test_mask_round_trip_is_0_and_255(tmp_path):
     with Image.open(tmp_path / "m.png") as image:
         assert image.mode == "L" and set(np.unique(np.array(image))) == {0, 255}
     assert torch.equal(read_mask(tmp_path / "m.png"), mask)
-    with pytest.raises(ValueError, match=r"\[H, W\]"):
+    with refused(accepted=r"\[H, W\]"):
         write_mask(tmp_path / "m.png", mask[None])
 
 
@@ -180,6 +182,6 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
 
 
 def test_16_bit_colour_cannot_be_written(tmp_path):
-    with pytest.raises(ValueError, match="16-bit colour"):
+    with refused(got="16-bit colour"):
         write_picture(tmp_path / "a.png", Picture(np.zeros((2, 2, 3), np.uint16)))
     assert not list(tmp_path.iterdir())

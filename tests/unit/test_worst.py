@@ -13,6 +13,8 @@ from anomaly_synthesis.images.pictures import Picture, read_picture, write_pictu
 from anomaly_synthesis.synthesis.sheets import OUTLINE, close_up, close_up_window
 from anomaly_synthesis.synthesis.worst import SCORES, summary, worst_pairs, worst_sheet
 
+from .refusals import refused
+
 GREY, DEFECT = 50, 90
 VISIBILITY = (2.0, 0.4, 3.0, None, 0.4, 1.5)
 
@@ -95,7 +97,7 @@ def test_a_score_that_the_folder_lacks_is_told_with_those_it_has(pairs):
 
 
 def test_what_is_no_folder_of_pairs_is_refused(tmp_path, pairs):
-    with pytest.raises(ValueError, match="no manifest.jsonl"):
+    with refused(got="no manifest.jsonl"):
         worst_pairs(tmp_path)
     (tmp_path / "manifest.jsonl").write_text("")
     with pytest.raises(ValueError, match="it holds no pairs"):
@@ -104,14 +106,14 @@ def test_what_is_no_folder_of_pairs_is_refused(tmp_path, pairs):
     with pytest.raises(ValueError, match="line 1 of its manifest has no index, mask, normal"):
         worst_pairs(tmp_path)
     (tmp_path / "manifest.jsonl").write_text("half a line\n")
-    with pytest.raises(ValueError, match="line 1: not JSON"):
+    with refused(subject="line 1", got="not JSON"):
         worst_pairs(tmp_path)
     root = pairs([{"visibility": "high"}])
     with pytest.raises(ValueError, match="visibility 'high', which is no number"):
         worst_pairs(root)
     line = {"index": 0, "image": "a", "mask": "a", "normal": "a", "object": "a", "type": "a"}
     (tmp_path / "manifest.jsonl").write_text(json.dumps({**line, "image": 5}) + "\n")
-    with pytest.raises(ValueError, match="manifest.jsonl, line 1: image: 5 is no text; accepted is a relative path"):
+    with refused(subject="manifest.jsonl, line 1: image", got="5 is no text", accepted="a relative path"):
         worst_pairs(tmp_path)
     for wrong, words in (
         ({"index": "0"}, r"\['index'\] is a text"),
