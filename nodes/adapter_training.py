@@ -12,6 +12,7 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from ..modules.adapter_file import Adapter
 from ..modules.adapter_modules import tokens_of
 from ..modules.mga import SMALL
@@ -77,9 +78,11 @@ def train(
                     model, _copied(defects), settings, dataset.split.digest, resolution, conditioning, keep
                 )
     except comfy.model_management.OOM_EXCEPTION as error:
-        raise ValueError(
-            f"{node}: the device has too little memory for a batch of {settings.batch} at {resolution} px with "
-            "gradients; lower batch or resolution, switch checkpointing on, or train on a smaller model."
+        raise Refused(
+            "device",
+            f"too little memory for a batch of {settings.batch} at {resolution} px with gradients",
+            remedy="lower batch or resolution, switch checkpointing on, or train on a smaller model",
+            door=node,
         ) from error
     return loaded(node, "trained here", adapter)
 
@@ -89,9 +92,12 @@ def told_mask(schedule: MaskSchedule | None) -> dict:
     if schedule is None:
         return {}
     if schedule.timesteps != TIMESTEPS:
-        raise ValueError(
-            f"Train STAGE Adapter: mask_schedule is for {schedule.timesteps} levels; the levels that heads are told "
-            f"are counted from 0 to {TIMESTEPS - 1} for every model: connect a schedule of {TIMESTEPS}."
+        raise Refused(
+            "mask_schedule",
+            f"made for {schedule.timesteps} levels",
+            f"a schedule of {TIMESTEPS}, since heads read levels from 0 to {TIMESTEPS - 1} of every model",
+            f"connect a schedule of {TIMESTEPS}",
+            "Train STAGE Adapter",
         )
     return {"t_s": schedule.t_s, "shape": schedule.shape}
 
@@ -145,9 +151,12 @@ def _encoder(node: str, model, vae, resolution: int) -> Callable[[Tensor], Tenso
     """Crops to latents in the model's own scale."""
     ratio = vae.spacial_compression_encode()
     if resolution % ratio:
-        raise ValueError(
-            f"resolution {resolution} is no multiple of {ratio}, by which this VAE reduces; choose "
-            f"{max(1, round(resolution / ratio)) * ratio}."
+        raise Refused(
+            "resolution",
+            resolution,
+            f"a multiple of {ratio}, by which this VAE reduces",
+            f"choose {max(1, round(resolution / ratio)) * ratio}",
+            node,
         )
 
     def encode(image: Tensor) -> Tensor:
@@ -170,9 +179,10 @@ def _copied(defects: Defects) -> Defects:
 
 def _check_width(tokens: Tensor, wanted: int) -> None:
     if tokens.shape[-1] != wanted:
-        raise ValueError(
-            f"conditioning has tokens of {tokens.shape[-1]} channels, and the model reads {wanted}: it was made for "
-            "another kind of model. Encode the text with the CLIP of this checkpoint."
+        raise Refused(
+            "conditioning",
+            f"tokens of {tokens.shape[-1]} channels, for another kind of model: this one reads {wanted}",
+            remedy="encode the text with the CLIP of this checkpoint",
         )
 
 

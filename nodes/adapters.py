@@ -12,6 +12,7 @@ import comfy.model_patcher
 import comfy.model_sampling
 import folder_paths
 
+from ..errors import Refused
 from ..modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
@@ -64,7 +65,7 @@ def check_method(node: str, adapter: Adapter, method: str) -> None:
     """Raise ValueError for an adapter of another method."""
     if adapter.method != method:
         found, wanted = adapter.method.upper(), method.upper()
-        raise ValueError(f"{node}: this adapter is {found}'s; give one of {wanted}, from Load {wanted} Adapter.")
+        raise Refused("adapter", f"one of {found}", f"one of {wanted}", f"give one from Load {wanted} Adapter", node)
 
 
 def save(adapter: LoadedAdapter, name: str, method: str) -> str:
@@ -85,16 +86,19 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
     wanted = name.strip().removesuffix(".safetensors")
     path = resolved(root, wanted)
     if not Path(wanted).name or path is None or path == root.resolve() or not path.is_relative_to(root.resolve()):
-        raise ValueError(f"{node}: name {name!r} is not below {root}; give a file's name, with folders if you like.")
+        raise Refused("name", f"{name!r} is not below {root}", "a file's name, with folders if you like", door=node)
     numbered = (wanted if number == 1 else f"{wanted}_{number:05d}" for number in count(1))
     try:
         free = next(file for one in numbered if not (file := root / f"{one}.safetensors").exists())
         free.parent.mkdir(parents=True, exist_ok=True)
         save_adapter(free, adapter.adapter)
     except OSError as error:
-        raise ValueError(
-            f"{node}: cannot write {name!r} to {root} ({error.strerror}); give ComfyUI the right to write there, or "
-            f"add another folder for {ADAPTERS} in extra_model_paths.yaml."
+        raise Refused(
+            "name",
+            f"cannot write {name!r} to {root} ({error.strerror})",
+            remedy="give ComfyUI the right to write there, or add another folder for "
+            f"{ADAPTERS} in extra_model_paths.yaml",
+            door=node,
         ) from error
     return str(free.relative_to(root))
 
@@ -126,9 +130,11 @@ def check_fit(node: str, adapter: LoadedAdapter, model) -> None:
         if wanted[name] != found[name] and wanted[name] and found[name]
     ]
     if wrong:
-        raise ValueError(
-            f"{node}: the adapter {adapter.name} was trained for another model ({'; '.join(wrong)}); load that one, or "
-            "train an adapter on this one."
+        raise Refused(
+            "adapter",
+            f"{adapter.name} was trained for another model ({'; '.join(wrong)})",
+            remedy="load that one, or train an adapter on this one",
+            door=node,
         )
 
 

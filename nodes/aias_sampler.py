@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from ..samplers.aias import sample_aias
 from ..samplers.graded_windows import Window, graded_grid
 from ..samplers.grid import aias_grid, grid_sigmas
@@ -15,7 +16,7 @@ from ..samplers.schedule import TIMESTEPS
 from ..synthesis.start import sampling
 from .errors import named
 from .masked_sampler import MaskedSampler, Model, sample_latent
-from .noise_levels import flow_alpha
+from .noise_levels import flow_alpha, level_table
 from .stage_sampling import heads_of
 
 _log = logging.getLogger(__name__)
@@ -68,25 +69,21 @@ def aias_sigmas(
     if denoise <= 0:
         return torch.FloatTensor([])
     sampling = model.get_model_object("model_sampling")
-    table = getattr(sampling, "sigmas", None)
-    if table is None:
-        raise ValueError(f"{node}: this model has no table of noise levels ({type(sampling).__name__}).")
+    table = level_table(node, model)
     if flow_alpha(sampling) and kind == "lambda":
-        raise ValueError(
-            f"{node}: levels 'lambda' are made for eps and v models, and this is a flow model; choose half, quadratic "
-            "or uniform."
-        )
-    table = table.detach().float().cpu()
+        got = "'lambda', made for eps and v models, and this is a flow model"
+        raise Refused("kind", got, remedy="choose half, quadratic or uniform", door=node)
     total = int(steps / denoise)
     tail = f" ({steps} steps at denoise {denoise:g} are the end of a run of {total})" if total > steps else ""
     if total > len(table):
         most = int(len(table) * denoise)
-        raise ValueError(f"{node}: the model has {len(table)} levels{tail}; use at most {most} steps.")
+        got = f"{steps}, and the model has {len(table)} levels{tail}"
+        raise Refused("steps", got, remedy=f"use at most {most} steps", door=node)
     with named(node):
         try:
             return grid_sigmas(_last_levels(steps, total, windows, kind=kind, refine=refine, sigmas=table), table)
-        except ValueError as error:
-            raise ValueError(f"{str(error).rstrip('.')}{tail}.") from error
+        except Refused as error:
+            raise Refused(error.subject, error.got + tail, error.accepted, error.remedy) from error
 
 
 def _last_levels(steps: int, total: int, windows: Sequence[Window], *, sigmas: Tensor, **options) -> list[int]:

@@ -6,6 +6,7 @@ import comfy.utils
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .latents import check_channels, pooled_mask
 
 
@@ -22,7 +23,9 @@ def anomaly_inference(model, latent: dict, strength: float):
     samples = latent["samples"]
     mask = pooled_mask("Anomaly Inference", latent)
     if mask is None:
-        raise ValueError("Anomaly Inference: the latent is empty; connect Defect Latent, which knows image and mask.")
+        raise Refused(
+            "latent", "empty", remedy="connect Defect Latent, which knows image and mask", door="Anomaly Inference"
+        )
     check_channels("Anomaly Inference", samples, model)
     known = strength * (1 - mask)
     background = model.model.process_latent_in(samples)
@@ -30,9 +33,11 @@ def anomaly_inference(model, latent: dict, strength: float):
     def composite(args: dict) -> Tensor:
         estimate = args["denoised"]
         if background.shape[2:] != estimate.shape[2:] or len(estimate) % len(background):
-            raise ValueError(
-                f"Anomaly Inference: its latent is {list(background.shape)}, the sampled one {list(estimate.shape)}; "
-                "make both from the same images, and the same part of the batch."
+            raise Refused(
+                "latent",
+                f"{list(background.shape)}, the sampled one {list(estimate.shape)}",
+                remedy="make both from the same images, and the same part of the batch",
+                door="Anomaly Inference",
             )
         around, weight = (comfy.utils.repeat_to_batch_size(t, len(estimate)) for t in (background, known))
         return torch.lerp(estimate, around.to(estimate), weight.to(estimate))

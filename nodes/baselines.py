@@ -188,7 +188,7 @@ def _textures(folder: str):
 
     node = "DRAEM (baseline)"
     remedy = "give a folder of textures, its path or its name below ComfyUI's input, or none for procedural surfaces"
-    path = readable_tree(node, folder, f"{remedy}.") if folder.strip() else None
+    path = readable_tree(node, folder, remedy) if folder.strip() else None
     try:
         return Textures(path)
     except Refused as error:

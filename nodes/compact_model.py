@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import Refused
 from ..modules.compact_ldm import CompactLDM
 from ..samplers.schedule import ldm_sigmas
 
@@ -48,7 +49,9 @@ class CompactUNet(nn.Module):
 
     def forward(self, x, timesteps, context, control=None, transformer_options=None, **kwargs) -> Tensor:
         if control is not None:
-            raise ValueError("Load Anomaly LDM: a compact base takes no ControlNet; remove Apply ControlNet.")
+            raise Refused(
+                "ControlNet", "a compact base takes none", remedy="remove Apply ControlNet", door="Load Anomaly LDM"
+            )
         return self.unet.forward_told(x, timesteps, context)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ..errors import Refused
 from ..synthesis.windows import Crop
 from .images import lines
 
@@ -23,7 +24,7 @@ def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> t
     if unknown:
         known = ", ".join(f"{object} / {type}" for object, type in labels)
         asked = ", ".join(f"{object} / {type}" for object, type in unknown)
-        raise ValueError(f"Anomaly Conditioning: this base has no tokens for {asked}; it knows {known}.")
+        raise Refused("type", f"this base has no tokens for {asked}", f"one of {known}", door="Anomaly Conditioning")
     rows = [labels.index(pair) for pair in zip(objects, types, strict=True)]
     return [[tokens[rows], {}]], [[tokens[-1:], {}]]
 
@@ -63,9 +64,11 @@ def _stacked(conditionings: Sequence[Conditioning]) -> Conditioning:
     if all(one is conditionings[0] for one in conditionings):
         return conditionings[0]
     if any(len(one) != 1 for one in conditionings) or len({one[0][0].shape[1:] for one in conditionings}) > 1:
-        raise ValueError(
-            "Anomaly Conditioning: this text encoder gives texts of different lengths or several stages, which one "
-            "batch cannot hold; queue the types one by one."
+        raise Refused(
+            "clip",
+            "this text encoder gives texts of different lengths or several stages, which one batch cannot hold",
+            remedy="queue the types one by one",
+            door="Anomaly Conditioning",
         )
     extras = [one[0][1] for one in conditionings]
     return [[torch.cat([one[0][0] for one in conditionings]), {key: _joined(extras, key) for key in extras[0]}]]
@@ -77,7 +80,10 @@ def _joined(extras: Sequence[dict], key: str):
     if all(isinstance(value, torch.Tensor) for value in values) and len({value.shape for value in values}) == 1:
         return torch.cat(values)
     if any(isinstance(value, torch.Tensor) for value in values) or any(value != values[0] for value in values):
-        raise ValueError(
-            f"Anomaly Conditioning: one batch cannot hold what this encoder gives as {key}; queue the types one by one."
+        raise Refused(
+            "clip",
+            f"one batch cannot hold what this encoder gives as {key}",
+            remedy="queue the types one by one",
+            door="Anomaly Conditioning",
         )
     return values[0]

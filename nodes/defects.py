@@ -13,6 +13,7 @@ from torch import Tensor
 from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, read_sample
 from ..datasets.split import load_split, part_of
+from ..errors import Refused
 from ..synthesis.demo import SurfaceItems
 from ..synthesis.plan import Plan
 from .errors import named
@@ -22,8 +23,8 @@ from .progress import passes, progress
 
 NODE = "Load Defect Dataset"
 BUILT_IN = "procedural surfaces"
-_FOLDER = f"give the path of a dataset's folder, a folder's name below ComfyUI's input, or {BUILT_IN!r}."
-_SPLIT = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty."
+_FOLDER = f"give the path of a dataset's folder, a folder's name below ComfyUI's input, or {BUILT_IN!r}"
+_SPLIT = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty"
 SELECT = ("to synthesize", "normal images", "defect images")
 
 
@@ -47,7 +48,7 @@ def read_items(
         ValueError: no such folder, one in another layout, no such type, nothing to select from, damaged images.
     """
     if select not in SELECT:  # not every host checks a menu's value
-        raise ValueError(f"{NODE}: select is {select!r}; choose one of {', '.join(SELECT)}.")
+        raise Refused("select", repr(select), f"one of {', '.join(SELECT)}", door=NODE)
     with named(NODE):
         with passes():
             item = _items(folder, select, type, split, seed, layout)
@@ -72,7 +73,9 @@ def batched(items: Iterator[Item]) -> list[list]:
     sizes = sorted({tuple(item.image.shape[:2]) for item in held})
     if len(sizes) > 1:
         shown = ", ".join(f"{height} x {width}" for height, width in sizes[:5])
-        raise ValueError(f"{NODE}: images of different sizes ({shown}) make no batch; turn as_batch off.")
+        raise Refused(
+            "as_batch", f"images of different sizes ({shown}) make no batch", remedy="turn as_batch off", door=NODE
+        )
     images, masks = (torch.stack([item[place] for item in held]) for place in (0, 1))
     names = ["\n".join(item[place] for item in held) for place in (2, 3, 4)]
     return [[images], [masks], *([name] for name in names), [held[0].seed]]
@@ -121,7 +124,7 @@ def _items(folder: str, select: str, type: str, split: str, seed: int, layout: s
         return _planned(Plan(samples, samples, seed))
     kept = [sample for sample in samples if (sample.type == "good") == (select == "normal images")]
     if not kept:
-        raise ValueError(f"{NODE}: {folder} holds no {select}" + (f" of type {type!r}." if type else "."))
+        raise Refused(folder, f"it holds no {select}" + (f" of type {type!r}" if type else ""), door=NODE)
     return lambda index: _read(kept[index % len(kept)])
 
 
@@ -142,9 +145,11 @@ def _planned(plan) -> Callable[[int], Item]:
 
 def _surfaces(select: str) -> Callable[[int], Item]:
     if select != "to synthesize":
-        raise ValueError(
-            f"{NODE}: the {BUILT_IN} have no {select}, only items to synthesize; `anomaly-synthesis surfaces` writes "
-            "a whole dataset of them."
+        raise Refused(
+            "select",
+            f"the {BUILT_IN} have no {select}, only items to synthesize",
+            remedy="write a whole dataset of them with `anomaly-synthesis surfaces`",
+            door=NODE,
         )
     return _planned(SurfaceItems())
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from ..synthesis.start import farm_options
 from ..synthesis.windows import Crop
 from .adapters import LoadedAdapter, check_fit, check_method, token_rows
@@ -83,15 +84,17 @@ def foreground_options(patcher, mask: Tensor | None, background: Tensor | None, 
     if not attached:
         return {}
     if mask is None:
-        raise ValueError(
-            "the model has FARM, which fills a mask, and the latent has none; make it with Defect Latent, or sample "
-            "with the model from before Apply FARM."
+        raise Refused(
+            "latent",
+            "no mask, and the model has FARM, which fills a mask",
+            remedy="make the latent with Defect Latent, or sample with the model from before Apply FARM",
         )
     again, left = divmod(len(background), len(attached.rows))
     if left:
-        raise ValueError(
-            f"Apply FARM has types for {len(attached.rows)} items, and {len(background)} are sampled; give it one "
-            "line, or as many as images, and connect Crop to Mask's crop to it."
+        raise Refused(
+            "model",
+            f"Apply FARM has types for {len(attached.rows)} items, and {len(background)} are sampled",
+            remedy="give Apply FARM one line, or as many as images, and connect Crop to Mask's crop to it",
         )
     (module,) = patcher.get_additional_models_with_key(KEY)
     rows, timestep = torch.tensor(attached.rows * again, device=mask.device), timestep_of(attached.table)
@@ -118,14 +121,19 @@ def with_tokens(
 def _appended(node: str, tokens: Tensor, adapter: LoadedAdapter, rows: Sequence[int]) -> Tensor:
     wanted = adapter.adapter.base.token_channels
     if tokens.ndim != 3 or tokens.shape[-1] != wanted:
-        raise ValueError(
-            f"{node}: conditioning has tokens of {tokens.shape[-1]} channels and the adapter {adapter.name} of "
-            f"{wanted}: it was trained for another model. Make both with the same model."
+        raise Refused(
+            "conditioning",
+            f"tokens of {tokens.shape[-1]} channels, and the adapter {adapter.name} was trained for another model, of "
+            f"{wanted}",
+            remedy="make both with the same model",
+            door=node,
         )
     if 1 not in (len(tokens), len(rows)) and len(tokens) != len(rows):
-        raise ValueError(
-            f"{node}: conditioning is for {len(tokens)} items and object and type for {len(rows)}; give both one line, "
-            "or the same lines and the same crop."
+        raise Refused(
+            "conditioning",
+            f"for {len(tokens)} items, and object and type are for {len(rows)}",
+            remedy="give both one line, or the same lines and the same crop",
+            door=node,
         )
     count = max(len(tokens), len(rows))
     own = adapter.modules.tokens(rows).to(tokens).expand(count, -1, -1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ..errors import Refused
 from ..files.relative_path import name_problem
 
 _log = logging.getLogger(__name__)
@@ -58,10 +59,12 @@ def writable_folder(node: str, name: str) -> Path:
     output = Path(folder_paths.get_output_directory()).resolve()
     path = resolved(output, name)
     if path is None or path == output or not path.is_relative_to(output):
-        raise ValueError(f"{node}: folder {_shown(name)} is not below {output}; give a name such as 'pairs'.")
+        raise Refused(
+            "folder", f"{_shown(name)} is not below {output}", remedy="give a name such as 'pairs'", door=node
+        )
     problem = name_problem(path.relative_to(output).as_posix())
     if problem:
-        raise ValueError(f"{node}: folder {_shown(name)} {problem}; give a name such as 'pairs'.")
+        raise Refused("folder", f"{_shown(name)} {problem}", remedy="give a name such as 'pairs'", door=node)
     return path
 
 
@@ -96,10 +99,12 @@ def check_links(node: str, folder: Path, roots: Sequence[Path]) -> None:
         for entry in _entries(place):
             if entry.is_symlink() and not _below(Path(os.path.realpath(entry.path)), roots):
                 inside = Path(entry.path).relative_to(folder)
-                raise ValueError(
-                    f"{node}: {folder.name}/{inside.as_posix()} is a link that leads out of the folders that a node "
-                    f"may use; put the file itself there. To read through it, list the folder that it leads to in the "
-                    f"environment variable {VARIABLE} or in {LIST} in ComfyUI's user folder."
+                raise Refused(
+                    f"{folder.name}/{inside.as_posix()}",
+                    "a link that leads out of the folders that a node may use",
+                    remedy="put the file itself there, or, to read through the link, list the folder that it leads to "
+                    f"in the environment variable {VARIABLE} or in {LIST} in ComfyUI's user folder",
+                    door=node,
                 )
             if os.path.isdir(entry.path):
                 todo.append(Path(entry.path))
@@ -144,12 +149,15 @@ def _readable(node: str, name: str, remedy: str, kind: str, exists: Callable[[Pa
             continue
     if len(known) < len(paths):
         # The same whether there is something or not: a workflow must not learn that.
-        raise ValueError(
-            f"{node}: {kind} {_shown(name)} is not below a folder that nodes may read (ComfyUI's input, output, temp, "
-            f"datasets and model folders); {_HOW_TO_LIST}. Links count as where they lead."
+        raise Refused(
+            kind,
+            f"{_shown(name)} is not below a folder that nodes may read (ComfyUI's input, output, temp, datasets and "
+            "model folders; links count as where they lead)",
+            remedy=_HOW_TO_LIST,
+            door=node,
         )
     elsewhere = "" if os.path.isabs(name.strip()) else ", and none below ComfyUI's output and datasets"
-    raise ValueError(f"{node}: no {kind} {_cut(str(paths[0]))}{elsewhere}; {remedy}")
+    raise Refused(_cut(str(paths[0])), f"no such {kind}{elsewhere}", remedy=remedy, door=node)
 
 
 def _spelled(base: Path, name: str) -> Path | None:

@@ -15,6 +15,7 @@ import comfy.samplers
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from .conditioning import Conditioning, lengthened
 from .noise_levels import flow_alpha, level_table, sigma_of
 
@@ -118,21 +119,25 @@ def base_tokens(model, types: Sequence[tuple[str, str]], conditioning: Condition
         labels = model.model.anomaly_labels
         unknown = [" / ".join(type) for type in types if type not in labels]
         if unknown:
-            raise ValueError(
-                f"Training: this base has no tokens for {', '.join(unknown)}; it knows "
-                f"{', '.join(' / '.join(label) for label in labels)}. Choose its types in Split Defect Dataset."
+            raise Refused(
+                "types",
+                f"this base has no tokens for {', '.join(unknown)}",
+                f"one of {', '.join(' / '.join(label) for label in labels)}",
+                "choose its types in Split Defect Dataset",
             )
         return model.model.anomaly_tokens[[labels.index(type) for type in types]].clone(), {}
     if conditioning is None:
-        raise ValueError(
-            "Training: this model brings no anomaly tokens, as a compact base does; connect conditioning, from Anomaly "
-            "Conditioning with the CLIP of its checkpoint."
+        raise Refused(
+            "conditioning",
+            "not connected, and this model brings no anomaly tokens, as a compact base does",
+            remedy="connect conditioning, from Anomaly Conditioning with the CLIP of the model's checkpoint",
         )
     if len(conditioning) != 1 or len(conditioning[0][0]) not in (1, len(types)):
-        raise ValueError(
-            f"Training: conditioning has {len(conditioning)} stages and {len(conditioning[0][0])} items for "
-            f"{len(types)} types ({', '.join(' / '.join(type) for type in types)}); give one item for all, or one per "
-            "type in this order, in one stage."
+        raise Refused(
+            "conditioning",
+            f"{len(conditioning)} stages and {len(conditioning[0][0])} items for {len(types)} types "
+            f"({', '.join(' / '.join(type) for type in types)})",
+            "one item for all types, or one per type in this order, in one stage",
         )
     tokens, extras = conditioning[0]
     extras = {key: value.clone() if isinstance(value, Tensor) else value for key, value in extras.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import Refused
 from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
 from ..synthesis.start import sampling
@@ -51,9 +52,11 @@ def sample_graded_latent(
     node = "KSampler (Graded Diffusion)"
     chosen = sampling(preset_name, steps, stage, typed_windows(node, windows), mask_schedule)
     if chosen.heads and heads_of(model) is None:
-        raise ValueError(
-            f"{node}: stage {stage!r} uses MGA heads, and the model has none; connect Apply MGA with an adapter of "
-            "STAGE, or choose 'baseline'."
+        raise Refused(
+            "stage",
+            f"{stage!r} uses MGA heads, and the model has none",
+            remedy="connect Apply MGA with an adapter of STAGE, or choose 'baseline'",
+            door=node,
         )
     return sample_latent(
         GradedSampler(chosen.options, node, chosen.heads),

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from ..images.pictures import Picture
 
 DEFECT_ABOVE = 0.5
@@ -22,13 +23,13 @@ def check_image(node: str, image: Tensor, name: str = "image") -> Tensor:
         ValueError: no image in the batch, another shape, whole numbers, NaN.
     """
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
-        raise ValueError(f"{node}: {name} is {list(image.shape)}; an IMAGE is [batch, height, width, 3].")
+        raise Refused(name, list(image.shape), "an IMAGE, [batch, height, width, 3]", door=node)
     if not image.is_floating_point():
-        raise ValueError(f"{node}: {name} holds {image.dtype}; an IMAGE holds floats from 0 to 1.")
+        raise Refused(name, image.dtype, "an IMAGE, floats from 0 to 1", door=node)
     if not image.shape[0]:
-        raise ValueError(f"{node}: {name} is a batch of 0; connect at least one image.")
+        raise Refused(name, "a batch of 0", remedy="connect at least one image", door=node)
     if not torch.isfinite(image).all():
-        raise ValueError(f"{node}: {name} holds NaN or infinity; look at the node that made it.")
+        raise Refused(name, "it holds NaN or infinity", remedy="look at the node that made it", door=node)
     return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
@@ -51,16 +52,19 @@ def mask_batch(node: str, mask: Tensor, size: tuple[int, int] | None = None) -> 
     else:
         masks = mask
     if masks.ndim != 3 or not masks.numel():
-        raise ValueError(
-            f"{node}: mask is {list(shape)}; a MASK is [batch, height, width], with a further axis of 1 or without. "
-            "Convert Image to Mask makes one of an image."
+        raise Refused(
+            "mask",
+            list(shape),
+            "a MASK, [batch, height, width], with a further axis of 1 or without",
+            "make one of an image with Convert Image to Mask",
+            node,
         )
     if not masks.is_floating_point():
         masks = masks.float()
         top = masks.max()  # 1, or the largest level of a picture of 8 or 16 bit
         masks = masks / (1 if top <= 1 else 255 if top <= 255 else 65535)
     if not torch.isfinite(masks).all():
-        raise ValueError(f"{node}: mask holds NaN or infinity; look at the node that made it.")
+        raise Refused("mask", "it holds NaN or infinity", remedy="look at the node that made it", door=node)
     return masks
 
 
@@ -90,22 +94,34 @@ def check_masks(node: str, mask: Tensor, image: Tensor) -> list[Tensor]:
     batch, size = image.shape[0], tuple(image.shape[1:3])
     masks = mask_batch(node, mask, size)
     if tuple(masks.shape[1:]) == UNPAINTED != size and not masks.any():
-        raise ValueError(
-            f"{node}: mask is the empty one of 64 x 64 that Load Image gives where no mask is painted; paint the "
-            "defect there (right-click Load Image, Open in MaskEditor), or connect another mask."
+        raise Refused(
+            "mask",
+            "the empty one of 64 x 64 that Load Image gives where no mask is painted",
+            remedy="paint the defect there (right-click Load Image, Open in MaskEditor), or connect another mask",
+            door=node,
         )
     if tuple(masks.shape[1:]) != size:
-        raise ValueError(
-            f"{node}: mask is {' x '.join(map(str, masks.shape[-2:]))} and image {size[0]} x {size[1]} "
-            "(height x width); connect a mask of the image's size."
+        raise Refused(
+            "mask",
+            f"{' x '.join(map(str, masks.shape[-2:]))}, the image {size[0]} x {size[1]} (height x width)",
+            remedy="connect a mask of the image's size",
+            door=node,
         )
     if masks.shape[0] not in (1, batch):
-        raise ValueError(f"{node}: {masks.shape[0]} masks for {batch} images; connect one for all, or one for each.")
+        raise Refused(
+            "mask",
+            f"{masks.shape[0]} masks for {batch} images",
+            remedy="connect one for all, or one for each",
+            door=node,
+        )
     empty = [index for index, one in enumerate(masks) if not (one > DEFECT_ABOVE).any()]
     if empty:
-        raise ValueError(
-            f"{node}: mask {empty[0]} of the batch is empty (its largest value is {float(masks[empty[0]].max()):.2g}); "
-            f"values above {DEFECT_ABOVE} are defect. Draw at least one pixel, in Load Image with Open in MaskEditor."
+        raise Refused(
+            f"mask {empty[0]} of the batch",
+            f"it is empty (its largest value is {float(masks[empty[0]].max()):.2g})",
+            f"a mask with values above {DEFECT_ABOVE}, which are defect",
+            "draw at least one pixel, in Load Image with Open in MaskEditor",
+            node,
         )
     return [one.cpu() > DEFECT_ABOVE for one in masks.expand(batch, *size)]
 
@@ -114,7 +130,7 @@ def repeated(node: str, image: Tensor, batch: int, name: str) -> Tensor:
     """An IMAGE of `batch` items from one of 1 or `batch`. Raises ValueError for any other."""
     if image.shape[0] not in (1, batch):
         known = "1" if batch == 1 else f"1 or {batch}"
-        raise ValueError(f"{node}: {name} has {image.shape[0]} images, the batch {batch}; connect {known}.")
+        raise Refused(name, f"{image.shape[0]} images, the batch {batch}", remedy=f"connect {known}", door=node)
     return image.expand(batch, *image.shape[1:])
 
 
@@ -142,7 +158,7 @@ def lines(node: str, text: str, count: int, name: str) -> list[str]:
     """One entry per item from a text of one line (for all) or of `count` lines. Raises ValueError for any other."""
     entries = [line.strip() for line in text.strip().splitlines()] or [""]
     if len(entries) not in (1, count):
-        raise ValueError(f"{node}: {name} has {len(entries)} lines for {count} images; give one line, or {count}.")
+        raise Refused(name, f"{len(entries)} lines for {count} images", remedy=f"give one line, or {count}", door=node)
     return entries * count if len(entries) == 1 else entries
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import Refused
 from ..images.masks import latent_mask
 from ..samplers.noise import initial_noise
 from ..seeds import part_seed
@@ -44,10 +45,12 @@ class PerItemNoise:
         check_axes("Per-Item Noise", samples)
         size, mask = tuple(samples.shape[2:]), latent.get("noise_mask")
         if mask is not None and tuple(mask.shape[-2:]) != size:
-            raise ValueError(
-                f"Per-Item Noise: the latent's noise_mask is {mask.shape[-2]} x {mask.shape[-1]}, not of latent size "
-                f"{size[0]} x {size[1]}; ComfyUI would resize it bilinearly and lose small defects. Make the latent "
-                "with Defect Latent, which pools the mask."
+            raise Refused(
+                "noise_mask",
+                f"{mask.shape[-2]} x {mask.shape[-1]}, not of latent size {size[0]} x {size[1]}: ComfyUI would resize "
+                "it bilinearly and lose small defects",
+                remedy="make the latent with Defect Latent, which pools the mask",
+                door="Per-Item Noise",
             )
         with named("Per-Item Noise"):
             self.seed = sampling_seeds(latent, self._own)
@@ -68,7 +71,7 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     samples = vae.encode(reflected(image, bottom, right))
     check_axes("Defect Latent", samples)
     if not torch.isfinite(samples).all():
-        raise ValueError("Defect Latent: the VAE gave NaN or infinity; try it in 32 bit (--fp32-vae).")
+        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)", door="Defect Latent")
     padded = F.pad(torch.stack(list(masks)).float(), (0, right, 0, bottom))
     latent = {"samples": samples, "noise_mask": latent_mask(padded, samples.shape[2:]).to(samples.device)}
     if crop is not None:
@@ -106,9 +109,11 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
     batch = latent["samples"].shape[0]
     index = [int(i) for i in latent.get("batch_index") or range(batch)]
     if len(index) != batch:
-        raise ValueError(
-            f"the latent's batch_index names {len(index)} items, and it holds {batch}; a node between changed one and "
-            "not the other. Make the latent again with Defect Latent."
+        raise Refused(
+            "latent",
+            f"its batch_index names {len(index)} items, and it holds {batch}: a node between changed one and not the "
+            "other",
+            remedy="make the latent again with Defect Latent",
         )
     parts = latent.get(PARTS)
     if parts is None:
@@ -126,9 +131,11 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
 def check_axes(node: str, samples: Tensor) -> None:
     """Raise ValueError for latents that are not [B, C, h, w]."""
     if samples.ndim != 4:
-        raise ValueError(
-            f"{node}: latents of {samples.ndim} axes, as video models and Qwen-Image have them, are not supported; use "
-            "an image model such as SD, SDXL, SD3 or Flux, or a compact base."
+        raise Refused(
+            "latent",
+            f"{samples.ndim} axes, as those of video models and Qwen-Image, which are not supported",
+            remedy="use an image model such as SD, SDXL, SD3 or Flux, or a compact base",
+            door=node,
         )
 
 
@@ -136,9 +143,11 @@ def check_channels(node: str, samples: Tensor, model) -> None:
     """Raise ValueError for the latent of another kind of model."""
     channels = model.get_model_object("latent_format").latent_channels
     if samples.shape[1] != channels:
-        raise ValueError(
-            f"{node}: the latent has {samples.shape[1]} channels, the model {channels}; make the latent with this "
-            "model's VAE."
+        raise Refused(
+            "latent",
+            f"{samples.shape[1]} channels, the model {channels}",
+            remedy="make the latent with this model's VAE",
+            door=node,
         )
 
 
@@ -153,9 +162,11 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
     check_axes(node, samples)
     if mask is None:
         if torch.count_nonzero(samples):
-            raise ValueError(
-                f"{node}: the latent of an image came without noise_mask, so every pixel of it would be made anew. "
-                "Make the latent with Defect Latent, from image, mask and VAE."
+            raise Refused(
+                "latent",
+                "of an image and without noise_mask, so that every pixel of it would be replaced",
+                remedy="make the latent with Defect Latent, from image, mask and VAE",
+                door=node,
             )
         return None
     size, own = tuple(samples.shape[2:]), tuple(mask.shape[-2:])
@@ -163,9 +174,11 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
     _check_count(node, latent, len(mask))
     if own != size:
         if own[0] < size[0] or own[1] < size[1]:
-            raise ValueError(
-                f"{node}: the noise_mask is {own}, smaller than the latent {size} (height, width); a latent was "
-                "enlarged. Enlarge the image instead, and make its latent with Defect Latent."
+            raise Refused(
+                "noise_mask",
+                f"{own}, smaller than the latent {size} (height, width): a latent was enlarged",
+                remedy="enlarge the image instead, and make its latent with Defect Latent",
+                door=node,
             )
         _log.warning(
             "%s: noise_mask of %s x %s px max-pooled to the latent's %s x %s; Defect Latent does so itself.",
@@ -175,7 +188,7 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
         )
         mask = latent_mask(mask, size)
     if not torch.isfinite(mask).all():
-        raise ValueError(f"{node}: the noise_mask holds NaN or infinity; look at the node that made it.")
+        raise Refused("noise_mask", "it holds NaN or infinity", remedy="look at the node that made it", door=node)
     check_filled(node, mask)
     return mask
 
@@ -184,21 +197,27 @@ def check_filled(node: str, mask: Tensor) -> None:
     """Raise ValueError where a mask [B, 1, h, w] of the batch is empty."""
     empty = [index for index, one in enumerate(mask) if not (one > 0).any()]
     if empty:
-        raise ValueError(
-            f"{node}: noise_mask {empty[0]} of the batch is empty; draw at least one pixel of defect, and make the "
-            "latent with Defect Latent, which keeps it."
+        raise Refused(
+            f"noise_mask {empty[0]} of the batch",
+            "it is empty",
+            remedy="draw at least one pixel of defect, and make the latent with Defect Latent, which keeps it",
+            door=node,
         )
 
 
 def _check_count(node: str, latent: dict, masks: int) -> None:
     batch, index = latent["samples"].shape[0], latent.get("batch_index")
     if masks not in (1, batch):
-        raise ValueError(f"{node}: {masks} noise_masks for {batch} latents; give one, or as many.")
+        raise Refused(
+            "noise_mask", f"{masks} noise_masks for {batch} latents", remedy="give one, or as many", door=node
+        )
     # Core's Latent Batch keeps the first latent's mask alone, and counts both from 0.
     if masks == 1 and batch > 1 and index and len(set(index)) < batch:
-        raise ValueError(
-            f"{node}: {batch} latents that were joined share the first one's mask and seed; join images and masks "
-            "instead, and make one latent of them with Defect Latent."
+        raise Refused(
+            "latent",
+            f"{batch} latents that were joined share the first one's mask and seed",
+            remedy="join images and masks instead, and make one latent of them with Defect Latent",
+            door=node,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from ..errors import Refused
 from ..samplers.graded_windows import Window, check_windows
 from ..samplers.schedule import TIMESTEPS
 from .errors import named
@@ -18,9 +19,11 @@ def typed_levels(node: str, text: str) -> list[float]:
     found = [re.fullmatch(_NUMBER, entry) for entry in text.split(",")]
     levels = [_number(one[1]) for one in found if one]
     if len(levels) < len(found) or len(found) > MAX_LEVELS or not all(level <= TIMESTEPS for level in levels):
-        raise ValueError(
-            f"{node}: levels is {text!r}; accepted is t of 0 to {TIMESTEPS}, {MAX_LEVELS} at most, with commas "
-            "between, such as '1000, 800, 600'."
+        raise Refused(
+            "levels",
+            repr(text),
+            f"t of 0 to {TIMESTEPS}, {MAX_LEVELS} at most, with commas between, such as '1000, 800, 600'",
+            door=node,
         )
     return levels
 
@@ -35,9 +38,12 @@ def typed_windows(node: str, text: str) -> tuple[Window, ...]:
         return ()
     found = [re.fullmatch(f"{_NUMBER}-{_NUMBER}", entry) for entry in text.split(",")]
     if not all(found):
-        raise ValueError(
-            f"{node}: windows is {text!r}; accepted is hi-lo in t of 0 to {TIMESTEPS}, the noisier end first, with "
-            "commas between, such as '1000-800, 400-300', or nothing for no window."
+        raise Refused(
+            "windows",
+            repr(text),
+            f"hi-lo in t of 0 to {TIMESTEPS}, the noisier end first, with commas between, such as '1000-800, 400-300', "
+            "or nothing for no window",
+            door=node,
         )
     windows = tuple((_number(one[1]), _number(one[2])) for one in found if one)
     with named(node):

@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ..errors import Refused
 from .sockets import CATEGORY, Adapter
 
 FOLDER, ADAPTERS = "anomaly_bases", "anomaly_adapters"
@@ -172,9 +173,11 @@ def base_path(name: str) -> Path:
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
         searched = ", ".join(folder_paths.get_folder_paths(FOLDER))
-        raise ValueError(
-            f"Load Anomaly LDM: no base {name!r} in {FOLDER} (searched: {searched}); put the .safetensors there, or "
-            f"choose {BUNDLED!r}."
+        raise Refused(
+            "base_name",
+            f"no base {name!r} in {FOLDER} (searched: {searched})",
+            remedy=f"put the .safetensors there, or choose {BUNDLED!r}",
+            door="Load Anomaly LDM",
         )
     return Path(path)
 
@@ -192,9 +195,12 @@ def adapter_path(name: str, method: str) -> Path:
     path = folder_paths.get_full_path(ADAPTERS, name)
     if path is None:
         searched, method = ", ".join(folder_paths.get_folder_paths(ADAPTERS)), method.upper()
-        raise ValueError(
-            f"Load {method} Adapter: no adapter {name!r} in {ADAPTERS} (searched: {searched}); put the .safetensors "
-            f"there, train one with Train {method} Adapter and save it, or choose {BUNDLED!r}."
+        raise Refused(
+            "adapter_name",
+            f"no adapter {name!r} in {ADAPTERS} (searched: {searched})",
+            remedy=f"put the .safetensors there, train one with Train {method} Adapter and save it, or choose "
+            f"{BUNDLED!r}",
+            door=f"Load {method} Adapter",
         )
     return Path(path)
 

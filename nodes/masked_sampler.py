@@ -13,6 +13,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from ..samplers.noise import initial_noise
 from ..samplers.noise import item_seeds as run_seeds
 from ..synthesis.start import start_state
@@ -98,17 +99,23 @@ class MaskedSampler(comfy.samplers.Sampler):
         """
         if denoise_mask is None:
             if self.needs_mask:
-                raise ValueError(
-                    f"{self.node}: the latent has no mask, which graded diffusion fills; make it with Defect Latent."
+                raise Refused(
+                    "latent",
+                    "no mask, which graded diffusion fills",
+                    remedy="make the latent with Defect Latent",
+                    door=self.node,
                 )
             return _unchanged, None
         mask = denoise_mask[:, :1]
         check_filled(self.node, mask)
         schedule = extra_args["model_options"].get("denoise_mask_function")
         if schedule and goes_on:
-            raise ValueError(
-                f"{self.node}: the model changes the mask from level to level (Differential Diffusion), which the "
-                "second half of a split run cannot do: it knows no background in the mask. Sample in one run."
+            raise Refused(
+                "model",
+                "it changes the mask from level to level (Differential Diffusion), which the second half of a split "
+                "run cannot do: it knows no background in the mask",
+                remedy="sample in one run",
+                door=self.node,
             )
         if schedule:
             extra = {"model": model_wrap, "sigmas": sigmas}
@@ -181,18 +188,21 @@ def check_conditioning(model_wrap, batch: int) -> None:
             tokens = entry.get("cross_attn")
             if tokens is None:
                 if hasattr(model_wrap.inner_model, "anomaly_tokens"):
-                    raise ValueError(f"AIAS: the {name} conditioning holds no tokens; connect Anomaly Conditioning.")
+                    raise Refused(name, "a conditioning without tokens", remedy="connect Anomaly Conditioning")
                 continue
             if batch % tokens.shape[0]:
-                raise ValueError(
-                    f"AIAS: the {name} conditioning is for {tokens.shape[0]} items, and {batch} are sampled; give "
-                    "Anomaly Conditioning one line, or as many as images, and connect Crop to Mask's crop to it."
+                raise Refused(
+                    name,
+                    f"a conditioning for {tokens.shape[0]} items, and {batch} are sampled",
+                    remedy="give Anomaly Conditioning one line, or as many as images, and connect Crop to Mask's crop "
+                    "to it",
                 )
             if isinstance(wanted, int) and wanted > 1 and tokens.shape[-1] != wanted:
-                raise ValueError(
-                    f"AIAS: the {name} conditioning has tokens of {tokens.shape[-1]} channels, and the model reads "
-                    f"{wanted}: it was made for another kind of model. Make it with Anomaly Conditioning from this "
-                    "model, or with the CLIP of this checkpoint."
+                raise Refused(
+                    name,
+                    f"a conditioning with tokens of {tokens.shape[-1]} channels, for another kind of model: this one "
+                    f"reads {wanted}",
+                    remedy="make it with Anomaly Conditioning from this model, or with the CLIP of this checkpoint",
                 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..errors import Refused
 from .sockets import CATEGORY, Crop
 
 MAX_CROPS = 256
@@ -63,9 +64,12 @@ class CropToMask(io.ComfyNode):
         image, masks = with_masks("Crop to Mask", image, mask)
         parts = tuple(part for i, one in enumerate(masks) for part in crop_parts(i, one, resolution, context))
         if len(parts) > MAX_CROPS:
-            raise ValueError(
-                f"Crop to Mask: the masks fall into {len(parts)} far pieces, each a crop; at most {MAX_CROPS} go "
-                "through at once. Remove specks from the mask, queue fewer images, or raise context or resolution."
+            raise Refused(
+                "mask",
+                f"{len(parts)} far pieces in all masks, each a crop",
+                f"at most {MAX_CROPS}",
+                "remove specks from the mask, queue fewer images, or raise context or resolution",
+                "Crop to Mask",
             )
         planes = image.permute(0, 3, 1, 2).cpu()
         crops = [cut_image(planes[part.item], part.window).permute(1, 2, 0) for part in parts]

@@ -113,9 +113,9 @@ class NearestRealDefect(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, real=None, crop=OPEN, mask=OPEN):  # real: ComfyUI hears none but of an input that is there
-        from .real_defects import NO_MASK
+        from .real_defects import no_mask
 
-        return NO_MASK if crop is OPEN and mask is OPEN else True
+        return str(no_mask()) if crop is OPEN and mask is OPEN else True
 
     @classmethod
     def execute(cls, image, scores, real, object: str, type: str, crop=None, mask=None) -> io.NodeOutput:

@@ -8,6 +8,8 @@ import comfy.model_sampling
 import torch
 from torch import Tensor
 
+from ..errors import Refused
+
 
 def level_table(node: str, model) -> Tensor:
     """The sigmas of a MODEL, ascending, float32 on the CPU; t = 0 is the first and t = 999 the last.
@@ -18,8 +20,11 @@ def level_table(node: str, model) -> Tensor:
     sampling = model.get_model_object("model_sampling")
     table = getattr(sampling, "sigmas", None)
     if table is None or len(table) < 2:
-        raise ValueError(
-            f"{node}: this model has no table of noise levels ({type(sampling).__name__}); use an eps, v or flow model."
+        raise Refused(
+            "model",
+            f"it has no table of noise levels ({type(sampling).__name__})",
+            remedy="use an eps, v or flow model",
+            door=node,
         )
     return table.detach().float().cpu()
 
@@ -52,5 +57,5 @@ def flow_alpha(sampling):
     if type(sampling).noise_scaling is not comfy.model_sampling.CONST.noise_scaling or (
         getattr(sampling, "noise_scale", 1.0) != 1.0
     ):
-        raise ValueError("AIAS: this flow model scales its noise in a way of its own, which is not supported.")
+        raise Refused("model", "a flow model that scales its noise in a way of its own, which is not supported")
     return lambda sigma: 1 - sigma

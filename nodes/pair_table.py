@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..datasets.mvtec import Sample
+from ..errors import Refused
 from ..evaluation.pair_statistics import Defect, measure_samples, summary
 from .errors import named
 from .progress import passes
@@ -42,7 +43,7 @@ def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
         ValueError: no pairs, a picture that cannot be read.
     """
     if not pairs:
-        raise ValueError(f"{NODE}: pairs is empty; connect Save Pairs' folder, or give its name.")
+        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name", door=NODE)
     with named(NODE), passes():
         made, train, held_back = (_measured(samples) for samples in (pairs, dataset.train, dataset.held_back))
     rows = []

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..datasets.known_pairs import KnownPairs
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import MANIFEST, PairWriter, check_names
+from ..errors import Refused
 from ..files.durable import write_atomic
 from ..images.pictures import Picture
 from ..images.windows import Window
@@ -92,9 +93,16 @@ class Batch:
         normal = repeated(node, normal, len(image), "normal")
         if normal.shape != image.shape:
             sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
-            raise ValueError(f"{node}: normal is {sizes[0]}, image {sizes[1]} (height x width); connect one size.")
+            raise Refused(
+                "normal", f"{sizes[0]}, the image {sizes[1]} (height x width)", remedy="connect one size", door=node
+            )
         if scores is not None and len(scores) != len(image):
-            raise ValueError(f"{node}: {len(scores)} scores for {len(image)} images; connect the same Compose Pair.")
+            raise Refused(
+                "scores",
+                f"{len(scores)} scores for {len(image)} images",
+                remedy="connect the same Compose Pair",
+                door=node,
+            )
         return cls(normal, image, check_masks(node, mask, image), scores)
 
 
@@ -123,9 +131,11 @@ def composed(
     """
     crop = checked_crop("Compose Pair", normal, masks, crop)
     if made.shape != roundtrip.shape:
-        raise ValueError(
-            f"Compose Pair: made is {list(made.shape)} and roundtrip {list(roundtrip.shape)}; both must be decoded "
-            "from latents of one size and batch."
+        raise Refused(
+            "made",
+            f"{list(made.shape)}, roundtrip {list(roundtrip.shape)}",
+            remedy="decode both from latents of one size and batch",
+            door="Compose Pair",
         )
     composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
     made, roundtrip, *times = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
@@ -165,12 +175,15 @@ def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop 
     """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises ValueError for one of others."""
     crop = crop or whole_images(masks)
     if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
-        raise ValueError(
-            f"{node}: {len(normal)} images of {normal.shape[1]} x {normal.shape[2]}, but the crop tells of "
-            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
+        raise Refused(
+            "crop",
+            f"of {crop.items} images of {crop.size[0]} x {crop.size[1]}, and {len(normal)} of {normal.shape[1]} x "
+            f"{normal.shape[2]} are connected (height x width)",
+            remedy="connect the images that were cropped",
+            door=node,
         )
     if not all(torch.equal(crop.mask(item), mask) for item, mask in enumerate(masks)):
-        raise ValueError(f"{node}: mask is not the one that Crop to Mask cut by; connect the same to both.")
+        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both", door=node)
     return crop
 
 
@@ -180,9 +193,12 @@ def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
         return ()
     count, rest = divmod(len(controls), len(made))
     if rest or count < 2 or controls.shape[1:] != made.shape[1:]:
-        raise ValueError(
-            f"Compose Pair: controls is {list(controls.shape)}, made {list(made.shape)}; controls must be the same "
-            "windows two times or more: put Repeat Latent Batch between Defect Latent and their sampler."
+        raise Refused(
+            "controls",
+            f"{list(controls.shape)}, made {list(made.shape)}",
+            "the same windows two times or more",
+            "put Repeat Latent Batch between Defect Latent and their sampler",
+            "Compose Pair",
         )
     return controls.split(len(made))
 
@@ -297,7 +313,7 @@ def save_pairs(
 def check_not_visible(not_visible: str) -> None:
     """Raise ValueError for a choice that there is not; not every host checks a menu's value."""
     if not_visible not in NOT_VISIBLE:
-        raise ValueError(f"Save Pairs: not_visible is {not_visible!r}; choose one of {', '.join(NOT_VISIBLE)}.")
+        raise Refused("not_visible", repr(not_visible), f"one of {', '.join(NOT_VISIBLE)}", door="Save Pairs")
 
 
 def _shown(folder: str, image: str) -> ui.SavedResult:

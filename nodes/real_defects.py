@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.sample import Sample
+from ..errors import Refused
 from ..modules.tokens import Type
 from ..synthesis.nearest import Encode, Features, RealDefects, embedding_features, encoded_features, sample_windows
 from ..synthesis.windows import Crop, Part, crop_parts
@@ -24,7 +25,6 @@ from .split_dataset import Dataset
 
 _log = logging.getLogger(__name__)
 MEASURE, NEAREST = "Measure Real Defects", "Nearest Real Defect"
-NO_MASK = f"{NEAREST}: crop and mask are both open; connect Crop to Mask's crop, or the mask of the images."
 SPREAD_OF = 64  # real defects that the spread of a VAE's latents is read from
 
 
@@ -46,9 +46,11 @@ def measured(dataset: Dataset, vae, resolution: int, context: float, clip_vision
     """
     samples = [sample for sample in dataset.train if sample.mask is not None]
     if not samples:
-        raise ValueError(
-            f"{MEASURE}: none of the {len(dataset.train)} images that train has a defect; choose a larger share or "
-            "other types in Split Defect Dataset."
+        raise Refused(
+            "dataset",
+            f"none of the {len(dataset.train)} images that train has a defect",
+            remedy="choose a larger share or other types in Split Defect Dataset",
+            door=MEASURE,
         )
     with named(MEASURE):
         features = (
@@ -82,7 +84,12 @@ def with_nearest(
     """
     image = check_image(NEAREST, image)
     if len(scores) != len(image):
-        raise ValueError(f"{NEAREST}: {len(scores)} scores for {len(image)} images; connect the same Compose Pair.")
+        raise Refused(
+            "scores",
+            f"{len(scores)} scores for {len(image)} images",
+            remedy="connect the same Compose Pair",
+            door=NEAREST,
+        )
     parts = _parts(image, measured, crop, mask)
     for reason in dict.fromkeys(filter(None, map(measured.real.unknown, kinds))):
         _log.warning("%s: nearest_real stays unknown: of real defects, %s.", NEAREST, reason)
@@ -91,25 +98,37 @@ def with_nearest(
     return [replace(score, nearest_real=near) for score, near in zip(scores, distances, strict=True)]
 
 
+def no_mask() -> Refused:
+    """What Nearest Real Defect raises where neither crop nor mask is connected."""
+    remedy = "connect Crop to Mask's crop, or the mask of the images"
+    return Refused("crop and mask", "both are open", remedy=remedy, door=NEAREST)
+
+
 def _parts(image: Tensor, measured: Measured, crop: Crop | None, mask: Tensor | None) -> list[list[Part]]:
     """Of every image the parts of its mask, in windows as those of the real defects."""
     if crop is None and mask is None:
-        raise ValueError(NO_MASK)
+        raise no_mask()
     masks = None if mask is None else check_masks(NEAREST, mask, image)
     if crop is None:
         return [crop_parts(item, one, measured.resolution, measured.context) for item, one in enumerate(masks)]
     if (crop.items, crop.size) != (len(image), tuple(image.shape[1:3])):
-        raise ValueError(
-            f"{NEAREST}: {len(image)} images of {image.shape[1]} x {image.shape[2]}, but the crop tells of "
-            f"{crop.items} of {crop.size[0]} x {crop.size[1]} (height x width); connect the crop of these images."
+        raise Refused(
+            "crop",
+            f"of {crop.items} images of {crop.size[0]} x {crop.size[1]}, and {len(image)} of {image.shape[1]} x "
+            f"{image.shape[2]} are connected (height x width)",
+            remedy="connect the crop of these images",
+            door=NEAREST,
         )
     if masks and not all(torch.equal(crop.mask(item), one) for item, one in enumerate(masks)):
-        raise ValueError(f"{NEAREST}: mask is not the one that Crop to Mask cut by; connect the same to both.")
+        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both", door=NEAREST)
     parts = [crop_parts(i, crop.mask(i), measured.resolution, measured.context) for i in range(crop.items)]
     if _windows(crop.parts) != _windows(part for own in parts for part in own):
-        raise ValueError(
-            f"{NEAREST}: the crop's windows are not those of a resolution of {measured.resolution} and a context of "
-            f"{measured.context:g}, in which the real defects were measured; give Crop to Mask and {MEASURE} the same."
+        raise Refused(
+            "crop",
+            f"its windows are not those of a resolution of {measured.resolution} and a context of "
+            f"{measured.context:g}, in which the real defects were measured",
+            remedy=f"give Crop to Mask and {MEASURE} the same",
+            door=NEAREST,
         )
     return parts
 
@@ -141,7 +160,7 @@ def _encoded(vae, crops: Tensor) -> Tensor:
     latents = vae.encode(reflected(crops.movedim(1, -1), bottom, right))
     check_axes(MEASURE, latents)
     if not torch.isfinite(latents).all():
-        raise ValueError(f"{MEASURE}: the VAE gave NaN or infinity; try it in 32 bit (--fp32-vae).")
+        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)", door=MEASURE)
     return latents.float().cpu()
 
 
@@ -160,9 +179,14 @@ def _embedded(clip_vision, images: Tensor) -> Tensor:
     """Image embeddings [B, F] of images [B, 3, n, n]."""
     found = clip_vision.encode_image(images.movedim(1, -1)).image_embeds
     if found is None or found.ndim != 2:
-        raise ValueError(
-            f"{MEASURE}: clip_vision gives no image embeddings; load a CLIP vision, SigLIP or DINOv2 model."
+        raise Refused(
+            "clip_vision",
+            "it gives no image embeddings",
+            remedy="load a CLIP vision, SigLIP or DINOv2 model",
+            door=MEASURE,
         )
     if not torch.isfinite(found).all():
-        raise ValueError(f"{MEASURE}: clip_vision gave NaN or infinity; try it in 32 bit (--fp32-text-enc).")
+        raise Refused(
+            "clip_vision", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-text-enc)", door=MEASURE
+        )
     return found

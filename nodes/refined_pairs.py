@@ -11,6 +11,7 @@ import latent_preview
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from ..modules.tokens import Type
 from ..seeds import round_seed
 from ..synthesis.refine import Refined, Varied, refine
@@ -67,7 +68,7 @@ def refined_pairs(
         ValueError: before anything is sampled, for what cannot be of one batch.
     """
     if rounds < 1:
-        raise ValueError(f"{NODE}: rounds is {rounds}; give at least 1, or leave the node out.")
+        raise Refused("rounds", rounds, "at least 1", "leave the node out for no round", NODE)
     with named(NODE):
         search = _Search(drawing, batch, crop, rounds, seed, _measure(batch, crop, real, kinds) if real else None)
         found = refine(
@@ -225,9 +226,11 @@ def _varied_share(drawing: Drawing) -> float:
 def _composing(scores: Sequence[Score] | None) -> Composing:
     told = {score.composing for score in scores or ()}
     if None in told or len(told) != 1:
-        raise ValueError(
-            f"{NODE}: the scores do not tell one way in which the pairs were composed ({len(told - {None})} are told); "
-            "connect the scores of one Compose Pair."
+        raise Refused(
+            "scores",
+            f"they do not name one way in which the pairs were composed ({len(told - {None})} are named)",
+            remedy="connect the scores of one Compose Pair",
+            door=NODE,
         )
     return told.pop()
 
@@ -237,16 +240,21 @@ def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
     samples = drawing.latent["samples"]
     mask = pooled_mask(NODE, drawing.latent)
     if mask is None:
-        raise ValueError(f"{NODE}: the latent is empty; connect Defect Latent's, with the normal image and the mask.")
+        raise Refused(
+            "latent", "empty", remedy="connect Defect Latent's, with the normal image and the mask", door=NODE
+        )
     check_channels(NODE, samples, drawing.model)
     if len(samples) != len(crop.parts):
-        raise ValueError(
-            f"{NODE}: {len(samples)} latents, but {len(crop.parts)} windows are to be filled; connect Defect Latent's "
-            f"latent of these images, {'and their crop' if crop.whole else 'which is of the crops'}."
+        raise Refused(
+            "latent",
+            f"{len(samples)} latents, but {len(crop.parts)} windows are to be filled",
+            remedy="connect Defect Latent's latent of these images, "
+            f"{'and their crop' if crop.whole else 'which is of the crops'}",
+            door=NODE,
         )
     item_seeds(drawing.latent, 0)
     if len(drawing.sigmas) < 2:
-        raise ValueError(f"{NODE}: sigmas holds no step; give the scheduler steps and a denoise above 0.")
+        raise Refused("sigmas", "no step", remedy="give the scheduler steps and a denoise above 0", door=NODE)
     for name in ("positive", "negative"):
         _check_count(name, getattr(drawing, name), len(samples))
     return mask
@@ -256,9 +264,12 @@ def _check_count(name: str, conditioning: list, windows: int) -> None:
     """Core's samplers would repeat the tokens of fewer items, and so mix up types."""
     for tokens, _ in conditioning:
         if tokens is not None and windows % len(tokens):
-            raise ValueError(
-                f"{NODE}: the {name} conditioning is for {len(tokens)} items, and {windows} are sampled; give Anomaly "
-                "Conditioning one line, or as many as images, and connect Crop to Mask's crop to it."
+            raise Refused(
+                name,
+                f"a conditioning for {len(tokens)} items, and {windows} are sampled",
+                remedy="give Anomaly Conditioning one line, or as many as images, and connect Crop to Mask's crop "
+                "to it",
+                door=NODE,
             )
 
 
@@ -266,8 +277,11 @@ def _decoded(vae, samples: Tensor, name: str) -> Tensor:
     comfy.model_management.throw_exception_if_processing_interrupted()
     channels = getattr(vae, "latent_channels", samples.shape[1])
     if channels != samples.shape[1]:
-        raise ValueError(
-            f"{NODE}: {name} has {samples.shape[1]} channels, the VAE {channels}; connect the VAE of Defect Latent."
+        raise Refused(
+            name,
+            f"{samples.shape[1]} channels, the VAE {channels}",
+            remedy="connect the VAE of Defect Latent",
+            door=NODE,
         )
     return check_image(NODE, vae.decode(samples), f"{name}, decoded,")
 
@@ -280,17 +294,21 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
         image, normal = batch.images[item].cpu(), batch.normals[item].cpu()
         if not torch.equal(image[~batch.masks[item]], normal[~batch.masks[item]].to(image)):
-            raise ValueError(
-                f"{NODE}: image {item} differs from its normal image outside the mask; connect normal, mask and image "
-                "of one Compose Pair."
+            raise Refused(
+                "image",
+                f"image {item} differs from its normal image outside the mask",
+                remedy="connect normal, mask and image of one Compose Pair",
+                door=NODE,
             )
         parts = [(part, (window_of(planes[place], part.window.resolution),) * 2) for place, part in crop.of(item)]
         source = to_picture(normal)
         found = scores_of(to_picture(image, source.pixels.dtype), source, parts).visibility
         windows = tuple(part.window for part, _ in parts)
         if windows != told.windows or abs(found - told.visibility) > 0.02 + 0.05 * told.visibility:
-            raise ValueError(
-                f"{NODE}: the scores are not those of image {item}: its visibility is {found:.2f}, and "
-                f"{told.visibility:.2f} is told. Connect image and scores of one Compose Pair, and the latent that its "
-                "roundtrip was decoded from, which is Defect Latent's and not the sampler's."
+            raise Refused(
+                "scores",
+                f"not those of image {item}: its visibility is {found:.2f}, theirs {told.visibility:.2f}",
+                remedy="connect image and scores of one Compose Pair, and the latent that its roundtrip was decoded "
+                "from, which is Defect Latent's and not the sampler's",
+                door=NODE,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..errors import Refused
 from .sockets import CATEGORY, Crop
 
 MENU = f"{CATEGORY}/sampling"
@@ -75,9 +76,11 @@ class AnomalyConditioning(io.ComfyNode):
         if hasattr(model.model, "anomaly_tokens"):
             return io.NodeOutput(*token_conditioning(model, objects, types))
         if clip is None:
-            raise ValueError(
-                "Anomaly Conditioning: this model brings no anomaly tokens, as a compact base does; connect the CLIP "
-                "of its checkpoint, so that object and type are encoded as text."
+            raise Refused(
+                "clip",
+                "not connected, and this model brings no anomaly tokens, as a compact base does",
+                remedy="connect the CLIP of the model's checkpoint, so that object and type are encoded as text",
+                door="Anomaly Conditioning",
             )
         return io.NodeOutput(*text_conditioning(clip, objects, types))
 
@@ -371,7 +374,7 @@ def foreground_mode_input() -> io.Input:
 def check_variance(node: str, variance: float, eta: float) -> None:
     """Raise ValueError for a variance that eta does not allow."""
     if variance and eta != 1:
-        raise ValueError(f"{node}: variance {variance:g} needs eta 1, and eta is {eta:g}.")
+        raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}", door=node)
 
 
 NODES = [AnomalyConditioning, KSamplerAIAS, AIASSamplerNode, AIASSigmas, AnomalyInference, PerItemNoiseNode]

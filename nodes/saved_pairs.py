@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..datasets.mvtec import Sample, read_mvtec
+from ..errors import Refused
 from .defects import fingerprint
 from .errors import named
 from .folders import check_links, read_roots
@@ -25,14 +26,16 @@ def saved_pairs(node: str, names: Sequence[str], dataset: Dataset) -> list[Sampl
     with named(node):
         pairs = [sample for sample in read_mvtec(root) if sample.type != "good"] if any(root.iterdir()) else []
     if not pairs:
-        raise ValueError(f"{node}: {root} holds no pairs; save some with Save Pairs first.")
+        raise Refused(root, "it holds no pairs", remedy="save some with Save Pairs first", door=node)
     known = {(sample.object, sample.type) for sample in (*dataset.train, *dataset.held_back)}
     strange = {(sample.object, sample.type) for sample in pairs} - known
     if strange:
-        raise ValueError(
-            f"{node}: {root} holds pairs of {_listed(strange)}, of which the dataset has none (it has "
-            f"{_listed(kind for kind in known if kind[1] != 'good')}); give Save Pairs the dataset's names for object "
-            "and type."
+        raise Refused(
+            root,
+            f"it holds pairs of {_listed(strange)}, of which the dataset has none",
+            f"one of {_listed(kind for kind in known if kind[1] != 'good')}",
+            "give Save Pairs the dataset's names for object and type",
+            node,
         )
     return pairs
 
@@ -42,12 +45,16 @@ def pairs_root(node: str, names: Sequence[str]) -> Path | None:
     with named(node):
         roots = sorted({pairs_folder(name.strip()) for name in names if name.strip()})
     if len(roots) > 1:
-        raise ValueError(
-            f"{node}: pairs names {len(roots)} folders ({roots[0].name}, {roots[1].name}, ...), but this node runs "
-            "once; connect one Save Pairs, and give it one folder."
+        raise Refused(
+            "pairs",
+            f"{len(roots)} folders ({roots[0].name}, {roots[1].name}, ...), but this node runs once",
+            remedy="connect one Save Pairs, and give it one folder",
+            door=node,
         )
     if roots and not roots[0].is_dir():
-        raise ValueError(f"{node}: no folder {roots[0]}; connect Save Pairs' folder, so that the pairs are made first.")
+        raise Refused(
+            roots[0], "no such folder", remedy="connect Save Pairs' folder, so that the pairs are made first", door=node
+        )
     return roots[0] if roots else None
 
 
@@ -55,7 +62,7 @@ def needed_root(node: str, names: Sequence[str]) -> Path:
     """As `pairs_root`, for a node that has nothing to do without. Raises ValueError where all names are empty, too."""
     root = _read_root(node, names)
     if root is None:
-        raise ValueError(f"{node}: pairs is empty; connect Save Pairs' folder, or give its name.")
+        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name", door=node)
     return root
 
 

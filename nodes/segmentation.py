@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import Refused
 from ..evaluation.cases import case_sheet
 from ..evaluation.cell import tested_values
 from ..evaluation.metrics import NAMES
@@ -72,18 +73,23 @@ def shown(table: Table, cases: Tensor) -> Tensor:
 def check_installed() -> None:
     """Raise ValueError without scikit-learn, which measures and does not come with ComfyUI."""
     if find_spec("sklearn") is None:
-        raise ValueError(
-            f"{NODE}: scikit-learn is not installed; run `{sys.executable} -m pip install scikit-learn`, and restart "
-            "ComfyUI."
+        raise Refused(
+            "scikit-learn",
+            "not installed",
+            remedy=f"run `{sys.executable} -m pip install scikit-learn`, and restart ComfyUI",
+            door=NODE,
         )
 
 
 def _check_unseen(dataset: Dataset, segmenter: Segmenter) -> None:
     known = sum(sample.image in segmenter.seen for sample in dataset.held_back)
     if known:
-        raise ValueError(
-            f"{NODE}: {known} of the {len(dataset.held_back)} held-back images are among those that the segmenter was "
-            "trained on; connect one Split Defect Dataset to both nodes."
+        raise Refused(
+            "dataset",
+            f"{known} of the {len(dataset.held_back)} held-back images are among those that the segmenter was trained "
+            "on",
+            remedy="connect one Split Defect Dataset to both nodes",
+            door=NODE,
         )
 
 

@@ -16,6 +16,7 @@ from ..datasets.procedural import write_surfaces
 from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
+from ..errors import Refused
 from .defects import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
 from .errors import named
 from .folders import may_read, readable_file
@@ -120,7 +121,7 @@ def temporary() -> Path:
 
 
 def _split_file(split: str) -> Path:
-    remedy = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty to split here."
+    remedy = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty to split here"
     return readable_file(NODE, split, remedy)
 
 
@@ -130,9 +131,11 @@ def _each(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
 
 def _check_testable(held_back: Sequence[Sample]) -> None:
     if not any(sample.mask for sample in held_back):
-        raise ValueError(
-            f"{NODE}: none of the {len(held_back)} held-back images has a defect, so nothing could be tested; choose "
-            "a smaller share or other types, or add images of other parts."
+        raise Refused(
+            "split",
+            f"none of the {len(held_back)} held-back images has a defect, so that nothing could be tested",
+            remedy="choose a smaller share or other types, or add images of other parts",
+            door=NODE,
         )
 
 

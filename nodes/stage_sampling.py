@@ -7,6 +7,7 @@ from collections.abc import Callable
 from comfy.model_patcher import create_model_options_clone
 from torch import Tensor
 
+from ..errors import Refused
 from ..modules.mga import MGA
 from ..samplers.graded import Change
 from .adapters import LoadedAdapter, check_fit, check_method
@@ -60,8 +61,9 @@ def headed(model_wrap) -> Callable[[Change], Callable[..., Tensor]]:
 
 def _check_whole(part: Tensor, x: Tensor) -> None:
     if part.shape[1:] != x.shape[1:]:
-        raise ValueError(
-            f"MGA: a conditioning is for an area of {part.shape[-2]} x {part.shape[-1]} cells, and the heads read the "
-            f"whole latent of {x.shape[-2]} x {x.shape[-1]}; remove Conditioning (Set Area), or use Conditioning (Set "
-            "Mask)."
+        raise Refused(
+            "conditioning",
+            f"for an area of {part.shape[-2]} x {part.shape[-1]} cells, and the heads read the whole latent of "
+            f"{x.shape[-2]} x {x.shape[-1]}",
+            remedy="remove Conditioning (Set Area), or use Conditioning (Set Mask)",
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).parents[2] / "nodes" / "folders.py"
-REMEDY = "give another."
+REMEDY = "give another"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def host(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(sys.modules, "folder_paths", stub)
     monkeypatch.delenv("ANOMALY_SYNTHESIS_FOLDERS", raising=False)
-    spec = importlib.util.spec_from_file_location("node_folders", MODULE)
+    spec = importlib.util.spec_from_file_location("anomaly_synthesis.nodes.folders", MODULE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module, base
@@ -56,9 +56,11 @@ def test_a_name_is_looked_up_below_input_then_output_then_datasets(host):
     (base / "input" / "split.json").write_text("{}")
     assert folders.readable_file("Node", "split.json", REMEDY) == base / "input" / "split.json"
     assert refusal(folders.readable_file, "bottle", REMEDY) == (
-        f"Node: no file {base / 'input' / 'bottle'}, and none below ComfyUI's output and datasets; {REMEDY}"
+        f"Node: {base / 'input' / 'bottle'}: no such file, and none below ComfyUI's output and datasets; {REMEDY}."
     )
-    assert refusal(folders.readable_folder, str(base / "input" / "gone"), REMEDY).endswith(f"gone; {REMEDY}")
+    assert refusal(folders.readable_folder, str(base / "input" / "gone"), REMEDY).endswith(
+        f"gone: no such folder; {REMEDY}."
+    )
 
 
 def test_what_lies_outside_and_what_is_not_there_get_one_answer(host):
@@ -86,7 +88,7 @@ def test_what_lies_outside_and_what_is_not_there_get_one_answer(host):
         "link/../../../outside",
     ):
         text = refusal(folders.readable_folder, name, REMEDY)
-        assert text == refusal(folders.readable_file, name, REMEDY).replace("file ", "folder ", 1)
+        assert text == refusal(folders.readable_file, name, REMEDY).replace("file: ", "folder: ", 1)
         answers[name] = text.replace(repr(name), "NAME")
         assert "secret" not in answers[name] and "ANOMALY_SYNTHESIS_FOLDERS" in text
     assert len(set(answers.values())) == 1
@@ -122,7 +124,7 @@ def test_a_link_inside_a_dataset_that_leads_out_is_named_and_its_target_is_not(h
         for target in (outside / "gone.png", outside / "secret"):
             place.symlink_to(target)
             text = refusal(folders.readable_tree, "data", REMEDY)
-            assert "0.png is a link that leads out" in text and str(outside) not in text and "secret" not in text
+            assert "0.png: a link that leads out" in text and str(outside) not in text and "secret" not in text
             place.unlink()
     assert folders.readable_tree("Node", "data", REMEDY) == data
 
@@ -150,7 +152,7 @@ def test_nodes_write_below_output_alone(host, monkeypatch):
     (base / "output" / "pairs").mkdir()
     folders.check_written("Node", base / "output" / "pairs")
     (base / "output" / "pairs" / "images").symlink_to(outside)
-    assert "pairs/images is a link" in refusal(folders.check_written, base / "output" / "pairs")
+    assert "pairs/images: a link" in refusal(folders.check_written, base / "output" / "pairs")
 
 
 def test_the_menu_offers_what_may_be_read_by_the_name_that_is_looked_up(host, monkeypatch):

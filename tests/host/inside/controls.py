@@ -72,7 +72,7 @@ def check_controls_of_other_windows_or_of_one_time_are_refused():
     (_, vae, _), (image, mask) = base(), one()
     whole = vae.decode(call("DefectLatent", image=image, mask=mask, vae=vae, crop=None)[0]["samples"])
     for controls in (whole, torch.cat([whole, whole])[:, :64, :64]):
-        with refused("Compose Pair: controls is ", "Repeat Latent Batch"):
+        with refused("Compose Pair: controls: ", "Repeat Latent Batch"):
             call(
                 "ComposePair",
                 normal=image,

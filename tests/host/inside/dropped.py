@@ -117,10 +117,10 @@ def check_kept_pairs_are_as_ever():
 
 def check_an_unknown_choice_is_refused_before_the_run_and_in_it():
     node = own("SavePairs")
-    with refused("Save Pairs: ", "not_visible is 'burn'; choose one of keep, drop"):
+    with refused("Save Pairs: ", "not_visible: 'burn'; accepted is one of keep, drop"):
         _save("never", not_visible="burn")
     assert not (OUTPUT / "never").exists()
-    assert "choose one of keep, drop" in node.validate_inputs(not_visible="burn")
+    assert "accepted is one of keep, drop" in node.validate_inputs(not_visible="burn")
     for given in ({}, {"not_visible": None}, {"not_visible": "keep"}, {"not_visible": "drop"}):
         assert node.validate_inputs(**given) is True
 

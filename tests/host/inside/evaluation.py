@@ -163,7 +163,7 @@ def check_missing_data_is_refused_before_the_run():
     assert node.validate_inputs(folder=None, split="gone") is True
     for inputs in ({"folder": "gone", "split": ""}, {"folder": _folder(), "split": "gone.json"}):
         told = node.validate_inputs(**inputs)
-        assert told.startswith("Split Defect Dataset: no f") and str(INPUT) in told
+        assert told.startswith(f"Split Defect Dataset: {INPUT}") and ": no such f" in told
         with refused(told):
             _split(**inputs)
     with refused("Split Defect Dataset: ", "no defect type 'rust'; there is crack"):
@@ -226,9 +226,9 @@ def check_a_folder_that_comes_as_a_list_is_one_folder():
 
 def check_lists_of_different_values_are_refused():
     _save("other pairs", 1)
-    with refused("Train Segmenter: ", "pairs names 2 folders (grain pairs, other pairs, ...)", "give it one folder"):
+    with refused("Train Segmenter: ", "pairs: 2 folders (grain pairs, other pairs, ...)", "give it one folder"):
         _train(_grain(), [_pairs(), "other pairs"])
-    with refused("Train Segmenter: ", "seed is a list of different values (0, 1, ...)", "connect one value"):
+    with refused("Train Segmenter: ", "seed: a list of different values (0, 1, ...)", "connect one value"):
         call("TrainSegmenter", dataset=[_grain()], network=["small_unet"], steps=[1], crop=[32], seed=[0, 1])
 
 
@@ -237,29 +237,31 @@ def check_folders_without_pairs_are_refused():
     (OUTPUT / "letters").mkdir()
     (OUTPUT / "letters" / "letter.txt").write_text("mine")
     for name, use in (("Train Segmenter", _train), ("Pair Statistics", _statistics)):
-        with refused(f"{name}: no folder ", "gone", "connect Save Pairs' folder"):
+        with refused(f"{name}: ", "gone: no such folder", "connect Save Pairs' folder"):
             use(_grain(), ["gone"])
-        with refused(f"{name}: ", "bare holds no pairs"):
+        with refused(f"{name}: ", "bare: it holds no pairs"):
             use(_grain(), ["bare"])
         with refused(f"{name}: ", "letters: not in MVTec layout"):
             use(_grain(), ["letters"])
-        with refused(f"{name}: folder '../x' is not below"):
+        with refused(f"{name}: folder: '../x' is not below"):
             use(_grain(), ["../x"])
-    with refused("Pair Statistics: pairs is empty"):
+    with refused("Pair Statistics: pairs: empty"):
         _statistics(_grain(), [""])
 
 
 def check_pairs_of_other_names_are_refused():
     _save("foreign", 2, type="rust")
     for name, use in (("Train Segmenter", _train), ("Pair Statistics", _statistics)):
-        with refused(f"{name}: ", "foreign holds pairs of cast_grain / rust", "it has cast_grain / crack, "):
+        with refused(
+            f"{name}: ", "foreign: it holds pairs of cast_grain / rust", "accepted is one of cast_grain / crack, "
+        ):
             use(_grain(), ["foreign"])
 
 
 def check_a_missing_folder_is_told_before_the_run():
     for node in map(own, ("TrainSegmenter", "PairStatistics")):
         assert node.validate_inputs(pairs=[_pairs()]) is True and node.validate_inputs(pairs=[None]) is True
-        assert "no folder" in node.validate_inputs(pairs=["gone"])
+        assert "gone: no such folder" in node.validate_inputs(pairs=["gone"])
 
 
 def check_a_missing_package_is_told_before_the_run():
@@ -270,7 +272,7 @@ def check_a_missing_package_is_told_before_the_run():
         told = node.validate_inputs(dataset=None)
     finally:
         segmentation.find_spec = finds
-    assert told.startswith("Evaluate Segmentation: scikit-learn is not installed") and "install scikit-learn" in told
+    assert told.startswith("Evaluate Segmentation: scikit-learn: not installed") and "install scikit-learn" in told
 
 
 def check_another_pair_in_a_folder_that_is_typed_is_seen():

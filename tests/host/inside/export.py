@@ -70,14 +70,14 @@ def check_what_cannot_be_exported_is_told():
         _export([pairs], segmentation="polygon")
     with refused("Export Pairs: ", "would mix with the pairs"):
         _export([pairs], folder="not exported/export")
-    with refused("Export Pairs: folder '../x' is not below"):
+    with refused("Export Pairs: folder: '../x' is not below"):
         _export([pairs], folder="../x")
-    with refused("Export Pairs: pairs is empty"):
+    with refused("Export Pairs: pairs: empty"):
         _export([""])
-    with refused("Export Pairs: pairs names 2 folders"):
+    with refused("Export Pairs: pairs: 2 folders"):
         _export([pairs, _save("another", 1)])
     assert node.validate_inputs(pairs=[pairs]) is True and node.validate_inputs(pairs=[None]) is True
-    assert node.validate_inputs(pairs=["gone"]).startswith("Export Pairs: no folder")
+    assert node.validate_inputs(pairs=["gone"]).startswith(f"Export Pairs: {OUTPUT / 'gone'}: no such folder")
 
 
 def check_an_export_can_be_stopped_and_goes_on():

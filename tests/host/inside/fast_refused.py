@@ -28,7 +28,7 @@ def check_what_does_not_fit_is_refused():
             use("brushed_metal", "rust")
         with refused(f"{node}: ", "marble/scratch: it is not in the adapter, which has brushed_metal/pit"):
             use("marble", "scratch")
-        with refused(f"{node}: ", "type has 2 lines for 3 images"):
+        with refused(f"{node}: ", "type: 2 lines for 3 images"):
             use("a\nb\nc", "pit\nscratch")
     with refused("Anomaly Tokens: ", "768 channels", "128", "another model"):
         with_tokens(random_tokens(), adapter)
@@ -83,11 +83,11 @@ def check_bad_trainings_are_refused_before_they_begin():
         train(sd15(), FakeVAE())
     with refused(node, "2 items", "brushed_metal / pit"):
         train(sd15(), FakeVAE(), conditioning=[[torch.zeros(2, 9, 768), {}]])
-    with refused(node, "tokens of 1024 channels, and the model reads 768"):
+    with refused(node, "tokens of 1024 channels, for another kind of model: this one reads 768"):
         train(sd15(), FakeVAE(), conditioning=[[torch.zeros(1, 9, 1024), {}]])
-    with refused(node, "resolution 66", "multiple of 4", "64"):
+    with refused(node, "resolution: 66", "multiple of 4", "64"):
         train(resolution=66)
-    with refused(node, "4 channels, the model 16"):
+    with refused(node, "latent: 4 channels, the model 16"):
         other = base()[0].clone()
         other.add_object_patch("latent_format", type("Other", (), {"latent_channels": 16})())
         train(other)

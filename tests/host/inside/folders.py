@@ -58,7 +58,7 @@ def check_the_menu_stands_last_and_older_prompts_stay_valid():
     assert loader.validate_inputs(folder="inside") is True and loader.validate_inputs(folder="gone", **menu) is True
     assert loader.fingerprint_inputs(folder="x", split="", **menu) == loader.fingerprint_inputs("inside", "")
     assert call("LoadDefectDataset", folder="gone", **menu, **LOADING)[2] == ["cast_grain"]
-    with refused("Load Defect Dataset: ", "no folder", "gone"):
+    with refused("Load Defect Dataset: ", "gone: no such folder"):
         call("LoadDefectDataset", folder="inside", choose="gone", **LOADING)
 
 
@@ -110,7 +110,7 @@ def check_a_linked_picture_in_a_dataset_is_not_read():
     image.symlink_to(next(OUTSIDE.glob("**/train/good/*.png")))
     readers = {"LoadDefectDataset": LOADING, "SplitDataset": SPLITTING, "InspectDataset": {"layout": "auto"}}
     for node, inputs in readers.items():
-        with refused("", f"{image.name} is a link that leads out of the folders"):
+        with refused("", f"{image.name}: a link that leads out of the folders"):
             call(node, folder="linked", **inputs)
 
 

@@ -165,7 +165,7 @@ def check_a_missing_dataset_is_told_before_the_run():
     node = own("InspectDataset")
     assert node.validate_inputs(folder="procedural surfaces") is True and node.validate_inputs(folder=None) is True
     told = node.validate_inputs(folder="gone")
-    assert told.startswith("Inspect Dataset: no folder ") and str(INPUT) in told
+    assert told.startswith(f"Inspect Dataset: {INPUT / 'gone'}: no such folder")
     with refused(told):
         _inspect("gone")
 
@@ -212,22 +212,22 @@ def check_the_worst_are_shown_and_told():
 def check_a_folder_of_pairs_that_comes_as_a_list_is_one_folder():
     assert _worst([_pairs()] * 3).args[2] == _worst([f" {_pairs()}/ "]).args[2] == [1, 4, 0]
     _pairs("others", (1.0,))
-    with refused("Worst Pairs: ", "pairs names 2 folders", "give it one folder"):
+    with refused("Worst Pairs: ", "pairs: 2 folders", "give it one folder"):
         _worst([_pairs(), "others"])
-    with refused("Worst Pairs: ", "count is a list of different values (1, 2, ...)"):
+    with refused("Worst Pairs: ", "count: a list of different values (1, 2, ...)"):
         own("WorstPairs").execute(pairs=[_pairs()], by=["visibility"], count=[1, 2])
 
 
 def check_scores_and_folders_that_are_not_there_are_refused():
     with refused("Worst Pairs: ", "has the score 'nearest_real'; they have visibility; choose one of these"):
         _worst([_pairs()], "nearest_real")
-    with refused("Worst Pairs: pairs is empty"):
+    with refused("Worst Pairs: pairs: empty"):
         _worst([""])
     (OUTPUT / "no pairs").mkdir()
     with refused("Worst Pairs: ", "no manifest.jsonl"):
         _worst(["no pairs"])
-    for name, words in (("gone", "no folder "), ("../x", "folder '../x' is not below")):
-        with refused("Worst Pairs: " + words):
+    for name, words in (("gone", "gone: no such folder"), ("../x", "folder: '../x' is not below")):
+        with refused("Worst Pairs: ", words):
             _worst([name])
         assert words in own("WorstPairs").validate_inputs(pairs=[name])
     assert own("WorstPairs").validate_inputs(pairs=[None]) is True

@@ -75,7 +75,7 @@ def check_every_node_takes_every_form_of_a_mask():
 def check_masks_with_channels_are_refused_by_their_axes():
     image, mask = one((64, 64))
     for wrong in (mask[..., None].repeat(1, 1, 1, 3), mask[:, None].repeat(1, 3, 1, 1), mask[None, None], mask[0, 0]):
-        with refused("Crop to Mask: ", f"mask is {list(wrong.shape)}", "[batch, height, width]", "Image to Mask"):
+        with refused("Crop to Mask: ", f"mask: {list(wrong.shape)}", "[batch, height, width]", "Image to Mask"):
             call("CropToMask", image=image, mask=wrong, resolution=64, context=1.0)
 
 
@@ -109,7 +109,7 @@ def check_load_images_empty_mask_asks_for_paint():
         image, _ = one(size)
         with refused("Defect Latent: ", "no mask is painted", "Open in MaskEditor"):
             call("DefectLatent", image=image, mask=torch.zeros(1, 64, 64), vae=base()[1])
-    with refused("Defect Latent: ", "mask is 64 x 64 and image 128 x 96"):
+    with refused("Defect Latent: ", "mask: 64 x 64, the image 128 x 96"):
         call("DefectLatent", image=one((128, 96))[0], mask=torch.ones(1, 64, 64), vae=base()[1])
-    with refused("Defect Latent: ", "mask 0 of the batch is empty", "Open in MaskEditor"):
+    with refused("Defect Latent: ", "mask 0 of the batch: it is empty", "Open in MaskEditor"):
         call("DefectLatent", image=one((64, 64))[0], mask=torch.zeros(1, 64, 64), vae=base()[1])

@@ -333,13 +333,22 @@ def check_what_does_not_fit_together_is_refused():
     _, _, other = call("CropToMask", image=made.images[:2], mask=made.masks[:2], resolution=128, context=1.0)
     for changed, words in (
         ({"scores": made.scores[:2]}, ("2 scores for 5 images", "same Compose Pair")),
-        ({"type": "a\nb"}, ("type has 2 lines for 5 images",)),
-        ({"object": "a\nb"}, ("object has 2 lines for 5 images",)),
-        ({"mask": None}, ("crop and mask are both open", "connect")),
-        ({"mask": made.masks[:, 1:]}, (f"mask is {size - 1} x {size}", "connect a mask of the image's size")),
-        ({"mask": made.masks * 0}, ("mask 0 of the batch is empty",)),
-        ({"crop": other}, (f"5 images of {size} x {size}, but the crop tells of 2", "connect the crop of these")),
-        ({"crop": crop, "mask": made.masks.flip(1)}, ("mask is not the one that Crop to Mask cut by",)),
+        ({"type": "a\nb"}, ("type: 2 lines for 5 images",)),
+        ({"object": "a\nb"}, ("object: 2 lines for 5 images",)),
+        ({"mask": None}, ("crop and mask: both are open", "connect")),
+        (
+            {"mask": made.masks[:, 1:]},
+            (f"mask: {size - 1} x {size}, the image {size} x {size}", "connect a mask of the image's size"),
+        ),
+        ({"mask": made.masks * 0}, ("mask 0 of the batch: it is empty",)),
+        (
+            {"crop": other},
+            (
+                f"crop: of 2 images of {size} x {size}, and 5 of {size} x {size} are connected",
+                "connect the crop of these",
+            ),
+        ),
+        ({"crop": crop, "mask": made.masks.flip(1)}, ("mask: not the one that Crop to Mask cut by",)),
         ({"image": made.images * torch.nan}, ("NaN",)),
     ):
         with refused(name, *words):
@@ -352,7 +361,7 @@ def check_what_does_not_fit_together_is_refused():
 
 def check_open_masks_are_told_before_the_run():
     node = own("NearestRealDefect")
-    assert "crop and mask are both open" in node.validate_inputs()
+    assert "crop and mask: both are open" in node.validate_inputs()
     assert node.validate_inputs(mask=None) is True and node.validate_inputs(crop=None) is True
 
 
@@ -380,14 +389,14 @@ class _Answers:
 
 def check_encoders_that_cannot_serve_are_refused():
     name = "Measure Real Defects: "
-    with refused(name, "latents of 5 axes", "image model"):
+    with refused(name, "latent: 5 axes", "image model"):
         _measured(vae=_Answers(torch.zeros(1, 4, 1, 16, 16)))
-    with refused(name, "the VAE gave NaN", "--fp32-vae"):
+    with refused(name, "vae: it gave NaN", "--fp32-vae"):
         _measured(vae=_Answers(torch.full((1, 4, 16, 16), torch.nan)))
     for answer in (None, torch.zeros(2, 3, 4)):
-        with refused(name, "clip_vision gives no image embeddings"):
+        with refused(name, "clip_vision: it gives no image embeddings"):
             _measured(clip_vision=_Answers(answer))
-    with refused(name, "clip_vision gave NaN"):
+    with refused(name, "clip_vision: it gave NaN"):
         _measured(clip_vision=_Answers(torch.full((2, 8), torch.nan)))
 
 

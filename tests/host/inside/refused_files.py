@@ -88,13 +88,13 @@ def check_a_folder_outside_the_output_is_refused():
 def check_what_makes_no_pair_leaves_nothing_behind():
     image, mask = one((64, 64))
     attempts = {
-        "mask 0 of the batch is empty": lambda: _save(image, image, mask * 0),
+        "mask 0 of the batch: it is empty": lambda: _save(image, image, mask * 0),
         "object 'a/b'": lambda: _save(image, image, mask, object="a/b"),
         "object '..'": lambda: _save(image, image, mask, object=".."),
         "type 'good'": lambda: _save(image, image, mask, type="good"),
-        "type has 2 lines for 1 images": lambda: _save(image, image, mask, type="x\ny"),
+        "type: 2 lines for 1 images": lambda: _save(image, image, mask, type="x\ny"),
         "connect one size": lambda: _save(image, image[:, 1:], mask[:, 1:]),
-        "normal has 2 images": lambda: _save(image.repeat(2, 1, 1, 1), image, mask),
+        "normal: 2 images": lambda: _save(image.repeat(2, 1, 1, 1), image, mask),
     }
     for word, attempt in attempts.items():
         with refused("Save Pairs: ", word):
@@ -138,8 +138,8 @@ def _items(folder: str, select: str = "to synthesize", type: str = "", split: st
 def check_a_missing_dataset_is_refused_before_the_run():
     assert own("LoadDefectDataset").validate_inputs(folder="procedural surfaces") is True
     told = own("LoadDefectDataset").validate_inputs(folder="gone")
-    assert "Load Defect Dataset: no folder" in told and str(INPUT) in told and "a dataset's folder" in told
-    with refused("Load Defect Dataset: ", "no folder", str(INPUT)):
+    assert told.startswith(f"Load Defect Dataset: {INPUT / 'gone'}: no such folder") and "a dataset's folder" in told
+    with refused("Load Defect Dataset: ", f"{INPUT / 'gone'}: no such folder"):
         _items("gone")
 
 

@@ -26,19 +26,19 @@ def _composed(image, mask, made, crop=None):
     )
 
 
-@refused("Defect Latent: ", "mask 0 of the batch is empty", "Draw at least one pixel")
+@refused("Defect Latent: ", "mask 0 of the batch: it is empty", "draw at least one pixel")
 def check_an_empty_mask_is_refused():
     image, mask = one((64, 64))
     call("DefectLatent", image=image, mask=mask * 0.5, vae=base()[1])
 
 
-@refused("Crop to Mask: ", "mask 1 of the batch is empty", "Draw at least one pixel")
+@refused("Crop to Mask: ", "mask 1 of the batch: it is empty", "draw at least one pixel")
 def check_one_empty_mask_of_a_batch_is_refused():
     image, mask = one((64, 64))
     _crop(image.repeat(2, 1, 1, 1), torch.cat([mask, mask * 0]))
 
 
-@refused("Crop to Mask: ", "mask is 64 x 63 and image 64 x 64", "connect a mask of the image's size")
+@refused("Crop to Mask: ", "mask: 64 x 63, the image 64 x 64", "connect a mask of the image's size")
 def check_a_mask_of_another_size_is_refused():
     image, mask = one((64, 64))
     _crop(image, mask[:, :, 1:])
@@ -73,7 +73,7 @@ def check_a_batch_of_0_is_refused():
         _crop(image[:0], mask)
     with refused("Defect Latent: ", "batch of 0", "at least one image"):
         call("DefectLatent", image=image[:0], mask=mask, vae=base()[1])
-    with refused("Compose Pair: ", "made is a batch of 0"):
+    with refused("Compose Pair: ", "made: a batch of 0"):
         _composed(image, mask, image[:0])
 
 
@@ -82,11 +82,13 @@ def check_the_crop_of_another_image_is_refused():
     windows, _, crop = _crop(image, mask)
     other, other_mask = one((300, 200))
     both = image.repeat(2, 1, 1, 1)
-    with refused("Compose Pair: ", "the crop tells of 1 of 300 x 300", "connect the images that were cropped"):
+    with refused(
+        "Compose Pair: ", "crop: of 1 images of 300 x 300, and 1 of 300 x 200", "connect the images that were cropped"
+    ):
         _composed(other, other_mask, windows, crop)
-    with refused("Compose Pair: ", "mask is not the one that Crop to Mask cut by", "connect the same to both"):
+    with refused("Compose Pair: ", "mask: not the one that Crop to Mask cut by", "connect the same to both"):
         _composed(image, mask.flip(1), windows, crop)
-    with refused("Compose Pair: ", "2 images", "connect the images that were cropped"):
+    with refused("Compose Pair: ", "and 2 of 300 x 300", "connect the images that were cropped"):
         _composed(both, mask, windows, crop)
     with refused("Compose Pair: ", "2 images, but the crop tells of 1", "connect all of them"):
         _composed(image, mask, windows.repeat(2, 1, 1, 1), crop)

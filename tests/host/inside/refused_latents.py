@@ -28,12 +28,12 @@ def check_anomaly_inference_without_mask_is_refused():
     call("AnomalyInference", model=base()[0], latent={"samples": _latent()["samples"]}, strength=1.0)
 
 
-@refused("Anomaly Inference: ", "the latent is empty", "Defect Latent")
+@refused("Anomaly Inference: ", "latent: empty", "Defect Latent")
 def check_anomaly_inference_of_an_empty_latent_is_refused():
     call("AnomalyInference", model=base()[0], latent={"samples": torch.zeros(1, 4, 8, 8)}, strength=1.0)
 
 
-@refused("KSampler (AIAS): ", "noise_mask 0 of the batch is empty", "draw at least one pixel")
+@refused("KSampler (AIAS): ", "noise_mask 0 of the batch: it is empty", "draw at least one pixel")
 def check_an_empty_noise_mask_is_refused():
     ksampler(base()[0], told(), _latent(noise_mask=torch.zeros(1, 1, 16, 16)))
 
@@ -60,12 +60,12 @@ def check_a_noise_mask_in_pixels_is_pooled_with_a_notice():
     assert len(notices) == 2 and notices[0].startswith("KSampler (AIAS): ") and "max-pooled" in notices[0]
 
 
-@refused("Per-Item Noise: ", "noise_mask is 64 x 64", "Defect Latent")
+@refused("Per-Item Noise: ", "noise_mask: 64 x 64", "Defect Latent")
 def check_a_noise_mask_in_pixels_is_refused_where_core_would_resize_it():
     advanced(base()[0], told(), _latent(noise_mask=one((64, 64))[1]))
 
 
-@refused("AIAS Sampler: ", "noise_mask 0 of the batch is empty", "Defect Latent")
+@refused("AIAS Sampler: ", "noise_mask 0 of the batch: it is empty", "Defect Latent")
 def check_a_mask_that_core_resized_to_nothing_is_refused():
     latent = _latent(noise_mask=one((64, 64), pixel=(32, 32))[1])  # bilinear sizing by 4 reads rows 1 and 2 of each 4
     (sampler,) = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False)
@@ -83,13 +83,13 @@ def check_a_nan_latent_is_refused_in_both_forms():
             form(base()[0], told(), _latent(samples=samples))
 
 
-@refused("Anomaly Inference: ", "the latent has 16 channels, the model 4", "this model's VAE")
+@refused("Anomaly Inference: ", "latent: 16 channels, the model 4", "this model's VAE")
 def check_a_latent_of_another_models_channels_is_refused():
     latent = {"samples": torch.ones(1, 16, 8, 8), "noise_mask": torch.ones(1, 1, 8, 8)}
     call("AnomalyInference", model=base()[0], latent=latent, strength=1.0)
 
 
-@refused("KSampler (AIAS): ", "positive conditioning holds no tokens", "Anomaly Conditioning")
+@refused("KSampler (AIAS): ", "positive: a conditioning without tokens", "Anomaly Conditioning")
 def check_conditioning_without_tokens_is_refused():
     ksampler(base()[0], told()._replace(positive=[[None, {}]]), _latent())
 
@@ -101,7 +101,7 @@ def check_conditioning_of_another_models_width_is_refused_in_both_forms():
             form(sd15(), random_tokens(2048), latent, steps=1)
 
 
-@refused("KSampler (AIAS): ", "for 3 items, and 1 are sampled", "one line")
+@refused("KSampler (AIAS): ", "positive: a conditioning for 3 items, and 1 are sampled", "one line")
 def check_conditioning_for_another_number_of_items_is_refused():
     ksampler(base()[0], told(type="scratch\nstain\nscratch"), _latent())
 
@@ -111,12 +111,12 @@ def check_a_model_without_tokens_needs_a_clip():
     told(sd15())
 
 
-@refused("Anomaly Conditioning: ", "no tokens for brushed_metal / rust", "it knows brushed_metal / ")
+@refused("Anomaly Conditioning: ", "no tokens for brushed_metal / rust", "accepted is one of brushed_metal / ")
 def check_an_unknown_type_is_refused_with_the_known_ones():
     told(type="rust")
 
 
-@refused("Anomaly Conditioning: ", "type has 2 lines for 3 images", "give one line, or 3")
+@refused("Anomaly Conditioning: ", "type: 2 lines for 3 images", "give one line, or 3")
 def check_another_number_of_lines_is_refused():
     told(object="brushed_metal\n" * 3, type="scratch\nstain")
 

@@ -127,7 +127,7 @@ def check_lines_from_before_identities_are_compared_by_their_files():
 def check_names_that_a_manifest_cannot_hold_are_refused_and_leave_nothing():
     images, mask, normal = _batch(1)
     for folder in ("C:\\pairs", "\\\\host\\share", "C:/pairs", "a\nb", "a\x1b[31mb", "x" * 256):
-        with refused("Save Pairs: folder ", "give a name such as 'pairs'"):
+        with refused("Save Pairs: folder: ", "give a name such as 'pairs'"):
             _save(folder, images, mask, normal)
         assert not (OUTPUT / folder[:255]).exists()
     for type in ("a\x07b", "C:", "a\\b", "x" * 256):
@@ -141,7 +141,7 @@ def check_names_that_a_manifest_cannot_hold_are_refused_and_leave_nothing():
 
 def check_an_image_of_whole_numbers_is_refused_by_its_type():
     images, mask, normal = _batch(1)
-    with refused("Save Pairs: ", "image holds torch.uint8", "floats from 0 to 1"):
+    with refused("Save Pairs: ", "image: torch.uint8", "floats from 0 to 1"):
         _save("bytes", (images * 255).byte(), mask, normal)
 
 

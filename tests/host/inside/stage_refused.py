@@ -19,11 +19,11 @@ BAD_WINDOWS = {
     "800-1000": ("the window (800, 1000) is reversed", "the noisier end first"),
     "900-700, 800-600": ("the windows (900, 700) and (800, 600) overlap", "make them one"),
     "1200-800": ("the window (1200, 800) is out of range", "t of 0 .. 1000"),
-    "high-low": ("windows is 'high-low'", FORM),
-    "1000": ("windows is '1000'", FORM),
-    "1000-800,": ("windows is '1000-800,'", FORM),
-    "1000-800; 400-300": ("windows is", FORM),
-    "-5-10": ("windows is", FORM),
+    "high-low": ("windows: 'high-low'", FORM),
+    "1000": ("windows: '1000'", FORM),
+    "1000-800,": ("windows: '1000-800,'", FORM),
+    "1000-800; 400-300": ("windows:", FORM),
+    "-5-10": ("windows:", FORM),
 }
 
 
@@ -65,7 +65,9 @@ def check_a_grid_too_short_for_the_windows_says_how_many_steps_it_needs():
         graded(with_mga(), told(), latent, steps=1)
     with refused(KSAMPLER, "3 steps cannot reach all of the windows", "4 are needed"):
         graded(with_mga(), told(), latent, steps=3, preset="paper")
-    with refused("AIAS Sigmas: ", "3 steps cannot", "4 are needed (2 steps at denoise 0.6 are the end of a run of 3)."):
+    with refused(
+        "AIAS Sigmas: ", "3 steps cannot", "4 are needed", "(2 steps at denoise 0.6 are the end of a run of 3)"
+    ):
         call(
             "AIASSigmas",
             model=base()[0],
@@ -91,18 +93,18 @@ def check_levels_that_miss_a_window_are_refused_with_where_to_get_others():
 def check_a_model_without_heads_is_refused_where_the_stage_has_them():
     latent, _ = plain_latent()
     for stage in room("nodes.graded").STAGES[1:]:
-        with refused(KSAMPLER, f"stage '{stage}' uses MGA heads", "connect Apply MGA", "choose 'baseline'"):
+        with refused(KSAMPLER, f"stage: '{stage}' uses MGA heads", "connect Apply MGA", "choose 'baseline'"):
             graded(base()[0], told(), latent, stage=stage)
 
 
 def check_adapters_that_do_not_fit_are_refused():
-    with refused("Apply MGA: ", "this adapter is FAST's", "Load STAGE Adapter"):
+    with refused("Apply MGA: ", "adapter: one of FAST", "Load STAGE Adapter"):
         with_mga(adapter=random_adapter())
     with refused("Apply MGA: ", "another model", "kind CompactLDM", "SD15"):
         with_mga(sd15())
     with refused("Apply MGA: ", "prediction v", "flow"):
         with_mga(flow())
-    with refused("Apply FARM: ", "this adapter is STAGE's", "Load FAST Adapter"):
+    with refused("Apply FARM: ", "adapter: one of STAGE", "Load FAST Adapter"):
         call("ApplyFARM", model=base()[0], adapter=random_stage(), object="a", type="b", strength=1.0, until=40.0)
     with refused("Anomaly Tokens: brushed_metal/rust: ", "not in the adapter"):
         with_tokens(told(), random_stage(), "brushed_metal", "rust")
@@ -111,11 +113,11 @@ def check_adapters_that_do_not_fit_are_refused():
 def check_latents_without_mask_are_refused():
     latent, _ = plain_latent()
     for start, form in zip((KSAMPLER, SAMPLER), GRADED_FORMS, strict=True):
-        with refused(start, "the latent has no mask", "Defect Latent"):
+        with refused(start, "latent: no mask", "Defect Latent"):
             form(with_mga(), told(), {"samples": torch.zeros(1, 4, 16, 16)})
     with refused(KSAMPLER, "without noise_mask", "Defect Latent"):
         graded(with_mga(), told(), {"samples": latent["samples"]})
-    with refused(SAMPLER, "the latent has no mask", "Defect Latent"):
+    with refused(SAMPLER, "latent: no mask", "Defect Latent"):
         graded_advanced(with_mga(), told(), {"samples": latent["samples"]})
 
 
@@ -132,12 +134,12 @@ def check_bad_schedules_are_refused():
         with refused(SCHEDULE, f"t_s is {t_s}", "0 to 999"):
             call("EMAMaskSchedule", t_s=t_s, shape="linear", levels="1000")
     for levels in ("", "noisy", "1000, 1001", "800,,600", "-5", ", ".join(["1"] * 21)):
-        words = f"levels is {levels!r}", "'1000, 800, 600'"
+        words = f"levels: {levels!r}; accepted is t of 0 to", "'1000, 800, 600'"
         with refused(SCHEDULE, *words):
             call("EMAMaskSchedule", t_s=200.0, shape="linear", levels=levels)
         told_before = own("EMAMaskSchedule").validate_inputs(levels=levels)
         assert told_before.startswith(SCHEDULE) and all(word in told_before for word in words)
-    with refused(SCHEDULE, "mask is [4]"):
+    with refused(SCHEDULE, "mask: [4]; accepted is a MASK"):
         call("EMAMaskSchedule", t_s=200.0, shape="linear", levels="1000", mask=torch.zeros(4))
     with refused(SCHEDULE, "NaN"):
         call("EMAMaskSchedule", t_s=200.0, shape="linear", levels="1000", mask=torch.full((1, 8, 8), float("nan")))

@@ -48,7 +48,7 @@ def check_train_save_and_load():
     (again,) = call("LoadSTAGEAdapter", adapter_name=file)
     for one, other in zip(*(a.modules.state_dict().values() for a in (adapter, again)), strict=True):
         assert torch.equal(one, other)
-    with refused("Load FAST Adapter: ", "this adapter is STAGE's; give one of FAST"):
+    with refused("Load FAST Adapter: ", "adapter: one of STAGE; accepted is one of FAST"):
         call("LoadFASTAdapter", adapter_name=file)
 
 

@@ -23,9 +23,9 @@ def check_bad_trainings_are_refused_before_they_begin():
         train(sd15(), FakeVAE())
     with refused(NODE, "2 items", "brushed_metal / pit"):
         train(sd15(), FakeVAE(), conditioning=[[torch.zeros(2, 9, 768), {}]])
-    with refused(NODE, "tokens of 1024 channels, and the model reads 768"):
+    with refused(NODE, "tokens of 1024 channels, for another kind of model: this one reads 768"):
         train(sd15(), FakeVAE(), conditioning=[[torch.zeros(1, 9, 1024), {}]])
-    with refused(NODE, "resolution 66", "multiple of 4", "64"):
+    with refused(NODE, "resolution: 66", "multiple of 4", "64"):
         train(resolution=66)
     with refused(NODE, "checkpointing: 'some'; accepted is one of auto, on, off"):
         train(checkpointing="some")
@@ -33,7 +33,7 @@ def check_bad_trainings_are_refused_before_they_begin():
 
 def check_tokens_that_do_not_fit_are_refused_before_a_crop_is_encoded():
     text = [[torch.zeros(1, 9, 768), {}]]
-    with refused(NODE, "the adapter random was trained for another model", "kind CompactLDM", "SD15"):
+    with refused(NODE, "adapter: random was trained for another model", "kind CompactLDM", "SD15"):
         train(sd15(), None, conditioning=text, tokens_of=random_adapter())
     with refused(NODE, "prediction v", "flow"):
         train(flow(), tokens_of=random_adapter())
@@ -46,7 +46,9 @@ def check_tokens_that_do_not_fit_are_refused_before_a_crop_is_encoded():
 
 def check_a_schedule_of_other_levels_is_refused():
     schedule = room("samplers.mask_schedule").MaskSchedule(100, timesteps=500)
-    with refused(NODE, "mask_schedule is for 500 levels", "0 to 999", "connect a schedule of 1000"):
+    with refused(
+        NODE, "mask_schedule: made for 500 levels", "accepted is a schedule of 1000", "connect a schedule of 1000"
+    ):
         train(mask_schedule=schedule)
 
 
@@ -74,11 +76,13 @@ def check_empty_masks_are_told():
 
 
 def check_files_and_adapters_of_the_other_method_are_refused():
-    with refused("Save STAGE Adapter: ", "this adapter is FAST's; give one of STAGE, from Load STAGE Adapter"):
+    with refused(
+        "Save STAGE Adapter: ", "adapter: one of FAST; accepted is one of STAGE; give one from Load STAGE Adapter"
+    ):
         call("SaveSTAGEAdapter", adapter=random_adapter(), name="mine")
     with refused("Load STAGE Adapter: ", "no adapter 'gone.safetensors' in anomaly_adapters", str(ADAPTERS)):
         call("LoadSTAGEAdapter", adapter_name="gone.safetensors")
     (file,) = call("SaveFASTAdapter", adapter=random_adapter(), name="of-fast")
-    with refused("Load STAGE Adapter: ", "this adapter is FAST's"):
+    with refused("Load STAGE Adapter: ", "adapter: one of FAST; accepted is one of STAGE"):
         call("LoadSTAGEAdapter", adapter_name=file)
     assert base()[0].model.current_patcher is None
