@@ -88,19 +88,11 @@ def check_a_folder_outside_the_output_is_refused():
 def check_what_makes_no_pair_leaves_nothing_behind():
     image, mask = one((64, 64))
     attempts = {
-<<<<<<< Updated upstream
         "mask 0 of the batch: it is empty": lambda: _save(image, image, mask * 0),
-        "object 'a/b'": lambda: _save(image, image, mask, object="a/b"),
-        "object '..'": lambda: _save(image, image, mask, object=".."),
-        "type 'good'": lambda: _save(image, image, mask, type="good"),
-        "type: 2 lines for 1 images": lambda: _save(image, image, mask, type="x\ny"),
-=======
-        "mask 0 of the batch is empty": lambda: _save(image, image, mask * 0),
         "object: 'a/b'": lambda: _save(image, image, mask, object="a/b"),
         "object: '..'": lambda: _save(image, image, mask, object=".."),
         "type: 'good'": lambda: _save(image, image, mask, type="good"),
-        "type has 2 lines for 1 images": lambda: _save(image, image, mask, type="x\ny"),
->>>>>>> Stashed changes
+        "type: 2 lines for 1 images": lambda: _save(image, image, mask, type="x\ny"),
         "connect one size": lambda: _save(image, image[:, 1:], mask[:, 1:]),
         "normal: 2 images": lambda: _save(image.repeat(2, 1, 1, 1), image, mask),
     }
