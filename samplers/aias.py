@@ -79,7 +79,7 @@ def sample_aias(
         state at it, and the background noised to it.
 
     Raises:
-        ValueError: an option out of range, mask without background, sizes or counts that differ, values not finite.
+        Refused: an option out of range, mask without background, sizes or counts that differ, values not finite.
     """
     extra_args = extra_args or {}
     levels = levels_of(sigmas, alpha, timestep)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .levels import Level
 from .noise import LevelNoise
 
@@ -17,7 +18,7 @@ class Foreground:
     """A foreground model with the keywords of `sample_aias`, and the region that it fills.
 
     fixed_states: whether the run builds on its own states (`pure_start`, `correct`), which `renoise` changes.
-    Raises ValueError for an unknown mode, a strength out of range, or a foreground without a mask.
+    Raises Refused for an unknown mode, a strength out of range, or a foreground without a mask.
     """
 
     model: Callable[[Tensor, Tensor], Tensor] | None
@@ -33,13 +34,15 @@ class Foreground:
         if self.model is None:
             return
         if self.mode not in ("x0_blend", "renoise"):
-            raise ValueError(f"AIAS: foreground_mode is {self.mode!r}; choose x0_blend or renoise.")
+            raise Refused("foreground_mode", repr(self.mode), "x0_blend or renoise")
         if not 0 <= self.strength <= 1 or (self.mode == "renoise" and self.strength not in (0, 1)):
-            raise ValueError(f"AIAS: foreground_strength is {self.strength:g}; x0_blend takes 0 .. 1, renoise 0 or 1.")
+            raise Refused("foreground_strength", f"{self.strength:g}", "0 .. 1 for x0_blend, 0 or 1 for renoise")
         if self.mode == "renoise" and self.fixed_states:
-            raise ValueError("AIAS: renoise changes the states that pure_start and correct build on; use x0_blend.")
+            raise Refused(
+                "foreground_mode", "renoise changes the states of pure_start and correct", remedy="use x0_blend"
+            )
         if self.mask is None:
-            raise ValueError("AIAS: a foreground came without a mask; connect the mask that it fills.")
+            raise Refused("foreground", "it came without a mask", remedy="give the mask that it fills")
         # At full strength in a hard mask, with the background known outside, nothing of the denoiser's x0 is left.
         hard = bool(((self.mask == 0) | (self.mask == 1)).all())
         self.replaces_denoiser = self.mode == "x0_blend" and self.strength == 1 and hard

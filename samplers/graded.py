@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .foreground import Foreground
 from .graded_windows import PAPER_WINDOWS, Window, check_reached, check_windows, within
 from .levels import Level, known_region, levels_of
@@ -89,7 +90,7 @@ def sample_graded(
         state at it.
 
     Raises:
-        ValueError: as `sample_aias`; windows reversed, overlapping, out of range or without a level; a head of the
+        Refused: as `sample_aias`; windows reversed, overlapping, out of range or without a level; a head of the
             other branch; a mask schedule for another number of levels; an unknown blend.
     """
     extra_args, (aware, only) = extra_args or {}, _heads(branches)
@@ -146,25 +147,25 @@ def _heads(branches: Sequence[Head | None] | None) -> tuple[Head | None, Head | 
     """Both heads; a head that knows its branch is refused on the other."""
     heads = (None, None) if branches is None else tuple(branches)
     if len(heads) != len(BRANCHES):
-        raise ValueError(f"Graded Diffusion: {len(heads)} branches; give (aware, only), None where one has no head.")
+        raise Refused("branches", len(heads), "(aware, only), None where one has no head")
     for head, branch in zip(heads, BRANCHES, strict=True):
         own = getattr(head, "branch", None)
         if own not in (None, branch):
-            raise ValueError(
-                f"Graded Diffusion: the MGA of the anomaly-{own} branch was given to the anomaly-{branch} one; give "
-                "(aware, only) in this order."
+            raise Refused(
+                "branches", f"the MGA of the anomaly-{own} branch as the anomaly-{branch} one", "(aware, only)"
             )
     return heads
 
 
 def _check_parts(mask: Tensor | None, background: Tensor | None, mask_schedule: Callable | None, blend: str) -> None:
     if mask is None or background is None:
-        raise ValueError("Graded Diffusion: mask or background is missing; give both, the latter as a clean latent.")
+        raise Refused("mask and background", "one is missing", remedy="give both, the background as a clean latent")
     if blend not in BLENDS:
-        raise ValueError(f"Graded Diffusion: blend is {blend!r}; choose {' or '.join(BLENDS)}.")
+        raise Refused("blend", repr(blend), " or ".join(BLENDS))
     timesteps = getattr(mask_schedule, "timesteps", TIMESTEPS)
     if timesteps != TIMESTEPS:
-        raise ValueError(
-            f"Graded Diffusion: the mask schedule is for {timesteps} levels, and t runs over {TIMESTEPS} for every "
-            "model; make the schedule with that many timesteps."
+        raise Refused(
+            "mask_schedule",
+            f"it is for {timesteps} levels, and t runs over {TIMESTEPS} for every model",
+            remedy="make the schedule with that many timesteps",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import Refused
 from .grid import aias_grid
 from .levels import Level
 from .schedule import TIMESTEPS
@@ -15,23 +16,19 @@ RELEASED_WINDOWS: tuple[Window, ...] = ((800, 700), (400, 300))  # what STAGE's 
 
 
 def check_windows(windows: Sequence[Window]) -> None:
-    """Raise ValueError for windows that are not (hi, lo) with 1000 >= hi >= lo >= 0, or that share a level."""
+    """Raise Refused for windows that are not (hi, lo) with 1000 >= hi >= lo >= 0, or that share a level."""
     for window in windows:
         if len(window) != 2:
-            raise ValueError(f"Graded Diffusion: the window {window} is not a pair; give (hi, lo) in t of 0 .. 1000.")
+            raise Refused("windows", f"{window} is not a pair", "(hi, lo) in t of 0 .. 1000")
         hi, lo = window
         if hi < lo:
-            raise ValueError(
-                f"Graded Diffusion: the window ({hi:g}, {lo:g}) is reversed; give (hi, lo), the noisier end first."
-            )
+            raise Refused("windows", f"({hi:g}, {lo:g}) is reversed", "(hi, lo), the noisier end first")
         if not 0 <= lo <= hi <= TIMESTEPS:
-            raise ValueError(
-                f"Graded Diffusion: the window ({hi:g}, {lo:g}) is out of range; accepted is t of 0 .. {TIMESTEPS}."
-            )
+            raise Refused("windows", f"({hi:g}, {lo:g}) is out of range", f"t of 0 .. {TIMESTEPS}")
     ordered = sorted(windows, reverse=True)
     for upper, lower in zip(ordered, ordered[1:], strict=False):
         if lower[0] >= upper[1]:
-            raise ValueError(f"Graded Diffusion: the windows {upper} and {lower} overlap; make them one, or move one.")
+            raise Refused("windows", f"{upper} and {lower} overlap", remedy="make them one, or move one")
 
 
 def within(t: float, windows: Sequence[Window]) -> bool:
@@ -40,7 +37,7 @@ def within(t: float, windows: Sequence[Window]) -> bool:
 
 
 def check_reached(levels: Sequence[Level], windows: Sequence[Window]) -> None:
-    """Raise ValueError for a window that a run along `levels` crosses, but in which no step starts.
+    """Raise Refused for a window that a run along `levels` crosses, but in which no step starts.
 
     A run that starts below a window (from an image, at part strength) does not cross it, nor does one that ends above
     it or in it, where another run continues.
@@ -49,10 +46,10 @@ def check_reached(levels: Sequence[Level], windows: Sequence[Window]) -> None:
     for hi, lo in windows:
         if (end is None or lo > end) and lo <= times[0] and not any(lo <= t <= hi for t in times):
             needed = _fewest(windows, {})
-            raise ValueError(
-                f"Graded Diffusion: none of the {len(times)} levels falls into the window ({hi:g}, {lo:g}); make the "
-                "sigmas with these windows (AIAS Sigmas' windows, or `graded_grid`), which takes "
-                f"{needed or 'more'} steps or more."
+            raise Refused(
+                "sigmas",
+                f"none of the {len(times)} levels falls into the window ({hi:g}, {lo:g})",
+                remedy=f"make the levels with the same windows, which takes {needed or 'more'} steps or more",
             )
 
 
@@ -65,7 +62,7 @@ def graded_grid(steps: int, windows: Sequence[Window] = PAPER_WINDOWS, **options
         options: further keywords of `aias_grid`.
 
     Raises:
-        ValueError: as `check_windows` and `aias_grid`; a grid too short for the windows, with the steps it needs.
+        Refused: as `check_windows` and `aias_grid`; a grid too short for the windows, with the steps it needs.
     """
     check_windows(windows)
     try:
@@ -74,8 +71,8 @@ def graded_grid(steps: int, windows: Sequence[Window] = PAPER_WINDOWS, **options
         needed = _fewest(windows, options)
         if needed is None or steps >= needed:
             raise
-        raise ValueError(
-            f"Graded Diffusion: {steps} steps cannot reach all of the windows {list(windows)}; {needed} are needed."
+        raise Refused(
+            "steps", f"{steps} cannot reach all of the windows {list(windows)}", f"{needed} or more"
         ) from error
 
 

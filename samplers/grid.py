@@ -8,6 +8,7 @@ from math import log
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .schedule import DATA_STD, TIMESTEPS, ldm_sigmas
 
 KINDS = ("uniform", "quadratic", "lambda", "half")
@@ -49,7 +50,7 @@ def aias_grid(
         list of `steps` indices; the first is timesteps - 1.
 
     Raises:
-        ValueError: unknown kind; too few or too many steps; a table of another length; a window that no grid of
+        Refused: unknown kind; too few or too many steps; a table of another length; a window that no grid of
             this length can hit.
     """
     _check(steps, kind, refine, timesteps, sigmas)
@@ -109,8 +110,8 @@ def _hit_windows(grid: list[int], windows: Sequence[tuple[float, float]], floor:
             continue
         spare = [level for level in grid[1:] if not _needed(level, grid, spans)]
         if not spare:
-            raise ValueError(
-                f"AIAS grid: {len(grid)} segments cannot reach all of the windows {list(windows)}; add steps."
+            raise Refused(
+                "steps", f"{len(grid)} segments cannot reach all of the windows {list(windows)}", remedy="add steps"
             )
         mover = min(spare, key=lambda level: max(low - level, level - high))
         grid = sorted([level for level in grid if level != mover] + [low if mover < low else high], reverse=True)
@@ -123,7 +124,7 @@ def _span(window: tuple[float, float], floor: int, timesteps: int) -> tuple[int,
     first, last = -int(-low * scale // 1), int(high * scale)
     first, last = max(first, floor), min(last, timesteps - 1)
     if first > last:
-        raise ValueError(f"AIAS grid: the window {window} holds no level; give (hi, lo) in t, above the refinement.")
+        raise Refused("windows", f"{window} holds no level", "(hi, lo) in t, above the refinement steps")
     return first, last
 
 
@@ -134,13 +135,15 @@ def _needed(level: int, grid: list[int], spans: list[tuple[int, int]]) -> bool:
 
 def _check(steps: int, kind: str, refine: int, timesteps: int, sigmas: Tensor | None) -> None:
     if kind not in KINDS:
-        raise ValueError(f"AIAS grid: unknown kind {kind!r}; choose one of {', '.join(KINDS)}.")
+        raise Refused("kind", repr(kind), f"one of {', '.join(KINDS)}")
     if refine < 0 or steps <= refine:
-        raise ValueError(
-            f"AIAS grid: {steps} steps with {refine} refinement steps leave no segment; "
-            f"use {max(refine, 0) + 1} or more, or fewer refinement steps."
+        raise Refused(
+            "steps",
+            f"{steps} with {refine} refinement steps leave no segment",
+            f"{max(refine, 0) + 1} or more",
+            "add steps, or use fewer refinement steps",
         )
     if steps > timesteps:
-        raise ValueError(f"AIAS grid: {steps} steps, but the model has {timesteps} levels; use at most {timesteps}.")
+        raise Refused("steps", f"{steps}, but the model has {timesteps} levels", f"at most {timesteps}")
     if sigmas is not None and len(sigmas) != timesteps:
-        raise ValueError(f"AIAS grid: the sigma table has {len(sigmas)} levels, but timesteps is {timesteps}.")
+        raise Refused("sigmas", f"a table of {len(sigmas)} levels", f"timesteps, {timesteps}")

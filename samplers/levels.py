@@ -9,6 +9,7 @@ from math import inf
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .schedule import nearest_timestep
 
 
@@ -41,13 +42,15 @@ def levels_of(
     """The levels as Python floats, so that the loop never waits for the device; options as `sample_aias`.
 
     Raises:
-        ValueError: sigmas that do not descend to 0, or to where another run continues.
+        Refused: sigmas that do not descend to 0, or to where another run continues.
     """
     steps, time_of = sigmas.tolist(), timestep or nearest_timestep
     if len(steps) < 2 or not steps[-1] >= 0 or not all(e < s for s, e in zip(steps, steps[1:], strict=False)):
-        raise ValueError(
-            "AIAS: sigmas must descend strictly, to 0 or to where another run goes on; take what AIAS Sigmas gives, "
-            "whole or from Split Sigmas."
+        raise Refused(
+            "sigmas",
+            "they do not descend strictly",
+            "levels that descend to 0, or to where another run continues",
+            "make them with a grid, and split them if needed",
         )
     return [
         Level(float(alpha(sigma)) if alpha else 1.0, sigma, time_of(sigma) if sigma > 0 else None) for sigma in steps
@@ -60,24 +63,26 @@ def known_region(
     """Mask [B, 1, h, w] and background [B, C, h, w] for the state `x`, in its dtype and on its device.
 
     Raises:
-        ValueError: one without the other, shapes that do not fit `x`, values out of range or not finite.
+        Refused: one without the other, shapes that do not fit `x`, values out of range or not finite.
     """
     if not torch.isfinite(x).all():
-        raise ValueError("AIAS: the starting latent holds NaN or infinity; check the VAE and the image that made it.")
+        raise Refused("starting latent", "it holds NaN or infinity", remedy="check the VAE and the image that made it")
     if mask is None and background is not None:
-        raise ValueError("AIAS: a background came without a mask; connect the mask that the anomaly fills.")
+        raise Refused("background", "it came without a mask", remedy="give the mask that the anomaly fills")
     if mask is None:
         return None, None
     if background is None:
-        raise ValueError("AIAS: a mask came without a background; give the normal image's clean latent.")
+        raise Refused("mask", "it came without a background", remedy="give the normal image's clean latent")
     if not torch.isfinite(background).all():
-        raise ValueError("AIAS: the background latent holds NaN or infinity; check the VAE and the normal image.")
+        raise Refused("background latent", "it holds NaN or infinity", remedy="check the VAE and the normal image")
     for name, tensor, channels in (("mask", mask, 1), ("background", background, x.shape[1])):
         if tensor.shape[0] not in (1, x.shape[0]) or tuple(tensor.shape[1:]) != (channels, *x.shape[2:]):
-            raise ValueError(
-                f"AIAS: the {name} is {tuple(tensor.shape)}; for a latent of {tuple(x.shape)} it must be "
-                f"[{x.shape[0]} or 1, {channels}, {x.shape[2]}, {x.shape[3]}]. Pool pixel masks with Defect Latent."
+            raise Refused(
+                name,
+                f"{tuple(tensor.shape)} for a latent of {tuple(x.shape)}",
+                f"[{x.shape[0]} or 1, {channels}, {x.shape[2]}, {x.shape[3]}]",
+                "pool pixel masks to the latent's size",
             )
     if not ((mask >= 0) & (mask <= 1)).all():
-        raise ValueError("AIAS: the mask holds NaN or values outside 0 .. 1; scale it so that 1 is anomaly.")
+        raise Refused("mask", "it holds NaN or values outside 0 .. 1", remedy="scale it so that 1 is anomaly")
     return mask.to(x).expand(x.shape[0], 1, *x.shape[2:]), background.to(x).expand_as(x)

@@ -7,6 +7,7 @@ from math import cos, isfinite, pi
 
 from torch import Tensor
 
+from ..errors import Refused
 from .schedule import TIMESTEPS
 
 SHAPES = ("linear", "cosine")
@@ -19,7 +20,7 @@ class MaskSchedule:
 
     t_s: level at which the mask has closed, 0 .. timesteps - 1; timesteps: T, levels of the model; shape: how zeta
     falls from 1 at T to 0 at t_s, one of SHAPES (the paper: linear).
-    Raises ValueError for values out of range.
+    Raises Refused for values out of range.
     """
 
     t_s: float = 200
@@ -28,21 +29,19 @@ class MaskSchedule:
 
     def __post_init__(self) -> None:
         if self.timesteps < 2:
-            raise ValueError(f"EMA Mask Schedule: timesteps is {self.timesteps}; accepted is 2 or more.")
+            raise Refused("timesteps", self.timesteps, "2 or more")
         if not 0 <= self.t_s <= self.timesteps - 1:
-            raise ValueError(
-                f"EMA Mask Schedule: t_s is {self.t_s}; accepted is 0 to {self.timesteps - 1}, the level from which on "
-                "the mask is the defect's own."
+            raise Refused(
+                "t_s", self.t_s, f"0 to {self.timesteps - 1}, the level from which on the mask is the defect's own"
             )
         if self.shape not in SHAPES:
-            raise ValueError(f"EMA Mask Schedule: shape is {self.shape!r}; choose {' or '.join(SHAPES)}.")
+            raise Refused("shape", repr(self.shape), " or ".join(SHAPES))
 
     def zeta(self, t: float) -> float:
-        """Weight of the surroundings at level t in 0 .. timesteps: 1 at T, 0 from t_s down. Raises ValueError."""
+        """Weight of the surroundings at level t in 0 .. timesteps: 1 at T, 0 from t_s down. Raises Refused."""
         if not (isfinite(t) and 0 <= t <= self.timesteps):
-            raise ValueError(
-                f"EMA Mask Schedule: t is {t}; accepted is 0 to {self.timesteps}. A schedule for another number of "
-                "levels needs its own timesteps."
+            raise Refused(
+                "t", t, f"0 to {self.timesteps}", "give a schedule for another number of levels its timesteps"
             )
         open_share = min(max((t - self.t_s) / (self.timesteps - self.t_s), 0.0), 1.0)
         return open_share if self.shape == "linear" else 0.5 - 0.5 * cos(pi * open_share)
@@ -66,15 +65,12 @@ def ema_mask(
         shaped like `mask`, in 0 .. 1: the mask itself for t up to t_s, ones at T.
 
     Raises:
-        ValueError: t, t_s or timesteps out of range, an unknown shape, or another number of t than of items.
+        Refused: t, t_s or timesteps out of range, an unknown shape, or another number of t than of items.
     """
     schedule = MaskSchedule(t_s, timesteps, shape)
     if not isinstance(t, Tensor) or t.dim() == 0:
         return schedule(mask, float(t))
     if t.shape != mask.shape[:1]:
-        raise ValueError(
-            f"EMA Mask Schedule: t is {tuple(t.shape)} for a mask of {tuple(mask.shape)}; give one number, or one per "
-            "item."
-        )
+        raise Refused("t", f"{tuple(t.shape)} for a mask of {tuple(mask.shape)}", "one number, or one per item")
     zeta = mask.new_tensor([schedule.zeta(level) for level in t.tolist()])
     return mask + zeta.view(-1, *[1] * (mask.dim() - 1)) * (1 - mask)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .levels import Level
 from .multistep import Gaussian, History, LogSNR
 from .noise import LevelNoise
@@ -19,7 +20,7 @@ from .transition import check_stochasticity, transition
 
 @dataclass(frozen=True)
 class StepRule:
-    """How a run steps from level to level: keywords of `sample_aias`. Raises ValueError for values out of range."""
+    """How a run steps from level to level: keywords of `sample_aias`. Raises Refused for values out of range."""
 
     order: int
     eta: float
@@ -29,7 +30,7 @@ class StepRule:
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
-            raise ValueError(f"AIAS: order is {self.order}; choose 1 or 2.")
+            raise Refused("order", self.order, "1 or 2")
         check_stochasticity(self.eta, self.variance)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .levels import Level
 
 
@@ -20,10 +21,10 @@ class ItemNoise:
         """`like`: [B, ...], gives item shape, dtype and device. `seeds`: one integer per item.
 
         Raises:
-            ValueError: not one seed per item.
+            Refused: not one seed per item.
         """
         if len(seeds) != like.shape[0]:
-            raise ValueError(f"AIAS: {len(seeds)} seeds for a batch of {like.shape[0]}; give one seed per item.")
+            raise Refused("seeds", f"{len(seeds)} for a batch of {like.shape[0]}", "one seed per item")
         self.like = like
         self.generators = [torch.Generator().manual_seed(_stream(int(seed))) for seed in seeds]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import Refused
+
 # Predict and correct along levels that are spread about the data's own scale. The foreground model, made for the
 # anomaly alone, stays down to t = 40: above that the denoiser still turns anomalies near the normal back to normal.
 _FEW_LEVELS = {"kind": "half", "refine": 0}
@@ -31,10 +33,10 @@ def preset(name: str, steps: int) -> tuple[dict, dict]:
             NOISE_FROM on.
 
     Raises:
-        ValueError: unknown name.
+        Refused: unknown name.
     """
     if name not in _PRESETS:
-        raise ValueError(f"AIAS preset: unknown name {name!r}; choose one of {', '.join(PRESETS)}.")
+        raise Refused("preset", repr(name), f"one of {', '.join(PRESETS)}")
     if name == "recommended" and steps < NOISE_FROM:
         name = "fast"
     grid, sampler = _PRESETS[name]

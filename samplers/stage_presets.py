@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import Refused
 from .graded import PAPER_SCHEDULE
 from .graded_windows import PAPER_WINDOWS
 
@@ -27,10 +28,10 @@ def stage_preset(name: str) -> tuple[bool, dict]:
         name: one of STAGE_PRESETS.
 
     Raises:
-        ValueError: unknown name.
+        Refused: unknown name.
     """
     if name not in _PRESETS:
-        raise ValueError(f"STAGE preset: unknown name {name!r}; choose one of {', '.join(STAGE_PRESETS)}.")
+        raise Refused("preset", repr(name), f"one of {', '.join(STAGE_PRESETS)}")
     heads, options = _PRESETS[name]
     return heads, dict(options)
 

@@ -6,6 +6,8 @@ from math import sqrt
 
 from torch import Tensor
 
+from ..errors import Refused
+
 
 def transition(
     x: Tensor,
@@ -37,7 +39,7 @@ def transition(
             is the ratio of abar_s to abar_e; only for eta = 1.
 
     Raises:
-        ValueError: levels out of order, eta or variance outside 0 .. 1, variance without eta = 1, noise missing.
+        Refused: levels out of order, eta or variance outside 0 .. 1, variance without eta = 1, noise missing.
     """
     sigma_s, sigma_e, alpha_s, alpha_e = float(sigma_s), float(sigma_e), float(alpha_s), float(alpha_e)
     check_stochasticity(eta, variance)
@@ -52,7 +54,7 @@ def transition(
     if up == 0:
         return x_e
     if noise is None:
-        raise ValueError("AIAS: eta > 0 adds noise, but noise is None; pass standard normal noise shaped like x.")
+        raise Refused("noise", "None, and eta > 0 adds noise", "standard normal noise shaped like x")
     return x_e + up * noise
 
 
@@ -61,9 +63,7 @@ def _noise_split(sigma_s: float, sigma_e: float, alpha_s: float, alpha_e: float,
     a = alpha_s / alpha_e if alpha_s else 0.0
     v = sigma_s**2 - (a * sigma_e) ** 2
     if sigma_s <= 0 or v < -1e-9 * sigma_s**2:
-        raise ValueError(
-            f"AIAS: a step from sigma {sigma_s:g} to {sigma_e:g}; sigmas must descend, and the first be above 0."
-        )
+        raise Refused("sigmas", f"a step from {sigma_s:g} to {sigma_e:g}", "levels that descend, the first above 0")
     up = eta * sigma_e * sqrt(max(v, 0.0)) / sigma_s
     return up, sqrt(max(sigma_e**2 - up**2, 0.0))
 
@@ -73,10 +73,10 @@ def _abar(alpha: float, sigma: float) -> float:
 
 
 def check_stochasticity(eta: float, variance: float) -> None:
-    """Raise ValueError for an eta or variance factor outside 0 .. 1, or a variance factor without eta = 1."""
+    """Raise Refused for an eta or variance factor outside 0 .. 1, or a variance factor without eta = 1."""
     if not 0 <= eta <= 1:
-        raise ValueError(f"AIAS: eta is {eta:g}; it must lie in 0 .. 1.")
+        raise Refused("eta", f"{eta:g}", "0 .. 1")
     if not 0 <= variance <= 1:
-        raise ValueError(f"AIAS: variance is {variance:g}; it must lie in 0 .. 1.")
+        raise Refused("variance", f"{variance:g}", "0 .. 1")
     if variance and eta != 1:
-        raise ValueError(f"AIAS: variance {variance:g} is defined for eta = 1 only, and eta is {eta:g}.")
+        raise Refused("variance", f"{variance:g} with eta {eta:g}", "0, or any of 0 .. 1 with eta 1")

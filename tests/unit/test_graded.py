@@ -1,10 +1,12 @@
 """Graded diffusion: the paper's equations to 1e-8, the background's noise, what is exact, what is refused."""
 
+import re
 from itertools import product
 from math import sqrt
 
 import pytest
 import torch
+from anomaly_synthesis.errors import Refused
 from anomaly_synthesis.modules.mga import MGA
 from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.graded import sample_graded
@@ -426,35 +428,53 @@ def test_every_grid_of_5_steps_and_more_reaches_every_window(windows, kind):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "subject", "got", "rest"),
     [
-        ({"windows": [(300, 400)]}, r"\(300, 400\) is reversed"),
-        ({"windows": [(800, 500), (600, 400)]}, r"\(800, 500\) and \(600, 400\) overlap"),
-        ({"windows": [(1200, 800)]}, r"\(1200, 800\) is out of range; accepted is t of 0 .. 1000"),
-        ({"windows": [(400, -1)]}, r"\(400, -1\) is out of range"),
-        ({"windows": [(400,)]}, "not a pair"),
-        ({"windows": [(700, 699.5)]}, r"none of the 9 levels falls into the window \(700, 699.5\).* 4 steps or more"),
-        ({"mask_schedule": MaskSchedule(20, 100)}, "schedule is for 100 levels"),
-        ({"blend": "noise"}, "blend is 'noise'; choose x0 or paper"),
-        ({"branches": (MGA(3, branch="only", widths=(16,)), None)}, "MGA of the anomaly-only branch was given"),
-        ({"branches": (None, MGA(3, branch="aware", widths=(16,)))}, "MGA of the anomaly-aware branch was given"),
-        ({"branches": (aware,)}, "1 branches; give"),
-        ({"mask": None}, "mask or background is missing"),
-        ({"mask": torch.ones(2, 1, 6, 6)}, "the mask is"),
-        ({"eta": 2.0}, "eta is 2"),
-        ({"foreground": fill, "foreground_strength": 2.0}, "foreground_strength is 2"),
+        ({"windows": [(300, 400)]}, "windows", r"\(300, 400\) is reversed", "noisier end first"),
+        ({"windows": [(800, 500), (600, 400)]}, "windows", r"\(800, 500\) and \(600, 400\) overlap", "make them one"),
+        ({"windows": [(1200, 800)]}, "windows", r"\(1200, 800\) is out of range", "t of 0 .. 1000"),
+        ({"windows": [(400, -1)]}, "windows", r"\(400, -1\) is out of range", "t of 0 .. 1000"),
+        ({"windows": [(400,)]}, "windows", "not a pair", "hi, lo"),
+        (
+            {"windows": [(700, 699.5)]},
+            "sigmas",
+            r"none of the 9 levels falls into the window \(700, 699.5\)",
+            "4 steps or more",
+        ),
+        ({"mask_schedule": MaskSchedule(20, 100)}, "mask_schedule", "it is for 100 levels", "that many timesteps"),
+        ({"blend": "noise"}, "blend", "^'noise'$", "^x0 or paper; "),
+        (
+            {"branches": (MGA(3, branch="only", widths=(16,)), None)},
+            "branches",
+            "the MGA of the anomaly-only branch",
+            "aware, only",
+        ),
+        (
+            {"branches": (None, MGA(3, branch="aware", widths=(16,)))},
+            "branches",
+            "the MGA of the anomaly-aware branch",
+            "aware, only",
+        ),
+        ({"branches": (aware,)}, "branches", "^1$", "aware, only"),
+        ({"mask": None}, "mask and background", "one is missing", "give both"),
+        ({"mask": torch.ones(2, 1, 6, 6)}, "mask", r"\(2, 1, 6, 6\) for a latent", "pool"),
+        ({"eta": 2.0}, "eta", "^2$", "0 .. 1"),
+        ({"foreground": fill, "foreground_strength": 2.0}, "foreground_strength", "^2$", "0 .. 1 for x0_blend"),
     ],
 )
-def test_bad_input_is_told(change, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_input_is_refused(change, subject, got, rest):
+    with pytest.raises(Refused) as caught:
         sample_graded(denoiser, start(), SIGMAS, **(known() | change), seeds=[0, 1])
+    error = caught.value
+    assert error.subject == subject and re.search(got, error.got)
+    assert re.search(rest, f"{error.accepted}; {error.remedy}")
 
 
 def test_a_grid_too_short_tells_how_many_steps_are_needed():
-    with pytest.raises(ValueError, match="3 steps cannot reach all of the windows .*; 4 are needed"):
+    with pytest.raises(ValueError, match="^steps: 3 cannot reach all of the windows .*; accepted is 4 or more"):
         graded_grid(3)
     assert len(graded_grid(4)) == 4
-    with pytest.raises(ValueError, match="2 steps cannot reach .*; 3 are needed"):
+    with pytest.raises(ValueError, match="^steps: 2 cannot reach .*; accepted is 3 or more"):
         graded_grid(2, RELEASED_WINDOWS, refine=0)
-    with pytest.raises(ValueError, match="1000 levels; use at most 1000"):
+    with pytest.raises(ValueError, match="1000 levels; accepted is at most 1000"):
         graded_grid(1001)

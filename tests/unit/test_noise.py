@@ -2,6 +2,8 @@ import pytest
 import torch
 from anomaly_synthesis.samplers.noise import ItemNoise, initial_noise, item_seeds
 
+from .refusals import refused
+
 LIKE = torch.empty(3, 4, 16, 16)
 
 
@@ -65,5 +67,5 @@ def test_any_seed_that_a_host_gives_is_accepted(seed):
 
 
 def test_one_seed_per_item():
-    with pytest.raises(ValueError, match="^AIAS: 2 seeds for a batch of 3"):
+    with refused("^seeds$", "^2 for a batch of 3$", "one seed per item"):
         ItemNoise(LIKE, [1, 2])

@@ -5,6 +5,8 @@ from anomaly_synthesis.samplers.aias import sample_aias
 from anomaly_synthesis.samplers.grid import aias_grid
 from anomaly_synthesis.samplers.presets import NOISE_FROM, PRESETS, preset
 
+from .refusals import refused
+
 
 def test_the_papers_setting_stays_a_preset():
     assert PRESETS[0] == "paper" and {"recommended", "fast"} <= set(PRESETS)
@@ -30,7 +32,7 @@ def test_a_preset_changed_by_its_user_stays_itself(name):
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="^AIAS preset: unknown name 'best'; choose one of paper"):
+    with refused("^preset$", "^'best'$", "^one of paper"):
         preset("best", 10)
 
 
