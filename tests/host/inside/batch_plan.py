@@ -23,10 +23,10 @@ def check_items_are_those_of_the_command_line_and_kinds_come_in_turn():
 
 def check_the_end_of_the_plan_and_bad_kinds_are_told_before_a_run():
     for words, widgets in (
-        ("item 6 of a plan of 6", {"index": 6}),
-        ("line 1 is 'bottle'", {"index": 0, "kinds": "bottle"}),
-        ("a plan without kinds", {"index": 0, "kinds": " "}),
-        ("bottle / crack is there twice", {"index": 0, "kinds": "bottle / crack\nbottle/crack"}),
+        ("item: 6 of a plan of 6", {"index": 6}),
+        ("kinds: line 1 is 'bottle'", {"index": 0, "kinds": "bottle"}),
+        ("kinds: none; give at least one", {"index": 0, "kinds": " "}),
+        ("kinds: bottle / crack is there twice", {"index": 0, "kinds": "bottle / crack\nbottle/crack"}),
     ):
         with refused("Batch Plan: ", words):
             _item(**widgets)

@@ -131,10 +131,10 @@ def check_names_that_a_manifest_cannot_hold_are_refused_and_leave_nothing():
             _save(folder, images, mask, normal)
         assert not (OUTPUT / folder[:255]).exists()
     for type in ("a\x07b", "C:", "a\\b", "x" * 256):
-        with refused("Save Pairs: type ", "at most 255 bytes"):
+        with refused("Save Pairs: type: ", "at most 255 bytes"):
             _save("bad names", images, mask, normal, type=type)
     for object in ("manifest.jsonl", "run.json", "Dropped.jsonl"):
-        with refused("Save Pairs: object ", "no object 'run.json'"):
+        with refused("Save Pairs: object: ", "no object 'run.json'"):
             _save("bad names", images, mask, normal, object=object)
     assert not (OUTPUT / "bad names").exists()
 
