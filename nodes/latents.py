@@ -61,10 +61,10 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     """The LATENT of images [B, H, W, 3] with their masks, bool [H, W] each, padded to what the VAE can take.
 
     Raises:
-        ValueError: a crop that tells of another number of images, a VAE whose latents have no two dimensions, NaN.
+        Refused: a crop that tells of another number of images, a VAE whose latents have no two dimensions, NaN.
     """
     if crop is not None:
-        check_windows("Defect Latent", image.movedim(-1, 1), crop)
+        check_windows(image.movedim(-1, 1), crop)
     ratio = vae.spacial_compression_encode()
     height, width = image.shape[1:3]
     bottom, right = -height % ratio, -width % ratio
@@ -104,7 +104,7 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
     has `part_seed` of that.
 
     Raises:
-        ValueError: a batch_index that is not the batch's.
+        Refused: a batch_index that is not the batch's.
     """
     batch = latent["samples"].shape[0]
     index = [int(i) for i in latent.get("batch_index") or range(batch)]
@@ -129,7 +129,7 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
 
 
 def check_axes(node: str, samples: Tensor) -> None:
-    """Raise ValueError for latents that are not [B, C, h, w]."""
+    """Raise Refused for latents that are not [B, C, h, w]."""
     if samples.ndim != 4:
         raise Refused(
             "latent",
@@ -140,7 +140,7 @@ def check_axes(node: str, samples: Tensor) -> None:
 
 
 def check_channels(node: str, samples: Tensor, model) -> None:
-    """Raise ValueError for the latent of another kind of model."""
+    """Raise Refused for the latent of another kind of model."""
     channels = model.get_model_object("latent_format").latent_channels
     if samples.shape[1] != channels:
         raise Refused(
@@ -155,7 +155,7 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
     """The latent's noise_mask at latent size, [B or 1, 1, h, w]; a mask in pixels is max-pooled, with a notice.
 
     Raises:
-        ValueError: no noise_mask on the latent of a picture, an empty one, one smaller than the latent, NaN, or one
+        Refused: no noise_mask on the latent of a picture, an empty one, one smaller than the latent, NaN, or one
             mask for a batch that was put together from several latents.
     """
     samples, mask = latent["samples"], latent.get("noise_mask")
@@ -194,7 +194,7 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
 
 
 def check_filled(node: str, mask: Tensor) -> None:
-    """Raise ValueError where a mask [B, 1, h, w] of the batch is empty."""
+    """Raise Refused where a mask [B, 1, h, w] of the batch is empty."""
     empty = [index for index, one in enumerate(mask) if not (one > 0).any()]
     if empty:
         raise Refused(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import comfy.model_management
@@ -24,6 +25,18 @@ from .noise_levels import flow_alpha
 
 _log = logging.getLogger(__name__)
 Model = Callable[..., Tensor]  # (x, sigma, **extra_args) -> x0
+
+
+@contextmanager
+def _levels_from_aias_sigmas() -> Iterator[None]:
+    """Where levels do not fit, which nodes give others."""
+    try:
+        yield
+    except Refused as error:
+        if error.subject != "sigmas":
+            raise
+        remedy = f"{error.remedy} (AIAS Sigmas, with its windows; whole or through Split Sigmas)"
+        raise Refused(error.subject, error.got, error.accepted, remedy) from error
 
 
 class MaskedSampler(comfy.samplers.Sampler):
@@ -66,18 +79,19 @@ class MaskedSampler(comfy.samplers.Sampler):
 
             x = _start(model_wrap, alpha, sigmas, noise, latent_image, mask, full, options)
             if len(sigmas) > 1:  # Split Sigmas may leave one level, and no step
-                x = self.engine(
-                    masked(model_wrap),
-                    x,
-                    sigmas,
-                    extra_args,
-                    report,
-                    mask=mask,
-                    background=None if mask is None else latent_image,
-                    alpha=alpha,
-                    seeds=seeds,
-                    **options,
-                )
+                with _levels_from_aias_sigmas():
+                    x = self.engine(
+                        masked(model_wrap),
+                        x,
+                        sigmas,
+                        extra_args,
+                        report,
+                        mask=mask,
+                        background=None if mask is None else latent_image,
+                        alpha=alpha,
+                        seeds=seeds,
+                        **options,
+                    )
             return _returned(model_wrap, sigmas, x, latent_image, mask)
 
     def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:

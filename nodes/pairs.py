@@ -86,7 +86,7 @@ class Batch:
 
     @classmethod
     def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
-        """From a node's sockets. Raises ValueError where counts or sizes differ, for an empty mask, and for NaN."""
+        """From a node's sockets. Raises Refused where counts or sizes differ, for an empty mask, and for NaN."""
         image, normal = check_image(node, image), check_image(node, normal, "normal")
         if len(normal) == 1:
             image, _ = with_masks(node, image, mask)
@@ -127,7 +127,7 @@ def composed(
             then all again; see `visibility.excess`.
 
     Raises:
-        ValueError: counts or sizes that do not fit together, values not finite.
+        Refused: counts or sizes that do not fit together, values not finite.
     """
     crop = checked_crop("Compose Pair", normal, masks, crop)
     if made.shape != roundtrip.shape:
@@ -139,7 +139,7 @@ def composed(
         )
     composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
     made, roundtrip, *times = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
-    check_windows("Compose Pair", made, crop)
+    check_windows(made, crop)
     images, scores = [], []
     for item, mask in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
@@ -172,7 +172,7 @@ def _changed(made: Made) -> bool:
 
 
 def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
-    """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises ValueError for one of others."""
+    """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises Refused for one of others."""
     crop = crop or whole_images(masks)
     if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
         raise Refused(
@@ -238,7 +238,7 @@ def save_pairs(
         graph: what the host tells an output node: prompt, unique_id, extra_pnginfo.
 
     Raises:
-        ValueError: a folder outside the output, a name that is no file name, a folder that holds something else.
+        Refused: a folder outside the output, a name that is no file name, a folder that holds something else.
         OSError: the folder cannot be written; the pairs before stay whole.
     """
     check_not_visible(not_visible)
@@ -311,7 +311,7 @@ def save_pairs(
 
 
 def check_not_visible(not_visible: str) -> None:
-    """Raise ValueError for a choice that there is not; not every host checks a menu's value."""
+    """Raise Refused for a choice that there is not; not every host checks a menu's value."""
     if not_visible not in NOT_VISIBLE:
         raise Refused("not_visible", repr(not_visible), f"one of {', '.join(NOT_VISIBLE)}", door="Save Pairs")
 
@@ -343,7 +343,7 @@ def _label(scores: Sequence[Score] | None, item: int) -> str:
 
 
 def pairs_folder(folder: str) -> Path:
-    """The folder of that name below the host's output. Raises ValueError for one outside it."""
+    """The folder of that name below the host's output. Raises Refused for one outside it."""
     return writable_folder("Save Pairs", folder)
 
 

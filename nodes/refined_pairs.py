@@ -65,7 +65,7 @@ def refined_pairs(
             pair; without it no draw is ranked by that.
 
     Raises:
-        ValueError: before anything is sampled, for what cannot be of one batch.
+        Refused: before anything is sampled, for what cannot be of one batch.
     """
     if rounds < 1:
         raise Refused("rounds", rounds, "at least 1", "leave the node out for no round", NODE)
@@ -86,7 +86,7 @@ def refined_pairs(
 
 
 class _Search:
-    """The parts of a search in a graph: what `synthesis.refine.refine` asks for. Raises ValueError as `refined_pairs`.
+    """The parts of a search in a graph: what `synthesis.refine.refine` asks for. Raises Refused as `refined_pairs`.
 
     given: what the first draw was made with; calls: of the model so far, for one window each.
     """
@@ -236,7 +236,7 @@ def _composing(scores: Sequence[Score] | None) -> Composing:
 
 
 def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
-    """The latent's mask. Raises ValueError for another batch's or another model's latent, and for no levels."""
+    """The latent's mask. Raises Refused for another batch's or another model's latent, and for no levels."""
     samples = drawing.latent["samples"]
     mask = pooled_mask(NODE, drawing.latent)
     if mask is None:
@@ -287,9 +287,9 @@ def _decoded(vae, samples: Tensor, name: str) -> Tensor:
 
 
 def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
-    """Raise ValueError where the scores are not those of the images against the latent, decoded."""
+    """Raise Refused where the scores are not those of the images against the latent, decoded."""
     planes = roundtrip.permute(0, 3, 1, 2).cpu().float()
-    check_windows(NODE, planes, crop)
+    check_windows(planes, crop)
     for item, told in enumerate(batch.scores):
         comfy.model_management.throw_exception_if_processing_interrupted()
         image, normal = batch.images[item].cpu(), batch.normals[item].cpu()

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from ..modules import fast, stage
 from ..modules.adapter_file import Adapter, Fit
 from ..modules.adapter_modules import load_for
@@ -19,7 +20,7 @@ _METHODS = {"fast": fast.from_adapter, "stage": stage.from_adapter}
 
 
 def modules_of(adapter: Adapter) -> FastModules | StageModules:
-    """An adapter's modules, frozen and in evaluation mode. Raises ValueError where it is not whole."""
+    """An adapter's modules, frozen and in evaluation mode. Raises Refused where it is not whole."""
     return _METHODS[adapter.method](adapter)
 
 
@@ -47,11 +48,12 @@ class Adapters(nn.Module):
         return self.fast.foreground(mask, background, _rows(self.fast, types), timestep)
 
     def branches(self) -> tuple:
-        """The `branches` of `sample_graded`. Raises ValueError without an adapter of STAGE."""
+        """The `branches` of `sample_graded`. Raises Refused without an adapter of STAGE."""
         if self.stage is None:
-            raise ValueError(
-                "Synthesize: these STAGE settings use MGA heads, and the adapter has none; give an adapter of `train "
-                "--method stage`, or choose the settings baseline."
+            raise Refused(
+                "graded",
+                "these settings use MGA heads, and the adapter has none",
+                remedy="give an adapter of STAGE, or choose the settings baseline",
             )
         return self.stage.branches
 
@@ -69,13 +71,13 @@ def load_adapters(
     """The adapters of some files, for work on `base`.
 
     Raises:
-        ValueError: as `load_for`; two adapters of one method.
+        Refused: as `load_for`; two adapters of one method.
     """
     found: dict[str, nn.Module] = {}
     for path in paths:
         adapter = load_for(path, base, split_digest, types)
         if adapter.method in found:
-            raise ValueError(f"Load Adapter: {path} is a second adapter of {adapter.method.upper()}; give one of each.")
+            raise Refused(path, f"a second adapter of {adapter.method.upper()}", "one of each method")
         found[adapter.method] = modules_of(adapter)
     return Adapters(**found)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import Refused
 from ..images.pictures import Picture
 from ..images.windows import Window, enlarge, image_part
 from .windows import Part
@@ -40,13 +41,14 @@ def compose(
         feather: pixels over which the anomaly fades in, from the mask's edge inwards; 0 is a hard edge.
 
     Raises:
-        ValueError: unknown mode, mask of another size, negative feather, values not finite.
+        Refused: unknown mode, mask of another size, negative feather, values not finite.
     """
     check_mode(mode, feather)
     if tuple(mask.shape) != normal.size:
-        raise ValueError(
-            f"Compose Pair: the mask is {tuple(mask.shape)} and the image {normal.size} (height, width); "
-            "give a mask of the image's size."
+        raise Refused(
+            "mask",
+            f"{tuple(mask.shape)}, and the image {normal.size} (height, width)",
+            remedy="give a mask of the image's size",
         )
     rows, columns = image_part(window, normal.size)
     pixels = normal.pixels.copy()
@@ -94,7 +96,7 @@ def compose_into(
     change = made - roundtrip if mode == "difference" else made
     patch = enlarge(change.double(), window)[:, rows[1], columns[1]]
     if not torch.isfinite(patch).all():
-        raise ValueError("Compose Pair: the decoded result holds NaN or infinity; check the base and its precision.")
+        raise Refused("decoded result", "it holds NaN or infinity", remedy="check the base and its precision")
     if base.shape[0] == 1:
         patch = patch.mean(0, keepdim=True)
     target = base + top * patch if mode == "difference" else top * patch
@@ -117,8 +119,8 @@ def _weight(mask: Tensor, feather: int) -> Tensor:
 
 
 def check_mode(mode: str, feather: int) -> None:
-    """Raise ValueError for an unknown mode or a negative feather."""
+    """Raise Refused for an unknown mode or a negative feather."""
     if mode not in MODES:
-        raise ValueError(f"Compose Pair: mode is {mode!r}; choose one of {', '.join(MODES)}.")
+        raise Refused("mode", repr(mode), f"one of {', '.join(MODES)}")
     if feather < 0:
-        raise ValueError(f"Compose Pair: feather is {feather}; it must be 0 px or more.")
+        raise Refused("feather", feather, "0 px or more")

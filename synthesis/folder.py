@@ -10,6 +10,7 @@ from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import Split, load_split, part_of
+from ..errors import Refused
 from ..files.folder_lock import check_free
 from ..modules.adapter_file import METHODS, Fit, load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
@@ -70,12 +71,12 @@ def synthesize(
         all records of the folder's manifest, and the excess above which a pair counts as visible.
 
     Raises:
-        ValueError: another process writes `out`; anything about source, settings or folder that cannot work; found
+        Refused: another process writes `out`; anything about source, settings or folder that cannot work; found
             before the first pair is made.
         OSError: the folder cannot be written.
     """
     if count < 1 or negatives < 1:
-        raise ValueError(f"Synthesize: count is {count}, negatives {negatives}; at least 1 of each is needed.")
+        raise Refused("count and negatives", f"{count} and {negatives}", "1 or more of each")
     check_free(out)
     samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)

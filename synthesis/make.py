@@ -11,6 +11,7 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from ..images.masks import latent_mask
 from ..images.pictures import Picture
 from ..images.windows import CONTEXT, cut_picture
@@ -38,7 +39,7 @@ class Settings:
     context: see `context_side`; mode, feather: see `compose`; farm, farm_until: for an adapter of FAST, FARM's share
     of the estimate in the mask (0 .. 1, 0 leaves it out) and t in 0 .. 999 below which it rests (None is the preset's);
     graded: parts of STAGE, see `samplers.stage_presets` (None: all with an adapter of STAGE, else none, which is AIAS).
-    Raises ValueError for values out of range.
+    Raises Refused for values out of range.
     """
 
     preset: str = "recommended"
@@ -59,11 +60,10 @@ class Settings:
         check_mode(self.mode, self.feather)
         for name in ("guidance", "context"):
             if not 0 <= getattr(self, name) < inf:
-                raise ValueError(f"Synthesize: {name} is {getattr(self, name)}; it must be 0 or more, and finite.")
+                raise Refused(name, getattr(self, name), "0 or more, and finite")
         if not 0 <= self.farm <= 1 or not 0 <= (self.farm_until or 0) < 1000:
-            raise ValueError(
-                f"Synthesize: farm is {self.farm} and farm_until {self.farm_until}; accepted is 0 to 1, and a t of 0 "
-                "to 999 or none."
+            raise Refused(
+                "farm and farm_until", f"{self.farm} and {self.farm_until}", "0 to 1, and a t of 0 to 999 or none"
             )
 
 
@@ -119,7 +119,7 @@ def made_windows(
         types: (object, type) of every window; seeds: of its noise.
 
     Raises:
-        ValueError: an unknown type, too few steps for STAGE's windows, MGA heads asked for that the adapter lacks.
+        Refused: an unknown type, too few steps for STAGE's windows, MGA heads asked for that the adapter lacks.
     """
     mask, background = windows.mask, windows.background
     stage = settings.graded or (None if adapters.stage is None else "stage")
@@ -153,13 +153,14 @@ def _calls(network: nn.Module) -> Iterator[list[None]]:
 
 
 def check_job(base: CompactLDM, job: Job) -> None:
-    """Raise ValueError for an empty mask, for one of another size than its picture, and for a type that `base` does not
+    """Raise Refused for an empty mask, for one of another size than its picture, and for a type that `base` does not
     know."""
     if tuple(job.mask.shape) != job.picture.size:
-        raise ValueError(
-            f"Synthesize: the mask is {tuple(job.mask.shape)} and the image {job.picture.size} (height, width); "
-            "give a mask of the image's size."
+        raise Refused(
+            "mask",
+            f"{tuple(job.mask.shape)}, and the image {job.picture.size} (height, width)",
+            remedy="give a mask of the image's size",
         )
     if not job.mask.any():
-        raise ValueError("Synthesize: the mask is empty; a pair needs at least one pixel that is to become a defect.")
+        raise Refused("mask", "it is empty", "one pixel or more that is to become a defect")
     base.label(job.object, job.type)

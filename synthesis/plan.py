@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..datasets.mvtec import Sample, read_sample
+from ..errors import Refused
 from ..images.masks import place_mask
 from ..images.pictures import Picture, read_picture
 from ..modules.compact_ldm import NORMAL
@@ -37,16 +38,18 @@ class Plan:
             seed: of the run.
 
         Raises:
-            ValueError: no normals, or no object with both normals and shapes.
+            Refused: no normals, or no object with both normals and shapes.
         """
         self.seed = seed
         self.normals = _by_object([sample for sample in normals if sample.type == NORMAL])
         shapes = sorted(s for s in shapes if s.type != NORMAL and s.object in self.normals)
         self.types = sorted({(sample.object, sample.type) for sample in shapes})
         if not self.types:
-            raise ValueError(
-                f"{sum(map(len, self.normals.values()))} normal images and {len(shapes)} masks for their "
-                "objects; at least one of each is needed. Check the split and the types."
+            raise Refused(
+                "data",
+                f"{sum(map(len, self.normals.values()))} normal images and {len(shapes)} masks for their objects",
+                "at least one of each",
+                "check the split and the types",
             )
         self.shapes = {key: [s for s in shapes if (s.object, s.type) == key] for key in self.types}
 

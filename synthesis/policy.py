@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..errors import Refused
 from .pair import Job, Pair, Settings
 from .refine import Make, Visible, refine
 
@@ -18,7 +19,7 @@ class Policy:
     """name: "keep" all pairs and flag those that are not visible; "drop" those; "refine" all, see `synthesis.refine`.
 
     redraw: times that a pair which is not visible is made again with a new seed before it is kept, flagged, or dropped;
-    rounds: of "refine". Raises ValueError for values that cannot be, or not together.
+    rounds: of "refine". Raises Refused for values that cannot be, or not together.
     """
 
     name: str = "keep"
@@ -33,11 +34,13 @@ class Policy:
 
     def __post_init__(self):
         if self.name not in POLICIES:
-            raise ValueError(f"Synthesize: policy is {self.name!r}; choose one of {', '.join(POLICIES)}.")
+            raise Refused("policy", repr(self.name), f"one of {', '.join(POLICIES)}")
         if self.redraw < 0 or self.rounds < 1:
-            raise ValueError(f"Synthesize: redraw is {self.redraw}, rounds {self.rounds}; at least 0 and 1 are needed.")
+            raise Refused("redraw and rounds", f"{self.redraw} and {self.rounds}", "at least 0 and 1")
         if self.name == "refine" and self.redraw:
-            raise ValueError("Synthesize: refine tries new seeds itself; leave redraw out, or choose another policy.")
+            raise Refused(
+                "redraw", "refine tries new seeds itself", remedy="leave redraw out, or choose another policy"
+            )
 
 
 DEFAULT = Policy("drop")  # of pairs for training: a mask that shows nothing is a wrong label

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import Refused
 from ..images.components import Box, windowed_parts
 from ..images.windows import CONTEXT, Window, enlarge, image_part, place_window, shrink_mask
 
@@ -97,21 +98,20 @@ def whole_images(masks: Sequence[Tensor]) -> Crop:
     return Crop(parts, (height, width), len(masks), whole=True)
 
 
-def check_windows(node: str, images: Tensor, crop: Crop) -> None:
-    """Raise ValueError where images [P, C, h, w] cannot be what `crop` tells of, with some padding."""
+def check_windows(images: Tensor, crop: Crop) -> None:
+    """Raise Refused where images [P, C, h, w] are not those of `crop`, with some padding."""
     if len(images) != len(crop.parts):
-        raise ValueError(f"{node}: {len(images)} images, but the crop tells of {len(crop.parts)}; connect all of them.")
+        raise Refused("images", f"{len(images)}, but the crop has {len(crop.parts)}", remedy="connect all of them")
     resolution = crop.parts[0].window.resolution
     wanted = crop.size if crop.whole else (resolution, resolution)
     if not all(w <= got < w + PADDING for w, got in zip(wanted, images.shape[2:], strict=True)):
-        raise ValueError(
-            f"{node}: images of {images.shape[2]} x {images.shape[3]} came where {wanted[0]} x {wanted[1]} (height x "
-            f"width) belong; "
-            + (
-                "connect the decoded latent of these images, or the crop."
-                if crop.whole
-                else "connect what Crop to Mask's crops became, or leave crop open."
-            )
+        raise Refused(
+            "images",
+            f"{images.shape[2]} x {images.shape[3]} (height x width)",
+            f"{wanted[0]} x {wanted[1]}",
+            "connect the decoded latent of these images, or the crop"
+            if crop.whole
+            else "connect what the crops became, or leave crop open",
         )
 
 
@@ -129,14 +129,16 @@ def stitch(images: Tensor, crops: Tensor, crop: Crop) -> Tensor:
     covers another one's defect.
 
     Raises:
-        ValueError: another number of crops, or images of another size, than `crop` tells.
+        Refused: another number of crops, or images of another size, than `crop` tells.
     """
     if tuple(images.shape[2:]) != crop.size or len(images) != crop.items:
-        raise ValueError(
-            f"Stitch: {len(images)} images of {images.shape[2]} x {images.shape[3]}, but Crop to Mask saw {crop.items} "
-            f"of {crop.size[0]} x {crop.size[1]} (height x width); connect the images that were cropped."
+        raise Refused(
+            "images",
+            f"{len(images)} of {images.shape[2]} x {images.shape[3]}, but {crop.items} of {crop.size[0]} x "
+            f"{crop.size[1]} (height x width) were cropped",
+            remedy="connect the images that were cropped",
         )
-    check_windows("Stitch", crops, crop)
+    check_windows(crops, crop)
     stitched = images.clone()
     for whole in (True, False):
         for part, patch in zip(crop.parts, crops, strict=True):

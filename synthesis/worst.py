@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..datasets.pairs import MANIFEST, manifest_lines
+from ..errors import Refused
 from ..files.progress import tracked
 from ..files.relative_path import is_file_below
 from ..files.untrusted_json import JsonValue
@@ -58,20 +59,20 @@ def worst_pairs(root: str | Path, by: str = "visibility", count: int = 12) -> Wo
     The manifest is read line by line and only the worst are kept, whatever the folder's size.
 
     Raises:
-        ValueError: another score, a count below 1, a folder without manifest or pairs, a damaged line, or no pair that
+        Refused: another score, a count below 1, a folder without manifest or pairs, a damaged line, or no pair that
             has this score; the message names the scores that there are.
     """
     if by not in SCORES:
-        raise ValueError(f"the score is {by!r}; accepted are {', '.join(SCORES)}")
+        raise Refused("score", repr(by), f"one of {', '.join(SCORES)}")
     if count < 1:
-        raise ValueError(f"count is {count}; at least 1 is needed")
+        raise Refused("count", count, "1 or more")
     seen = _Seen(Path(root), by)
     sign = -1 if SCORES[by] else 1
     pairs = heapq.nsmallest(count, seen.lines(), key=lambda line: sign * line[by])
     if not seen.total:
-        raise ValueError(f"{root}: it holds no pairs; make some first")
+        raise Refused(root, "it holds no pairs", remedy="make some first")
     if not pairs:
-        raise ValueError(f"{root}: {seen.why()}")
+        raise Refused(root, seen.why())
     scores = tuple(score for score in SCORES if score in seen.has)
     return Worst(Path(root), by, pairs, seen.scored, seen.unscored, seen.gone, scores)
 
@@ -79,7 +80,7 @@ def worst_pairs(root: str | Path, by: str = "visibility", count: int = 12) -> Wo
 def worst_sheet(worst: Worst) -> Tensor:
     """Every pair close up as normal, result, result with the mask's outline, and its scores: uint8 [H, W, 3].
 
-    Raises ValueError or OSError, which name the file, where one can no longer be read.
+    Raises Refused or OSError, which name the file, where one can no longer be read.
     """
     rows = [_row(worst, line) for line in tracked("drawing pairs", worst.pairs)]
     return tiled(rows, 1 if len(rows) < 4 else 2)
@@ -157,7 +158,7 @@ class _Seen:
         wrong = [score for score in SCORES if isinstance(line.get(score, 0.0), (str, bool, list, dict))]
         if missing or wrong:
             what = f"no {', '.join(missing)}" if missing else f"{wrong[0]} {line[wrong[0]]!r:.40}, which is no number"
-            raise ValueError(f"{self.root}: line {self.total} of its manifest has {what}; give a folder of pairs")
+            raise Refused(self.root, f"line {self.total} of its manifest has {what}", remedy="give a folder of pairs")
         of = JsonValue(line, f"{self.root}: line {self.total} of its manifest")
         of.at("index").of(int)
         for key in ("image", "mask", "normal", "object", "type"):
@@ -179,9 +180,10 @@ def _row(worst: Worst, line: dict[str, Any]) -> Tensor:
     normal, result = (read_picture(worst.root / line[key]) for key in ("normal", "image"))
     for picture, key in ((normal, "normal"), (result, "image")):
         if picture.size != tuple(mask.shape):
-            raise ValueError(
-                f"{worst.root / line[key]}: {picture.size[0]} x {picture.size[1]}, but the mask "
-                f"{mask.shape[0]} x {mask.shape[1]} (height x width); remove this pair"
+            raise Refused(
+                worst.root / line[key],
+                f"{picture.size[0]} x {picture.size[1]}, the mask {mask.shape[0]} x {mask.shape[1]} (height x width)",
+                remedy="remove this pair",
             )
     (normal, shown), (result, _) = (close_up(picture, mask, TILE) for picture in (normal, result))
     return labelled_row([(normal, None), (result, None), (result, shown)], _label(worst, line), TILE, FONT)

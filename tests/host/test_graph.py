@@ -208,7 +208,7 @@ def test_bad_widgets_are_refused_before_anything_runs(server, node, change, word
 @pytest.mark.parametrize(
     ("node", "change", "words"),
     [
-        ("KSamplerGraded", {"windows": "800-1000"}, "KSampler (Graded Diffusion): the window (800, 1000) is reversed"),
+        ("KSamplerGraded", {"windows": "800-1000"}, "KSampler (Graded Diffusion): windows: (800, 1000) is reversed"),
         ("KSamplerGraded", {"windows": "1000"}, "such as '1000-800, 400-300'"),
         ("EMAMaskSchedule", {"levels": "all"}, "EMA Mask Schedule: levels: 'all'"),
         ("EMAMaskSchedule", {"t_s": 1000}, "bigger than max of 999"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
+from anomaly_synthesis.errors import Refused
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import Picture, read_picture
 from anomaly_synthesis.seeds import derived_seed
@@ -15,6 +16,8 @@ from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.policy import Policy
 from anomaly_synthesis.synthesis.run import run
+
+from .refusals import refused
 
 SETTINGS = Settings(steps=3)
 
@@ -90,25 +93,25 @@ def test_empty_masks_other_sizes_and_unknown_types_are_refused(tiny_base):
     empty = _job(box=(0, 0, 0, 0))
     other = replace(_job(), mask=torch.ones(96, 95, dtype=torch.bool))
     unknown = _job(type="dent")
-    for job, words in ((empty, "mask is empty"), (other, r"\(96, 95\).*\(96, 96\)"), (unknown, "no tokens for")):
-        with pytest.raises(ValueError, match=words):
+    for job, words in ((empty, "^mask: it is empty"), (other, r"\(96, 95\).*\(96, 96\)"), (unknown, "no tokens for")):
+        with pytest.raises(Refused, match=words):
             make_pairs(tiny_base, [_job(), job], SETTINGS)
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "subject", "got"),
     [
-        ({"steps": 0}, "leave no segment"),
-        ({"steps": 1001}, "1000 levels"),
-        ({"preset": "best"}, "unknown name"),
-        ({"mode": "blend"}, "mode is 'blend'"),
-        ({"feather": -1}, "feather is -1"),
-        ({"guidance": float("nan")}, "guidance is nan"),
-        ({"context": -0.5}, "context is -0.5"),
+        ({"steps": 0}, "steps", "leave no segment"),
+        ({"steps": 1001}, "steps", "1000 levels"),
+        ({"preset": "best"}, "preset", "^'best'$"),
+        ({"mode": "blend"}, "mode", "^'blend'$"),
+        ({"feather": -1}, "feather", "^-1$"),
+        ({"guidance": float("nan")}, "guidance", "^nan$"),
+        ({"context": -0.5}, "context", "^-0.5$"),
     ],
 )
-def test_settings_out_of_range_are_refused_before_anything_runs(changed, words):
-    with pytest.raises(ValueError, match=words):
+def test_settings_out_of_range_are_refused_before_anything_runs(changed, subject, got):
+    with refused(f"^{subject}$", got):
         replace(SETTINGS, **changed)
 
 
@@ -133,7 +136,7 @@ def test_plan_items_depend_on_seed_and_index_alone(train_part):
 
 def test_plan_without_normals_or_masks_is_refused(train_part):
     for normals, shapes in (([], train_part), (train_part, [s for s in train_part if s.type == "good"])):
-        with pytest.raises(ValueError, match="at least one of each"):
+        with refused("^data$", "normal images and", "^at least one of each$"):
             Plan(normals, shapes, 0)
 
 

@@ -5,6 +5,8 @@ import torch
 from anomaly_synthesis.images.windows import cut_image, image_part
 from anomaly_synthesis.synthesis.windows import Crop, crop_parts, stitch, whole_images
 
+from .refusals import refused
+
 SIZE = (300, 400)
 
 
@@ -74,11 +76,11 @@ def test_a_reduced_window_is_enlarged_again():
 @pytest.mark.parametrize("shape", [(1, 3, 300, 401), (1, 3, 299, 400), (2, 3, 300, 400)])
 def test_images_that_were_not_cropped_are_refused(shape):
     crop = crop_of([(10, 10)])
-    with pytest.raises(ValueError, match="^Stitch: .* connect the images that were cropped"):
+    with refused("^images$", "were cropped", remedy="connect the images that were cropped"):
         stitch(torch.zeros(shape), torch.zeros(1, 3, 64, 64), crop)
 
 
 def test_another_number_of_crops_is_refused():
     crop = whole_images([torch.ones(SIZE, dtype=torch.bool)])
-    with pytest.raises(ValueError, match="^Stitch: 2 images, but the crop tells of 1"):
+    with refused("^images$", "^2, but the crop has 1$", remedy="connect all of them"):
         stitch(images(1), images(2), crop)

@@ -151,7 +151,7 @@ def test_pictures_of_other_sizes_are_named(pairs):
     (normal,) = root.glob("plate/train/good/*.png")
     normal.unlink()
     write_picture(normal, Picture(np.zeros((10, 10, 1), np.uint8)))
-    with pytest.raises(ValueError, match=f"{normal.name}: 10 x 10, but the mask 300 x 200"):
+    with pytest.raises(ValueError, match=rf"{normal.name}: 10 x 10, the mask 300 x 200"):
         worst_sheet(worst_pairs(root))
 
 

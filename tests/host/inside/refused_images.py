@@ -90,19 +90,19 @@ def check_the_crop_of_another_image_is_refused():
         _composed(image, mask.flip(1), windows, crop)
     with refused("Compose Pair: ", "and 2 of 300 x 300", "connect the images that were cropped"):
         _composed(both, mask, windows, crop)
-    with refused("Compose Pair: ", "2 images, but the crop tells of 1", "connect all of them"):
+    with refused("Compose Pair: ", "images: 2, but the crop has 1", "connect all of them"):
         _composed(image, mask, windows.repeat(2, 1, 1, 1), crop)
-    with refused("Defect Latent: ", "2 images, but the crop tells of 1", "connect all of them"):
+    with refused("Defect Latent: ", "images: 2, but the crop has 1", "connect all of them"):
         call("DefectLatent", image=both, mask=mask, vae=base()[1], crop=crop)
     with refused("Defect Latent: ", "300 x 300 came where", "leave crop open"):
         call("DefectLatent", image=image, mask=mask, vae=base()[1], crop=crop)
-    with refused("Compose Pair: ", "300 x 300 came where", "connect what Crop to Mask's crops became"):
+    with refused("Compose Pair: ", "images: 300 x 300", "connect what the crops became"):
         _composed(image, mask, image, crop)
     with refused("Stitch: ", "connect the images that were cropped"):
         call("Stitch", image=other, crops=windows, crop=crop)
 
 
-@refused("Compose Pair: ", "images of 296 x 296 came where 300 x 300", "connect the decoded latent")
+@refused("Compose Pair: ", "images: 296 x 296 (height x width); accepted is 300 x 300", "connect the decoded latent")
 def check_a_decoded_image_smaller_than_the_normal_is_refused():
     image, mask = one((300, 300))
     _composed(image, mask, image[:, :296, :296])

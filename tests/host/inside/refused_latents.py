@@ -141,7 +141,7 @@ def check_variance_needs_eta_1():
     call("AIASSampler", order=1, eta=0.5, variance=0.5, pure_start=False, correct=False)
 
 
-@refused("AIAS Sampler: ", "sigmas must descend", "AIAS Sigmas")
+@refused("AIAS Sampler: ", "sigmas: they do not descend", "AIAS Sigmas")
 def check_sigmas_that_rise_are_refused():
     (sampler,) = call("AIASSampler", order=1, eta=1.0, variance=0.0, pure_start=False, correct=False)
     (guider,) = call(CFGGuider, model=base()[0], positive=told().positive, negative=told().negative, cfg=1.0)

@@ -16,9 +16,9 @@ from .start import call, own, room
 KSAMPLER, SAMPLER, SCHEDULE = "KSampler (Graded Diffusion): ", "Graded Diffusion Sampler: ", "EMA Mask Schedule: "
 FORM = "1000-800, 400-300"
 BAD_WINDOWS = {
-    "800-1000": ("the window (800, 1000) is reversed", "the noisier end first"),
-    "900-700, 800-600": ("the windows (900, 700) and (800, 600) overlap", "make them one"),
-    "1200-800": ("the window (1200, 800) is out of range", "t of 0 .. 1000"),
+    "800-1000": ("windows: (800, 1000) is reversed", "the noisier end first"),
+    "900-700, 800-600": ("windows: (900, 700) and (800, 600) overlap", "make them one"),
+    "1200-800": ("windows: (1200, 800) is out of range", "t of 0 .. 1000"),
     "high-low": ("windows: 'high-low'", FORM),
     "1000": ("windows: '1000'", FORM),
     "1000-800,": ("windows: '1000-800,'", FORM),
@@ -61,13 +61,11 @@ def check_bad_windows_are_refused_by_every_node_before_and_while_it_runs():
 
 def check_a_grid_too_short_for_the_windows_says_how_many_steps_it_needs():
     latent, _ = plain_latent()
-    with refused(KSAMPLER, "1 steps cannot reach all of the windows", "2 are needed"):
+    with refused(KSAMPLER, "steps: 1 cannot reach all of the windows", "2 or more"):
         graded(with_mga(), told(), latent, steps=1)
-    with refused(KSAMPLER, "3 steps cannot reach all of the windows", "4 are needed"):
+    with refused(KSAMPLER, "steps: 3 cannot reach all of the windows", "4 or more"):
         graded(with_mga(), told(), latent, steps=3, preset="paper")
-    with refused(
-        "AIAS Sigmas: ", "3 steps cannot", "4 are needed", "(2 steps at denoise 0.6 are the end of a run of 3)"
-    ):
+    with refused("AIAS Sigmas: ", "steps: 3 cannot", "4 or more", "(2 steps at denoise 0.6 are the end of a run of 3)"):
         call(
             "AIASSigmas",
             model=base()[0],
@@ -86,7 +84,7 @@ def check_levels_that_miss_a_window_are_refused_with_where_to_get_others():
     (sampler,) = call("GradedSampler", **_widgets("1000-990, 5-4"))
     (guider,) = call(CFGGuider, model=base()[0], positive=told().positive, negative=told().negative, cfg=1.0)
     (noise,) = call("PerItemNoise", seed=0)
-    with refused(SAMPLER, "none of the 3 levels falls into the window (5, 4)", "AIAS Sigmas' windows"):
+    with refused(SAMPLER, "sigmas: none of the 3 levels falls into the window (5, 4)", "AIAS Sigmas, with its windows"):
         call(SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=latent)
 
 
