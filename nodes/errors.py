@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -15,14 +14,6 @@ _MEMORY = (
 )
 
 
-# What errors that are not yet Refused begin with.
-_OTHERS = re.compile(
-    r"(AIAS( grid| preset)?|Graded Diffusion|EMA Mask Schedule|MGA|Evaluate|split|Training( \([a-z]+\)| crops)?|"
-    r"Load (Defect Dataset|Adapter)|Save Pairs|Compose Pair|FARM|Anomaly (Tokens|Conditioning)|"
-    r"Train (FAST|STAGE) Adapter|(Measure Real Defects|Nearest Real Defect)|Latent mask): "
-)
-
-
 @contextmanager
 def named(node: str) -> Iterator[None]:
     """Put the node's display name before an error about input, in place of an inner node's whose glue it calls."""
@@ -31,9 +22,7 @@ def named(node: str) -> Iterator[None]:
     except Refused as error:
         raise error.at(node) from error
     except ValueError as error:
-        if str(error).startswith(node):
-            raise
-        raise ValueError(f"{node}: {_OTHERS.sub('', str(error), count=1)}") from error
+        raise ValueError(f"{node}: {error}") from error
 
 
 def memory_checked(node: type) -> type:
