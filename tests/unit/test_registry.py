@@ -27,6 +27,7 @@ FILES = {
     "CHANGELOG.md",
     "LICENSE",
     "errors.py",
+    "seeds.py",
 }
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 
