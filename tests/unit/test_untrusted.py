@@ -157,7 +157,9 @@ def test_names_of_files_do_not_control_the_terminal(tmp_path, capsys):
     (tmp_path / "part/test" / evil / f"9{evil}.png").write_bytes(b"damaged")
     codes = [cli.main(["inspect", str(tmp_path)])]
     codes.append(cli.main(["split", "--data", str(tmp_path), "--out", str(tmp_path / "s.json"), "--ungrouped"]))
-    (tmp_path / "part/test" / evil / f"9{evil}.png").unlink()
+    for part in ("test", "ground_truth"):  # no pair could be saved under such a type
+        (tmp_path / "part" / part / evil).rename(tmp_path / "part" / part / "crack")
+    (tmp_path / "part/test/crack" / f"9{evil}.png").unlink()
     codes.append(cli.main(["split", "--data", str(tmp_path), "--out", str(tmp_path / "s.json"), "--ungrouped"]))
     assert codes == [1, 1, 0]
     out, errors = capsys.readouterr()
