@@ -35,6 +35,8 @@ def memory_checked(node: type) -> type:
         try:
             return inner(cls, *values, **inputs)
         except Exception as error:
+            if isinstance(error, Refused) and not error.door:
+                raise error.at(cls.define_schema().display_name) from error
             if not out_of_memory(error):
                 raise
             import comfy.model_management

@@ -90,5 +90,5 @@ def test_an_empty_mask_is_refused(make):
     if make is METHODS["draem"]:
         np.testing.assert_array_equal(make(picture(), ~MASKS["the whole picture"], 0).pixels, picture().pixels)
         return
-    with pytest.raises(ValueError, match="^Mask: it is empty"):
+    with pytest.raises(ValueError, match="^mask: it is empty"):
         make(picture(), ~MASKS["the whole picture"], 0)

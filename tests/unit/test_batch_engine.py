@@ -266,7 +266,7 @@ def _no_server(path) -> str:
 def test_no_server_or_no_comfyui_is_told(server, tmp_path):
     path = write_job(tmp_path, [server])
     server.garbage = {"/system_stats"}
-    assert "no JSON" in _no_server(path)
+    assert "accepted is JSON" in _no_server(path)
     server.garbage, server.version = set(), None
     assert "not as ComfyUI does" in _no_server(path)
     server.version, server.hang = "0.33.0", True

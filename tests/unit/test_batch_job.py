@@ -98,7 +98,7 @@ def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
         "line 15, results.mask",
         "line 16, results.objekt: no such result",
         "line 13, results.normal: None",
-        "line 17, results.object: object 'a/b'",
+        "line 17, results.object: object: 'a/b'",
         "line 18, results.type: {'seed': 'x'}",
         "line 20, record.index: the batch writes",
         "line 21, limits.tries: 0",

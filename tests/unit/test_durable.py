@@ -124,7 +124,7 @@ def test_an_exports_files_are_on_the_disk_before_its_manifest_has_its_name(tmp_p
 
 def test_a_model_is_on_the_disk_before_its_training_state_is_removed(tmp_path, events):
     state = tmp_path / "model.safetensors.state"
-    file = RunFile("Train", tmp_path / "model.safetensors", [state])
+    file = RunFile(tmp_path / "model.safetensors", [state])
     write_tensors(state, {"a": torch.ones(2)}, {})
     del events[:]
     write_tensors(file.path, {"a": torch.ones(2)}, {})

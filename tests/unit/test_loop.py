@@ -74,7 +74,7 @@ def test_a_state_that_is_not_whole_is_refused_with_what_to_do(tmp_path, name, ch
     changed = {"lost": None, "of another shape": torch.zeros(9, 9), "no numbers": tensors[name] * torch.nan}[change]
     tensors |= {name: changed}
     save_file({key: one for key, one in tensors.items() if one is not None}, tmp_path / "state", metadata)
-    with pytest.raises(ValueError, match=r"^Training: .*state is damaged \(.+\); delete it to start over"):
+    with pytest.raises(ValueError, match=r"state: damaged training state \(.+\); delete it to start over"):
         _run(tmp_path / "state")
 
 
@@ -86,7 +86,7 @@ def test_a_state_without_its_step_is_refused(tmp_path, step):
         metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     metadata = {key: one for key, one in (metadata | {"step": step}).items() if one is not None}
     save_file(tensors, tmp_path / "state", metadata)
-    with pytest.raises(ValueError, match=r"^Training: .*state is damaged \(.+\); delete it to start over"):
+    with pytest.raises(ValueError, match=r"state: damaged training state \(.+\); delete it to start over"):
         _run(tmp_path / "state")
 
 

@@ -102,7 +102,7 @@ def test_nothing_is_drawn_where_there_is_no_terminal_and_the_report_stays_clean(
 
 def test_thresholds_are_measured_with_progress(monkeypatch):
     one = negatives.Negative(1.0, np.linspace(0, 1, 101))
-    monkeypatch.setattr(negatives, "measure_negatives", lambda base, jobs, settings: [one for _ in jobs])
+    monkeypatch.setattr(negatives, "measure_negatives", lambda base, jobs, settings, *_: [one for _ in jobs])
     seen = []
     with reported(lambda *told: seen.append(told)):
         found = negatives.measured_thresholds(None, lambda index: index, None, negatives.BATCH + 3)

@@ -235,7 +235,7 @@ def test_bad_input_is_told():
         StageTraining(checkpointing=True)
     with refused(subject="precision", got="'fp8'", accepted="one of auto"):
         StageTraining(precision="fp8")
-    with pytest.raises(ValueError, match="t_s is 1000"):
+    with pytest.raises(ValueError, match="t_s: 1000"):
         StageTraining(t_s=1000)
 
 

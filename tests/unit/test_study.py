@@ -135,7 +135,7 @@ def test_a_cell_that_fails_holds_its_error_and_is_tried_again(study, tmp_path, m
         (("aias@tempo=3",), {}, "'aias@tempo=3': it sets 'tempo'; accepted is preset, steps"),
         (("aias@steps=few",), {}, "sets steps to 'few'; accepted is a value of type int"),
         (("aias@aware=yes",), {}, "sets aware to 'yes'; accepted is a value of type bool"),
-        (("aias@preset=slow",), {}, "unknown name 'slow'"),
+        (("aias@preset=slow",), {}, "^preset: 'slow'"),
         (("cutpaste@steps=3",), {}, "cutpaste does not sample"),
         (("real-only",), {"networks": ("vgg",)}, "networks: 'vgg'; accepted is small_unet"),
         (("aias",), {}, "base: none for aias, .*one that was trained under this split; give the base"),

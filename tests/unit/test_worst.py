@@ -124,7 +124,7 @@ def test_what_is_no_folder_of_pairs_is_refused(tmp_path, pairs):
         (tmp_path / "manifest.jsonl").write_text(json.dumps({**line, **wrong}) + "\n")
         with pytest.raises(ValueError, match=f"line 1 of its manifest: {words}"):
             worst_pairs(tmp_path)
-    for given, words in (({"by": "beauty"}, "accepted are visibility, "), ({"count": 0}, "count is 0")):
+    for given, words in (({"by": "beauty"}, "accepted is one of visibility, "), ({"count": 0}, "count: 0")):
         with pytest.raises(ValueError, match=words):
             worst_pairs(root, **given)
 
