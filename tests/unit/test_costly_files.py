@@ -247,7 +247,7 @@ def test_counts_stay_whole_numbers_and_weights_stay_floats():
     tensors = torch.nn.BatchNorm2d(3).state_dict()
     check_shapes(lambda: torch.nn.BatchNorm2d(3), {**tensors, "weight": torch.ones(3).half()}, {})
     for name, value in (("num_batches_tracked", torch.tensor(1.0)), ("weight", torch.ones(3, dtype=torch.int64))):
-        with pytest.raises(ValueError, match=f"{name} holds {value.dtype} in the file"):
+        with pytest.raises(ValueError, match=f"{name}: {value.dtype} in the file"):
             check_shapes(lambda: torch.nn.BatchNorm2d(3), tensors | {name: value}, {})
 
 
