@@ -35,10 +35,12 @@ from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.images.windows import cut_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
-from anomaly_synthesis.synthesis.controls import control_pictures
-from anomaly_synthesis.synthesis.make import BATCH, Job, Settings, made_parts
+from anomaly_synthesis.synthesis.compose import Made, composed_picture
+from anomaly_synthesis.synthesis.controls import KnownControls, control_values
+from anomaly_synthesis.synthesis.make import BATCH, Job, Settings, encoded_windows
+from anomaly_synthesis.synthesis.pair import made_parts
 from anomaly_synthesis.synthesis.plan import Plan, Planned
-from anomaly_synthesis.synthesis.scores import Made, Scores, compose_parts, scores_of, visible_above
+from anomaly_synthesis.synthesis.scores import Scores, scores_of, visible_above
 from anomaly_synthesis.synthesis.windows import Part, crop_parts
 
 MEASURES = ("visibility", "strength", "excess")
@@ -89,9 +91,8 @@ def _resampled(base: CompactLDM, plan: Plan, count: int, settings: Settings) -> 
     for start in range(0, count, BATCH):
         items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
         jobs = [replace(item.job, type=NORMAL) for item in items]
-        controls, _ = control_pictures(base, jobs, settings)
-        for item, parts, own in zip(items, made_parts(base, jobs, settings)[0], controls, strict=True):
-            yield item, compose_parts(item.job.picture, parts, controls=own)
+        for item, made in zip(items, made_parts(base, jobs, settings, known=KnownControls()), strict=True):
+            yield item, _composed(item.job.picture, made.parts, made.controls)
 
 
 def _decoded_cases(
@@ -103,17 +104,23 @@ def _decoded_cases(
     known, controls = _roundtrip(base, normal, parts), _controls(base, item.job, settings)
     real = _made(parts, _roundtrip(base, pasted, parts), known)
     yield "real", scores_of(pasted, normal, real, controls=controls)
-    yield "round trip", compose_parts(normal, _made(parts, known, known), "paste", controls=controls)
+    yield "round trip", _composed(normal, _made(parts, known, known), controls, "paste")
     moved = _beside(mask)
     if moved is not None:
         parts = crop_parts(0, moved, base.config.resolution)
         windows = (_roundtrip(base, picture, parts) for picture in (pasted, normal))
         controls = _controls(base, replace(item.job, mask=moved), settings)
-        yield "beside", compose_parts(normal, _made(parts, *windows), controls=controls)
+        yield "beside", _composed(normal, _made(parts, *windows), controls)
 
 
-def _controls(base: CompactLDM, job: Job, settings: Settings) -> list[Picture]:
-    return control_pictures(base, [job], settings)[0][0]
+def _composed(normal: Picture, made: list[Made], controls: list[np.ndarray], mode: str = "difference") -> Scores:
+    return scores_of(composed_picture(normal, made, mode), normal, made, controls=controls)
+
+
+@torch.inference_mode()
+def _controls(base: CompactLDM, job: Job, settings: Settings) -> list[np.ndarray]:
+    windows = encoded_windows(base, [job], settings.context)
+    return [own for one in windows for own in control_values(base, [job], one, range(len(one.parts)), settings)[0]]
 
 
 def _made(parts: list[Part], anomalous: list[torch.Tensor], known: list[torch.Tensor]) -> list[Made]:
