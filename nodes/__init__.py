@@ -18,7 +18,7 @@ from . import (
     sampling,
     training,
 )
-from .errors import memory_checked
+from .errors import door
 
 
 class AnomalySynthesis(ComfyExtension):
@@ -29,4 +29,4 @@ class AnomalySynthesis(ComfyExtension):
         loaders.declare_folders()
         pairs = dataset, refinement, nearest, export, inspection
         menus = loaders, masks, sampling, graded, training, *pairs, baselines, evaluation
-        return [memory_checked(node) for menu in menus for node in menu.NODES]
+        return [door(node) for menu in menus for node in menu.NODES]

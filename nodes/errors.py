@@ -25,9 +25,9 @@ def named(node: str) -> Iterator[None]:
         raise ValueError(f"{node}: {error}") from error
 
 
-def memory_checked(node: type) -> type:
-    """The class of a node, whose `execute` says what to lower where memory is used up. Models are unloaded first, as
-    ComfyUI does for its own such error."""
+def door(node: type) -> type:
+    """The class of a node, whose `execute` puts its display name before a refusal that has no door yet. Where memory is
+    used up, it says what to lower and unloads the models, as ComfyUI does for its own such error."""
     inner = node.execute.__func__
 
     @wraps(inner)
@@ -35,14 +35,15 @@ def memory_checked(node: type) -> type:
         try:
             return inner(cls, *values, **inputs)
         except Exception as error:
-            if isinstance(error, Refused) and not error.door:
-                raise error.at(cls.define_schema().display_name) from error
-            if not out_of_memory(error):
-                raise
-            import comfy.model_management
+            name = cls.define_schema().display_name
+            if out_of_memory(error):  # first: a refusal may have that as its cause
+                import comfy.model_management
 
-            comfy.model_management.unload_all_models()
-            raise ValueError(f"{cls.define_schema().display_name}: {in_words(error, _MEMORY)}") from error
+                comfy.model_management.unload_all_models()
+                raise ValueError(f"{name}: {in_words(error, _MEMORY)}") from error
+            if isinstance(error, Refused) and not error.door:
+                raise error.at(name) from error
+            raise
 
     node.execute = classmethod(execute)
     return node

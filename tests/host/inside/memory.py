@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .scenes import one, refused
-from .start import call
+from .start import call, room
 
 
 class _Full:
@@ -20,3 +20,17 @@ def check_a_node_that_runs_out_of_memory_says_what_to_lower():
     image, mask = one((64, 64))
     with refused("Defect Latent: out of memory (CUDA out of memory", "lower the batch", "Crop to Mask's resolution"):
         call("DefectLatent", image=image, mask=mask, vae=_Full())
+
+
+class _FullBehindARefusal(_Full):
+    def encode(self, pixels):
+        try:
+            super().encode(pixels)
+        except torch.OutOfMemoryError as error:
+            raise room("errors").Refused("image", "it cannot be encoded") from error
+
+
+def check_memory_that_is_used_up_behind_a_refusal_says_what_to_lower():
+    image, mask = one((64, 64))
+    with refused("Defect Latent: out of memory", "lower the batch"):
+        call("DefectLatent", image=image, mask=mask, vae=_FullBehindARefusal())
