@@ -94,7 +94,7 @@ def check_the_crop_of_another_image_is_refused():
         _composed(image, mask, windows.repeat(2, 1, 1, 1), crop)
     with refused("Defect Latent: ", "images: 2, but the crop has 1", "connect all of them"):
         call("DefectLatent", image=both, mask=mask, vae=base()[1], crop=crop)
-    with refused("Defect Latent: ", "300 x 300 came where", "leave crop open"):
+    with refused("Defect Latent: ", "images: 300 x 300 (height x width); accepted is", "leave crop open"):
         call("DefectLatent", image=image, mask=mask, vae=base()[1], crop=crop)
     with refused("Compose Pair: ", "images: 300 x 300", "connect what the crops became"):
         _composed(image, mask, image, crop)

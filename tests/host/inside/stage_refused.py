@@ -129,7 +129,7 @@ def check_a_conditioning_for_an_area_is_refused_beside_heads():
 
 def check_bad_schedules_are_refused():
     for t_s in (-1.0, 1000.0, float("nan")):
-        with refused(SCHEDULE, f"t_s is {t_s}", "0 to 999"):
+        with refused(SCHEDULE, f"t_s: {t_s}", "0 to 999"):
             call("EMAMaskSchedule", t_s=t_s, shape="linear", levels="1000")
     for levels in ("", "noisy", "1000, 1001", "800,,600", "-5", ", ".join(["1"] * 21)):
         words = f"levels: {levels!r}; accepted is t of 0 to", "'1000, 800, 600'"
@@ -143,7 +143,7 @@ def check_bad_schedules_are_refused():
         call("EMAMaskSchedule", t_s=200.0, shape="linear", levels="1000", mask=torch.full((1, 8, 8), float("nan")))
 
 
-@refused(KSAMPLER, "the mask schedule is for 500 levels", "runs over 1000")
+@refused(KSAMPLER, "mask_schedule: it is for 500 levels", "runs over 1000")
 def check_a_schedule_for_another_number_of_levels_is_refused():
     schedule = room("samplers.mask_schedule").MaskSchedule(100, 500)
     call(
