@@ -10,7 +10,6 @@ from pathlib import Path
 import folder_paths
 
 from ..errors import Refused
-from ..files.relative_path import name_problem
 
 _log = logging.getLogger(__name__)
 VARIABLE = "ANOMALY_SYNTHESIS_FOLDERS"  # further folders that nodes may read, separated as in PATH
@@ -56,6 +55,8 @@ def readable_tree(node: str, name: str, remedy: str) -> Path:
 def writable_folder(node: str, name: str) -> Path:
     """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises ValueError for one
     outside it, for the output itself, and for a name that not every system can open, see `name_problem`."""
+    from ..files.relative_path import name_problem
+
     output = Path(folder_paths.get_output_directory()).resolve()
     path = resolved(output, name)
     if path is None or path == output or not path.is_relative_to(output):
