@@ -93,7 +93,10 @@ def test_what_a_node_lacks_is_told_before_anything_runs(server):
     prompt = _prompt("nearest-real", SavePairs={"not_visible": "burn"})
     del prompt["42"]["inputs"]["crop"]
     told = server.refused(prompt)
-    assert "not_visible is 'burn'" in told["24"] and "crop and mask are both open" in told["42"]
+    assert (
+        "not_visible: 'burn'; accepted is one of keep, drop" in told["24"]
+        and "crop and mask: both are open" in told["42"]
+    )
 
 
 def test_the_manifest_names_the_adapter_as_the_command_line_does(server):

@@ -46,7 +46,7 @@ def check_inputs_of_another_batch_are_refused():
         ({"scores": two.scores[::-1]}, ("scores: not those of image 0", "of one Compose Pair")),
         ({"image": two.images.flip(0)}, ("differs from its normal image outside the mask",)),
         ({"mask": batch.masks[2:4]}, ("mask: not the one",)),
-        ({"crop": None}, ("images of 128 x 128 came", "the crop")),
+        ({"crop": None}, ("images: 128 x 128 (height x width); accepted is 256 x 256", "the crop")),
     ):
         with unsampled(*words):
             two.refined(**changed)
@@ -74,7 +74,7 @@ def check_another_models_latent_and_vae_are_refused():
     other = type("Other", (), {"latent_channels": 16})()
     with unsampled("4 channels, the VAE 16"):
         two.refined(vae=other)
-    with unsampled("images of 32 x 40 came"):
+    with unsampled("images: 32 x 40 (height x width); accepted is 128 x 128"):
         two.refined(model=sd15(), positive=random_tokens().positive, latent=latent)
 
 
