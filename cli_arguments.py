@@ -283,7 +283,7 @@ def parser() -> argparse.ArgumentParser:
         "--steps",
         type=int,
         default=600,
-        help="training steps of every network (600); --validate tells whether they suffice",
+        help="training steps of every network (600); --validate shows whether they suffice",
     )
     study.add_argument(
         "--validate",

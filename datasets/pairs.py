@@ -25,7 +25,7 @@ _DROPPED = "dropped.jsonl"
 _PATHS = ("image", "mask", "normal")
 # Files beside the objects' folders: an object of such a name would keep them from being written.
 _RECORDS = {RUN, MANIFEST, _DROPPED, f"{MANIFEST}.late", f"{_DROPPED}.late", "workflow.json", "sheet.png"}
-# Keys of a line that tell what a pair is judged by, null where it is not known; see synthesis.scores.Scores.
+# Keys of a line that hold the scores of a pair, null where one is not known; see synthesis.scores.Scores.
 SCORES = (
     "visibility",
     "strength",

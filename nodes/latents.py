@@ -61,7 +61,7 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     """The LATENT of images [B, H, W, 3] with their masks, bool [H, W] each, padded to what the VAE can take.
 
     Raises:
-        Refused: a crop that tells of another number of images, a VAE whose latents have no two dimensions, NaN.
+        Refused: a crop of another number of images, a VAE whose latents have no two dimensions, NaN.
     """
     if crop is not None:
         check_windows(image.movedim(-1, 1), crop)

@@ -149,7 +149,7 @@ def _outline(mask: Tensor, size: list[int]) -> np.ndarray:
 def close_up(picture: Picture, mask: Tensor, tile: int) -> tuple[Tensor, Tensor]:
     """The square around a mask with context: image [tile, tile, 3] in 0 .. 1 and mask bool [tile, tile].
 
-    mask: bool [H, W] of the picture's size, not empty. `close_up_window` tells how much is shown.
+    mask: bool [H, W] of the picture's size, not empty. `close_up_window` decides how much is shown.
     """
     window = close_up_window(mask, tile)
     image, cut = cut_picture(picture, window)[None], cut_mask(mask, window)[None, None].float()
