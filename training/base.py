@@ -150,6 +150,7 @@ def _trained(
     report: Report | None,
 ) -> CompactLDM:
     """Both phases: the autoencoder on the small crops, then UNet and tokens on the latents of the others."""
+    base.to(memory_format=torch.channels_last)  # convolutions on a CPU: up to twice as fast
     shared = {
         "seed": settings.seed,
         "run": run,
