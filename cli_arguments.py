@@ -5,37 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-PRESETS = ("recommended", "fast", "paper")
-GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
-POLICIES = ("keep", "drop", "refine")
+from .choices import (
+    ADAPTERS,
+    CHECKPOINTING,
+    FORMATS,
+    LAYOUTS,
+    MODES,
+    POLICIES,
+    PRECISIONS,
+    PRESETS,
+    SCORES,
+    SEGMENTATIONS,
+    STAGES,
+)
+
 _PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
 _STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
-SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boundary", "seam", "nearest_real")
 QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
 _SEED_HELP = "whole number that decides every random choice (0)"
-LAYOUTS = (
-    "mvtec",
-    "loco",
-    "btad",
-    "visa",
-    "coco",
-    "labelme",
-    "stems",
-    "index",
-    "yolo",
-    "folder",
-    "voc",
-    "roboflow",
-    "mvtec_ad2",
-    "mvtec_3d",
-    "dagm",
-    "severstal",
-    "real_iad",
-    "magnetic_tile",
-    "kolektor",
-    "kolektor2",
-)
-FORMATS = ("coco", "yolo", "plain")
 _EXPORTS = """\
 formats (MVTec layout is what the folder of pairs is in already):
   coco   images/, annotations/instances.json: an annotation for every connected piece of a mask
@@ -120,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--autoencoder-steps", type=int, default=4000, help="steps of the autoencoder (4000)")
     train.add_argument("--batch", type=int, default=16, help="crops per step (16)")
     train.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    train.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
+    train.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto: bf16 on a GPU")
     train.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(train)
 
@@ -128,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     _data(adapter)
     adapter.add_argument(
         "--method",
-        choices=("fast", "stage"),
+        choices=ADAPTERS,
         default="fast",
         help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads",
     )
@@ -156,11 +143,11 @@ def parser() -> argparse.ArgumentParser:
     adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
     adapter.add_argument(
         "--checkpointing",
-        choices=("auto", "on", "off"),
+        choices=CHECKPOINTING,
         default="auto",
         help="less memory, a third more time; auto: where a GPU's memory is short",
     )
-    adapter.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
+    adapter.add_argument("--precision", choices=PRECISIONS, default="auto", help="auto: bf16 on a GPU")
     adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
     adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
     _device_option(adapter)
@@ -183,7 +170,7 @@ def parser() -> argparse.ArgumentParser:
     )
     make.add_argument(
         "--graded",
-        choices=GRADED,
+        choices=STAGES,
         help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps",
     )
     make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
@@ -203,7 +190,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--context", type=float, default=1.0, help="context per side, in lengths of the mask's box (1)")
     make.add_argument(
         "--compose",
-        choices=("difference", "paste"),
+        choices=MODES,
         default="difference",
         help="difference keeps the surface's fine texture (default); paste: the papers",
     )
@@ -319,7 +306,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--out", required=True, metavar="DIR", help="folder to make, beside the pairs")
     export.add_argument(
         "--segmentation",
-        choices=("rle", "polygon"),
+        choices=SEGMENTATIONS,
         help="coco: run lengths (default) or polygons; both are the mask, pixel by pixel",
     )
     export.add_argument(

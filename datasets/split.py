@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ..choices import PARTS
 from ..errors import Refused
 from ..files.durable import write_atomic
 from ..files.progress import tracked
@@ -136,8 +137,8 @@ def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
     Raises Refused if an image is not in the split or has other content than the one of that name, if the split
     leaks (check_leak), or for another part; OSError for a missing file.
     """
-    if part not in ("train", "held_back"):
-        raise Refused("part", repr(part), "'train' or 'held_back'")
+    if part not in PARTS:
+        raise Refused("part", repr(part), " or ".join(PARTS))
     known = _names(split)
     given = {sample.name for sample in samples}
     if given - known:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..choices import ADAPTERS
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import Split, load_split, part_of
 from ..errors import Refused
 from ..files.folder_lock import check_free
-from ..modules.adapter_file import METHODS, Fit, load_adapter
+from ..modules.adapter_file import Fit, load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
@@ -138,6 +139,6 @@ def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> 
     if not paths:
         return None, None
     # FAST's before STAGE's, however they were given: the name is that of a graph with the same adapters.
-    paths = sorted(paths, key=lambda path: METHODS.index(load_adapter(path).method))
+    paths = sorted(paths, key=lambda path: ADAPTERS.index(load_adapter(path).method))
     digest = None if source.foreign_base else split.digest
     return load_adapters(paths, base, digest, types), "+".join(file_digest(path) for path in paths)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..choices import POLICIES
 from ..errors import Refused
 from .pair import Job, Pair, Settings
 from .refine import Make, Visible, refine
 
-POLICIES = ("keep", "drop", "refine")
 ROUNDS = 3
 
 

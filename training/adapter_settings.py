@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..choices import CHECKPOINTING, PRECISIONS
 from ..errors import Refused
-from .precision import PRECISIONS
-
-CHECKPOINTING = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..choices import PRECISIONS
 from ..datasets.mvtec import Sample, check_samples
 from ..datasets.surfaces.defects import TYPES
 from ..errors import Refused
@@ -22,7 +23,7 @@ from .balanced import balanced
 from .crops import Batch, Crops, PictureCache
 from .drawn_crops import DrawnCrops
 from .loop import Report, train
-from .precision import PRECISIONS, mixed
+from .precision import mixed
 
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")

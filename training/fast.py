@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..modules.farm import NORMS
+from ..choices import NORMS
 from ..modules.fast import FastModules
 from .adapter_loop import Curve, Loss, train_modules
 from .adapter_settings import AdapterTraining

@@ -60,7 +60,7 @@ print(
                     room("training.adapter_settings").CHECKPOINTING,
                 ],
                 "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
-                "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
+                "stages": [room("nodes.graded").STAGES, room("choices").STAGES],
                 "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
                 "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
                 "formats": [room("nodes.export").FORMATS, list(room("datasets.exports").FORMATS)],

@@ -5,15 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from anomaly_synthesis import cli, cli_arguments
+from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_dropped, read_manifest
 from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules.base_file import load_base, save_base
-from anomaly_synthesis.samplers.presets import PRESETS
-from anomaly_synthesis.synthesis.policy import POLICIES
 from PIL import Image
 
 TRAIN = ["--resolution", "32", "--autoencoder-steps", "2", "--steps", "2", "--batch", "2"]
@@ -117,10 +115,6 @@ def test_policies_tell_what_they_did_and_are_part_of_the_run(files, tmp_path, ca
     assert "policy" in capsys.readouterr().err
 
 
-def test_the_policies_on_offer_are_the_engines():
-    assert cli_arguments.POLICIES == POLICIES
-
-
 def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -135,10 +129,6 @@ def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
     ):
         assert _synthesize(files, tmp_path / "pairs", **changed) == 1
         assert words in capsys.readouterr().err
-
-
-def test_the_presets_on_offer_are_the_samplers():
-    assert set(cli_arguments.PRESETS) == set(PRESETS)
 
 
 def test_usage_errors_exit_2():

@@ -26,6 +26,7 @@ FILES = {
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
+    "choices.py",
     "errors.py",
     "seeds.py",
 }
