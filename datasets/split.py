@@ -17,7 +17,9 @@ from ..choices import PARTS
 from ..errors import Refused
 from ..files.durable import write_atomic
 from ..files.progress import tracked
+from ..settings import check_values
 from .sample import Sample
+from .settings import SplitSettings
 
 _log = logging.getLogger(__name__)
 _FORMAT = {"format": "anomaly_synthesis.split", "version": 1}
@@ -53,8 +55,8 @@ class Split:
 def make_split(
     samples: Sequence[Sample],
     groups: Mapping[str, str],
-    seed: int = 0,
-    share: float = 1 / 3,
+    seed: int = SplitSettings.seed,
+    share: float = SplitSettings.share,
     note: Callable[[str], None] = _log.warning,
 ) -> Split:
     """Deal whole groups so that about `share` of the defect images of every type train and the rest is held back.
@@ -164,8 +166,7 @@ def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
 
 
 def _check_input(samples: Sequence[Sample], groups: Mapping[str, str], share: float) -> None:
-    if not 0 < share < 1:
-        raise Refused("share", share, "more than 0 and less than 1 (default 1/3)")
+    check_values(SplitSettings, share=share)
     if not samples:
         raise Refused("split", "no images", remedy="read a folder that holds some")
     bare = sorted(sample.name for sample in samples if sample.name not in groups)

@@ -20,9 +20,9 @@ from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule
 from ..samplers.schedule import TIMESTEPS
 from ..training.adapter import train_adapter
-from ..training.adapter_settings import AdapterTraining
 from ..training.defects import Defects, read_defects, types_of
 from ..training.frozen import Latents
+from ..training.settings import AdapterTraining
 from .adapter_preview import previewer
 from .adapters import LoadedAdapter, check_fit, fit_of, loaded
 from .conditioning import Conditioning

@@ -11,18 +11,18 @@ from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import Split, load_split, part_of
-from ..errors import Refused
 from ..files.folder_lock import check_free
 from ..modules.adapter_file import Fit, load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
+from ..settings import check_values
 from .adapters import Adapters, load_adapters
 from .nearest import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
-from .policy import DEFAULT, Policy
-from .run import NEGATIVES, run
+from .run import run
+from .settings import DROP, Policy, Run
 from .sheets import save_sheet
 
 ON_SHEET = 32
@@ -54,9 +54,9 @@ def synthesize(
     count: int,
     settings: Settings,
     *,
-    seed: int = 0,
-    policy: Policy = DEFAULT,
-    negatives: int = NEGATIVES,
+    seed: int = Run.seed,
+    policy: Policy = DROP,
+    negatives: int = Run.negatives,
     resume: bool = False,
     device: str = "cpu",
     report: Callable | None = None,
@@ -76,8 +76,7 @@ def synthesize(
             before the first pair is made.
         OSError: the folder cannot be written.
     """
-    if count < 1 or negatives < 1:
-        raise Refused("count and negatives", f"{count} and {negatives}", "1 or more of each")
+    check_values(Run, count=count, negatives=negatives)
     check_free(out)
     samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)

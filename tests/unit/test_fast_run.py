@@ -131,5 +131,5 @@ def test_what_does_not_fit_is_refused(files, tiny_base, split):
         from_adapter(adapter)
     with refused(subject="adapter.pt$", accepted=".safetensors file"):
         train_fast_file(data, split_file, base, out.with_suffix(".pt"), QUICK)
-    with pytest.raises(ValueError, match="farm and farm_until: 2"):
+    with pytest.raises(ValueError, match="farm: 2"):
         Settings(farm=2)

@@ -29,6 +29,7 @@ FILES = {
     "choices.py",
     "errors.py",
     "seeds.py",
+    "settings.py",
 }
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 
