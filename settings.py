@@ -19,11 +19,14 @@ _KEY = "setting"
 class Setting:
     """What a field may be and what it does.
 
-    help: a sentence; low, high: the range of a number, both included; above, below: bounds that it may not reach;
-    multiple: what divides it; choices: the names that it may have. A tuple is in range if each of its values is.
+    type: the field's annotation, which must be postponed (`from __future__ import annotations`), without "| None";
+    help: what it does; low, high: the range of a number, both included; above, below: bounds that it may not reach;
+    multiple: what divides it; choices: the names that it may have; off: of a bool that is on by default, what switching
+    it off does. A tuple is in range if each of its values is.
     """
 
     name: str
+    type: str
     default: Any
     help: str
     low: float | None = None
@@ -32,6 +35,7 @@ class Setting:
     below: float | None = None
     multiple: int = 1
     choices: tuple[str, ...] = ()
+    off: str = ""
 
     @property
     def accepted(self) -> str:
@@ -69,7 +73,7 @@ class Setting:
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
-            and value % self.multiple == 0
+            and (self.multiple == 1 or value % self.multiple == 0)
         )
 
 
@@ -81,7 +85,7 @@ def setting(default: Any = MISSING, help: str = "", **limits: Any) -> Any:
 def settings_of(cls: Any) -> dict[str, Setting]:
     """The settings of a dataclass, or of an instance with other defaults, by name, in their order."""
     return {
-        one.name: Setting(one.name, getattr(cls, one.name, MISSING), **one.metadata[_KEY])
+        one.name: Setting(one.name, one.type.split(" | ")[0], getattr(cls, one.name, MISSING), **one.metadata[_KEY])
         for one in fields(cls)
         if _KEY in one.metadata
     }

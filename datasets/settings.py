@@ -39,7 +39,7 @@ class ExportSettings:
     visible_only: bool = setting(
         False, "Leave out pairs that are not known to show their defect; they are label noise."
     )
-    normals: bool = setting(True, "Write the normal images, too.")
+    normals: bool = setting(True, "Write the normal images, too.", off="Leave out the normal images.")
     link: bool = setting(
         False,
         "Make hard links of images and masks instead of copies: less disk space, but a tool that changes an exported "

@@ -59,4 +59,5 @@ class Study:
     layout: str | None = None
 
 
-QUICK = {"seeds": 3, "per_type": 60, "steps": 300}  # a study that says better or worse, with its own noise
+# A study that says better or worse, with its own noise: changes of Study and of Training.
+QUICK, QUICK_TRAINING = {"seeds": 3, "per_type": 60}, {"steps": 300}

@@ -22,7 +22,7 @@ from .nearest import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
 from .run import run
-from .settings import DROP, Policy, Run
+from .settings import DROP, Policy, RunSettings
 from .sheets import save_sheet
 
 ON_SHEET = 32
@@ -54,9 +54,9 @@ def synthesize(
     count: int,
     settings: Settings,
     *,
-    seed: int = Run.seed,
+    seed: int = RunSettings.seed,
     policy: Policy = DROP,
-    negatives: int = Run.negatives,
+    negatives: int = RunSettings.negatives,
     resume: bool = False,
     device: str = "cpu",
     report: Callable | None = None,
@@ -76,7 +76,7 @@ def synthesize(
             before the first pair is made.
         OSError: the folder cannot be written.
     """
-    check_values(Run, count=count, negatives=negatives)
+    check_values(RunSettings, count=count, negatives=negatives)
     check_free(out)
     samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)
@@ -130,7 +130,7 @@ def synthesize(
 def _base(source: Source, split: Split) -> CompactLDM:
     if source.foreign_base:
         return load_base(source.base)[0]
-    return load_base_of(source.base, split.digest, ", or pass --foreign-base where no figure depends on it")
+    return load_base_of(source.base, split.digest, unless="foreign_base")
 
 
 def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> tuple[Adapters | None, str | None]:

@@ -24,7 +24,7 @@ from .plan import Planned
 from .policy import Settled, settle
 from .refine import farm_varies
 from .scores import DIGITS, NOT_SCORED, Scores
-from .settings import Policy, Run
+from .settings import Policy, RunSettings
 
 _log = logging.getLogger(__name__)
 KEEP = Policy()
@@ -49,7 +49,7 @@ def run(
     adapter: Adapters | None = None,
     adapter_name: str | None = None,
     policy: Policy = KEEP,
-    negatives: int = Run.negatives,
+    negatives: int = RunSettings.negatives,
     real: RealDefects | None = None,
     report: Callable[[int, Planned, Pair, bool], None] | None = None,
 ) -> float:

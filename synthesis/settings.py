@@ -23,7 +23,11 @@ class Settings:
     )
     steps: int = setting(20, "Sampling steps. Each calls the model once, twice with guidance.", low=1, high=1000)
     guidance: float = setting(2.0, "Scale of classifier-free guidance; 1 switches it off.", low=0)
-    aware: bool = setting(True, "Give the model the mask and the background, as a compact base is trained with them.")
+    aware: bool = setting(
+        True,
+        "Give the model the mask and the background, as a compact base is trained with them.",
+        off="Do not give the model the mask and the background, as in the papers.",
+    )
     context: float = setting(
         1.0, "Normal surface that the window shows on each side of the mask, in lengths of the mask's box.", low=0
     )
@@ -91,7 +95,7 @@ DROP = Policy("drop")  # the default for pairs to train on: a mask that shows no
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSettings:
     """Settings of a run beside those of its pairs."""
 
     count: int = setting(help="Pairs to make, including those that are dropped or blank.", low=1)

@@ -83,17 +83,17 @@ def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--count", "0"), "count and negatives: 0 and"),
-        (("--count", "1", "--redraw", "-1"), "redraw and rounds: -1"),
-        (("--count", "1", "--policy", "refine", "--rounds", "0"), "redraw and rounds: 0 and 0"),
+        (("--count", "0"), "--count: 0; accepted is 1 or more"),
+        (("--count", "1", "--redraw", "-1"), "--redraw: -1; accepted is 0 or more"),
+        (("--count", "1", "--policy", "refine", "--rounds", "0"), "--rounds: 0; accepted is 1 or more"),
         (("--count", "1", "--policy", "refine", "--redraw", "1"), "leave redraw out"),
-        (("--count", "1", "--negatives", "0"), "count and negatives: 1 and 0"),
+        (("--count", "1", "--negatives", "0"), "--negatives: 0"),
         (("--count", "1", "--types", "dent"), "dent"),
-        (("--count", "1", "--feather", "-2"), "feather: -2"),
-        (("--count", "1", "--guidance", "nan"), "guidance: nan"),
-        (("--count", "1", "--preset", "paper", "--steps", "0"), "accepted is 1 or more"),
-        (("--count", "1", "--steps", "1001"), "1000 levels"),
-        (("--count", "1", "--device", "abacus"), "--device abacus"),
+        (("--count", "1", "--feather", "-2"), "--feather: -2"),
+        (("--count", "1", "--guidance", "nan"), "--guidance: nan"),
+        (("--count", "1", "--preset", "paper", "--steps", "0"), "--steps: 0; accepted is 1 to 1000"),
+        (("--count", "1", "--steps", "1001"), "1 to 1000"),
+        (("--count", "1", "--device", "abacus"), "--device: abacus"),
     ],
 )
 def test_bad_options_exit_1_with_words(files, tmp_path, capsys, more, words):
