@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import MISSING
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from .choices import ADAPTERS, LAYOUTS, METHODS, PARTS
@@ -88,8 +89,9 @@ def _inspect(commands) -> None:
     command = _command(
         commands,
         "inspect",
-        "Show what a data folder holds (objects, types, counts, sizes, mask areas) and what is wrong with it. The exit "
-        "code is 1 if something must be repaired before the folder can be used.",
+        "Show what a data folder holds and what is wrong with it.",
+        "It lists objects, types, counts, sizes and mask areas. The exit code is 1 if something must be repaired "
+        "before the folder can be used.",
     )
     command.add_argument("folder", metavar="DIR", help="The data folder.")
     _layout(command)
@@ -101,9 +103,9 @@ def _split(commands) -> None:
     command = _command(
         commands,
         "split",
-        "Split the images into a training part and a held-back part, by group, and write split.json. Groups come from "
-        "a manifest.csv with the columns file and group, in the data folder or beside it, else from near-duplicates. A "
-        "manifest.csv that names these images but cannot be used is an error.",
+        "Split the images into a training part and a held-back part, by group.",
+        "The groups come from a manifest.csv with the columns file and group, in the data folder or beside it, else "
+        "from near-duplicates. A manifest.csv that names these images but cannot be used is an error.",
     )
     _data(command)
     command.add_argument("--out", required=True, help="The split.json to write.")
@@ -124,7 +126,8 @@ def _train_base(commands) -> None:
     command = _command(
         commands,
         "train-base",
-        "Train a compact base: first the autoencoder, then the UNet. The defaults take about two hours on two cores.",
+        "Train a compact base: first the autoencoder, then the UNet.",
+        "The defaults take about two hours on two cores.",
     )
     source = command.add_mutually_exclusive_group(required=True)
     _data(command, source)
@@ -178,7 +181,8 @@ def _import_stage(commands) -> None:
     command = _command(
         commands,
         "import-stage",
-        "Convert the files that STAGE's own code writes into one adapter. Their pickles are parsed, never executed.",
+        "Convert the files that STAGE's own code writes into one adapter.",
+        "Their pickles are parsed, never executed.",
     )
     command.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens.")
     command.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head.")
@@ -236,13 +240,11 @@ def _evaluate(commands) -> None:
     command = _command(
         commands,
         "evaluate",
-        "Train segmentation networks with and without synthetic pairs, test them on the held-back part, and write a "
-        "report.",
+        "Compare segmentation networks trained with and without synthetic pairs, and write a report.",
+        "The training part of the split trains, the held-back part tests.",
     )
     _data(command)
-    command.add_argument(
-        "--split", required=True, help="split.json. The training part trains, the held-back part tests."
-    )
+    command.add_argument("--split", required=True, help="The split.json of the data.")
     command.add_argument(
         "--out", required=True, help="Folder of the study. Cells that are there are kept, so that a study continues."
     )
@@ -307,9 +309,13 @@ def _export(commands) -> None:
     )
 
 
-def _command(commands, name: str, description: str) -> argparse.ArgumentParser:
+def _command(commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+    """summary: for the list of commands; more: sentences for the command's own help."""
     parser = commands.add_parser(
-        name, help=description, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        name,
+        help=summary,
+        description=fill(f"{summary} {more}", 100, break_on_hyphens=False),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=name, settings={})
     return parser
