@@ -16,9 +16,9 @@ from ..samplers.graded_windows import Window, graded_grid
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.schedule import TIMESTEPS
 from ..synthesis.start import sampling
-from .errors import named
+from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
-from .noise_levels import flow_alpha, in_order, level_table, typed_windows
+from .noise_levels import flow_alpha, level_table, typed_windows
 from .provenance import graph_seed
 from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
 from .stage import heads_of
@@ -124,7 +124,7 @@ class AIASSamplerNode(io.ComfyNode):
     def execute(
         cls, order: int, eta: float, variance: float, pure_start: bool, correct: bool, foreground_mode: str = "x0_blend"
     ) -> io.NodeOutput:
-        check_variance("AIAS Sampler", variance, eta)
+        check_variance(variance, eta)
         options = {
             "order": order,
             "eta": eta,
@@ -185,13 +185,11 @@ class AIASSigmas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        return in_order(typed_windows, "AIAS Sigmas", windows)
+        return answer(cls, typed_windows, windows)
 
     @classmethod
     def execute(cls, model, steps: int, kind: str, refine: int, denoise: float, windows: str = "") -> io.NodeOutput:
-        node = "AIAS Sigmas"
-        spans = typed_windows(node, windows)
-        return io.NodeOutput(aias_sigmas(node, model, steps, kind, refine, denoise, spans))
+        return io.NodeOutput(aias_sigmas(model, steps, kind, refine, denoise, typed_windows(windows)))
 
 
 def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
@@ -241,10 +239,10 @@ def foreground_mode_input() -> io.Input:
     )
 
 
-def check_variance(node: str, variance: float, eta: float) -> None:
+def check_variance(variance: float, eta: float) -> None:
     """Raise ValueError for a variance that eta does not allow."""
     if variance and eta != 1:
-        raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}", door=node)
+        raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}")
 
 
 class AIASSampler(MaskedSampler):
@@ -276,12 +274,12 @@ def sample_aias_latent(model, seed, steps, cfg, preset_name, positive, negative,
         positive,
         negative,
         latent,
-        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise),
+        lambda: aias_sigmas(model, **chosen.grid, denoise=denoise),
     )
 
 
 def aias_sigmas(
-    node: str, model, steps: int, kind: str, refine: int, denoise: float = 1.0, windows: Sequence[Window] = ()
+    model, steps: int, kind: str, refine: int, denoise: float = 1.0, windows: Sequence[Window] = ()
 ) -> Tensor:
     """The model's noise levels that a run visits, descending, the last 0; none where `denoise` is 0.
 
@@ -294,21 +292,20 @@ def aias_sigmas(
     if denoise <= 0:
         return torch.FloatTensor([])
     sampling = model.get_model_object("model_sampling")
-    table = level_table(node, model)
+    table = level_table(model)
     if flow_alpha(sampling) and kind == "lambda":
         got = "'lambda', made for eps and v models, and this is a flow model"
-        raise Refused("kind", got, remedy="choose half, quadratic or uniform", door=node)
+        raise Refused("kind", got, remedy="choose half, quadratic or uniform")
     total = int(steps / denoise)
     tail = f" ({steps} steps at denoise {denoise:g} are the end of a run of {total})" if total > steps else ""
     if total > len(table):
         most = int(len(table) * denoise)
         got = f"{steps}, and the model has {len(table)} levels{tail}"
-        raise Refused("steps", got, remedy=f"use at most {most} steps", door=node)
-    with named(node):
-        try:
-            return grid_sigmas(_last_levels(steps, total, windows, kind=kind, refine=refine, sigmas=table), table)
-        except Refused as error:
-            raise Refused(error.subject, error.got + tail, error.accepted, error.remedy) from error
+        raise Refused("steps", got, remedy=f"use at most {most} steps")
+    try:
+        return grid_sigmas(_last_levels(steps, total, windows, kind=kind, refine=refine, sigmas=table), table)
+    except Refused as error:
+        raise Refused(error.subject, error.got + tail, error.accepted, error.remedy) from error
 
 
 def _last_levels(steps: int, total: int, windows: Sequence[Window], *, sigmas: Tensor, **options) -> list[int]:

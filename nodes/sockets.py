@@ -45,7 +45,7 @@ def dataset_menu() -> io.Input:
     )
 
 
-def single(node: str, **inputs: Sequence) -> list:
+def single(**inputs: Sequence) -> list:
     """The one value of every input. Raises ValueError where a list holds different ones."""
     for name, values in inputs.items():
         others = [value for value in values if value != values[0]]
@@ -54,6 +54,5 @@ def single(node: str, **inputs: Sequence) -> list:
                 name,
                 f"a list of different values ({values[0]}, {others[0]}, ...), but this node runs once",
                 remedy="connect one value",
-                door=node,
             )
     return [values[0] for values in inputs.values()]
