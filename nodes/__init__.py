@@ -12,6 +12,7 @@ from . import (
     graded,
     inspection,
     loaders,
+    make_defects,
     masks,
     nearest,
     refinement,
@@ -28,5 +29,5 @@ class AnomalySynthesis(ComfyExtension):
         """Every menu's nodes."""
         loaders.declare_folders()
         pairs = dataset, refinement, nearest, export, inspection
-        menus = loaders, masks, sampling, graded, training, *pairs, baselines, evaluation
+        menus = make_defects, loaders, masks, sampling, graded, training, *pairs, baselines, evaluation
         return [door(node) for menu in menus for node in menu.NODES]

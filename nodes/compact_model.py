@@ -68,6 +68,7 @@ class CompactModel(comfy.model_base.BaseModel):
         self.aware, self.anomaly_digest = aware, digest
         self.anomaly_labels = base.config.labels
         self.anomaly_tokens = base.context(range(len(base.tokens))).detach().clone()
+        self.anomaly_context, self.anomaly_resolution = base.context, base.config.resolution
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
         """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or it is not to be told."""

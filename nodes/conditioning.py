@@ -7,17 +7,23 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import Refused
+from ..modules.appearance import FREE, Look
 from ..synthesis.windows import Crop
 from .images import lines
 
 Conditioning = list[list]  # [[tokens [B, k, d], {}]]
 
 
-def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> tuple[Conditioning, Conditioning]:
+def token_conditioning(
+    model, objects: Sequence[str], types: Sequence[str], look: Look = FREE
+) -> tuple[Conditioning, Conditioning]:
     """(positive, negative) from the tokens of a compact base: rows of the types, and its unconditional row.
 
+    Args:
+        look: what all anomalies are to look like.
+
     Raises:
-        ValueError: an (object, type) that the base was not trained on.
+        Refused: an (object, type) that the base was not trained on; a look that it cannot be asked for.
     """
     labels, tokens = model.model.anomaly_labels, model.model.anomaly_tokens
     unknown = sorted({pair for pair in zip(objects, types, strict=True) if pair not in labels})
@@ -26,7 +32,10 @@ def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> t
         asked = ", ".join(f"{object} / {type}" for object, type in unknown)
         raise Refused("type", f"this base has no tokens for {asked}", f"one of {known}", door="Anomaly Conditioning")
     rows = [labels.index(pair) for pair in zip(objects, types, strict=True)]
-    return [[tokens[rows], {}]], [[tokens[-1:], {}]]
+    if look.free:
+        return [[tokens[rows], {}]], [[tokens[-1:], {}]]
+    asked = model.model.anomaly_context(rows, torch.tensor([look.row()] * len(rows))).detach().to(tokens)
+    return [[asked, {}]], [[tokens[-1:], {}]]
 
 
 def text_conditioning(clip, objects: Sequence[str], types: Sequence[str]) -> tuple[Conditioning, Conditioning]:

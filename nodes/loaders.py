@@ -12,8 +12,9 @@ from ..errors import Refused
 from .sockets import CATEGORY, Adapter
 
 FOLDER, ADAPTERS = "anomaly_bases", "anomaly_adapters"
-BUNDLED = "surfaces (bundled)"
+BUNDLED, GENERAL = "surfaces (bundled)", "general (bundled)"
 _WEIGHTS = Path(__file__).parent.parent / "weights"
+_BASES = {GENERAL: "general.safetensors", BUNDLED: "surfaces.safetensors"}
 
 
 class LoadAnomalyLDM(io.ComfyNode):
@@ -162,14 +163,14 @@ def declare_folders() -> None:
 
 
 def base_names() -> list[str]:
-    """What the menu offers: the bundled base, then the files of models/anomaly_bases."""
-    return [BUNDLED, *folder_paths.get_filename_list(FOLDER)]
+    """What the menu offers: the bundled bases, then the files of models/anomaly_bases."""
+    return [*_BASES, *folder_paths.get_filename_list(FOLDER)]
 
 
 def base_path(name: str) -> Path:
     """The file of a base. Raises ValueError with the folders searched where there is none."""
-    if name == BUNDLED:
-        return _WEIGHTS / "surfaces.safetensors"
+    if name in _BASES:
+        return _WEIGHTS / _BASES[name]
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None:
         searched = ", ".join(folder_paths.get_folder_paths(FOLDER))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 from comfy_api.latest import io
 
 from .folders import AS_TYPED, choices
@@ -39,6 +41,11 @@ LAYOUTS = [
     "kolektor",
     "kolektor2",
 ]
+
+
+def advanced() -> dict[str, bool]:
+    """Keyword of a widget that is seldom used, for hosts that hide such ones."""
+    return {"advanced": True} if "advanced" in signature(io.Combo.Input.__init__).parameters else {}
 
 
 def dataset_menu() -> io.Input:

@@ -15,6 +15,7 @@ from ..errors import Refused
 from ..images.masks import latent_mask
 from ..images.pictures import Picture
 from ..images.windows import CONTEXT, cut_picture
+from ..modules.appearance import FREE, Look
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from ..samplers.aias import sample_aias
@@ -69,13 +70,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One pair to make: `picture` receives an anomaly of (object, type) in `mask` (bool [H, W])."""
+    """One pair to make: `picture` receives an anomaly of (object, type) in `mask` (bool [H, W]); `look`: what it is to
+    look like, for a base that can be asked (see `CompactLDMConfig.appearance`)."""
 
     picture: Picture
     mask: Tensor
     object: str
     type: str
     seed: int
+    look: Look = FREE
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +115,12 @@ def made_windows(
     seeds: Sequence[int],
     settings: Settings,
     adapters: Adapters,
+    looks: Sequence[Look] = (),
 ) -> tuple[Tensor, int]:
     """The windows with an anomaly in every mask, decoded, [P, 3, R, R] on the CPU, and the denoiser's calls for each.
 
     Args:
-        types: (object, type) of every window; seeds: of its noise.
+        types: (object, type) of every window; seeds: of its noise; looks: of its anomaly, () leaves all to the base.
 
     Raises:
         Refused: an unknown type, too few steps for STAGE's windows, MGA heads asked for that the adapter lacks.
@@ -129,7 +133,15 @@ def made_windows(
     start = start_state(background, mask, sigmas[0], initial_noise(background, seeds), chosen.options)
     known = (mask, background) if settings.aware else (None, None)
     labels = [base.label(*type) for type in types]
-    denoiser = partial(base.denoiser, labels, *known, guidance=settings.guidance, tokens=adapters.tokens(types))
+    appearance = None if all(look.free for look in looks) else torch.tensor([look.row() for look in looks])
+    denoiser = partial(
+        base.denoiser,
+        labels,
+        *known,
+        guidance=settings.guidance,
+        tokens=adapters.tokens(types),
+        appearance=appearance,
+    )
     options = chosen.options | {"mask": mask, "background": background, "seeds": seeds}
     foreground = adapters.foreground(mask, background, types, nearest_timestep)
     options |= farm_options(foreground, settings.farm, settings.farm_until)
