@@ -29,18 +29,17 @@ from ..synthesis.draws import TRIES, VISIBLE_ABOVE, best_draw
 from ..synthesis.make import BATCH
 from ..synthesis.start import Sampling, sampling
 from ..synthesis.windows import Crop, crop_parts
-from .aias_sampler import AIASSampler, aias_sigmas
-from .compact_model import compact_model, compact_vae
+from .aias import PRESETS, AIASSampler, aias_sigmas
+from .compact_base import base_names, base_path, compact_model, compact_vae
+from .compose import Batch, Score, composed, overlays
 from .conditioning import Conditioning, token_conditioning
-from .graph_seeds import graph_seed, list_place, listed_seed
+from .folders import GENERAL
 from .images import to_image, to_picture, with_masks
-from .latents import ItemSeeds, defect_latent
-from .loaders import GENERAL, base_names, base_path
+from .latents import ItemSeeds
 from .masked_sampler import sampled
-from .masks import MAX_CROPS
-from .pairs import Batch, Score, composed, overlays
-from .sampling import MAX_SEED, PRESETS
-from .sockets import CATEGORY, Scores, advanced
+from .masks import MAX_CROPS, defect_latent
+from .provenance import graph_seed, list_place, listed_seed
+from .sockets import CATEGORY, MAX_SEED, Scores, advanced
 
 NODE = "Make Defects"
 TYPES_MENU = sorted(TYPES)
