@@ -15,21 +15,21 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..baselines.drawn import MARGIN, draw_defects
-from ..datasets.surfaces.defects import TYPES
+from ..choices import DEFECTS, PRESETS
 from ..errors import Refused
 from ..images.masks import mask_box
 from ..images.windows import covered, cut_image
-from ..modules.appearance import FREE, Look
 from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import NORMAL, known_type
 from ..modules.tokens import Type
 from ..seeds import CONTROL_SEED, part_seed
 from ..synthesis import controls
-from ..synthesis.draws import TRIES, VISIBLE_ABOVE, best_draw
+from ..synthesis.draws import VISIBLE_ABOVE, best_draw
 from ..synthesis.make import BATCH
+from ..synthesis.settings import FREE, Look
 from ..synthesis.start import Sampling, sampling
 from ..synthesis.windows import Crop, crop_parts
-from .aias import PRESETS, AIASSampler, aias_sigmas
+from .aias import AIASSampler, aias_sigmas
 from .compact_base import base_names, base_path, compact_model, compact_vae
 from .compose import Batch, Score, composed, overlays
 from .conditioning import Conditioning, token_conditioning
@@ -42,7 +42,7 @@ from .provenance import graph_seed, list_place, listed_seed
 from .sockets import CATEGORY, MAX_SEED, Scores, advanced
 
 NODE = "Make Defects"
-TYPES_MENU = sorted(TYPES)
+TYPES = sorted(DEFECTS)
 WINDOW = 512  # px, of models that do not say what they were trained at
 
 
@@ -65,7 +65,7 @@ class MakeDefects(io.ComfyNode):
                     tooltip="Where the defect goes: paint it in Load Image with Open in MaskEditor. One mask for all "
                     "images, or one for each.",
                 ),
-                io.Combo.Input("type", options=TYPES_MENU, default="crack", tooltip="The kind of defect."),
+                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -138,7 +138,7 @@ class MakeDefects(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "tries",
-                    default=TRIES,
+                    default=3,
                     min=1,
                     max=32,
                     optional=True,
@@ -249,7 +249,7 @@ class DrawDefects(io.ComfyNode):
                     tooltip="Where the defect goes. Scratches, cracks, cuts, fibres and burrs follow its length; all "
                     "other types fill its area.",
                 ),
-                io.Combo.Input("type", options=TYPES_MENU, default="crack", tooltip="The kind of defect."),
+                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
                 io.Int.Input(
                     "seed",
                     default=0,
