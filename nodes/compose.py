@@ -18,6 +18,7 @@ from ..errors import Refused
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..synthesis.compose import Made, composed_picture, composed_values
+from ..synthesis.labels import refined_mask
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
 from ..synthesis.settings import Settings
 from ..synthesis.sheets import overlay
@@ -135,7 +136,8 @@ class Score(Scores):
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
     where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
+    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler;
+    refined_mask: bool [H, W], see `synthesis.labels`; None without controls.
     """
 
     visible: bool
@@ -144,11 +146,13 @@ class Score(Scores):
     seed: int | None = None
     refined: Mapping[str, Any] | None = None
     blank: bool = False
+    refined_mask: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
         shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        return json.dumps({name: value for name, value in shown.items() if name not in ("windows", "composing")})
+        left_out = ("windows", "composing", "refined_mask")
+        return json.dumps({name: value for name, value in shown.items() if name not in left_out})
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +236,7 @@ def composed(
                 windows=windows,
                 composing=composing,
                 blank=blank,
+                refined_mask=None if own is None else refined_mask(result, parts, own),
             )
         )
     return to_batch(images), scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from comfy_api.latest import io
@@ -58,6 +59,11 @@ def widget(of: type, name: str, id: str = "", more: str = "", **options: Any) ->
     shown = {True: "on", False: "off"}[default] if kind is io.Boolean else default
     words = f"{found.help} {more}".strip()
     return kind.Input(id or name, default=default, tooltip=f"{words} Default {shown}.", **limits | options)
+
+
+def advanced() -> dict[str, bool]:
+    """Keyword of a widget that is seldom used, for hosts that hide such ones."""
+    return {"advanced": True} if "advanced" in signature(io.Combo.Input.__init__).parameters else {}
 
 
 def dataset_menu() -> io.Input:
