@@ -83,7 +83,7 @@ def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> t
     """(positive, negative) from the tokens of a compact base: rows of the types, and its unconditional row.
 
     Raises:
-        ValueError: an (object, type) that the base was not trained on.
+        Refused: an (object, type) that the base was not trained on.
     """
     labels, tokens = model.model.anomaly_labels, model.model.anomaly_tokens
     unknown = sorted({pair for pair in zip(objects, types, strict=True) if pair not in labels})
@@ -99,7 +99,7 @@ def text_conditioning(clip, objects: Sequence[str], types: Sequence[str]) -> tup
     """(positive, negative) from text: "object type" ("damaged type" where the object has no name), and empty text.
 
     Raises:
-        ValueError: texts of one batch that the encoder gives different lengths.
+        Refused: texts of one batch that the encoder gives different lengths.
     """
     texts = [f"{object or 'damaged'} {type}" for object, type in zip(objects, types, strict=True)]
     encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in dict.fromkeys([*texts, ""])}
