@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..choices import FOREGROUND_MODES, KINDS, PRESETS
 from ..errors import Refused
 from ..samplers.aias import sample_aias
 from ..samplers.graded_windows import Window, graded_grid
@@ -25,9 +26,6 @@ from .stage import heads_of
 _log = logging.getLogger(__name__)
 
 # Those of samplers.presets and samplers.grid, in the order of the menus of released workflows.
-PRESETS = ["recommended", "fast", "paper"]
-KINDS = ["quadratic", "uniform", "lambda", "half"]
-FOREGROUND_MODES = ["x0_blend", "renoise"]
 
 
 class KSamplerAIAS(io.ComfyNode):
@@ -63,7 +61,7 @@ class KSamplerAIAS(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=PRESETS,
+                    options=list(PRESETS),
                     default="recommended",
                     tooltip="recommended: from 6 steps on, with a little fresh noise from 10 on. fast: the same "
                     "without noise. paper: FAST's published levels and noise; wants 50 steps.",
@@ -151,7 +149,7 @@ class AIASSigmas(io.ComfyNode):
                 io.Int.Input("steps", default=20, min=1, max=MAX_STEPS, tooltip="Calls of the model in all."),
                 io.Combo.Input(
                     "kind",
-                    options=KINDS,
+                    options=list(KINDS),
                     default="half",
                     tooltip="half (default): about the data's own scale, for order 2 with pure_start and correct. "
                     "quadratic: uniform in the root of t. uniform: FAST as published. lambda: uniform in log sigma, "
@@ -233,7 +231,7 @@ def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
 def foreground_mode_input() -> io.Input:
     return io.Combo.Input(
         "foreground_mode",
-        options=FOREGROUND_MODES,
+        options=list(FOREGROUND_MODES),
         default=FOREGROUND_MODES[0],
         optional=True,
         tooltip="How FARM's estimate enters, for a model from Apply FARM. x0_blend (default): mixed into the model's. "

@@ -9,8 +9,9 @@ import comfy.model_management
 from comfy_api.latest import io
 
 from ..baselines.copy_paste import copy_paste
-from ..baselines.cutpaste import VARIANTS, cutpaste
+from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
+from ..choices import VARIANTS
 from ..errors import Refused
 from .errors import answer
 from .folders import readable_tree

@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..choices import MODES
 from ..errors import Refused
 from ..images.pictures import Picture
 from ..images.windows import Window
-from ..synthesis.compose import MODES, Made, composed_picture, composed_values
+from ..synthesis.compose import Made, composed_picture, composed_values
+from ..synthesis.labels import refined_mask
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
 from ..synthesis.sheets import overlay
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
@@ -146,7 +148,8 @@ class Score(Scores):
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
     where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
+    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler;
+    refined_mask: bool [H, W], see `synthesis.labels`; None without controls.
     """
 
     visible: bool
@@ -155,11 +158,13 @@ class Score(Scores):
     seed: int | None = None
     refined: Mapping[str, Any] | None = None
     blank: bool = False
+    refined_mask: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
         shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        return json.dumps({name: value for name, value in shown.items() if name not in ("windows", "composing")})
+        left_out = ("windows", "composing", "refined_mask")
+        return json.dumps({name: value for name, value in shown.items() if name not in left_out})
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,6 +248,7 @@ def composed(
                 windows=windows,
                 composing=composing,
                 blank=blank,
+                refined_mask=None if own is None else refined_mask(result, parts, own),
             )
         )
     return to_batch(images), scores

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from comfy_api.latest import io, ui
 
-from ..datasets.exports import FORMATS
-from ..datasets.exports.coco import SEGMENTATIONS
+from ..choices import FORMATS, SEGMENTATIONS
 from ..datasets.exports.export import export_pairs
 from .errors import answer
 from .folders import check_written

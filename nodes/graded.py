@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
+from ..choices import BLENDS, PRESETS, STAGES
 from ..errors import Refused
-from ..samplers.graded import BLENDS, sample_graded
+from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
-from ..samplers.stage_presets import STAGE_PRESETS
 from ..synthesis.start import sampling
 from . import sockets
-from .aias import PRESETS, aias_sigmas, check_variance, foreground_mode_input, solver_inputs
+from .aias import aias_sigmas, check_variance, foreground_mode_input, solver_inputs
 from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
 from .noise_levels import level_table, timestep_of, typed_windows
@@ -59,7 +59,7 @@ class KSamplerGraded(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=PRESETS,
+                    options=list(PRESETS),
                     default="recommended",
                     tooltip="Levels and noise. recommended: from 6 steps on; with fresh noise from 10 on, all of it "
                     "where EMA or windows work. fast: the same without noise. paper: FAST's levels, all the noise.",
@@ -78,7 +78,7 @@ class KSamplerGraded(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "stage",
-                    options=list(STAGE_PRESETS),
+                    options=list(STAGES),
                     default="stage",
                     tooltip="Which parts of STAGE work, as in the paper's ablation: baseline none; then MGA heads, "
                     "anomaly inference (aif), windows (gd), mask alignment (ema). stage (default): all. stage-paper: "

@@ -9,11 +9,12 @@ from pathlib import Path
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..choices import SCORES
 from ..datasets.inspection import inspect_dataset
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
 from ..synthesis.dataset_sheet import DatasetSheet
-from ..synthesis.worst import SCORES, Worst, summary, value, words, worst_pairs, worst_sheet
+from ..synthesis.worst import Worst, summary, value, words, worst_pairs, worst_sheet
 from .dataset import BUILT_IN, check_dataset, dataset_tree, layout_name
 from .errors import answer
 from .folders import AS_TYPED, chosen, may_read

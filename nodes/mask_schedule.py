@@ -11,7 +11,8 @@ from comfy_api.latest import io, ui
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..samplers.mask_schedule import SHAPES, MaskSchedule
+from ..choices import SHAPES
+from ..samplers.mask_schedule import MaskSchedule
 from . import sockets
 from .curves import GAP, SIZE, picture
 from .errors import answer

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor, nn
 
+from ..choices import NETWORKS
 from ..datasets.mvtec import Sample
 from ..errors import Refused
 from ..evaluation.cases import case_sheet
 from ..evaluation.cell import tested_values
 from ..evaluation.metrics import NAMES
-from ..evaluation.networks import NETWORKS
 from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
 from ..evaluation.segmenter.training import Record, Training, train_segmenter

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 
 from comfy_api.latest import io
 
-from ..datasets import layouts
+from ..choices import LAYOUTS as NAMES
 from ..errors import Refused
 from .folders import AS_TYPED, choices
 
@@ -30,7 +31,12 @@ Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmentation.Segmenter: a train
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
 
-LAYOUTS = ["auto", *(layout.name for layout in layouts.LAYOUTS)]
+LAYOUTS = ["auto", *NAMES]
+
+
+def advanced() -> dict[str, bool]:
+    """Keyword of a widget that is seldom used, for hosts that hide such ones."""
+    return {"advanced": True} if "advanced" in signature(io.Combo.Input.__init__).parameters else {}
 
 
 def dataset_menu() -> io.Input:

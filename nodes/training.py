@@ -13,6 +13,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor, nn
 
+from ..choices import CHECKPOINTING, HEADS
 from ..errors import Refused
 from ..modules.adapter_file import Adapter
 from ..modules.adapter_modules import tokens_of
@@ -21,10 +22,10 @@ from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule
 from ..samplers.schedule import TIMESTEPS
 from ..training.adapter import train_adapter
-from ..training.adapter_settings import CHECKPOINTING, AdapterTraining
 from ..training.defects import Defects, read_defects, types_of
 from ..training.fast import FastTraining
 from ..training.frozen import Latents
+from ..training.settings import AdapterTraining
 from ..training.stage import StageTraining
 from . import sockets
 from .adapters import LoadedAdapter, check_fit, fit_of, loaded
@@ -35,8 +36,6 @@ from .progress import passes
 from .sockets import CATEGORY, MAX_DATA_SEED
 from .split_dataset import Dataset, temporary
 from .training_record import curve_picture, in_words, previewer
-
-HEADS = ["paper", "small"]  # see `head_settings`
 
 
 class TrainFASTAdapter(io.ComfyNode):
@@ -128,8 +127,8 @@ class TrainSTAGEAdapter(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "heads",
-                    options=HEADS,
-                    default=HEADS[0],
+                    options=list(HEADS),
+                    default="paper",
                     optional=True,
                     tooltip="Size of the MGA heads. paper (default): 2.7 M parameters each. small: 0.2 M, for a tenth "
                     "of the time, which is enough beside a compact base.",
