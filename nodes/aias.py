@@ -240,7 +240,7 @@ def foreground_mode_input() -> io.Input:
 
 
 def check_variance(variance: float, eta: float) -> None:
-    """Raise ValueError for a variance that eta does not allow."""
+    """Raise Refused for a variance that eta does not allow."""
     if variance and eta != 1:
         raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}")
 
@@ -287,7 +287,7 @@ def aias_sigmas(
     one level is in every one of `windows`, (hi, lo) in t, but for those that the run begins below.
 
     Raises:
-        ValueError: see `graded_grid`; a kind that the model's schedule does not allow; a model without a sigma table.
+        Refused: see `graded_grid`; a kind that the model's schedule does not allow; a model without a sigma table.
     """
     if denoise <= 0:
         return torch.FloatTensor([])

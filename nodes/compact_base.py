@@ -99,7 +99,7 @@ def base_names() -> list[str]:
 
 
 def base_path(name: str) -> Path:
-    """The file of a base. Raises ValueError with the folders searched where there is none."""
+    """The file of a base. Raises Refused with the folders searched where there is none."""
     if name in BUNDLED_BASES:
         return WEIGHTS / BUNDLED_BASES[name]
     path = folder_paths.get_full_path(BASES, name)
@@ -164,11 +164,11 @@ class CompactModel(comfy.model_base.BaseModel):
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
         """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or it is not to be told."""
-        told = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
+        channels = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
         if self.aware and denoise_mask is not None and latent_image is not None:
             mask = denoise_mask[:, :1].to(device)
-            told = 2 * mask - 1, latent_image.to(device) * (1 - mask)
-        return torch.cat(told, dim=1)
+            channels = 2 * mask - 1, latent_image.to(device) * (1 - mask)
+        return torch.cat(channels, dim=1)
 
 
 class CompactAutoencoder(nn.Module):

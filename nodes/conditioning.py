@@ -108,7 +108,7 @@ def text_conditioning(clip, objects: Sequence[str], types: Sequence[str]) -> tup
     """(positive, negative) from text: "object type" ("damaged type" where the object has no name), and empty text.
 
     Raises:
-        ValueError: texts of one batch that the encoder gives different lengths.
+        Refused: texts of one batch that the encoder gives different lengths.
     """
     texts = [f"{object or 'damaged'} {type}" for object, type in zip(objects, types, strict=True)]
     encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in dict.fromkeys([*texts, ""])}

@@ -115,7 +115,7 @@ def export_folder(
         folder: of the export, below the host's output; "": beside the pairs.
 
     Raises:
-        ValueError: several folders, no such folder, no pairs to write, a folder that holds something else.
+        Refused: several folders, no such folder, no pairs to write, a folder that holds something else.
         OSError: the folder cannot be written; the next run goes on.
     """
     root = needed_root(names)

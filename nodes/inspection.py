@@ -171,7 +171,7 @@ def inspect_folder(folder: str, layout: str) -> tuple[str, Tensor, str, int, str
     Images are read one by one, and of every type five small examples are kept.
 
     Raises:
-        ValueError: no such folder, or one in no known layout, or in several. Any other problem is in the report.
+        Refused: no such folder, or one in no known layout, or in several. Any other problem is in the report.
     """
     sheet = DatasetSheet()
     found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look, may_read)
@@ -204,7 +204,7 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
     """The sheet [1, h, w, 3] in 0 .. 1, the table, and the pairs' indices in the manifest, the worst first.
 
     Raises:
-        ValueError: several folders, none, or one that holds no pairs with this score.
+        Refused: several folders, none, or one that holds no pairs with this score.
     """
     root = needed_root(names)
     with passes():
@@ -215,14 +215,14 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
 
 def _table(found: Worst) -> Table:
     head = ["file", "index", "object / type", *map(words, found.scores), "visible"]
-    told = {True: "yes", False: "no", None: "-"}
+    answers = {True: "yes", False: "no", None: "-"}
     rows = [
         [
             line["image"],
             str(line["index"]),
             f"{line['object']} / {line['type']}",
             *(value(line, score) for score in found.scores),
-            told.get(line["visible"], "-"),
+            answers.get(line["visible"], "-"),
         ]
         for line in found.pairs
     ]

@@ -33,6 +33,7 @@ from .aias import AIASSampler, aias_sigmas
 from .compact_base import base_names, base_path, compact_model, compact_vae
 from .compose import Batch, Score, composed, overlays
 from .conditioning import Conditioning, token_conditioning
+from .errors import answer
 from .folders import GENERAL
 from .images import to_image, to_picture, with_masks
 from .latents import ItemSeeds
@@ -187,12 +188,7 @@ class MakeDefects(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, base_name=None):
-        try:
-            if base_name is not None:
-                base_path(base_name)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, base_path, base_name)
 
     @classmethod
     def execute(
@@ -216,7 +212,7 @@ class MakeDefects(io.ComfyNode):
         positive=None,
         negative=None,
     ) -> io.NodeOutput:
-        image, masks = with_masks(NODE, image, mask)
+        image, masks = with_masks(image, mask)
         look = Look(contrast or None, strength or None, softness or None)
         if model is None:
             if vae is not None or positive is not None or negative is not None:
@@ -268,7 +264,7 @@ class DrawDefects(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, type: str, seed: int) -> io.NodeOutput:
-        image, masks = with_masks("Draw Defects", image, mask)
+        image, masks = with_masks(image, mask)
         first = listed_seed(graph_seed(seed, cls.hidden), list_place())
         images, labels = image.cpu().clone(), torch.zeros(image.shape[:3])
         for number, one in enumerate(masks):
@@ -376,7 +372,7 @@ class _Photograph:
 
     def sampled(self, by: _Model, how: Sampling, seed: int, cfg: float, normal: bool = False, callback=None) -> Tensor:
         """The windows filled, decoded, [P, R, R, 3]."""
-        sampler, sigmas = AIASSampler(how.options, NODE), aias_sigmas(NODE, by.model, **how.grid)
+        sampler, sigmas = AIASSampler(how.options, NODE), aias_sigmas(by.model, **how.grid)
         made, first = [], 0
         for latent in self.latents:
             count = len(latent["samples"])

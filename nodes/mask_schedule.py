@@ -95,7 +95,7 @@ def schedule_picture(schedule: MaskSchedule, mask: Tensor | None, levels: Sequen
         levels: in t of 0 .. 1000.
 
     Raises:
-        ValueError: a mask of another shape, or not finite.
+        Refused: a mask of another shape, or not finite.
     """
     curve = [(t, schedule.zeta(t)) for t in range(schedule.timesteps + 1)]
     title = f"zeta(t): how far the mask is open ({schedule.shape}, t_s = {schedule.t_s:g})"

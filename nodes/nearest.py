@@ -155,7 +155,7 @@ def measured(dataset: Dataset, vae, resolution: int, context: float, clip_vision
     """The defects of the dataset's training part.
 
     Raises:
-        ValueError: no defect in it, an image that cannot be read, a VAE whose latents have no two dimensions, an
+        Refused: no defect in it, an image that cannot be read, a VAE whose latents have no two dimensions, an
             encoder without embeddings of images, NaN from either.
     """
     samples = [sample for sample in dataset.train if sample.mask is not None]
@@ -191,7 +191,7 @@ def with_nearest(
         crop, mask: one of them; see `compose.composed`.
 
     Raises:
-        ValueError: counts or sizes that do not fit together, values not finite, an empty mask, neither crop nor mask, a
+        Refused: counts or sizes that do not fit together, values not finite, an empty mask, neither crop nor mask, a
             crop of other images, or one whose windows are not those of the real defects.
     """
     image = check_image(image)

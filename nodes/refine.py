@@ -212,17 +212,17 @@ def refined_pairs(
         has_farm=search.given.farm > 0,
         pays=(lambda best: not best.pair.visible) if only_hidden else _always,
     )
-    kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
+    kept = [_kept(one, first, search.given) for one, first in zip(found, batch.scores, strict=True)]
     return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
 
 
-def _kept(one: Refined, told: Score, given: Varied) -> Score:
-    """The kept pair's score with the search behind it; `told`: the first draw's, as it came.
+def _kept(one: Refined, first: Score, given: Varied) -> Score:
+    """The kept pair's score with the search behind it; `first`: the first draw's, as it came.
 
     A graph does not know what the first draw cost: `calls` are those of the rounds.
     """
-    record = one.record(_visible, given) | {"first": told.entries | {"visible": told.visible}, "first_calls": None}
-    return replace(one.pair.score if one.round else told, refined=record)
+    record = one.record(_visible, given) | {"first": first.entries | {"visible": first.visible}, "first_calls": None}
+    return replace(one.pair.score if one.round else first, refined=record)
 
 
 def _visible(pair: Scores) -> bool:

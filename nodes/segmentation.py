@@ -218,7 +218,7 @@ def train(
     """Train on the dataset's training part, and on `pairs` beside it; `hold_out`: see `Training`.
 
     Raises:
-        ValueError: an unknown network, no defect in the training part, what the network needs is not installed, a loss
+        Refused: an unknown network, no defect in the training part, what the network needs is not installed, a loss
             that is no longer finite.
     """
     stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
@@ -267,7 +267,7 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
     """The table, the mean IoU over types, and the cases [1, h, w, 3] in 0 .. 1.
 
     Raises:
-        ValueError: images that the segmenter was trained on, scikit-learn is not installed, a picture that can no
+        Refused: images that the segmenter was trained on, scikit-learn is not installed, a picture that can no
             longer be read, scores that are not finite.
     """
     check_installed()
@@ -294,7 +294,7 @@ def results_picture(table: Table, cases: Tensor) -> Tensor:
 
 
 def check_installed() -> None:
-    """Raise ValueError without scikit-learn, which measures and does not come with ComfyUI."""
+    """Raise Refused without scikit-learn, which measures and does not come with ComfyUI."""
     if find_spec("sklearn") is None:
         raise Refused(
             "scikit-learn",

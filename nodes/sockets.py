@@ -52,7 +52,7 @@ def dataset_menu() -> io.Input:
 
 
 def single(**inputs: Sequence) -> list:
-    """The one value of every input. Raises ValueError where a list holds different ones."""
+    """The one value of every input. Raises Refused where a list holds different ones."""
     for name, values in inputs.items():
         others = [value for value in values if value != values[0]]
         if others:

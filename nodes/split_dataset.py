@@ -146,7 +146,7 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
         layout: "auto", or the name of one.
 
     Raises:
-        ValueError: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
+        Refused: no such folder, file or type, an unknown layout, a damaged image, a split of other data, or one that
             holds back no defect.
     """
     warnings: list[str] = []
@@ -172,7 +172,7 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
 
 
 def split_fingerprint(folder: str, split: str, layout: str) -> str:
-    """Changes where a file of the dataset, its split or its groups change. Raises ValueError for a missing one."""
+    """Changes where a file of the dataset, its split or its groups change. Raises Refused for a missing one."""
     seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "", layout)
     if folder.strip() == BUILT_IN:
         return seen
@@ -182,7 +182,7 @@ def split_fingerprint(folder: str, split: str, layout: str) -> str:
 
 
 def check_split_folder(folder: str, split: str) -> None:
-    """Raise ValueError where there is no such folder or no such file."""
+    """Raise Refused where there is no such folder or no such file."""
     if folder.strip() != BUILT_IN:
         dataset_folder(folder)
     if split.strip():

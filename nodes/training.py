@@ -315,7 +315,7 @@ def train(
             under another split, the result names none: it may know what this one holds back.
 
     Raises:
-        ValueError: no defect in the training part, a conditioning or a VAE that is not the model's, a resolution that
+        Refused: no defect in the training part, a conditioning or a VAE that is not the model's, a resolution that
             the VAE cannot take, an adapter of another model or without one of the types, too little memory, a loss that
             is no longer finite.
     """
@@ -346,7 +346,7 @@ def train(
 
 
 def mask_settings(schedule: MaskSchedule | None) -> dict:
-    """The settings of `StageTraining` for a schedule; none is the paper's. Raises ValueError for one of another T."""
+    """The settings of `StageTraining` for a schedule; none is the paper's. Raises Refused for one of another T."""
     if schedule is None:
         return {}
     if schedule.timesteps != TIMESTEPS:
