@@ -17,7 +17,7 @@ from .errors import Refused, in_words, out_of_memory
 from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
 from .files.progress import reported
 from .files.untrusted_text import LineFormatter, lines_of, one_line
-from .synthesis.settings import Look, MakeSettings, Policy, RunSettings, Settings, WorstPairs
+from .synthesis.settings import Look, MakeSettings, Policy, RunSettings, Settings, WorstSettings
 from .training.settings import AdapterTraining, BaseTraining, FastTraining, StageTraining
 
 _MEMORY = "lower --batch, --resolution or --widths, make fewer or smaller images at once, or close other programs"
@@ -334,7 +334,7 @@ def _export(options: argparse.Namespace) -> None:
 def _worst(options: argparse.Namespace) -> None:
     from .synthesis.worst import save_worst_sheet, summary, value, words, worst_pairs
 
-    worst = worst_pairs(options.pairs, **values_of(options, WorstPairs))
+    worst = worst_pairs(options.pairs, **values_of(options, WorstSettings))
     save_worst_sheet(options.out, worst)
     for line in worst.pairs:
         scores = ", ".join(f"{words(score)} {value(line, score)}" for score in worst.scores)

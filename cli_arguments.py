@@ -12,7 +12,7 @@ from .choices import ADAPTERS, DEFECTS, LAYOUTS, METHODS, PARTS
 from .datasets.settings import ExportSettings, SplitSettings, SurfaceSettings
 from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
 from .settings import Setting, settings_of
-from .synthesis.settings import DROP, Look, MakeSettings, RunSettings, Settings, WorstPairs
+from .synthesis.settings import DROP, Look, MakeSettings, RunSettings, Settings, WorstSettings
 from .training.settings import AdapterTraining, BaseTraining, DrawnPool, FastTraining, StageTraining
 
 _EXPORTS = """\
@@ -276,7 +276,7 @@ def _worst(commands) -> None:
     command.add_argument(
         "--pairs", required=True, metavar="DIR", help="A folder of `synthesize`, `demo` or Save Pairs."
     )
-    _settings(command, WorstPairs, "by", "count")
+    _settings(command, WorstSettings, "by", "count")
     command.add_argument("--out", required=True, metavar="FILE", help="The sheet to write, .png.")
 
 

@@ -159,7 +159,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class WorstPairs:
+class WorstSettings:
     """Which pairs of a folder to look at."""
 
     by: str = setting(
