@@ -53,7 +53,7 @@ class MakeDefects(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_MakeDefects",
             display_name=NODE,
-            category=CATEGORY,
+            category=f"{CATEGORY}/make",
             description=(
                 "Draws a defect of the chosen type into the mask, on any photograph. Nothing to train, nothing to "
                 "download. Images of any size; a mask may have several pieces; batches work. Outside the mask every "
@@ -183,7 +183,7 @@ class DrawDefects(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_DrawDefects",
             display_name="Draw Defects",
-            category=CATEGORY,
+            category=f"{CATEGORY}/make",
             description=(
                 "Draws a defect of the chosen type into the mask by rules, without a model: in milliseconds, and the "
                 "same on every machine. A baseline to compare Make Defects with, and a quick source of many pairs."
