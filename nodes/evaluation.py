@@ -237,7 +237,7 @@ class EvaluateSegmentation(io.ComfyNode):
             category=MENU,
             description=(
                 "Tests a segmenter on the whole images that were held back, and shows its metrics per type with its "
-                "best and worst cases. Needs scikit-learn, which does not come with ComfyUI."
+                "best and worst cases."
             ),
             inputs=[
                 Dataset.Input(
@@ -266,16 +266,6 @@ class EvaluateSegmentation(io.ComfyNode):
             ],
             is_output_node=True,
         )
-
-    @classmethod
-    def validate_inputs(cls, dataset):
-        from .segmentation import check_installed
-
-        try:
-            check_installed()
-        except ValueError as error:
-            return str(error)
-        return True
 
     @classmethod
     def execute(cls, dataset, segmenter) -> io.NodeOutput:

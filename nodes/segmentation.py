@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 
 import comfy.model_management
 import comfy.utils
@@ -43,10 +41,9 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
     """The table, the mean IoU over types, and the cases [1, h, w, 3] in 0 .. 1.
 
     Raises:
-        ValueError: images that the segmenter was trained on, scikit-learn is not installed, a picture that can no
-            longer be read, scores that are not finite.
+        Refused: images that the segmenter was trained on, a picture that can no longer be read, scores that are not
+            finite.
     """
-    check_installed()
     _check_unseen(dataset, segmenter)
     bar = comfy.utils.ProgressBar(len(dataset.held_back))
 
@@ -68,17 +65,6 @@ def shown(table: Table, cases: Tensor) -> Tensor:
     parts = [picture(table, max(size, SIZE)), cases[0].cpu()]
     width = max(part.shape[1] for part in parts)
     return torch.cat([F.pad(part, (0, 0, 0, width - part.shape[1]), value=1.0) for part in parts])[None]
-
-
-def check_installed() -> None:
-    """Raise ValueError without scikit-learn, which measures and does not come with ComfyUI."""
-    if find_spec("sklearn") is None:
-        raise Refused(
-            "scikit-learn",
-            "not installed",
-            remedy=f"run `{sys.executable} -m pip install scikit-learn`, and restart ComfyUI",
-            door=NODE,
-        )
 
 
 def _check_unseen(dataset: Dataset, segmenter: Segmenter) -> None:
