@@ -36,7 +36,7 @@ class _Picture:
 def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) -> str:
     """Write out/report.md, out/figures/*.png and out/report.html, which holds its pictures itself.
 
-    Without matplotlib there are no figures, without the package markdown no report.html; the report says so.
+    Without matplotlib there are no figures, without markdown and jinja2 no report.html; the report says so.
 
     Args:
         cells: as `evaluation.cell.fill` makes them, or with "method", "network", "seed" and "error"; may be none.
@@ -54,12 +54,12 @@ def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) 
     page = _Page(cells, out, against)
     # A file system's names need not be UTF-8: halves of characters are shown as escapes.
     text = page.text().encode("utf-8", "backslashreplace").decode()
-    rendered = _rendered(text)
-    if rendered is None:
+    html = _html(text, page.pictures, out)
+    if html is None:
         (out / "report.html").unlink(missing_ok=True)  # an earlier one would tell of earlier cells
-        text += f"\nThere is no report.html: {_INSTALL} brings the package markdown, which makes it.\n"
+        text += f"\nThere is no report.html: {_INSTALL} brings the packages markdown and jinja2, which make it.\n"
     else:
-        write_atomic(out / "report.html", _inlined(rendered, page.pictures, out).encode())
+        write_atomic(out / "report.html", html.encode())
     write_atomic(out / "report.md", text.encode())
     return text
 
@@ -135,52 +135,18 @@ _AREA = "IoU by defect size: mean over seeds, bars from the lowest seed to the h
 _CONTRASTS = f"Signed contrasts: median, quartiles, 5 and 95 %; a dot is a defect, at most {figures.DOTS} a row."
 
 
-def _rendered(text: str) -> str | None:
-    """The Markdown as HTML; None without the package that does it."""
+def _html(text: str, pictures: Sequence[_Picture], out: Path) -> str | None:
+    """The whole page with every picture inside it; None without the packages that make it."""
     try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markdown import markdown
+        from markupsafe import Markup
     except ImportError:
         return None
-    return markdown(text, extensions=["tables"])
-
-
-def _inlined(body: str, pictures: Sequence[_Picture], out: Path) -> str:
-    """The whole page, every picture inside it."""
+    body = markdown(text, extensions=["tables"])  # `text` holds no markup of others: `tables.escape`
     for picture in pictures:
         data = base64.b64encode((out / picture.path).read_bytes()).decode()
         body = body.replace(f'src="{picture.link}"', f'src="data:image/png;base64,{data}"')
-    return _PAGE.replace("TITLE", TITLE).replace("BODY", body)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>TITLE</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --soft: #5d646c; --line: #dfe2e6; --band: #f5f6f8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e6e9; --paper: #16181b; --soft: #a0a7af; --line: #33383e; --band: #1f2226; }
-}
-body { max-width: 70rem; margin: 0 auto; padding: 1.5rem; color: var(--ink); background: var(--paper);
-       font: 16px/1.55 system-ui, sans-serif; }
-h1, h2, h3 { line-height: 1.25; margin: 2.2em 0 0.6em; }
-h1 { margin-top: 0.5em; }
-h2 { padding-bottom: 0.3em; border-bottom: 1px solid var(--line); }
-p, li { max-width: 48rem; }
-p:has(> img) { max-width: none; }
-table { display: block; width: max-content; max-width: 100%; overflow-x: auto; border-collapse: collapse;
-        margin: 1em 0 1.5em; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35em 0.6em; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { text-align: left; color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
-tbody tr:nth-child(even) { background: var(--band); }
-img { display: block; max-width: 100%; height: auto; border-radius: 6px; background: #fff; }
-em { color: var(--soft); font-size: 0.9rem; }
-</style>
-</head>
-<body>
-BODY
-</body>
-</html>
-"""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template("page.html.jinja").render(title=TITLE, body=Markup(body))
