@@ -1,4 +1,4 @@
-"""Adapters inside the host: their files, what they fit, and their modules as the host loads and offloads them."""
+"""Load and Save FAST or STAGE Adapter: files, the model they fit, and modules as ComfyUI loads and offloads them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,157 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import folder_paths
+from comfy_api.latest import io, ui
 
 from ..errors import Refused
 from ..modules.adapter_file import Adapter, Fit, load_adapter, save_adapter
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..synthesis.adapters import modules_of
+from . import sockets
 from .errors import named
-from .folders import resolved
-from .loaders import ADAPTERS, adapter_path
+from .folders import ADAPTERS, BUNDLED, WEIGHTS, resolved
+from .sockets import CATEGORY
+
+
+class _LoadAdapter(io.ComfyNode):
+    """What the loaders of both methods share; METHOD is "fast" or "stage"."""
+
+    METHOD: str
+
+    @classmethod
+    def validate_inputs(cls, adapter_name):
+        try:
+            if adapter_name is not None:  # None: another node will tell it
+                adapter_path(adapter_name, cls.METHOD)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter_name):
+        if adapter_name is None:
+            return None
+        status = adapter_path(adapter_name, cls.METHOD).stat()
+        return status.st_mtime_ns, status.st_size
+
+    @classmethod
+    def execute(cls, adapter_name: str) -> io.NodeOutput:
+        return io.NodeOutput(load(adapter_name, cls.METHOD))
+
+
+class LoadFASTAdapter(_LoadAdapter):
+    METHOD = "fast"
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return _loading("FAST", "anomaly tokens and FARM", "For Apply FARM and Anomaly Tokens.")
+
+
+class LoadSTAGEAdapter(_LoadAdapter):
+    METHOD = "stage"
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        use = "For Apply MGA, Anomaly Tokens and Train STAGE Adapter's tokens_of."
+        return _loading("STAGE", "anomaly tokens and both MGA heads", use)
+
+
+class SaveFASTAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return _saving("FAST", "fast")
+
+    @classmethod
+    def execute(cls, adapter, name: str) -> io.NodeOutput:
+        file = save(adapter, name, "fast")
+        return io.NodeOutput(file, ui=ui.PreviewText(file))
+
+
+class SaveSTAGEAdapter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return _saving("STAGE", "stage")
+
+    @classmethod
+    def execute(cls, adapter, name: str) -> io.NodeOutput:
+        file = save(adapter, name, "stage")
+        return io.NodeOutput(file, ui=ui.PreviewText(file))
+
+
+def _loading(method: str, parts: str, use: str) -> io.Schema:
+    return io.Schema(
+        node_id=f"SIAS_Load{method}Adapter",
+        display_name=f"Load {method} Adapter",
+        category=f"{CATEGORY}/loaders",
+        description=(
+            f"Loads what Train {method} Adapter, or `anomaly-synthesis train --method {method.lower()}`, made of your "
+            f"defects: {parts}, for the one model that it was trained on."
+        ),
+        inputs=[
+            io.Combo.Input(
+                "adapter_name",
+                options=adapter_names(),
+                default=BUNDLED,
+                tooltip=f"A .safetensors in models/anomaly_adapters, where Save {method} Adapter writes. The bundled "
+                "one is for the bundled base and its procedural surfaces, for trying the nodes.",
+            )
+        ],
+        outputs=[sockets.Adapter.Output("adapter", display_name="adapter", tooltip=use)],
+    )
+
+
+def _saving(method: str, name: str) -> io.Schema:
+    """name: of the file, where the user gives no other."""
+    return io.Schema(
+        node_id=f"SIAS_Save{method}Adapter",
+        display_name=f"Save {method} Adapter",
+        category=f"{CATEGORY}/training",
+        description=(
+            f"Writes an adapter to models/anomaly_adapters, for Load {method} Adapter and for `anomaly-synthesis "
+            "synthesize --adapter`. A file that is there stays: the new one gets a number."
+        ),
+        inputs=[
+            sockets.Adapter.Input("adapter", tooltip=f"From Train {method} Adapter."),
+            io.String.Input(
+                "name",
+                default=name,
+                tooltip="Name of the file, without .safetensors, with folders if you like. Default "
+                f"'{name}'; where it is taken, {name}_00002 and so on.",
+            ),
+        ],
+        outputs=[
+            io.String.Output(
+                "file",
+                display_name="file",
+                tooltip=f"The name that was written, as Load {method} Adapter lists it after a refresh (R).",
+            )
+        ],
+        is_output_node=True,
+    )
+
+
+def adapter_names() -> list[str]:
+    """What the menu offers: the bundled adapter, then the files of models/anomaly_adapters."""
+    return [BUNDLED, *folder_paths.get_filename_list(ADAPTERS)]
+
+
+def adapter_path(name: str, method: str) -> Path:
+    """The file of an adapter of a method ("fast" or "stage"). Raises ValueError with the folders searched where there
+    is none."""
+    if name == BUNDLED:
+        return WEIGHTS / f"surfaces-{method}.safetensors"
+    path = folder_paths.get_full_path(ADAPTERS, name)
+    if path is None:
+        searched, method = ", ".join(folder_paths.get_folder_paths(ADAPTERS)), method.upper()
+        raise Refused(
+            "adapter_name",
+            f"no adapter {name!r} in {ADAPTERS} (searched: {searched})",
+            remedy=f"put the .safetensors there, train one with Train {method} Adapter and save it, or choose "
+            f"{BUNDLED!r}",
+            door=f"Load {method} Adapter",
+        )
+    return Path(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,3 +284,6 @@ def token_rows(node: str, adapter: LoadedAdapter, objects: Sequence[str], types:
     """The adapter's row for every item. Raises ValueError for a type that it was not trained on."""
     with named(node):
         return [adapter.modules.tokens.row(object, type) for object, type in zip(objects, types, strict=True)]
+
+
+NODES = [LoadFASTAdapter, LoadSTAGEAdapter, SaveFASTAdapter, SaveSTAGEAdapter]

@@ -1,18 +1,23 @@
-"""Menu "evaluation": simple ways to make defects, to compare the model's with."""
+"""CutPaste, DRAEM and Copy-Paste: simple ways to make defects, to compare the model's with."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
+import comfy.model_management
 from comfy_api.latest import io
 
+from ..baselines.copy_paste import copy_paste
+from ..baselines.cutpaste import VARIANTS, cutpaste
+from ..baselines.draem import Textures, draem
 from ..errors import Refused
-from .sampling import MAX_SEED, SEED
-from .sockets import CATEGORY
+from .errors import named
+from .folders import readable_tree
+from .images import check_image, repeated, to_batch, to_image, to_picture, with_masks
+from .provenance import graph_seed, list_place, listed_seed, remember
+from .sockets import CATEGORY, MAX_SEED, SEED
 
-MENU = f"{CATEGORY}/evaluation"
-# As in baselines.cutpaste, which is not imported before a node runs; a test holds them together.
-VARIANTS = ["patch", "scar"]
 NORMAL = "The normal images, any size; one size per batch."
 MASK = "Where the defects go, of the images' size: values above 0.5. One per image, or one for all."
 MADE = "The images with their defects; outside the mask every value is the normal image's own."
@@ -24,7 +29,7 @@ class CutPaste(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_CutPaste",
             display_name="CutPaste (baseline)",
-            category=MENU,
+            category=f"{CATEGORY}/evaluation",
             description=(
                 "Fills the mask with surface from another place of the same image, its colours shifted a little "
                 "(CutPaste, CVPR 2021). Needs no model: something to compare with."
@@ -34,7 +39,7 @@ class CutPaste(io.ComfyNode):
                 io.Mask.Input("mask", tooltip=MASK),
                 io.Combo.Input(
                     "variant",
-                    options=VARIANTS,
+                    options=list(VARIANTS),
                     default="patch",
                     tooltip="patch (default): content as large as the mask. scar: a strip 2 to 16 px thin, stretched "
                     "over the mask.",
@@ -47,8 +52,6 @@ class CutPaste(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, mask, variant: str, seed: int) -> io.NodeOutput:
-        from ..baselines.cutpaste import cutpaste
-
         seeds = _seeds("CutPaste (baseline)", normal, mask, seed, cls.hidden)
         return _made("CutPaste (baseline)", normal, mask, lambda p, m, item: cutpaste(p, m, seeds[item], variant))
 
@@ -59,7 +62,7 @@ class DRAEM(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_DRAEM",
             display_name="DRAEM (baseline)",
-            category=MENU,
+            category=f"{CATEGORY}/evaluation",
             description=(
                 "Blends a foreign texture into the mask, changed by three random operations (DRAEM, ICCV 2021). Needs "
                 "no model: something to compare with."
@@ -90,8 +93,6 @@ class DRAEM(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, textures, **_):
-        import hashlib
-
         if textures is None:
             return None
         # Other files in the folder are other textures.
@@ -100,8 +101,6 @@ class DRAEM(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, mask, textures: str, seed: int) -> io.NodeOutput:
-        from ..baselines.draem import draem
-
         source = _textures(textures)
         seeds = _seeds("DRAEM (baseline)", normal, mask, seed, cls.hidden)
         return _made("DRAEM (baseline)", normal, mask, lambda p, m, item: draem(p, m, seeds[item], source))
@@ -113,7 +112,7 @@ class CopyPaste(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_CopyPaste",
             display_name="Copy-Paste (baseline)",
-            category=MENU,
+            category=f"{CATEGORY}/evaluation",
             description=(
                 "Copies a real defect into the mask, stretched from its own box to the mask's, with Poisson blending. "
                 "Nothing is drawn at random. Needs no model: something to compare with."
@@ -133,9 +132,6 @@ class CopyPaste(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, mask, source, source_mask) -> io.NodeOutput:
-        from ..baselines.copy_paste import copy_paste
-        from .images import check_image, repeated, to_picture, with_masks
-
         node = "Copy-Paste (baseline)"
         normal, _ = with_masks(node, normal, mask, "normal")
         source = check_image(node, source, "source")
@@ -149,9 +145,6 @@ class CopyPaste(io.ComfyNode):
 
 def _seeds(node: str, normal, mask, seed: int, graph) -> list[int]:
     """The seed of every pair of the batch, remembered for the manifest."""
-    from .graph_seeds import graph_seed, list_place, listed_seed, remember
-    from .images import with_masks
-
     seed = graph_seed(seed, graph)
     first = listed_seed(seed, list_place())
     seeds = [first + item for item in range(len(with_masks(node, normal, mask, "normal")[1]))]
@@ -164,11 +157,6 @@ def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
 
     Raises ValueError under the node's name.
     """
-    import comfy.model_management
-
-    from .errors import named
-    from .images import to_batch, to_image, to_picture, with_masks
-
     images = []
     normal, masks = with_masks(node, normal, mask, "normal")
     for item, inside in enumerate(masks):
@@ -183,9 +171,6 @@ def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
 
 def _textures(folder: str):
     """DRAEM's textures in a folder, absolute or below the host's input. Raises ValueError for one without pictures."""
-    from ..baselines.draem import Textures
-    from .folders import readable_tree
-
     node = "DRAEM (baseline)"
     remedy = "give a folder of textures, its path or its name below ComfyUI's input, or none for procedural surfaces"
     path = readable_tree(node, folder, remedy) if folder.strip() else None

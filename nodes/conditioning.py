@@ -1,16 +1,83 @@
-"""CONDITIONING for "this anomaly on this object", from a compact base's tokens or from a checkpoint's text encoder."""
+"""Anomaly Conditioning: "this anomaly on this object", from a compact base's tokens or a checkpoint's text encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from comfy_api.latest import io
 
 from ..errors import Refused
 from ..synthesis.windows import Crop
+from . import sockets
 from .images import lines
+from .sockets import CATEGORY
 
 Conditioning = list[list]  # [[tokens [B, k, d], {}]]
+
+
+class AnomalyConditioning(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_AnomalyConditioning",
+            display_name="Anomaly Conditioning",
+            category=f"{CATEGORY}/sampling",
+            description=(
+                "Tells the model which anomaly to make on which object. A compact base has learned tokens for the "
+                "types it was trained on; for other checkpoints connect CLIP, and the words are encoded as text."
+            ),
+            inputs=[
+                io.Model.Input("model", tooltip="The model that will sample; a compact base brings its tokens along."),
+                io.String.Input(
+                    "object",
+                    default="brushed_metal",
+                    multiline=True,
+                    tooltip="What the image shows, as the base's training data calls it. One line for all images, or "
+                    "one line per image of the batch.",
+                ),
+                io.String.Input(
+                    "type",
+                    default="scratch",
+                    multiline=True,
+                    tooltip="The anomaly: a type that the base knows for this object, 'good' for normal surface. One "
+                    "line for all images, or one line per image.",
+                ),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="Text encoder of the checkpoint (SD, SDXL, Flux, ...). Not for compact bases.",
+                ),
+                sockets.Crop.Input(
+                    "crop",
+                    optional=True,
+                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
+                    "lines of its image.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output("positive", display_name="positive", tooltip="The anomaly."),
+                io.Conditioning.Output(
+                    "negative",
+                    display_name="negative",
+                    tooltip="Nothing in particular: what guidance steers away from.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model, object: str, type: str, clip=None, crop=None) -> io.NodeOutput:
+        objects, types = per_crop(object, type, crop)
+        if hasattr(model.model, "anomaly_tokens"):
+            return io.NodeOutput(*token_conditioning(model, objects, types))
+        if clip is None:
+            raise Refused(
+                "clip",
+                "not connected, and this model brings no anomaly tokens, as a compact base does",
+                remedy="connect the CLIP of the model's checkpoint, so that object and type are encoded as text",
+                door="Anomaly Conditioning",
+            )
+        return io.NodeOutput(*text_conditioning(clip, objects, types))
 
 
 def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> tuple[Conditioning, Conditioning]:
@@ -87,3 +154,6 @@ def _joined(extras: Sequence[dict], key: str):
             door="Anomaly Conditioning",
         )
     return values[0]
+
+
+NODES = [AnomalyConditioning]

@@ -11,10 +11,11 @@ from torch import Tensor
 
 SIZE = 15  # px of the letters
 WIDTH, HEIGHT, MARGIN, GAP = 460, 260, 64, 28  # of a panel, and around it
+
 TICKS = 4
+
 # Okabe and Ito's colours, told apart by colour-blind eyes as well; a ninth line begins again.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A00")
-
 Line = Sequence[tuple[int, float]]
 
 

@@ -1,22 +1,34 @@
-"""Menu "dataset": what goes in, and the checked pairs that come out."""
+"""Load Defect Dataset: items of a dataset's folder, or of the built-in procedural surfaces."""
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
-from .folders import AS_TYPED, chosen
-from .sockets import CATEGORY, LAYOUTS, Crop, Scores, dataset_menu
+import torch
+from comfy_api.latest import io
+from torch import Tensor
 
-MENU = f"{CATEGORY}/dataset"
-# As in nodes.defects, synthesis.compose and nodes.pairs, which are not imported before a node runs; a test holds them
-# together.
-# Hosts that know of it start an index with "increment"; older ones offer the choice and start with "randomize".
-NEXT = getattr(io, "ControlAfterGenerate", None)
-NEXT = NEXT.increment if NEXT else True
-SELECT = ["to synthesize", "normal images", "defect images"]
-MODES = ["difference", "paste"]
-NOT_VISIBLE = ["keep", "drop"]
-LEAVE_OUT = NOT_VISIBLE[1]
+from ..datasets.reading import read_dataset
+from ..datasets.sample import Sample, read_sample
+from ..datasets.split import load_split, part_of
+from ..errors import Refused
+from ..synthesis.demo import SurfaceItems
+from ..synthesis.plan import Plan
+from .errors import named
+from .folders import AS_TYPED, chosen, readable_file, readable_folder, readable_tree
+from .images import to_image
+from .progress import passes, progress
+from .provenance import remember_output
+from .sockets import CATEGORY, LAYOUTS, MAX_DATA_SEED, NEXT, dataset_menu
+
+NODE = "Load Defect Dataset"
+BUILT_IN = "procedural surfaces"
+_FOLDER = f"give the path of a dataset's folder, a folder's name below ComfyUI's input, or {BUILT_IN!r}"
+_SPLIT = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty"
+SELECT = ("to synthesize", "normal images", "defect images")
 
 
 class LoadDefectDataset(io.ComfyNode):
@@ -25,7 +37,7 @@ class LoadDefectDataset(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_LoadDefectDataset",
             display_name="Load Defect Dataset",
-            category=MENU,
+            category=f"{CATEGORY}/dataset",
             description=(
                 "Reads items of a dataset, one by one from disk, in any common layout. 'to synthesize' gives a normal "
                 "image and a mask for it, shaped like a real defect of the type: item i is the one that the command "
@@ -40,7 +52,7 @@ class LoadDefectDataset(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "select",
-                    options=SELECT,
+                    options=list(SELECT),
                     default=SELECT[0],
                     tooltip="to synthesize (default): normal images with masks, types in turn. normal images: their "
                     "mask is empty. defect images: real ones with their masks.",
@@ -78,7 +90,7 @@ class LoadDefectDataset(io.ComfyNode):
                     "plan_seed",
                     default=0,
                     min=0,
-                    max=2**63 - 1,
+                    max=MAX_DATA_SEED,
                     tooltip="For 'to synthesize' from a folder: decides which normal, which mask and where, for every "
                     "index. The command line's --seed.",
                 ),
@@ -121,8 +133,6 @@ class LoadDefectDataset(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder, split="", choose=AS_TYPED):
-        from .defects import check_dataset
-
         folder = chosen(folder, choose)
         try:
             check_dataset(folder, split)
@@ -132,8 +142,6 @@ class LoadDefectDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder, split, layout="auto", choose=AS_TYPED, **_):
-        from .defects import fingerprint
-
         folder = chosen(folder, choose)
         # None: another node will tell it, and its own changes count.
         return None if folder is None or split is None else fingerprint(folder, split, layout)
@@ -152,308 +160,142 @@ class LoadDefectDataset(io.ComfyNode):
         layout: str = "auto",
         choose: str = AS_TYPED,
     ) -> io.NodeOutput:
-        from .defects import batched, listed, read_items
-        from .graph_seeds import remember_output
-
         items = read_items(chosen(folder, choose), select, index, count, type, split, plan_seed, layout)
         outputs = batched(items) if as_batch else listed(items)
         remember_output(cls.hidden, 5, outputs[5])
         return io.NodeOutput(*outputs)
 
 
-class ComposePair(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_ComposePair",
-            display_name="Compose Pair",
-            category=MENU,
-            description=(
-                "Puts the anomaly into the normal image: outside the mask every pixel stays exactly as it is. Measures "
-                "how visible the anomaly is, so that masks which show nothing do not reach training."
-            ),
-            inputs=[
-                io.Image.Input("normal", tooltip="The normal images, at full size."),
-                io.Mask.Input("mask", tooltip="Where the defects go, of the images' size."),
-                io.Image.Input("made", tooltip="What the sampler made, decoded: crops or whole images."),
-                io.Image.Input(
-                    "roundtrip",
-                    tooltip="Defect Latent's latent, decoded: the same without the anomaly. The VAE's own blur is "
-                    "measured by it and kept out of the result.",
-                ),
-                io.Combo.Input(
-                    "mode",
-                    options=MODES,
-                    default="difference",
-                    tooltip="difference (default): adds made - roundtrip, keeps the surface's fine texture. paste: "
-                    "takes made itself inside the mask (the papers).",
-                ),
-                io.Int.Input(
-                    "feather",
-                    default=0,
-                    min=0,
-                    max=256,
-                    tooltip="Pixels over which the anomaly fades in, from the mask's edge inwards. 0 (default): none.",
-                ),
-                io.Float.Input(
-                    "visible_above",
-                    default=1.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.05,
-                    tooltip="A pair is visible where the mean change in the mask is more than this many times the "
-                    "surface's own spread around it; with controls, where it is more than this many times as far from "
-                    "them as they are from each other. 1 (default) is a mild test; `synthesize` measures its "
-                    "threshold.",
-                ),
-                Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where made and roundtrip are crops. Open: whole images.",
-                ),
-                io.Image.Input(
-                    "controls",
-                    optional=True,
-                    tooltip="The same latent, repeated (4 times, say) and sampled as normal surface, decoded: 6 steps "
-                    "with cfg 1 and the type 'good' will do. What is visible is then measured by them, which is surer.",
-                ),
-            ],
-            outputs=[
-                io.Image.Output("image", display_name="image", tooltip="The images with their anomalies."),
-                Scores.Output(
-                    "scores",
-                    display_name="scores",
-                    tooltip="Visibility, strength, contrast, completeness, precision, boundary and seam of "
-                    "each, and with controls excess, for Preview Pair and Save Pairs.",
-                ),
-            ],
+class Item(NamedTuple):
+    """An image [H, W, 3], its mask [H, W] (all 0 for normal images), its names, and the seed to synthesize it with."""
+
+    image: Tensor
+    mask: Tensor
+    object: str
+    type: str
+    name: str
+    seed: int
+
+
+def read_items(
+    folder: str, select: str, index: int, count: int, type: str, split: str, seed: int, layout: str
+) -> Iterator[Item]:
+    """Items index .. index + count - 1, read one by one; beyond the last it starts again at the first.
+
+    Raises:
+        ValueError: no such folder, one in another layout, no such type, nothing to select from, damaged images.
+    """
+    if select not in SELECT:  # not every host checks a menu's value
+        raise Refused("select", repr(select), f"one of {', '.join(SELECT)}", door=NODE)
+    with named(NODE):
+        with passes():
+            item = _items(folder, select, type, split, seed, layout)
+        report = progress()
+        for offset in range(count):
+            yield item(index + offset)
+            report(offset + 1, count)
+
+
+def listed(items: Iterator[Item]) -> list[list]:
+    """A list per field, every image a batch of its own."""
+    return [list(field) for field in zip(*((i.image[None], i.mask[None], *i[2:]) for i in items), strict=True)]
+
+
+def batched(items: Iterator[Item]) -> list[list]:
+    """The same, with one batch of images and masks, names in lines, and the first seed.
+
+    Raises:
+        ValueError: images of different sizes.
+    """
+    held = list(items)
+    sizes = sorted({tuple(item.image.shape[:2]) for item in held})
+    if len(sizes) > 1:
+        shown = ", ".join(f"{height} x {width}" for height, width in sizes[:5])
+        raise Refused(
+            "as_batch", f"images of different sizes ({shown}) make no batch", remedy="turn as_batch off", door=NODE
         )
+    images, masks = (torch.stack([item[place] for item in held]) for place in (0, 1))
+    names = ["\n".join(item[place] for item in held) for place in (2, 3, 4)]
+    return [[images], [masks], *([name] for name in names), [held[0].seed]]
 
-    @classmethod
-    def execute(
-        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None, controls=None
-    ) -> io.NodeOutput:
-        from .images import check_image, with_masks
-        from .pairs import composed
 
-        made, roundtrip = (
-            check_image("Compose Pair", image, name) for image, name in ((made, "made"), (roundtrip, "roundtrip"))
+def dataset_folder(folder: str) -> Path:
+    """The folder that a widget names. Raises ValueError for none that nodes may read, see `folders.readable_folder`."""
+    return readable_folder(NODE, folder, _FOLDER)
+
+
+def dataset_tree(folder: str) -> Path:
+    """The same, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
+    return readable_tree(NODE, folder, _FOLDER)
+
+
+def layout_name(layout: str) -> str | None:
+    """A widget's choice as the readers take it: None finds out."""
+    return None if layout == "auto" else layout
+
+
+def fingerprint(folder: str, split: str, layout: str = "auto") -> str:
+    """Changes where a file of the dataset or its split changes."""
+    if folder.strip() == BUILT_IN:
+        return BUILT_IN
+    samples = read_dataset(dataset_tree(folder), layout=layout_name(layout))
+    files = [file for sample in samples for file in sample.files]
+    states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in [*files, *_split_file(split)]]
+    return hashlib.sha256(repr(states).encode()).hexdigest()
+
+
+def check_dataset(folder: str | None, split: str | None = "") -> None:
+    """Raise ValueError where there is no such folder, or no such split.json, that nodes may read. None: another node
+    gives it."""
+    if folder is not None and folder.strip() != BUILT_IN:
+        dataset_folder(folder)
+    _split_file(split or "")
+
+
+def _items(folder: str, select: str, type: str, split: str, seed: int, layout: str) -> Callable[[int], Item]:
+    if folder.strip() == BUILT_IN:
+        return _surfaces(select)
+    samples = read_dataset(dataset_tree(folder), [type.strip()] if type.strip() else None, layout_name(layout))
+    for file in _split_file(split):
+        samples = part_of(load_split(file), samples, "train")
+    if select == "to synthesize":
+        return _planned(Plan(samples, samples, seed))
+    kept = [sample for sample in samples if (sample.type == "good") == (select == "normal images")]
+    if not kept:
+        raise Refused(folder, f"it holds no {select}" + (f" of type {type!r}" if type else ""), door=NODE)
+    return lambda index: _read(kept[index % len(kept)])
+
+
+def _split_file(split: str) -> list[Path]:
+    if not split.strip():
+        return []
+    return [readable_file(NODE, split, _SPLIT)]
+
+
+def _planned(plan) -> Callable[[int], Item]:
+    def item(index: int) -> Item:
+        planned = plan.item(index)
+        job = planned.job
+        return Item(to_image(job.picture), job.mask.float(), job.object, job.type, planned.normal_name, job.seed)
+
+    return item
+
+
+def _surfaces(select: str) -> Callable[[int], Item]:
+    if select != "to synthesize":
+        raise Refused(
+            "select",
+            f"the {BUILT_IN} have no {select}, only items to synthesize",
+            remedy="write a whole dataset of them with `anomaly-synthesis surfaces`",
+            door=NODE,
         )
-        normal, masks = with_masks("Compose Pair", normal, mask, "normal")
-        controls = None if controls is None else check_image("Compose Pair", controls, "controls")
-        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, controls))
+    return _planned(SurfaceItems())
 
 
-class PreviewPair(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_PreviewPair",
-            display_name="Preview Pair",
-            category=MENU,
-            description="Shows normal, result, and result with the mask's outline, with the visibility in words below.",
-            inputs=[
-                io.Image.Input("normal", tooltip="The normal images."),
-                io.Image.Input("image", tooltip="The images with their anomalies, from Compose Pair."),
-                io.Mask.Input("mask", tooltip="Where the anomalies are."),
-                Scores.Input("scores", optional=True, tooltip="From Compose Pair; open shows pictures only."),
-            ],
-            outputs=[],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def execute(cls, normal, image, mask, scores=None) -> io.NodeOutput:
-        from .pairs import Batch, overlays
-
-        batch = Batch.checked("Preview Pair", normal, image, mask, scores)
-        return io.NodeOutput(ui=ui.PreviewImage(overlays(batch), cls=cls))
+def _read(sample: Sample) -> Item:
+    picture, mask = read_sample(sample)
+    shown = torch.zeros(picture.size) if mask is None else mask.float()
+    return Item(to_image(picture), shown, sample.object, sample.type, sample.name, 0)
 
 
-class SavePairs(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_SavePairs",
-            display_name="Save Pairs",
-            category=MENU,
-            description=(
-                "Appends pairs to a folder in MVTec layout below ComfyUI's output: image, mask, normal image, and a "
-                "line of manifest.jsonl with seed, visibility and every widget that made it. A pair is written whole "
-                "or not at all, and once: what the folder holds already is not added again. Blank pairs, whose image "
-                "equals the normal image in the mask, are left out, and so are those that are not visible."
-            ),
-            inputs=[
-                io.Image.Input(
-                    "image",
-                    tooltip="The images with their anomalies: PNG, in the normal image's depth, "
-                    "grey where they are grey.",
-                ),
-                io.Mask.Input("mask", tooltip="Their masks, of the same size; an empty one is refused."),
-                io.Image.Input("normal", tooltip="Their normal images, saved once as <object>/train/good."),
-                io.String.Input(
-                    "object",
-                    default="object",
-                    multiline=True,
-                    tooltip="The object's folder; one line for all, or one per image.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="anomaly",
-                    multiline=True,
-                    tooltip="The defect type's folder; one line for all, or one per image.",
-                ),
-                io.String.Input(
-                    "folder",
-                    default="pairs",
-                    tooltip="Folder below ComfyUI's output. Pairs are added to those that are there.",
-                ),
-                Scores.Input(
-                    "scores", optional=True, tooltip="From Compose Pair or Nearest Real Defect, for the manifest."
-                ),
-                io.Int.Input(
-                    "seed",
-                    optional=True,
-                    force_input=True,
-                    tooltip="Seed of the first image, where another node computes it; else it is found.",
-                ),
-                io.Combo.Input(
-                    "not_visible",
-                    options=NOT_VISIBLE,
-                    default=LEAVE_OUT,
-                    optional=True,
-                    tooltip="Pairs that are not visible by their scores. drop (default): left out, with a line in "
-                    "dropped.jsonl. keep: saved, with visible false in the manifest. Blank pairs are left out either "
-                    "way.",
-                ),
-            ],
-            outputs=[
-                io.String.Output(
-                    "pairs_folder",
-                    display_name="folder",
-                    tooltip="The folder, for Train Segmenter and Pair Statistics: they then wait "
-                    "until the pairs are saved.",
-                )
-            ],
-            hidden=[io.Hidden.unique_id],
-            is_output_node=True,
-        )
-
-    @classmethod
-    def validate_inputs(cls, not_visible=LEAVE_OUT):
-        from .pairs import check_not_visible
-
-        try:
-            if not_visible is not None:  # None: another node will tell it
-                check_not_visible(not_visible)
-        except ValueError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def execute(
-        cls,
-        image,
-        mask,
-        normal,
-        object: str,
-        type: str,
-        folder: str,
-        scores=None,
-        seed: int | None = None,
-        not_visible: str = LEAVE_OUT,
-    ) -> io.NodeOutput:
-        from .images import lines
-        from .pairs import Batch, save_pairs
-
-        batch = Batch.checked("Save Pairs", normal, image, mask, scores)
-        count = len(batch.images)
-        names = [lines("Save Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
-        return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, not_visible, cls.hidden))
-
-
-class BatchPlanNode(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_BatchPlan",
-            display_name="Batch Plan",
-            category=MENU,
-            description=(
-                "Item i of a plan of many pairs: so many of every object and type, the types in turn, each with its "
-                "own seed. Let index increment and queue as many runs as the plan has items; a run that is stopped "
-                "goes on at its index, and the same index is always the same item. For servers that crash, use the "
-                "command `anomaly-synthesis batch`."
-            ),
-            inputs=[
-                io.String.Input(
-                    "kinds",
-                    default="brushed_metal / scratch\ncast_grain / pit",
-                    multiline=True,
-                    tooltip="What to make: one 'object / type' a line, as the dataset's folders call them.",
-                ),
-                io.Int.Input(
-                    "count",
-                    default=500,
-                    min=1,
-                    max=1_000_000,
-                    tooltip="Items of every kind. Default 500 (papers). More adds items and changes none.",
-                ),
-                io.Int.Input(
-                    "plan_seed",
-                    default=0,
-                    min=0,
-                    max=2**63 - 1,
-                    tooltip="Decides the seeds of all items; the command line's --seed. Default 0.",
-                ),
-                io.Int.Input(
-                    "index",
-                    default=0,
-                    min=0,
-                    max=2**31 - 1,
-                    control_after_generate=NEXT,
-                    tooltip="Which item, from 0; 'increment' walks through the plan, run by run. After the last item "
-                    "the run ends with an error that says so.",
-                ),
-            ],
-            outputs=[
-                io.String.Output("object", display_name="object", tooltip="The item's object."),
-                io.String.Output("type", display_name="type", tooltip="The item's anomaly type."),
-                io.Int.Output(
-                    "seed", display_name="seed", tooltip="For the sampler: the command line's seed of this item."
-                ),
-                io.Int.Output(
-                    "round",
-                    display_name="round",
-                    tooltip="How many items of its kind came before it: for "
-                    "the index of Load Defect Dataset, whose type is connected.",
-                ),
-                io.Int.Output("total", display_name="total", tooltip="Items of the whole plan: how often to queue."),
-            ],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def validate_inputs(cls, kinds=None, count=None, index=None):
-        if None in (kinds, count, index):  # another node will tell it
-            return True
-        try:
-            cls.execute(kinds, count, 0, index)
-        except ValueError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def execute(cls, kinds: str, count: int, plan_seed: int, index: int) -> io.NodeOutput:
-        from ..datasets.batch_plan import BatchPlan, kinds_from_text
-        from .errors import named
-        from .graph_seeds import remember_output
-
-        with named("Batch Plan"):
-            plan = BatchPlan(kinds_from_text(kinds), count, plan_seed)
-            item = plan.item(index)
-        remember_output(cls.hidden, 2, [item.seed()])
-        return io.NodeOutput(item.kind["object"], item.kind["type"], item.seed(), item.round, len(plan))
-
-
-NODES = [LoadDefectDataset, ComposePair, PreviewPair, SavePairs, BatchPlanNode]
+NODES = [LoadDefectDataset]

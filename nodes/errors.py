@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 
+import comfy.model_management
+
 from ..errors import Refused, in_words, out_of_memory
 
 _MEMORY = (
@@ -37,8 +39,6 @@ def door(node: type) -> type:
         except Exception as error:
             name = cls.define_schema().display_name
             if out_of_memory(error):  # first: a refusal may have that as its cause
-                import comfy.model_management
-
                 comfy.model_management.unload_all_models()
                 raise ValueError(f"{name}: {in_words(error, _MEMORY)}") from error
             if isinstance(error, Refused) and not error.door:

@@ -1,14 +1,22 @@
-"""Menu "dataset": saved pairs in the format that a trainer reads."""
+"""Export Pairs: saved pairs in the format that a trainer reads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from comfy_api.latest import io, ui
 
-from .sockets import CATEGORY
+from ..datasets.exports import FORMATS
+from ..datasets.exports.coco import SEGMENTATIONS
+from ..datasets.exports.export import export_pairs
+from .errors import named
+from .folders import check_written
+from .pairs import needed_root, pairs_folder, pairs_told
+from .progress import progress
+from .sockets import CATEGORY, single
 
-# As in datasets.exports, which is not imported before a node runs; a test holds them together.
-FORMATS = ["coco", "yolo", "plain"]
-SEGMENTATIONS = ["rle", "polygon"]
+NODE = "Export Pairs"
 
 
 class ExportPairs(io.ComfyNode):
@@ -32,14 +40,14 @@ class ExportPairs(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "format",
-                    options=FORMATS,
-                    default=FORMATS[0],
+                    options=list(FORMATS),
+                    default="coco",
                     tooltip="coco (default): annotations/instances.json. yolo: labels/ and data.yaml, polygons. plain: "
                     "images/ and masks/ with files of one name.",
                 ),
                 io.Combo.Input(
                     "segmentation",
-                    options=SEGMENTATIONS,
+                    options=list(SEGMENTATIONS),
                     default=SEGMENTATIONS[0],
                     tooltip="Of coco: rle (default), run lengths, or polygon, for trainers that read nothing else. Not "
                     "used by other formats.",
@@ -76,8 +84,6 @@ class ExportPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        from .saved_pairs import pairs_told
-
         return pairs_told("Export Pairs", pairs)
 
     @classmethod
@@ -95,14 +101,41 @@ class ExportPairs(io.ComfyNode):
         normals: list[bool],
         folder: list[str],
     ) -> io.NodeOutput:
-        from .exported_pairs import NODE, export
-        from .lists import single
-
         settings = single(
             NODE, format=format, segmentation=segmentation, visible_only=visible_only, normals=normals, folder=folder
         )
-        path, summary = export(pairs, *settings)
+        path, summary = export_folder(pairs, *settings)
         return io.NodeOutput(str(path), summary, ui=ui.PreviewText(f"{summary}\n{path}"))
+
+
+def export_folder(
+    names: Sequence[str], format: str, segmentation: str, visible_only: bool, normals: bool, folder: str
+) -> tuple[Path, str]:
+    """Where the export is, and what it holds, in words.
+
+    Args:
+        names: of the folder of pairs, perhaps many times the same.
+        folder: of the export, below the host's output; "": beside the pairs.
+
+    Raises:
+        ValueError: several folders, no such folder, no pairs to write, a folder that holds something else.
+        OSError: the folder cannot be written; the next run goes on.
+    """
+    root = needed_root(NODE, names)
+    with named(NODE):
+        out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
+        check_written(NODE, out)
+        done = export_pairs(
+            root,
+            out,
+            format,
+            segmentation=segmentation if format == "coco" else None,
+            visible_only=visible_only,
+            normals=normals,
+            resume=True,
+            report=progress(),
+        )
+    return out, done.told()
 
 
 NODES = [ExportPairs]

@@ -10,15 +10,21 @@ from pathlib import Path
 import folder_paths
 
 from ..errors import Refused
+from ..files.relative_path import name_problem
 
-_log = logging.getLogger(__name__)
 VARIABLE = "ANOMALY_SYNTHESIS_FOLDERS"  # further folders that nodes may read, separated as in PATH
 LIST = "anomaly_synthesis_folders.txt"  # the same, one per line, in ComfyUI's user folder, where no workflow can write
 AS_TYPED = "as typed in folder"
+BASES, ADAPTERS = "anomaly_bases", "anomaly_adapters"
+BUNDLED = "surfaces (bundled)"
+WEIGHTS = Path(__file__).parent.parent / "weights"
+_log = logging.getLogger(__name__)
+
 _HOW_TO_LIST = (
     f"put it into ComfyUI's input, or list its folder in the environment variable {VARIABLE} or in the file {LIST} in "
     "ComfyUI's user folder, one per line"
 )
+
 # Code and settings of other packs, not data.
 _NO_DATA = ("custom_nodes", "configs")
 _OFFERED = 200
@@ -55,8 +61,6 @@ def readable_tree(node: str, name: str, remedy: str) -> Path:
 def writable_folder(node: str, name: str) -> Path:
     """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises ValueError for one
     outside it, for the output itself, and for a name that not every system can open, see `name_problem`."""
-    from ..files.relative_path import name_problem
-
     output = Path(folder_paths.get_output_directory()).resolve()
     path = resolved(output, name)
     if path is None or path == output or not path.is_relative_to(output):
@@ -230,3 +234,12 @@ def _shown(name: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def declare_folders() -> None:
+    """Make models/anomaly_bases and models/anomaly_adapters known to the host, .safetensors only."""
+    for name in (BASES, ADAPTERS):
+        folder = os.path.join(folder_paths.models_dir, name)
+        paths, suffixes = folder_paths.folder_names_and_paths.get(name, ([], set()))
+        paths = paths if folder in paths else [*paths, folder]
+        folder_paths.folder_names_and_paths[name] = (paths, set(suffixes) | {".safetensors"})

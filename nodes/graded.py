@@ -1,87 +1,25 @@
-"""Menu "sampling": graded diffusion, STAGE's sampler, and its mask schedule."""
+"""KSampler (Graded Diffusion) and Graded Diffusion Sampler: STAGE's sampler."""
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+from collections.abc import Callable
 
-from .sampling import MAX_SEED, MAX_STEPS, MENU, PRESETS, SEED, check_variance, foreground_mode_input, solver_inputs
-from .sockets import MaskSchedule
+from comfy_api.latest import io
 
-# As in samplers.stage_presets, samplers.mask_schedule and samplers.graded; a test holds them together.
-STAGES = ["baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper"]
-SHAPES = ["linear", "cosine"]
-BLENDS = ["x0", "paper"]
-WINDOWS, LEVELS = "1000-800, 400-300", "1000, 800, 600, 400, 200"
+from ..errors import Refused
+from ..samplers.graded import BLENDS, sample_graded
+from ..samplers.mask_schedule import MaskSchedule
+from ..samplers.stage_presets import STAGE_PRESETS
+from ..synthesis.start import sampling
+from . import sockets
+from .aias import PRESETS, aias_sigmas, check_variance, foreground_mode_input, solver_inputs
+from .masked_sampler import MaskedSampler, Model, sample_latent
+from .noise_levels import in_order, level_table, timestep_of, typed_windows
+from .provenance import graph_seed
+from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
+from .stage import headed, heads_of
 
-
-class EMAMaskSchedule(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_EMAMaskSchedule",
-            display_name="EMA Mask Schedule",
-            category=MENU,
-            description=(
-                "STAGE's explicit mask alignment: at pure noise the mask is the whole map, and it closes to the "
-                "defect's own as the noise falls, so that the defect grows out of its surroundings. Shows the curve, "
-                "and the mask at the levels of your choice. For the graded diffusion nodes."
-            ),
-            inputs=[
-                io.Float.Input(
-                    "t_s",
-                    default=200.0,
-                    min=0.0,
-                    max=999.0,
-                    step=1.0,
-                    tooltip="Noise level t from which on the mask is the defect's own: 999 is almost from the start, "
-                    "0 never before the end. Default 200 (paper).",
-                ),
-                io.Combo.Input(
-                    "shape",
-                    options=SHAPES,
-                    default="linear",
-                    tooltip="How the mask closes from t = 1000 to t_s. linear (default, paper): evenly. cosine: slowly "
-                    "at both ends.",
-                ),
-                io.String.Input(
-                    "levels",
-                    default=LEVELS,
-                    tooltip="The t at which the picture shows the mask, 1000 noisiest, 0 finished; at most 20. Changes "
-                    "the picture only.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="A mask to show at these levels, the first of a batch; without one the curve is shown "
-                    "alone. Changes the picture only.",
-                ),
-            ],
-            outputs=[
-                MaskSchedule.Output(
-                    "mask_schedule",
-                    display_name="mask_schedule",
-                    tooltip="For KSampler (Graded Diffusion) and Graded Diffusion Sampler.",
-                ),
-                io.Image.Output("picture", display_name="picture", tooltip="The curve, and the mask at the levels."),
-            ],
-        )
-
-    @classmethod
-    def validate_inputs(cls, levels=None):
-        from .level_text import in_order, typed_levels
-
-        return in_order(typed_levels, "EMA Mask Schedule", levels)
-
-    @classmethod
-    def execute(cls, t_s: float, shape: str, levels: str, mask=None) -> io.NodeOutput:
-        from ..samplers.mask_schedule import MaskSchedule as Schedule
-        from .level_text import typed_levels
-        from .mask_schedule import schedule_picture
-
-        node = "EMA Mask Schedule"
-        schedule = Schedule(t_s, shape=shape)
-        shown = schedule_picture(node, schedule, mask, typed_levels(node, levels))
-        return io.NodeOutput(schedule, shown, ui=ui.PreviewImage(shown, cls=cls))
+WINDOWS = "1000-800, 400-300"
 
 
 class KSamplerGraded(io.ComfyNode):
@@ -90,7 +28,7 @@ class KSamplerGraded(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_KSamplerGraded",
             display_name="KSampler (Graded Diffusion)",
-            category=MENU,
+            category=f"{CATEGORY}/sampling",
             description=(
                 "Makes the anomaly inside the latent's mask with STAGE: anomaly inference, graded diffusion, explicit "
                 "mask alignment and the trained MGA heads, in 10 to 20 steps. Takes the place of KSampler, with any "
@@ -139,13 +77,13 @@ class KSamplerGraded(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "stage",
-                    options=STAGES,
+                    options=list(STAGE_PRESETS),
                     default="stage",
                     tooltip="Which parts of STAGE work, as in the paper's ablation: baseline none; then MGA heads, "
                     "anomaly inference (aif), windows (gd), mask alignment (ema). stage (default): all. stage-paper: "
                     "all, with the paper's average of noisy states.",
                 ),
-                MaskSchedule.Input(
+                sockets.MaskSchedule.Input(
                     "mask_schedule",
                     optional=True,
                     tooltip="From EMA Mask Schedule, where the stage has ema. Open: t_s 200, linear (paper).",
@@ -164,8 +102,6 @@ class KSamplerGraded(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        from .level_text import in_order, typed_windows
-
         return in_order(typed_windows, "KSampler (Graded Diffusion)", windows)
 
     @classmethod
@@ -184,9 +120,6 @@ class KSamplerGraded(io.ComfyNode):
         mask_schedule=None,
         windows: str = WINDOWS,
     ) -> io.NodeOutput:
-        from .graded_sampler import sample_graded_latent
-        from .graph_seeds import graph_seed
-
         seed = graph_seed(seed, cls.hidden)
         return io.NodeOutput(
             sample_graded_latent(
@@ -212,7 +145,7 @@ class GradedSamplerNode(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_GradedSampler",
             display_name="Graded Diffusion Sampler",
-            category=MENU,
+            category=f"{CATEGORY}/sampling",
             description=(
                 "STAGE's sampler as a SAMPLER, for SamplerCustomAdvanced with any guider and a latent from Defect "
                 "Latent. Use it with AIAS Sigmas, given the same windows, and Per-Item Noise. MGA works where the "
@@ -238,12 +171,12 @@ class GradedSamplerNode(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "blend",
-                    options=BLENDS,
+                    options=list(BLENDS),
                     default="x0",
                     tooltip="What EMA averages. x0 (default): clean estimates. paper: noisy states, which takes most "
                     "of the noise out of the background.",
                 ),
-                MaskSchedule.Input(
+                sockets.MaskSchedule.Input(
                     "mask_schedule",
                     optional=True,
                     tooltip="From EMA Mask Schedule. Open: no EMA, the mask is the defect's own at every level.",
@@ -255,8 +188,6 @@ class GradedSamplerNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        from .level_text import in_order, typed_windows
-
         return in_order(typed_windows, "Graded Diffusion Sampler", windows)
 
     @classmethod
@@ -273,9 +204,6 @@ class GradedSamplerNode(io.ComfyNode):
         mask_schedule=None,
         foreground_mode: str = "x0_blend",
     ) -> io.NodeOutput:
-        from .graded_sampler import GradedSampler
-        from .level_text import typed_windows
-
         node = "Graded Diffusion Sampler"
         check_variance(node, variance, eta)
         options = {
@@ -293,4 +221,59 @@ class GradedSamplerNode(io.ComfyNode):
         return io.NodeOutput(GradedSampler(options, node))
 
 
-NODES = [KSamplerGraded, GradedSamplerNode, EMAMaskSchedule]
+class GradedSampler(MaskedSampler):
+    """SAMPLER with the keywords of `sample_graded`; heads: whether MGA works where Apply MGA left it on the model."""
+
+    engine = staticmethod(sample_graded)
+    needs_mask = True
+
+    def __init__(self, options: dict, node: str = "Graded Diffusion Sampler", heads: bool = True):
+        super().__init__(options, node)
+        self.heads = heads
+
+    def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:
+        patcher, with_change = model_wrap.inner_model.current_patcher, headed(model_wrap)
+        return {
+            "branches": heads_of(patcher) if self.heads else None,
+            "headed": lambda change: masked(with_change(change)),
+            "timestep": timestep_of(level_table(self.node, patcher)),
+        }
+
+
+def sample_graded_latent(
+    model,
+    seed,
+    steps,
+    cfg,
+    preset_name,
+    positive,
+    negative,
+    latent,
+    denoise,
+    stage: str,
+    mask_schedule: MaskSchedule | None,
+    windows: str,
+) -> dict:
+    """The LATENT that KSampler (Graded Diffusion) gives; see that node."""
+    node = "KSampler (Graded Diffusion)"
+    chosen = sampling(preset_name, steps, stage, typed_windows(node, windows), mask_schedule)
+    if chosen.heads and heads_of(model) is None:
+        raise Refused(
+            "stage",
+            f"{stage!r} uses MGA heads, and the model has none",
+            remedy="connect Apply MGA with an adapter of STAGE, or choose 'baseline'",
+            door=node,
+        )
+    return sample_latent(
+        GradedSampler(chosen.options, node, chosen.heads),
+        model,
+        seed,
+        cfg,
+        positive,
+        negative,
+        latent,
+        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise, windows=chosen.windows),
+    )
+
+
+NODES = [KSamplerGraded, GradedSamplerNode]

@@ -1,15 +1,31 @@
-"""Menu "dataset": what a dataset and a folder of pairs hold, to look at before one trains on them."""
+"""Inspect Dataset and Worst Pairs: what a dataset and a folder of pairs hold, to look at before one trains on them."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
 from comfy_api.latest import io
+from torch import Tensor
 
-from .folders import AS_TYPED, chosen
-from .sockets import CATEGORY, LAYOUTS, dataset_menu
+from ..datasets.inspection import inspect_dataset
+from ..datasets.inspection_text import as_text
+from ..datasets.reading import find_dataset
+from ..synthesis.dataset_sheet import DatasetSheet
+from ..synthesis.worst import SCORES, Worst, summary, value, words, worst_pairs, worst_sheet
+from .dataset import BUILT_IN, dataset_folder, dataset_tree, layout_name
+from .errors import named
+from .folders import AS_TYPED, chosen, may_read
+from .images import to_batch
+from .pairs import needed_root, pairs_state, pairs_told
+from .progress import passes, progress
+from .sockets import CATEGORY, LAYOUTS, dataset_menu, single
+from .split_dataset import surfaces_folder
+from .tables import Table, markdown, on_node
 
-MENU = f"{CATEGORY}/dataset"
-# As in synthesis.worst, which is not imported before a node runs; a test holds them together.
-SCORES = ["visibility", "strength", "excess", "completeness", "precision", "boundary", "seam", "nearest_real"]
+INSPECT = "Inspect Dataset"
+WORST = "Worst Pairs"
 
 
 class InspectDataset(io.ComfyNode):
@@ -18,7 +34,7 @@ class InspectDataset(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_InspectDataset",
             display_name="Inspect Dataset",
-            category=MENU,
+            category=f"{CATEGORY}/dataset",
             description=(
                 "Reads a dataset once, in any common layout, and shows what it holds: images per object and type, "
                 "masks by area, examples with the mask's outline, and all that is wrong with it."
@@ -69,8 +85,6 @@ class InspectDataset(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder, choose=AS_TYPED):
-        from .inspected import check_folder
-
         folder = chosen(folder, choose)
         try:
             if folder is not None:  # None: another node will tell it
@@ -81,17 +95,12 @@ class InspectDataset(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder, layout, choose=AS_TYPED):
-        from .inspected import state
-
         folder = chosen(folder, choose)
-        return None if folder is None else state(folder, layout)
+        return None if folder is None else report_fingerprint(folder, layout)
 
     @classmethod
     def execute(cls, folder: str, layout: str, choose: str = AS_TYPED) -> io.NodeOutput:
-        from .inspected import inspected
-        from .tables import on_node
-
-        report, picture, *others = inspected(chosen(folder, choose), layout)
+        report, picture, *others = inspect_folder(chosen(folder, choose), layout)
         return io.NodeOutput(report, picture, *others, ui=on_node(picture, report, cls))
 
 
@@ -101,7 +110,7 @@ class WorstPairs(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_WorstPairs",
             display_name="Worst Pairs",
-            category=MENU,
+            category=f"{CATEGORY}/dataset",
             description=(
                 "Shows the pairs of a folder that do worst by one of their scores, close up: normal, result, result "
                 "with the mask's outline, and all scores in words. Look at them before you train."
@@ -115,8 +124,8 @@ class WorstPairs(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "by",
-                    options=SCORES,
-                    default=SCORES[0],
+                    options=list(SCORES),
+                    default="visibility",
                     tooltip="The score; only those that the folder's manifest has. Of visibility (default), strength, "
                     "excess, completeness, precision and boundary the lowest are shown, of seam and nearest_real the "
                     "highest.",
@@ -150,26 +159,90 @@ class WorstPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        from .saved_pairs import pairs_told
-
         return pairs_told("Worst Pairs", pairs)
 
     @classmethod
     def fingerprint_inputs(cls, pairs, **_):
-        from .saved_pairs import pairs_state
-
         # A linked name is not known here: never the same, since pairs may have been deleted after the last look.
         return float("nan") if None in (pairs or []) else pairs_state("Worst Pairs", pairs)
 
     @classmethod
     def execute(cls, pairs: list[str], by: list[str], count: list[int]) -> io.NodeOutput:
-        from .lists import single
-        from .tables import markdown, on_node
-        from .worst_pairs import NODE, worst
-
-        sheet, table, indices = worst(pairs, *single(NODE, by=by, count=count))
+        sheet, table, indices = worst(pairs, *single(WORST, by=by, count=count))
         text = markdown(table)
         return io.NodeOutput(sheet, text, indices, ui=on_node(sheet, text, cls))
+
+
+def inspect_folder(folder: str, layout: str) -> tuple[str, Tensor, str, int, str]:
+    """The report, the picture [1, h, w, 3] in 0 .. 1, the kinds by lines, how many problems must be mended, the path.
+
+    Images are read one by one, and of every type five small examples are kept.
+
+    Raises:
+        ValueError: no such folder, or one in no known layout, or in several. Any other problem is in the report.
+    """
+    sheet = DatasetSheet()
+    with named(INSPECT):
+        found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look, may_read)
+    kinds = [f"{name} / {type}" for name, one in found.objects.items() for type in one.types]
+    picture = to_batch([sheet.picture(found) / 255])
+    return as_text(found, None), picture, "\n".join(kinds), found.unusable, found.root
+
+
+def check_folder(folder: str) -> None:
+    """Raise ValueError where there is no such folder."""
+    with named(INSPECT):
+        if folder.strip() != BUILT_IN:
+            dataset_folder(folder)
+
+
+def report_fingerprint(folder: str, layout: str) -> str:
+    """Changes where a file of the dataset, its problems or its groups change; of a folder that cannot be read, too."""
+    if folder.strip() == BUILT_IN:
+        return BUILT_IN
+    try:
+        root = _root(folder)
+        dataset = find_dataset(root, layout_name(layout))
+    except ValueError as error:
+        return str(error)
+    manifests = [path / "manifest.csv" for path in (root, root.resolve().parent)]
+    manifests = [path for path in manifests if may_read(path)]
+    files = [*(file for sample in dataset.samples for file in sample.files), *manifests]
+    states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
+    return hashlib.sha256(repr((states, dataset.problems)).encode()).hexdigest()
+
+
+def _root(folder: str) -> Path:
+    return surfaces_folder() if folder.strip() == BUILT_IN else dataset_tree(folder)
+
+
+def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, list[int]]:
+    """The sheet [1, h, w, 3] in 0 .. 1, the table, and the pairs' indices in the manifest, the worst first.
+
+    Raises:
+        ValueError: several folders, none, or one that holds no pairs with this score.
+    """
+    root = needed_root(WORST, names)
+    with named(WORST), passes():
+        found = worst_pairs(root, by, count)
+        sheet = worst_sheet(found)
+    return to_batch([sheet / 255]), _table(found), [line["index"] for line in found.pairs]
+
+
+def _table(found: Worst) -> Table:
+    head = ["file", "index", "object / type", *map(words, found.scores), "visible"]
+    told = {True: "yes", False: "no", None: "-"}
+    rows = [
+        [
+            line["image"],
+            str(line["index"]),
+            f"{line['object']} / {line['type']}",
+            *(value(line, score) for score in found.scores),
+            told.get(line["visible"], "-"),
+        ]
+        for line in found.pairs
+    ]
+    return Table(head, rows, summary(found))
 
 
 NODES = [InspectDataset, WorstPairs]

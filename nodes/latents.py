@@ -1,4 +1,4 @@
-"""LATENT at the border: the normal image's latent with its mask, and the seed of every item in a latent's batch."""
+"""LATENT at the border, checked against model and mask; Per-Item Noise, and the seed of every item of a batch."""
 
 from __future__ import annotations
 
@@ -7,19 +7,41 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from comfy_api.latest import io
 from torch import Tensor
 
 from ..errors import Refused
 from ..images.masks import latent_mask
 from ..samplers.noise import initial_noise
 from ..seeds import part_seed
-from ..synthesis.windows import Crop, check_windows
 from .errors import named
-from .graph_seeds import list_place, listed_seed, remember
+from .provenance import graph_seed, listed_seed, remember
+from .sockets import CATEGORY, MAX_SEED, SEED
 
 _log = logging.getLogger(__name__)
 PARTS = "sias_parts"  # key of a LATENT: (image, piece) of every item, where they come from Crop to Mask
 PLACE = "sias_place"  # key of a LATENT: its images' place in a list, from Defect Latent; without it 0
+
+
+class PerItemNoiseNode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_PerItemNoise",
+            display_name="Per-Item Noise",
+            category=f"{CATEGORY}/sampling",
+            description=(
+                "Noise for SamplerCustomAdvanced that every item of a batch draws from its own seed: item 7 of 8 is "
+                "the same picture as item 7 alone. KSampler (AIAS) does so by itself."
+            ),
+            inputs=[io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED)],
+            outputs=[io.Noise.Output("noise", display_name="noise", tooltip="For SamplerCustomAdvanced.")],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, seed: int) -> io.NodeOutput:
+        return io.NodeOutput(PerItemNoise(graph_seed(seed, cls.hidden)))
 
 
 class ItemSeeds(int):
@@ -55,30 +77,6 @@ class PerItemNoise:
         with named("Per-Item Noise"):
             self.seed = sampling_seeds(latent, self._own)
         return initial_noise(samples, self.seed.items)
-
-
-def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None = None) -> dict:
-    """The LATENT of images [B, H, W, 3] with their masks, bool [H, W] each, padded to what the VAE can take.
-
-    Raises:
-        Refused: a crop of another number of images, a VAE whose latents have no two dimensions, NaN.
-    """
-    if crop is not None:
-        check_windows(image.movedim(-1, 1), crop)
-    ratio = vae.spacial_compression_encode()
-    height, width = image.shape[1:3]
-    bottom, right = -height % ratio, -width % ratio
-    samples = vae.encode(reflected(image, bottom, right))
-    check_axes("Defect Latent", samples)
-    if not torch.isfinite(samples).all():
-        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)", door="Defect Latent")
-    padded = F.pad(torch.stack(list(masks)).float(), (0, right, 0, bottom))
-    latent = {"samples": samples, "noise_mask": latent_mask(padded, samples.shape[2:]).to(samples.device)}
-    if crop is not None:
-        latent[PARTS] = [(part.item, part.number) for part in crop.parts]
-    if list_place():
-        latent[PLACE] = list_place()
-    return latent
 
 
 def sampling_seeds(latent: dict, seed: int) -> ItemSeeds:
@@ -227,3 +225,6 @@ def reflected(image: Tensor, bottom: int, right: int) -> Tensor:
         return image
     mode = "reflect" if bottom < image.shape[1] and right < image.shape[2] else "replicate"
     return F.pad(image.movedim(-1, 1), (0, right, 0, bottom), mode=mode).movedim(1, -1)
+
+
+NODES = [PerItemNoiseNode]

@@ -1,4 +1,4 @@
-"""A mask schedule as a picture: its curve, and a mask at some levels of it."""
+"""EMA Mask Schedule, and its picture: the curve, and a mask at some levels of it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,83 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from comfy_api.latest import io, ui
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..samplers.mask_schedule import MaskSchedule
+from ..samplers.mask_schedule import SHAPES, MaskSchedule
+from . import sockets
 from .curves import GAP, SIZE, picture
 from .images import mask_batch
+from .noise_levels import in_order, typed_levels
+from .sockets import CATEGORY
 
+LEVELS = "1000, 800, 600, 400, 200"
 TILE, SPACE, COLUMNS = 100, 6, 5  # px of a mask and between two, masks per row
+
+
+class EMAMaskSchedule(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_EMAMaskSchedule",
+            display_name="EMA Mask Schedule",
+            category=f"{CATEGORY}/sampling",
+            description=(
+                "STAGE's explicit mask alignment: at pure noise the mask is the whole map, and it closes to the "
+                "defect's own as the noise falls, so that the defect grows out of its surroundings. Shows the curve, "
+                "and the mask at the levels of your choice. For the graded diffusion nodes."
+            ),
+            inputs=[
+                io.Float.Input(
+                    "t_s",
+                    default=200.0,
+                    min=0.0,
+                    max=999.0,
+                    step=1.0,
+                    tooltip="Noise level t from which on the mask is the defect's own: 999 is almost from the start, "
+                    "0 never before the end. Default 200 (paper).",
+                ),
+                io.Combo.Input(
+                    "shape",
+                    options=list(SHAPES),
+                    default="linear",
+                    tooltip="How the mask closes from t = 1000 to t_s. linear (default, paper): evenly. cosine: slowly "
+                    "at both ends.",
+                ),
+                io.String.Input(
+                    "levels",
+                    default=LEVELS,
+                    tooltip="The t at which the picture shows the mask, 1000 noisiest, 0 finished; at most 20. Changes "
+                    "the picture only.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="A mask to show at these levels, the first of a batch; without one the curve is shown "
+                    "alone. Changes the picture only.",
+                ),
+            ],
+            outputs=[
+                sockets.MaskSchedule.Output(
+                    "mask_schedule",
+                    display_name="mask_schedule",
+                    tooltip="For KSampler (Graded Diffusion) and Graded Diffusion Sampler.",
+                ),
+                io.Image.Output("picture", display_name="picture", tooltip="The curve, and the mask at the levels."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, levels=None):
+        return in_order(typed_levels, "EMA Mask Schedule", levels)
+
+    @classmethod
+    def execute(cls, t_s: float, shape: str, levels: str, mask=None) -> io.NodeOutput:
+        node = "EMA Mask Schedule"
+        schedule = MaskSchedule(t_s, shape=shape)
+        shown = schedule_picture(node, schedule, mask, typed_levels(node, levels))
+        return io.NodeOutput(schedule, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 
 def schedule_picture(node: str, schedule: MaskSchedule, mask: Tensor | None, levels: Sequence[float]) -> Tensor:
@@ -57,3 +126,6 @@ def _row(mask: Tensor, schedule: MaskSchedule, levels: Sequence[float], width: i
         draw.rectangle((left - 1, top, left + size[1], top + height), outline="#888888")
         draw.text((left, top + height + 3), f"t = {t:g}", "black", font=font)
     return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+
+
+NODES = [EMAMaskSchedule]

@@ -19,7 +19,7 @@ from ..samplers.noise import initial_noise
 from ..samplers.noise import item_seeds as run_seeds
 from ..synthesis.start import start_state
 from .errors import named
-from .fast_sampling import foreground_options
+from .fast import foreground_options
 from .latents import ItemSeeds, check_axes, check_channels, check_filled, pooled_mask, sampling_seeds
 from .noise_levels import flow_alpha
 

@@ -1,11 +1,23 @@
-"""Menu "masks": look at the defect only, take it to the latent without losing it, put it back."""
+"""Crop to Mask, Stitch, Defect Latent: cut windows around defects, put them back, and pool masks to latent size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..errors import Refused
-from .sockets import CATEGORY, Crop
+from ..images.masks import latent_mask
+from ..images.windows import cut_image
+from ..synthesis.windows import Crop, check_windows, crop_parts, stitch
+from . import sockets
+from .images import check_image, to_batch, with_masks
+from .latents import PARTS, PLACE, check_axes, reflected
+from .provenance import list_place
+from .sockets import CATEGORY
 
 MAX_CROPS = 256
 
@@ -47,7 +59,7 @@ class CropToMask(io.ComfyNode):
             outputs=[
                 io.Image.Output("crops", display_name="crops", tooltip="The windows, one batch over all images."),
                 io.Mask.Output("crop_masks", display_name="masks", tooltip="The defect in each window, 0 or 1."),
-                Crop.Output(
+                sockets.Crop.Output(
                     "crop",
                     display_name="crop",
                     tooltip="Which window is which: for Defect Latent, Anomaly Conditioning, Compose Pair and Stitch.",
@@ -57,10 +69,6 @@ class CropToMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
-        from ..images.windows import cut_image
-        from ..synthesis.windows import Crop, crop_parts
-        from .images import to_batch, with_masks
-
         image, masks = with_masks("Crop to Mask", image, mask)
         parts = tuple(part for i, one in enumerate(masks) for part in crop_parts(i, one, resolution, context))
         if len(parts) > MAX_CROPS:
@@ -93,16 +101,13 @@ class Stitch(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The images that were cropped."),
                 io.Image.Input("crops", tooltip="The windows, changed: as many as Crop to Mask gave."),
-                Crop.Input("crop", tooltip="From the Crop to Mask that made the windows."),
+                sockets.Crop.Input("crop", tooltip="From the Crop to Mask that made the windows."),
             ],
             outputs=[io.Image.Output("stitched", display_name="image", tooltip="The images with the windows in them.")],
         )
 
     @classmethod
     def execute(cls, image, crops, crop) -> io.NodeOutput:
-        from ..synthesis.windows import stitch
-        from .images import check_image, to_batch
-
         image = check_image("Stitch", image)
         if len(image) == 1:  # Crop to Mask took one image for all masks, too
             image = image.expand(crop.items, -1, -1, -1)
@@ -127,7 +132,7 @@ class DefectLatent(io.ComfyNode):
                 io.Image.Input("image", tooltip="Normal images, or the crops from Crop to Mask."),
                 io.Mask.Input("mask", tooltip="Where the defects go, of the image's size: values above 0.5."),
                 io.Vae.Input("vae", tooltip="The model's VAE: Load Anomaly LDM's, or any other."),
-                Crop.Input(
+                sockets.Crop.Input(
                     "crop",
                     optional=True,
                     tooltip="Connect Crop to Mask's crop with its crops: every piece of a mask then draws noise of its "
@@ -145,10 +150,31 @@ class DefectLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, vae, crop=None) -> io.NodeOutput:
-        from .images import with_masks
-        from .latents import defect_latent
-
         return io.NodeOutput(defect_latent(*with_masks("Defect Latent", image, mask), vae, crop))
+
+
+def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None = None) -> dict:
+    """The LATENT of images [B, H, W, 3] with their masks, bool [H, W] each, padded to what the VAE can take.
+
+    Raises:
+        Refused: a crop of another number of images, a VAE whose latents have no two dimensions, NaN.
+    """
+    if crop is not None:
+        check_windows(image.movedim(-1, 1), crop)
+    ratio = vae.spacial_compression_encode()
+    height, width = image.shape[1:3]
+    bottom, right = -height % ratio, -width % ratio
+    samples = vae.encode(reflected(image, bottom, right))
+    check_axes("Defect Latent", samples)
+    if not torch.isfinite(samples).all():
+        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)", door="Defect Latent")
+    padded = F.pad(torch.stack(list(masks)).float(), (0, right, 0, bottom))
+    latent = {"samples": samples, "noise_mask": latent_mask(padded, samples.shape[2:]).to(samples.device)}
+    if crop is not None:
+        latent[PARTS] = [(part.item, part.number) for part in crop.parts]
+    if list_place():
+        latent[PLACE] = list_place()
+    return latent
 
 
 NODES = [CropToMask, Stitch, DefectLatent]

@@ -1,226 +1,139 @@
-"""Pairs at the border: composed from decoded batches, and written into a folder of pairs."""
+"""Save Pairs: pairs written into a folder of pairs, and that folder read again by other nodes."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import numpy as np
-import torch
-import torch.nn.functional as F
 from comfy_api.latest import io, ui
-from torch import Tensor
 
 from ..datasets.known_pairs import KnownPairs
+from ..datasets.mvtec import Sample, read_mvtec
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import MANIFEST, PairWriter, check_names
 from ..errors import Refused
 from ..files.durable import write_atomic
 from ..images.pictures import Picture
-from ..images.windows import Window
 from ..modules.base_file import file_digest
-from ..synthesis.compose import Made, composed_picture, composed_values
 from ..synthesis.run import pair_record
-from ..synthesis.scores import NOT_SCORED, Scores, scores_of
-from ..synthesis.sheets import overlay
-from ..synthesis.windows import Crop, check_windows, whole_images, window_of
+from ..synthesis.scores import NOT_SCORED
+from . import sockets
+from .adapters import adapter_path
+from .compact_base import base_path
+from .compose import Batch, Score
+from .dataset import fingerprint
 from .errors import named
-from .folders import writable_folder
-from .graph_seeds import used_seeds
-from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
-from .loaders import adapter_path, base_path
-from .pair_counts import Counts
-from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings
+from .folders import check_links, read_roots, writable_folder
+from .images import lines, to_picture
+from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings, used_seeds
+from .sockets import CATEGORY
+from .split_dataset import Dataset
 
 _log = logging.getLogger(__name__)
 NOT_VISIBLE = ("keep", "drop")
-SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
+LEAVE_OUT = NOT_VISIBLE[1]
 
 
-@dataclass(frozen=True, eq=False)
-class Composing:
-    """What Compose Pair was given beside a batch: its widgets, and the controls, as `composed` takes them."""
-
-    mode: str
-    feather: int
-    visible_above: float
-    controls: Tensor | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score(Scores):
-    """What Compose Pair knows of a pair.
-
-    visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
-    where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
-    """
-
-    visible: bool
-    windows: tuple[Window, ...]
-    composing: Composing | None = None
-    seed: int | None = None
-    refined: Mapping[str, Any] | None = None
-    blank: bool = False
-
-    def __repr__(self) -> str:
-        """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
-        shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        return json.dumps({name: value for name, value in shown.items() if name not in ("windows", "composing")})
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Pairs that belong together: normals and images [B, H, W, 3], masks bool [H, W] each, scores or None."""
-
-    normals: Tensor
-    images: Tensor
-    masks: list[Tensor]
-    scores: Sequence[Score] | None
+class SavePairs(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_SavePairs",
+            display_name="Save Pairs",
+            category=f"{CATEGORY}/dataset",
+            description=(
+                "Appends pairs to a folder in MVTec layout below ComfyUI's output: image, mask, normal image, and a "
+                "line of manifest.jsonl with seed, visibility and every widget that made it. A pair is written whole "
+                "or not at all, and once: what the folder holds already is not added again. Blank pairs, whose image "
+                "equals the normal image in the mask, are left out, and so are those that are not visible."
+            ),
+            inputs=[
+                io.Image.Input(
+                    "image",
+                    tooltip="The images with their anomalies: PNG, in the normal image's depth, "
+                    "grey where they are grey.",
+                ),
+                io.Mask.Input("mask", tooltip="Their masks, of the same size; an empty one is refused."),
+                io.Image.Input("normal", tooltip="Their normal images, saved once as <object>/train/good."),
+                io.String.Input(
+                    "object",
+                    default="object",
+                    multiline=True,
+                    tooltip="The object's folder; one line for all, or one per image.",
+                ),
+                io.String.Input(
+                    "type",
+                    default="anomaly",
+                    multiline=True,
+                    tooltip="The defect type's folder; one line for all, or one per image.",
+                ),
+                io.String.Input(
+                    "folder",
+                    default="pairs",
+                    tooltip="Folder below ComfyUI's output. Pairs are added to those that are there.",
+                ),
+                sockets.Scores.Input(
+                    "scores", optional=True, tooltip="From Compose Pair or Nearest Real Defect, for the manifest."
+                ),
+                io.Int.Input(
+                    "seed",
+                    optional=True,
+                    force_input=True,
+                    tooltip="Seed of the first image, where another node computes it; else it is found.",
+                ),
+                io.Combo.Input(
+                    "not_visible",
+                    options=list(NOT_VISIBLE),
+                    default=LEAVE_OUT,
+                    optional=True,
+                    tooltip="Pairs that are not visible by their scores. drop (default): left out, with a line in "
+                    "dropped.jsonl. keep: saved, with visible false in the manifest. Blank pairs are left out either "
+                    "way.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "pairs_folder",
+                    display_name="folder",
+                    tooltip="The folder, for Train Segmenter and Pair Statistics: they then wait "
+                    "until the pairs are saved.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
 
     @classmethod
-    def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
-        """From a node's sockets. Raises Refused where counts or sizes differ, for an empty mask, and for NaN."""
-        image, normal = check_image(node, image), check_image(node, normal, "normal")
-        if len(normal) == 1:
-            image, _ = with_masks(node, image, mask)
-        normal = repeated(node, normal, len(image), "normal")
-        if normal.shape != image.shape:
-            sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
-            raise Refused(
-                "normal", f"{sizes[0]}, the image {sizes[1]} (height x width)", remedy="connect one size", door=node
-            )
-        if scores is not None and len(scores) != len(image):
-            raise Refused(
-                "scores",
-                f"{len(scores)} scores for {len(image)} images",
-                remedy="connect the same Compose Pair",
-                door=node,
-            )
-        return cls(normal, image, check_masks(node, mask, image), scores)
+    def validate_inputs(cls, not_visible=LEAVE_OUT):
+        try:
+            if not_visible is not None:  # None: another node will tell it
+                check_not_visible(not_visible)
+        except ValueError as error:
+            return str(error)
+        return True
 
-
-def composed(
-    normal: Tensor,
-    masks: Sequence[Tensor],
-    made: Tensor,
-    roundtrip: Tensor,
-    crop: Crop | None,
-    mode: str,
-    feather: int,
-    visible_above: float,
-    controls: Tensor | None = None,
-) -> tuple[Tensor, list[Score]]:
-    """Images [B, H, W, 3] with their anomalies, every value outside the masks untouched, and their scores.
-
-    Args:
-        normal: [B, H, W, 3]; masks: bool [H, W] each.
-        made, roundtrip: decoded windows with anomaly and without, [P, h, w, 3].
-        crop: which window is where; None where made and roundtrip are whole images.
-        controls: the windows made again as normal surface at least twice, decoded, [k P, h, w, 3]: all P of them, and
-            then all again; see `visibility.excess`.
-
-    Raises:
-        Refused: counts or sizes that do not fit together, values not finite.
-    """
-    crop = checked_crop("Compose Pair", normal, masks, crop)
-    if made.shape != roundtrip.shape:
-        raise Refused(
-            "made",
-            f"{list(made.shape)}, roundtrip {list(roundtrip.shape)}",
-            remedy="decode both from latents of one size and batch",
-            door="Compose Pair",
-        )
-    composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
-    made, roundtrip, *times = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
-    check_windows(made, crop)
-    images, scores = [], []
-    for item, mask in enumerate(masks):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        picture, parts = to_picture(normal[item]), _parts(crop, item, made, roundtrip)
-        own = _control_values(picture, parts, [_parts(crop, item, again, roundtrip) for again in times], mode, feather)
-        result = composed_picture(picture, parts, mode, feather)
-        pair = scores_of(result, picture, parts, controls=own)
-        image = normal[item].cpu().clone()
-        image[mask] = to_image(result)[mask].to(image)
-        images.append(image)
-        windows = tuple(part.window for part, _ in parts)
-        measured = {name: getattr(pair, name) for name in NOT_SCORED}
-        counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(_changed, parts))
-        scores.append(
-            Score(
-                **measured,
-                visible=counted > visible_above and not blank,
-                windows=windows,
-                composing=composing,
-                blank=blank,
-            )
-        )
-    return to_batch(images), scores
-
-
-def _changed(made: Made) -> bool:
-    """Whether a part's window differs from the normal window in the mask, both decoded."""
-    part, (anomalous, roundtrip) = made
-    return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
-
-
-def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
-    """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises Refused for one of others."""
-    crop = crop or whole_images(masks)
-    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
-        raise Refused(
-            "crop",
-            f"of {crop.items} images of {crop.size[0]} x {crop.size[1]}, and {len(normal)} of {normal.shape[1]} x "
-            f"{normal.shape[2]} are connected (height x width)",
-            remedy="connect the images that were cropped",
-            door=node,
-        )
-    if not all(torch.equal(crop.mask(item), mask) for item, mask in enumerate(masks)):
-        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both", door=node)
-    return crop
-
-
-def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
-    """The controls of a batch, one batch of windows each time that they were made."""
-    if controls is None:
-        return ()
-    count, rest = divmod(len(controls), len(made))
-    if rest or count < 2 or controls.shape[1:] != made.shape[1:]:
-        raise Refused(
-            "controls",
-            f"{list(controls.shape)}, made {list(made.shape)}",
-            "the same windows two times or more",
-            "put Repeat Latent Batch between Defect Latent and their sampler",
-            "Compose Pair",
-        )
-    return controls.split(len(made))
-
-
-def _control_values(
-    picture: Picture, parts: Sequence[Made], times: Sequence[Sequence[Made]], mode: str, feather: int
-) -> list[np.ndarray] | None:
-    """Of every part its mask's pixels each time that it was made again, as `scores_of` takes them; None without."""
-    if not times:
-        return None
-    return [
-        composed_values(picture, part, [again[place][1][0] for again in times], roundtrip, mode, feather)
-        for place, (part, (_, roundtrip)) in enumerate(parts)
-    ]
-
-
-def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]:
-    """The parts of an item, with their windows out of decoded ones, [P, 3, h, w]."""
-    return [
-        (part, tuple(window_of(windows[place], part.window.resolution) for windows in (made, roundtrip)))
-        for place, part in crop.of(item)
-    ]
+    @classmethod
+    def execute(
+        cls,
+        image,
+        mask,
+        normal,
+        object: str,
+        type: str,
+        folder: str,
+        scores=None,
+        seed: int | None = None,
+        not_visible: str = LEAVE_OUT,
+    ) -> io.NodeOutput:
+        batch = Batch.checked("Save Pairs", normal, image, mask, scores)
+        count = len(batch.images)
+        names = [lines("Save Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
+        return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, not_visible, cls.hidden))
 
 
 def save_pairs(
@@ -322,26 +235,6 @@ def _shown(folder: str, image: str) -> ui.SavedResult:
     return ui.SavedResult(path.name, path.parent.as_posix(), io.FolderType.output)
 
 
-def overlays(batch: Batch) -> Tensor:
-    """Every pair as one picture to check it by, [B, h, w, 3]; see `synthesis.sheets`."""
-    sheets = [
-        overlay(batch.normals[item].cpu(), batch.images[item].cpu(), mask, _label(batch.scores, item))
-        for item, mask in enumerate(batch.masks)
-    ]
-    width = max(sheet.shape[1] for sheet in sheets)  # a label may be wider than narrow images
-    return torch.stack([F.pad(sheet, (0, 0, 0, width - sheet.shape[1]), value=1.0) for sheet in sheets])
-
-
-def _label(scores: Sequence[Score] | None, item: int) -> str:
-    if scores is None:
-        return "normal, result, mask"
-    score = scores[item]
-    near = "" if score.nearest_real is None else f"  nearest real {score.nearest_real:.2f}"
-    flag = "" if score.visible else "  NOT VISIBLE"
-    excess = "" if score.excess is None else f"  excess {score.excess:.2f}"
-    return f"visibility {score.visibility:.2f}{excess}  contrast {score.contrast:+.2f}{near}{flag}"
-
-
 def pairs_folder(folder: str) -> Path:
     """The folder of that name below the host's output. Raises Refused for one outside it."""
     return writable_folder("Save Pairs", folder)
@@ -385,3 +278,118 @@ def _writable(picture: Picture) -> Picture:
         _log.warning("Save Pairs: colour values between the 256 levels of a PNG are rounded to them.")
         return picture.with_pixels(((picture.pixels.astype("uint32") + 128) // 257).astype("uint8"))
     return picture
+
+
+@dataclass
+class Counts:
+    """What became of a batch's pairs; foreign: differ from their normal image outside the mask; parted: some pieces of
+    the mask show no defect."""
+
+    saved: int = 0
+    there: int = 0
+    blank: int = 0
+    hidden: int = 0
+    foreign: int = 0
+    parted: int = 0
+
+    def told(self, folder: str, unscored: bool) -> tuple[str, ...]:
+        """For the history and the log: the counts in one line, then a line for each that needs a word."""
+        words = [f"{self.saved} saved"]
+        for count, what in ((self.there, "already there"), (self.blank, "blank"), (self.hidden, "not visible")):
+            words += [f"{count} {what}"] if count else []
+        notes = {
+            f"blank: the image equals its normal image inside the mask, so the mask would be a wrong label; look for a "
+            f"sampler or Compose Pair that is bypassed. {folder}/dropped.jsonl lists such pairs": self.blank,
+            f"not visible: left out, {folder}/dropped.jsonl lists them; not_visible keep saves them": self.hidden,
+            "not_visible is drop, but scores is open: only blank pairs can be left out": unscored,
+            f"{self.foreign} differ from their normal image outside the mask, too: connect Compose Pair's image, and "
+            "the normal image and mask that it got": self.foreign,
+            f"{self.parted} show no defect in some pieces of their mask; see unchanged_pieces in the "
+            "manifest": self.parted,
+        }
+        text = ", ".join(words), *(note for note, count in notes.items() if count)
+        (_log.warning if self.blank else _log.info)("Save Pairs: %s.", ". ".join(text))
+        return text
+
+
+def saved_pairs(node: str, names: Sequence[str], dataset: Dataset) -> list[Sample]:
+    """The pairs of the one folder that `names` tell of, perhaps many times; none where they are empty.
+
+    Raises:
+        ValueError: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.
+    """
+    root = _read_root(node, names)
+    if root is None:
+        return []
+    with named(node):
+        pairs = [sample for sample in read_mvtec(root) if sample.type != "good"] if any(root.iterdir()) else []
+    if not pairs:
+        raise Refused(root, "it holds no pairs", remedy="save some with Save Pairs first", door=node)
+    known = {(sample.object, sample.type) for sample in (*dataset.train, *dataset.held_back)}
+    strange = {(sample.object, sample.type) for sample in pairs} - known
+    if strange:
+        raise Refused(
+            root,
+            f"it holds pairs of {_listed(strange)}, of which the dataset has none",
+            f"one of {_listed(kind for kind in known if kind[1] != 'good')}",
+            "give Save Pairs the dataset's names for object and type",
+            node,
+        )
+    return pairs
+
+
+def pairs_root(node: str, names: Sequence[str]) -> Path | None:
+    """The one folder below the host's output; None where all names are empty. Raises ValueError as `saved_pairs`."""
+    with named(node):
+        roots = sorted({pairs_folder(name.strip()) for name in names if name.strip()})
+    if len(roots) > 1:
+        raise Refused(
+            "pairs",
+            f"{len(roots)} folders ({roots[0].name}, {roots[1].name}, ...), but this node runs once",
+            remedy="connect one Save Pairs, and give it one folder",
+            door=node,
+        )
+    if roots and not roots[0].is_dir():
+        raise Refused(
+            roots[0], "no such folder", remedy="connect Save Pairs' folder, so that the pairs are made first", door=node
+        )
+    return roots[0] if roots else None
+
+
+def needed_root(node: str, names: Sequence[str]) -> Path:
+    """As `pairs_root`, for a node that has nothing to do without. Raises ValueError where all names are empty, too."""
+    root = _read_root(node, names)
+    if root is None:
+        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name", door=node)
+    return root
+
+
+def _read_root(node: str, names: Sequence[str]) -> Path | None:
+    """As `pairs_root`, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
+    root = pairs_root(node, names)
+    if root is not None:
+        check_links(node, root, read_roots())
+    return root
+
+
+def pairs_told(node: str, names: Sequence[str | None] | None) -> bool | str:
+    """True, or why there is no one folder of pairs; None among `names`: another node will tell it."""
+    try:
+        pairs_root(node, [name for name in names or [] if name is not None])
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def pairs_state(node: str, names: Sequence[str | None] | None) -> str | None:
+    """Changes where a pair of the folder changes; None where there is none, or another node will tell it."""
+    root = pairs_root(node, [name for name in names or [] if name is not None])
+    return fingerprint(str(root), "") if root else None
+
+
+def _listed(kinds: Iterable[tuple[str, str]]) -> str:
+    names = [" / ".join(kind) for kind in sorted(kinds)]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+NODES = [SavePairs]

@@ -1,48 +1,270 @@
-"""The test of a segmenter inside the host: its table, and its best and worst cases."""
+"""Train Segmenter and Evaluate Segmentation: do pairs train a better segmentation network?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import comfy.model_management
 import comfy.utils
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from comfy_api.latest import io
+from torch import Tensor, nn
 
+from ..datasets.mvtec import Sample
 from ..errors import Refused
 from ..evaluation.cases import case_sheet
 from ..evaluation.cell import tested_values
 from ..evaluation.metrics import NAMES
+from ..evaluation.networks import NETWORKS
 from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
+from ..evaluation.segmenter.training import Record, Training, train_segmenter
+from . import sockets
 from .errors import named
 from .images import to_batch
-from .segmenter import Segmenter
+from .pairs import pairs_state, pairs_told, saved_pairs
+from .sockets import CATEGORY, MAX_DATA_SEED, single
 from .split_dataset import Dataset
-from .tables import SIZE, Table, picture
+from .tables import SIZE, Table, markdown, on_node, picture
 
-NODE = "Evaluate Segmentation"
+TRAIN = "Train Segmenter"
+ROOM = 4 * 2**30  # bytes that a training may want on the device, which models of other nodes may still fill
+
+EVALUATE = "Evaluate Segmentation"
 COLUMNS = 4  # a type's best two and worst two fill a line
 HEAD = ["object / type", "images", "IoU", "95 %", "recall", "best F1", "AP", "AUROC", "AU-PRO"]
+
 NOTES = [
     "In percent. IoU and recall are of the anomaly at probability 0.5; 95 % is IoU's interval over groups (bootstrap).",
     "A type is measured on its own images, 'all images' on every pixel of the held-back part, good images included.",
 ]
+
 CASES = "Below of every type the best two and the worst two: image, truth, found; then good images with false alarms."
+
 UNDEFINED = (
     "- is not defined: the type has no held-back image, or no normal pixel (AUROC, AU-PRO), or fewer than two groups "
     "(95 %)."
 )
 
 
+class TrainSegmenter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_TrainSegmenter",
+            display_name="Train Segmenter",
+            category=f"{CATEGORY}/evaluation",
+            description=(
+                "Trains a segmentation network to find defects: on the real ones of the training part alone, or with "
+                "synthetic pairs beside them. The real crops of a seed are the same with and without pairs, so two of "
+                "these nodes compare."
+            ),
+            inputs=[
+                sockets.Dataset.Input("dataset", tooltip="From Split Defect Dataset; only its training part is read."),
+                io.Combo.Input(
+                    "network",
+                    options=list(NETWORKS),
+                    default="small_unet",
+                    tooltip="small_unet (default): 0.5 million parameters, minutes on a CPU. segformer: SegFormer-B0 "
+                    "from scratch, 3.7 million, three times slower.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=600,
+                    min=1,
+                    max=100_000,
+                    tooltip="Steps of the training, each of 8 real crops and, with pairs, 8 synthetic ones. Default "
+                    "600; fewer are for trying.",
+                ),
+                io.Int.Input(
+                    "crop",
+                    default=128,
+                    min=32,
+                    max=1024,
+                    step=8,
+                    tooltip="Side of the training crops in pixels, at native scale. Default 128; time grows with its "
+                    "square.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_DATA_SEED,
+                    control_after_generate=False,
+                    tooltip="Decides the weights to begin with and every draw. Compare under the same one, and under "
+                    "several. Default 0.",
+                ),
+                io.String.Input(
+                    "pairs",
+                    default="",
+                    optional=True,
+                    tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
+                    "saved first. Empty (default): real defects only.",
+                ),
+                io.Boolean.Input(
+                    "hold_out",
+                    default=False,
+                    optional=True,
+                    tooltip="On: about a fifth of the training part's groups does not train, and the weights that are "
+                    "best there are kept; the record then tells whether the steps suffice. Off (default): all groups "
+                    "train, as in a comparison, and the last weights are kept.",
+                ),
+            ],
+            outputs=[
+                sockets.Segmenter.Output("segmenter", display_name="segmenter", tooltip="For Evaluate Segmentation."),
+                io.String.Output(
+                    "record",
+                    display_name="record",
+                    tooltip="Steps, the best of them, validation, seconds, and how many crops were seen, in words.",
+                ),
+            ],
+            is_input_list=True,  # pairs that were saved one by one bring their folder's name as often
+        )
+
+    @classmethod
+    def validate_inputs(cls, pairs=None):
+        return pairs_told("Train Segmenter", pairs)
+
+    @classmethod
+    def fingerprint_inputs(cls, pairs=None, **_):
+        return pairs_state("Train Segmenter", pairs)
+
+    @classmethod
+    def execute(
+        cls,
+        dataset: list,
+        network: list[str],
+        steps: list[int],
+        crop: list[int],
+        seed: list[int],
+        pairs: list[str] | None = None,
+        hold_out: list[bool] | None = None,
+    ) -> io.NodeOutput:
+        data, *settings = single(
+            TRAIN, dataset=dataset, network=network, steps=steps, crop=crop, seed=seed, hold_out=hold_out or [False]
+        )
+        segmenter = train(data, *settings, saved_pairs(TRAIN, pairs or [], data))
+        return io.NodeOutput(segmenter, in_words(segmenter))
+
+
+class EvaluateSegmentation(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_EvaluateSegmentation",
+            display_name="Evaluate Segmentation",
+            category=f"{CATEGORY}/evaluation",
+            description=(
+                "Tests a segmenter on the whole images that were held back, and shows its metrics per type with its "
+                "best and worst cases."
+            ),
+            inputs=[
+                sockets.Dataset.Input(
+                    "dataset",
+                    tooltip="From Split Defect Dataset, the one that the segmenter was trained "
+                    "on; only its held-back part is read.",
+                ),
+                sockets.Segmenter.Input("segmenter", tooltip="From Train Segmenter."),
+            ],
+            outputs=[
+                io.String.Output(
+                    "table",
+                    display_name="table",
+                    tooltip="Markdown, in percent: IoU with its 95 % interval, recall, best F1, AP, AUROC "
+                    "and AU-PRO of every type, their mean over types, and over all images.",
+                ),
+                io.Float.Output(
+                    "iou", display_name="iou", tooltip="Mean IoU over types: 0 finds nothing, 1 is every pixel right."
+                ),
+                io.Image.Output(
+                    "cases",
+                    display_name="cases",
+                    tooltip="The best and the worst images of every type, "
+                    "and good ones with false alarms: image, truth, found.",
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, dataset, segmenter) -> io.NodeOutput:
+        table, iou, cases = evaluate(dataset, segmenter)
+        text = markdown(table)
+        return io.NodeOutput(text, iou, cases, ui=on_node(results_picture(table, cases), text, cls))
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """A trained network of evaluation.networks.NETWORKS, by that name, in evaluation mode on the host's device;
+    hold_out: as it was asked for; seen: the real images of its training part."""
+
+    name: str
+    network: nn.Module
+    record: Record
+    hold_out: bool
+    seen: frozenset[Path]
+
+
+def train(
+    dataset: Dataset, name: str, steps: int, crop: int, seed: int, hold_out: bool, pairs: Sequence[Sample]
+) -> Segmenter:
+    """Train on the dataset's training part, and on `pairs` beside it; `hold_out`: see `Training`.
+
+    Raises:
+        ValueError: an unknown network, no defect in the training part, what the network needs is not installed, a loss
+            that is no longer finite.
+    """
+    stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
+    bar = comfy.utils.ProgressBar(steps)
+    # The host runs its nodes in inference mode, in which nothing can be trained.
+    with named(TRAIN), torch.inference_mode(False), torch.enable_grad():
+        network, record = train_segmenter(
+            name,
+            dataset.train,
+            pairs,
+            dataset.split,
+            Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, device=str(device)),
+            check_interrupt=stop,
+            report=lambda _, step, *__: bar.update_absolute(step),
+        )
+    return Segmenter(name, network, record, hold_out, frozenset(sample.image for sample in dataset.train))
+
+
+def in_words(segmenter: Segmenter) -> str:
+    """The record in words."""
+    record = segmenter.record
+    return (
+        f"{segmenter.name}, {record.parameters / 1e6:.2f} million parameters: {record.steps} steps in "
+        f"{record.seconds:.0f} s. {_kept(segmenter)} Crops seen: {record.real} real, {record.synthetic} synthetic."
+    )
+
+
+def _kept(segmenter: Segmenter) -> str:
+    record, curve = segmenter.record, segmenter.record.curve
+    if curve:
+        return (
+            f"Kept are the weights of step {record.best_step}, with an IoU of {max(iou for _, iou in curve):.1%} on "
+            f"{len(record.validation)} groups held out of the training part; at the end it was {curve[-1][1]:.1%}."
+        )
+    few = ": the training part has too few groups with defects to hold one out" if segmenter.hold_out else ""
+    return f"Kept are the last weights{few}."
+
+
+def _device() -> torch.device:
+    device = comfy.model_management.get_torch_device()
+    comfy.model_management.free_memory(ROOM, device)
+    return device
+
+
 def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tensor]:
     """The table, the mean IoU over types, and the cases [1, h, w, 3] in 0 .. 1.
 
     Raises:
-        Refused: images that the segmenter was trained on, a picture that can no longer be read, scores that are not
-            finite.
+        ValueError: images that the segmenter was trained on, a picture that can no
+            longer be read, scores that are not finite.
     """
     _check_unseen(dataset, segmenter)
     bar = comfy.utils.ProgressBar(len(dataset.held_back))
@@ -51,14 +273,14 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
         comfy.model_management.throw_exception_if_processing_interrupted()
         bar.update(1)
 
-    with named(NODE):
+    with named(EVALUATE):
         tested = test(segmenter.network, dataset.held_back, dataset.split.groups, before_every_image)
         sheet = case_sheet(segmenter.network, tested, dataset.held_back, COLUMNS)
     values = tested_values(tested)
     return _table(dataset, tested, values), values["mean"]["iou"], to_batch([sheet / 255])
 
 
-def shown(table: Table, cases: Tensor) -> Tensor:
+def results_picture(table: Table, cases: Tensor) -> Tensor:
     """The table above the cases as one picture [1, h, w, 3], its letters as large as the width allows."""
     table = replace(table, notes=[*table.notes, CASES])
     size = SIZE * cases.shape[2] // picture(table).shape[1]
@@ -75,7 +297,7 @@ def _check_unseen(dataset: Dataset, segmenter: Segmenter) -> None:
             f"{known} of the {len(dataset.held_back)} held-back images are among those that the segmenter was trained "
             "on",
             remedy="connect one Split Defect Dataset to both nodes",
-            door=NODE,
+            door=EVALUATE,
         )
 
 
@@ -103,3 +325,6 @@ def _cells(metrics: Mapping[str, float | None], images: Sequence[dict]) -> list[
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+NODES = [TrainSegmenter, EvaluateSegmentation]

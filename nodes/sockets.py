@@ -1,44 +1,36 @@
-"""The pack's own socket types, declared once."""
+"""What the nodes' schemas share: the pack's own socket types, menus, and widgets that several nodes have."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from comfy_api.latest import io
 
+from ..datasets import layouts
+from ..errors import Refused
 from .folders import AS_TYPED, choices
 
 CATEGORY = "anomaly synthesis"
+MAX_SEED, MAX_STEPS = 0xFFFFFFFFFFFFFFFF, 1000  # of sampling, as ComfyUI's own samplers have them
+MAX_DATA_SEED = 2**63 - 1  # of plans, splits and trainings
 
+SEED = (
+    "The random choice. Item i of a batch uses seed + i, whatever else is in the batch. Items of a list differ, too, "
+    "unless another node computes the seed."
+)
+
+# Hosts that know of it start an index with "increment"; older ones offer the choice and start with "randomize".
+_MODES = getattr(io, "ControlAfterGenerate", None)
+NEXT = _MODES.increment if _MODES else True
 Crop = io.Custom("SIAS_CROP")  # synthesis.windows.Crop: which window of which image every crop is
-Scores = io.Custom("SIAS_SCORES")  # list of nodes.pairs.Score, one per pair of a batch
+Scores = io.Custom("SIAS_SCORES")  # list of nodes.compose.Score, one per pair of a batch
 Dataset = io.Custom("SIAS_DATASET")  # nodes.split_dataset.Dataset: images that train, images held back, and their split
-RealDefects = io.Custom("SIAS_REAL_DEFECTS")  # nodes.real_defects.Measured: features of the real defects that train
-Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmenter.Segmenter: a trained segmentation network and its record
+RealDefects = io.Custom("SIAS_REAL_DEFECTS")  # nodes.nearest.Measured: features of the real defects that train
+Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmentation.Segmenter: a trained segmentation network and its record
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
-# As in datasets.layouts, which is not imported before a node runs; a test holds them together.
-LAYOUTS = [
-    "auto",
-    "mvtec",
-    "loco",
-    "btad",
-    "visa",
-    "coco",
-    "labelme",
-    "stems",
-    "index",
-    "yolo",
-    "folder",
-    "voc",
-    "roboflow",
-    "mvtec_ad2",
-    "mvtec_3d",
-    "dagm",
-    "severstal",
-    "real_iad",
-    "magnetic_tile",
-    "kolektor",
-    "kolektor2",
-]
+
+LAYOUTS = ["auto", *(layout.name for layout in layouts.LAYOUTS)]
 
 
 def dataset_menu() -> io.Input:
@@ -51,3 +43,17 @@ def dataset_menu() -> io.Input:
         tooltip="The folders that are there: in ComfyUI's input, output and datasets folders, and those that you "
         f"listed (see the help page). '{AS_TYPED}' (default): folder counts; else what is chosen here goes first.",
     )
+
+
+def single(node: str, **inputs: Sequence) -> list:
+    """The one value of every input. Raises ValueError where a list holds different ones."""
+    for name, values in inputs.items():
+        others = [value for value in values if value != values[0]]
+        if others:
+            raise Refused(
+                name,
+                f"a list of different values ({values[0]}, {others[0]}, ...), but this node runs once",
+                remedy="connect one value",
+                door=node,
+            )
+    return [values[0] for values in inputs.values()]

@@ -1,4 +1,4 @@
-"""What Split Defect Dataset hands on: images that train and images that are held back, of a folder or built in."""
+"""Split Defect Dataset: images that train and images that are held back, of a folder or built in."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import folder_paths
+from comfy_api.latest import io
 
 from ..datasets.groups import find_groups
 from ..datasets.procedural import write_surfaces
@@ -17,16 +18,120 @@ from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from ..errors import Refused
-from .defects import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
+from . import sockets
+from .dataset import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
 from .errors import named
-from .folders import may_read, readable_file
+from .folders import AS_TYPED, chosen, may_read, readable_file
 from .progress import passes
+from .sockets import CATEGORY, LAYOUTS, MAX_DATA_SEED, dataset_menu
 from .tables import Table, markdown
 
 NODE = "Split Defect Dataset"
+
 # Small enough to train on while one waits. The bundled base was trained on surfaces of seed 0, and those that Load
 # Defect Dataset shows are of seed 1: these are seen for the first time here.
 SURFACES = {"normals": 12, "defects": 8, "size": 160, "seed": 2}
+
+
+class SplitDataset(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_SplitDataset",
+            display_name="Split Defect Dataset",
+            category=f"{CATEGORY}/dataset",
+            description=(
+                "Splits a dataset, in any common layout, into images to train on and images held back to test on, so "
+                "that no part is on both sides: images of one part (a group) stay together."
+            ),
+            inputs=[
+                io.String.Input(
+                    "folder",
+                    default="procedural surfaces",
+                    tooltip="A dataset's folder, its path or its name below ComfyUI's input: MVTec AD or LOCO, BTAD, "
+                    "VisA, COCO, LabelMe, or images and masks of one name. 'procedural surfaces' (default) is built "
+                    "in: 168 small images, the types that Load Defect Dataset makes items of.",
+                ),
+                io.String.Input(
+                    "split",
+                    default="",
+                    tooltip="split.json of `anomaly-synthesis split`: its path, or its name below ComfyUI's input. "
+                    "Empty (default): split here, by share and seed; groups come from a manifest.csv in or beside the "
+                    "folder, else from images that look alike.",
+                ),
+                io.Float.Input(
+                    "share",
+                    default=0.333,
+                    min=0.001,
+                    max=0.999,
+                    step=0.001,
+                    tooltip="Share of every type's defect images that trains, 0.001 to 0.999; the rest is held back. "
+                    "Default a third. Not used where a split.json is given.",
+                ),
+                io.String.Input(
+                    "types",
+                    default="",
+                    tooltip="Only these defect types, separated by commas or lines; empty (default) is all.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_DATA_SEED,
+                    control_after_generate=False,
+                    tooltip="Decides which groups train. Not used where a split.json is given. Default 0.",
+                ),
+                io.Combo.Input(
+                    "layout",
+                    options=LAYOUTS,
+                    default=LAYOUTS[0],
+                    optional=True,
+                    tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
+                    "several layouts. Not for the built-in surfaces.",
+                ),
+                dataset_menu(),
+            ],
+            outputs=[
+                sockets.Dataset.Output(
+                    "dataset",
+                    display_name="dataset",
+                    tooltip="For Train Segmenter, Evaluate Segmentation, Pair Statistics and Measure Real Defects.",
+                ),
+                io.String.Output(
+                    "summary",
+                    display_name="summary",
+                    tooltip="How many images of each type are on each side, how many groups, and warnings; Markdown.",
+                ),
+                io.String.Output(
+                    "split_file",
+                    display_name="split",
+                    tooltip="Path of the split.json in use. Connect it to Load Defect Dataset's split: "
+                    "else pairs may be made of what is tested on.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder, split, choose=AS_TYPED):
+        folder = chosen(folder, choose)
+        try:
+            if folder is not None and split is not None:  # None: another node will tell it
+                check_split_folder(folder, split)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, folder, split, layout="auto", choose=AS_TYPED, **_):
+        folder = chosen(folder, choose)
+        return None if folder is None or split is None else split_fingerprint(folder, split, layout)
+
+    @classmethod
+    def execute(
+        cls, folder: str, split: str, share: float, types: str, seed: int, layout: str = "auto", choose: str = AS_TYPED
+    ) -> io.NodeOutput:
+        dataset, summary = split_dataset(chosen(folder, choose), split, share, types, seed, layout)
+        return io.NodeOutput(dataset, summary, str(dataset.file))
 
 
 @dataclass(frozen=True)
@@ -71,10 +176,10 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
         train, held_back = (part_of(dealt, samples, part) for part in ("train", "held_back"))
         check_samples([*train, *held_back])
         _check_testable(held_back)
-    return Dataset(tuple(train), tuple(held_back), dealt, file), _told(samples, dealt, source, warnings)
+    return Dataset(tuple(train), tuple(held_back), dealt, file), _summary(samples, dealt, source, warnings)
 
 
-def state(folder: str, split: str, layout: str) -> str:
+def split_fingerprint(folder: str, split: str, layout: str) -> str:
     """Changes where a file of the dataset, its split or its groups change. Raises ValueError for a missing one."""
     with named(NODE):
         seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "", layout)
@@ -85,7 +190,7 @@ def state(folder: str, split: str, layout: str) -> str:
         return seen + "".join(f" {path.stat().st_mtime_ns}" for path in manifests if may_read(path) and path.is_file())
 
 
-def check_folder(folder: str, split: str) -> None:
+def check_split_folder(folder: str, split: str) -> None:
     """Raise ValueError where there is no such folder or no such file."""
     with named(NODE):
         if folder.strip() != BUILT_IN:
@@ -139,7 +244,7 @@ def _check_testable(held_back: Sequence[Sample]) -> None:
         )
 
 
-def _told(samples: Sequence[Sample], split: Split, source: str, warnings: Sequence[str]) -> str:
+def _summary(samples: Sequence[Sample], split: Split, source: str, warnings: Sequence[str]) -> str:
     sides = [set(side) for side in (split.train, split.held_back, split.dropped)]
     rows = []
     for kind in sorted({(sample.object, sample.type) for sample in samples}):
@@ -148,3 +253,6 @@ def _told(samples: Sequence[Sample], split: Split, source: str, warnings: Sequen
     groups = len({split.groups[sample.name] for sample in samples})
     notes = [f"{len(samples)} images in {groups} groups, from {source}.", *(f"Warning: {one}." for one in warnings)]
     return markdown(Table(["object / type", "train", "held back", "dropped"], rows, notes))
+
+
+NODES = [SplitDataset]

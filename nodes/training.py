@@ -1,16 +1,43 @@
-"""Menu "training": adapters for one's own defects, and what uses them."""
+"""Train FAST Adapter and Train STAGE Adapter: a MODEL and its VAE, the training part of a dataset, an adapter."""
 
 from __future__ import annotations
 
-from comfy_api.latest import io, ui
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 
-from .sockets import CATEGORY, Adapter, Crop, Dataset, MaskSchedule
+import comfy.model_management
+import comfy.utils
+import torch
+from comfy_api.latest import io
+from torch import Tensor, nn
 
-MENU = f"{CATEGORY}/training"
-MAX_SEED = 2**63 - 1
-# As in training.adapter_settings, which is not imported before a node runs; a test holds them together.
-CHECKPOINTING = ["auto", "on", "off"]
-HEADS = ["paper", "small"]  # see nodes.adapter_training.sized
+from ..errors import Refused
+from ..modules.adapter_file import Adapter
+from ..modules.adapter_modules import tokens_of
+from ..modules.mga import SMALL
+from ..modules.tokens import AnomalyTokens
+from ..samplers.mask_schedule import MaskSchedule
+from ..samplers.schedule import TIMESTEPS
+from ..training.adapter import train_adapter
+from ..training.adapter_settings import CHECKPOINTING, AdapterTraining
+from ..training.defects import Defects, read_defects, types_of
+from ..training.fast import FastTraining
+from ..training.frozen import Latents
+from ..training.stage import StageTraining
+from . import sockets
+from .adapters import LoadedAdapter, check_fit, fit_of, loaded
+from .conditioning import Conditioning
+from .errors import named
+from .frozen_model import base_tokens, frozen_model
+from .latents import check_axes, check_channels
+from .progress import passes
+from .sockets import CATEGORY, MAX_DATA_SEED
+from .split_dataset import Dataset, temporary
+from .training_record import curve_picture, in_words, previewer
+
+HEADS = ["paper", "small"]  # see `head_settings`
 
 
 class TrainFASTAdapter(io.ComfyNode):
@@ -19,14 +46,14 @@ class TrainFASTAdapter(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_TrainFASTAdapter",
             display_name="Train FAST Adapter",
-            category=MENU,
+            category=f"{CATEGORY}/training",
             description=(
                 "Teaches a model your defects (FAST): a few anomaly tokens per type, and FARM, which rebuilds the "
                 "anomaly from noise. The model itself stays as it is. A training that was cancelled goes on where it "
                 "was, as long as ComfyUI is not restarted."
             ),
-            inputs=[*_sources(), *_widgets(1.5e-4), _conditioning(), _checkpointing(), _look_every()],
-            outputs=_trained("For Save FAST Adapter, Apply FARM and Anomaly Tokens."),
+            inputs=[*_sources(), *_widgets(1.5e-4), _conditioning_input(), _checkpointing(), _look_every()],
+            outputs=_outputs("For Save FAST Adapter, Apply FARM and Anomaly Tokens."),
         )
 
     @classmethod
@@ -46,11 +73,6 @@ class TrainFASTAdapter(io.ComfyNode):
         checkpointing: str = "auto",
         look_every: int = 100,
     ) -> io.NodeOutput:
-        from ..training.fast import FastTraining
-        from .adapter_record import curve_picture, told
-        from .adapter_training import train
-        from .errors import named
-
         with named("Train FAST Adapter"):
             settings = FastTraining(
                 steps=steps,
@@ -63,173 +85,7 @@ class TrainFASTAdapter(io.ComfyNode):
                 evaluate_every=look_every,
             )
         adapter = train(model, vae, dataset, settings, resolution, conditioning)
-        return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
-
-
-class SaveFASTAdapter(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return _saving("FAST", "fast")
-
-    @classmethod
-    def execute(cls, adapter, name: str) -> io.NodeOutput:
-        from .adapters import save
-
-        file = save(adapter, name, "fast")
-        return io.NodeOutput(file, ui=ui.PreviewText(file))
-
-
-class ApplyFARM(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_ApplyFARM",
-            display_name="Apply FARM",
-            category=MENU,
-            description=(
-                "Lets FARM rebuild the anomaly inside the mask while the AIAS nodes sample. It only attaches: "
-                "ComfyUI's own samplers do as before. Use it together with Anomaly Tokens."
-            ),
-            inputs=[
-                io.Model.Input(
-                    "model",
-                    tooltip="The model that the adapter was trained on; it is not changed, a copy with FARM comes out.",
-                ),
-                Adapter.Input("adapter", tooltip="From Train FAST Adapter or Load FAST Adapter."),
-                io.String.Input(
-                    "object",
-                    default="brushed_metal",
-                    multiline=True,
-                    tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
-                    "line per image of the batch.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="scratch",
-                    multiline=True,
-                    tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="FARM's share of the estimate in the mask: 1 (default) FARM alone, which skips the model "
-                    "at these steps; 0 no FARM. The preset 'paper' knows only 0 and 1.",
-                ),
-                io.Float.Input(
-                    "until",
-                    default=40.0,
-                    min=0.0,
-                    max=999.0,
-                    step=1.0,
-                    tooltip="FARM works from pure noise (t = 999) down to this t; below it the model alone draws the "
-                    "texture. Default 40; the paper has 2.",
-                ),
-                Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
-                    "lines of its image.",
-                ),
-            ],
-            outputs=[
-                io.Model.Output("patched", display_name="model", tooltip="The model with FARM, for the AIAS nodes.")
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model, adapter, object: str, type: str, strength: float, until: float, crop=None) -> io.NodeOutput:
-        from .fast_sampling import apply_farm
-
-        return io.NodeOutput(apply_farm(model, adapter, object, type, strength, until, crop))
-
-
-class ApplyMGA(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_ApplyMGA",
-            display_name="Apply MGA",
-            category=MENU,
-            description=(
-                "Lets STAGE's trained MGA heads guide the model by the mask while the graded diffusion nodes sample. "
-                "It only attaches: all other samplers do as before. Use it together with Anomaly Tokens."
-            ),
-            inputs=[
-                io.Model.Input(
-                    "model",
-                    tooltip="The model that the adapter was trained on; it is not changed, a copy with MGA comes out.",
-                ),
-                Adapter.Input("adapter", tooltip="From Train STAGE Adapter or Load STAGE Adapter."),
-            ],
-            outputs=[
-                io.Model.Output(
-                    "patched", display_name="model", tooltip="The model with MGA, for the graded diffusion nodes."
-                )
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model, adapter) -> io.NodeOutput:
-        from .stage_sampling import apply_mga
-
-        return io.NodeOutput(apply_mga(model, adapter))
-
-
-class AnomalyTokensNode(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_AnomalyTokens",
-            display_name="Anomaly Tokens",
-            category=MENU,
-            description=(
-                "Puts the tokens that an adapter learned for a type behind the conditioning's own. For every sampler, "
-                "ComfyUI's own as well; the negative conditioning stays without."
-            ),
-            inputs=[
-                io.Conditioning.Input(
-                    "conditioning",
-                    tooltip="Anomaly Conditioning's positive, made with the same "
-                    "model, and for checkpoints with the text that the adapter was trained with.",
-                ),
-                Adapter.Input("adapter", tooltip="Of FAST or STAGE, from a Train or a Load node; with both, STAGE's."),
-                io.String.Input(
-                    "object",
-                    default="brushed_metal",
-                    multiline=True,
-                    tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
-                    "line per image of the batch.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="scratch",
-                    multiline=True,
-                    tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
-                ),
-                Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
-                    "lines of its image.",
-                ),
-            ],
-            outputs=[
-                io.Conditioning.Output(
-                    "positive",
-                    display_name="positive",
-                    tooltip="The conditioning with the anomaly's tokens, for a sampler's positive.",
-                )
-            ],
-        )
-
-    @classmethod
-    def execute(cls, conditioning, adapter, object: str, type: str, crop=None) -> io.NodeOutput:
-        from .fast_sampling import with_tokens
-
-        return io.NodeOutput(with_tokens(conditioning, adapter, object, type, crop))
+        return io.NodeOutput(adapter, in_words(adapter), curve_picture(adapter))
 
 
 class TrainSTAGEAdapter(io.ComfyNode):
@@ -238,7 +94,7 @@ class TrainSTAGEAdapter(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_TrainSTAGEAdapter",
             display_name="Train STAGE Adapter",
-            category=MENU,
+            category=f"{CATEGORY}/training",
             description=(
                 "Teaches a model your defects (STAGE): a few anomaly tokens per type, and two MGA heads, which correct "
                 "the model's noise where the mask is. The model itself stays as it is. A training that was cancelled "
@@ -247,15 +103,15 @@ class TrainSTAGEAdapter(io.ComfyNode):
             inputs=[
                 *_sources(),
                 *_widgets(1e-3),
-                _conditioning(),
-                Adapter.Input(
+                _conditioning_input(),
+                sockets.Adapter.Input(
                     "tokens_of",
                     optional=True,
                     tooltip="An adapter of the same model, FAST's usually, whose tokens are kept (the widget tokens is "
                     "not read then): only the heads train, which is much quicker, as the model is asked once per draw "
                     "and not at every step, and both adapters serve together. Open: new tokens.",
                 ),
-                MaskSchedule.Input(
+                sockets.MaskSchedule.Input(
                     "mask_schedule",
                     optional=True,
                     tooltip="How the mask that the anomaly-aware head is told closes as the noise falls: connect the "
@@ -281,7 +137,7 @@ class TrainSTAGEAdapter(io.ComfyNode):
                     "of the time, which is enough beside a compact base.",
                 ),
             ],
-            outputs=_trained("For Save STAGE Adapter, Apply MGA and Anomaly Tokens."),
+            outputs=_outputs("For Save STAGE Adapter, Apply MGA and Anomaly Tokens."),
         )
 
     @classmethod
@@ -305,11 +161,6 @@ class TrainSTAGEAdapter(io.ComfyNode):
         normalise: bool = True,
         heads: str = "paper",
     ) -> io.NodeOutput:
-        from ..training.stage import StageTraining
-        from .adapter_record import curve_picture, told
-        from .adapter_training import sized, told_mask, train
-        from .errors import named
-
         with named("Train STAGE Adapter"):
             settings = StageTraining(
                 steps=steps,
@@ -321,24 +172,11 @@ class TrainSTAGEAdapter(io.ComfyNode):
                 checkpointing=checkpointing,
                 evaluate_every=look_every,
                 normalise=normalise,
-                **told_mask(mask_schedule),
-                **sized(heads),
+                **mask_settings(mask_schedule),
+                **head_settings(heads),
             )
         adapter = train(model, vae, dataset, settings, resolution, conditioning, tokens_of)
-        return io.NodeOutput(adapter, told(adapter), curve_picture(adapter))
-
-
-class SaveSTAGEAdapter(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return _saving("STAGE", "stage")
-
-    @classmethod
-    def execute(cls, adapter, name: str) -> io.NodeOutput:
-        from .adapters import save
-
-        file = save(adapter, name, "stage")
-        return io.NodeOutput(file, ui=ui.PreviewText(file))
+        return io.NodeOutput(adapter, in_words(adapter), curve_picture(adapter))
 
 
 def _sources() -> list[io.Input]:
@@ -349,7 +187,7 @@ def _sources() -> list[io.Input]:
             "It must fit the device's memory as a whole.",
         ),
         io.Vae.Input("vae", tooltip="The model's own VAE."),
-        Dataset.Input(
+        sockets.Dataset.Input(
             "dataset",
             tooltip="From Split Defect Dataset; only the defects of its training part are read, "
             "and about a fifth of their groups is held out to choose the best weights.",
@@ -407,14 +245,14 @@ def _widgets(learning_rate: float) -> list[io.Input]:
             "seed",
             default=0,
             min=0,
-            max=MAX_SEED,
+            max=MAX_DATA_SEED,
             control_after_generate=False,
             tooltip="Decides the weights to begin with and every draw. Default 0.",
         ),
     ]
 
 
-def _conditioning() -> io.Input:
+def _conditioning_input() -> io.Input:
     return io.Conditioning.Input(
         "conditioning",
         optional=True,
@@ -426,7 +264,7 @@ def _conditioning() -> io.Input:
 def _checkpointing() -> io.Input:
     return io.Combo.Input(
         "checkpointing",
-        options=CHECKPOINTING,
+        options=list(CHECKPOINTING),
         default="auto",
         optional=True,
         tooltip="on: the model's blocks are run again for the gradient instead of kept, for less memory and a third "
@@ -446,9 +284,9 @@ def _look_every() -> io.Input:
     )
 
 
-def _trained(use: str) -> list[io.Output]:
+def _outputs(use: str) -> list[io.Output]:
     return [
-        Adapter.Output("adapter", display_name="adapter", tooltip=use),
+        sockets.Adapter.Output("adapter", display_name="adapter", tooltip=use),
         io.String.Output(
             "record",
             display_name="record",
@@ -462,34 +300,169 @@ def _trained(use: str) -> list[io.Output]:
     ]
 
 
-def _saving(method: str, name: str) -> io.Schema:
-    """name: of the file, where the user gives no other."""
-    return io.Schema(
-        node_id=f"SIAS_Save{method}Adapter",
-        display_name=f"Save {method} Adapter",
-        category=MENU,
-        description=(
-            f"Writes an adapter to models/anomaly_adapters, for Load {method} Adapter and for `anomaly-synthesis "
-            "synthesize --adapter`. A file that is there stays: the new one gets a number."
-        ),
-        inputs=[
-            Adapter.Input("adapter", tooltip=f"From Train {method} Adapter."),
-            io.String.Input(
-                "name",
-                default=name,
-                tooltip="Name of the file, without .safetensors, with folders if you like. Default "
-                f"'{name}'; where it is taken, {name}_00002 and so on.",
-            ),
-        ],
-        outputs=[
-            io.String.Output(
-                "file",
-                display_name="file",
-                tooltip=f"The name that was written, as Load {method} Adapter lists it after a refresh (R).",
-            )
-        ],
-        is_output_node=True,
+def train(
+    model,
+    vae,
+    dataset: Dataset,
+    settings: AdapterTraining,
+    resolution: int,
+    conditioning: Conditioning | None,
+    keep: LoadedAdapter | None = None,
+) -> LoadedAdapter:
+    """Train on the dataset's training part; `adapter.training` of the result is the record.
+
+    A training that was cancelled goes on where it was, at most a minute back, when the same is asked for again.
+
+    Args:
+        settings: of the method that is wanted.
+        keep: for STAGE, an adapter of this model whose tokens stay, so that only the heads train. Where it was trained
+            under another split, the result names none: it may know what this one holds back.
+
+    Raises:
+        ValueError: no defect in the training part, a conditioning or a VAE that is not the model's, a resolution that
+            the VAE cannot take, an adapter of another model or without one of the types, too little memory, a loss that
+            is no longer finite.
+    """
+    node = f"Train {settings.method.upper()} Adapter"
+    try:
+        with named(node):
+            if keep:
+                check_fit(node, keep, model)
+                tokens_of(keep.adapter, types_of(dataset.train))  # a type that it lacks is better known now
+            with passes():
+                defects = read_defects(
+                    dataset.train,
+                    dataset.split.groups,
+                    _encoder(node, model, vae, resolution),
+                    resolution,
+                    settings.seed,
+                    settings.steps * settings.batch,
+                    comfy.model_management.throw_exception_if_processing_interrupted,
+                )
+            # The host runs its nodes in inference mode, in which nothing can be trained.
+            with torch.inference_mode(False), torch.enable_grad():
+                adapter = _train(
+                    model, _copied(defects), settings, dataset.split.digest, resolution, conditioning, keep
+                )
+    except comfy.model_management.OOM_EXCEPTION as error:
+        raise Refused(
+            "device",
+            f"too little memory for a batch of {settings.batch} at {resolution} px with gradients",
+            remedy="lower batch or resolution, switch checkpointing on, or train on a smaller model",
+            door=node,
+        ) from error
+    return loaded(node, "trained here", adapter)
+
+
+def mask_settings(schedule: MaskSchedule | None) -> dict:
+    """The settings of `StageTraining` for a schedule; none is the paper's. Raises ValueError for one of another T."""
+    if schedule is None:
+        return {}
+    if schedule.timesteps != TIMESTEPS:
+        raise Refused(
+            "mask_schedule",
+            f"made for {schedule.timesteps} levels",
+            f"a schedule of {TIMESTEPS}, since heads read levels from 0 to {TIMESTEPS - 1} of every model",
+            f"connect a schedule of {TIMESTEPS}",
+            "Train STAGE Adapter",
+        )
+    return {"t_s": schedule.t_s, "shape": schedule.shape}
+
+
+def head_settings(heads: str) -> dict:
+    """The settings of `StageTraining` for heads of a size: "paper", which is its own, or "small"."""
+    return {"widths": SMALL} if heads == "small" else {}
+
+
+def _train(
+    model,
+    defects: Defects,
+    settings: AdapterTraining,
+    split: str,
+    resolution: int,
+    conditioning,
+    keep: LoadedAdapter | None,
+) -> Adapter:
+    tokens, extras = base_tokens(model, defects.types, conditioning)
+    bar, shape = comfy.utils.ProgressBar(settings.steps), (settings.batch, *defects.fitting.x0.shape[1:])
+    asked = {"aware": getattr(model.model, "aware", False), "resolution": resolution, "tokens": keep and keep.name}
+    fit = fit_of(model, tokens.shape[-1])
+    _check_width(tokens, fit.token_channels)
+    kept = keep and tokens_of(keep.adapter, defects.types)
+    options = {"tokens": kept, "denoising": bar.update_absolute} if keep else {}
+    with frozen_model(model, tokens, extras, shape) as frozen:
+        run = _identity(settings, defects, fit, tokens, kept, frozen.network)
+        preview = previewer(frozen, defects, settings, model.get_model_object("latent_format"))
+        state = temporary() / f"{settings.method}-{run[:24]}.state"
+        adapter = train_adapter(
+            frozen,
+            defects,
+            settings,
+            fit,
+            split if not keep or keep.adapter.split == split else "",
+            asked,
+            state=state,
+            run=run,
+            device=model.load_device,
+            free=int(comfy.model_management.get_free_memory(model.load_device)),
+            check_interrupt=comfy.model_management.throw_exception_if_processing_interrupted,
+            report=lambda _, step, *__: bar.update_absolute(step, settings.steps),
+            show=lambda step, modules: bar.update_absolute(step, settings.steps, preview(modules)),
+            **options,
+        )
+    state.unlink()
+    return adapter
+
+
+def _encoder(node: str, model, vae, resolution: int) -> Callable[[Tensor], Tensor]:
+    """Crops to latents in the model's own scale."""
+    ratio = vae.spacial_compression_encode()
+    if resolution % ratio:
+        raise Refused(
+            "resolution",
+            resolution,
+            f"a multiple of {ratio}, by which this VAE reduces",
+            f"choose {max(1, round(resolution / ratio)) * ratio}",
+            node,
+        )
+
+    def encode(image: Tensor) -> Tensor:
+        latent = vae.encode(image.movedim(1, -1))
+        check_axes(node, latent)
+        check_channels(node, latent, model)
+        return model.model.process_latent_in(latent)
+
+    return encode
+
+
+def _copied(defects: Defects) -> Defects:
+    """Without the host's inference mode, in which they were made."""
+    fitting, held_out = (
+        Latents(*(getattr(part, field.name).clone() for field in fields(part)))
+        for part in (defects.fitting, defects.held_out)
     )
+    return replace(defects, fitting=fitting, held_out=held_out)
 
 
-NODES = [TrainFASTAdapter, SaveFASTAdapter, ApplyFARM, TrainSTAGEAdapter, SaveSTAGEAdapter, ApplyMGA, AnomalyTokensNode]
+def _check_width(tokens: Tensor, wanted: int) -> None:
+    if tokens.shape[-1] != wanted:
+        raise Refused(
+            "conditioning",
+            f"tokens of {tokens.shape[-1]} channels, for another kind of model: this one reads {wanted}",
+            remedy="encode the text with the CLIP of this checkpoint",
+        )
+
+
+def _identity(
+    settings: AdapterTraining, defects: Defects, fit, tokens: Tensor, kept: AnomalyTokens | None, network: nn.Module
+) -> str:
+    """Names a run by all that it depends on; of the network a few values of every weight."""
+    weights = torch.cat([weight.detach().flatten()[:16].float().cpu() for weight in network.parameters()])
+    digest = hashlib.sha256(json.dumps([asdict(settings), list(defects.types), asdict(fit)]).encode())
+    latents, rows = defects.fitting, [] if kept is None else [kept.rows.detach()]
+    for tensor in (latents.x0, latents.mask, latents.row, tokens, weights, *rows):
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+NODES = [TrainFASTAdapter, TrainSTAGEAdapter]

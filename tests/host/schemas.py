@@ -51,26 +51,8 @@ print(
         {
             "schemas": {node.GET_SCHEMA().node_id: described(node) for node in pack},
             "repeated": {  # what the schema says, and what the engine takes
-                "presets": [room("nodes.sampling").PRESETS, room("samplers.presets").PRESETS],
-                "kinds": [room("nodes.sampling").KINDS, room("samplers.grid").KINDS],
-                "modes": [room("nodes.dataset").MODES, room("synthesis.compose").MODES],
-                "not visible": [room("nodes.dataset").NOT_VISIBLE, room("nodes.pairs").NOT_VISIBLE],
-                "checkpointing": [
-                    room("nodes.training").CHECKPOINTING,
-                    room("training.adapter_settings").CHECKPOINTING,
-                ],
-                "foreground modes": [room("nodes.sampling").FOREGROUND_MODES, ["x0_blend", "renoise"]],
-                "stages": [room("nodes.graded").STAGES, room("samplers.stage_presets").STAGE_PRESETS],
-                "shapes": [room("nodes.graded").SHAPES, room("samplers.mask_schedule").SHAPES],
-                "blends": [room("nodes.graded").BLENDS, room("samplers.graded").BLENDS],
-                "formats": [room("nodes.export").FORMATS, list(room("datasets.exports").FORMATS)],
-                "segmentations": [room("nodes.export").SEGMENTATIONS, room("datasets.exports.coco").SEGMENTATIONS],
-                "layouts": [
-                    room("nodes.sockets").LAYOUTS,
-                    ["auto", *(one.name for one in room("datasets.layouts").LAYOUTS)],
-                ],
-                "scores": [room("nodes.inspection").SCORES, room("synthesis.worst").SCORES],
-                "variants": [room("nodes.baselines").VARIANTS, room("baselines.cutpaste").VARIANTS],
+                "presets": [room("nodes.aias").PRESETS, room("samplers.presets").PRESETS],
+                "kinds": [room("nodes.aias").KINDS, room("samplers.grid").KINDS],
             },
         }
     )

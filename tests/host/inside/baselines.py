@@ -86,10 +86,6 @@ def check_the_nodes_give_the_engines_pictures():
             assert torch.equal(made, images.to_image(picture))
 
 
-def check_variants_are_the_engines():
-    assert set(room("nodes.baselines").VARIANTS) == set(room("baselines.cutpaste").VARIANTS)
-
-
 def check_images_of_two_sizes_in_a_list():
     """The host runs a node once per item of a list."""
     for size in ((40, 90), (133, 71)):

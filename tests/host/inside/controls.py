@@ -63,7 +63,7 @@ def check_a_graph_s_controls_are_the_command_line_s():
     score = composed("resampled")
     pair, pictures, (image, mask) = room("synthesis.pair"), room("nodes.images"), one()
     job = pair.Job(pictures.to_picture(image[0]), mask[0] > 0.5, "brushed_metal", "scratch", SEED)
-    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
+    loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     (made,) = pair.make_pairs(loaded, [job], pair.Settings(steps=4), controlled=True)
     assert abs(score.excess - made.excess) < 2e-3 * made.excess, (score.excess, made.excess)
 

@@ -58,7 +58,7 @@ def check_dropped_pairs_leave_a_line_and_no_file():
 def check_a_dropped_pairs_line_has_the_command_lines_keys():
     engine = room("synthesis.run")._record
     (made,) = room("synthesis.pair").make_pairs(
-        room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))[0],
+        room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))[0],
         [room("synthesis.demo").SurfaceItems().item(0).job],
         room("synthesis.pair").Settings(steps=1),
     )

@@ -175,10 +175,6 @@ def check_missing_data_is_refused_before_the_run():
 # The training
 
 
-def check_networks_are_the_engines():
-    assert list(room("evaluation.networks").NETWORKS) == room("nodes.evaluation").NETWORKS
-
-
 def check_training_moves_every_weight_and_a_seed_repeats_it():
     data = _grain()
     assert torch.is_inference_mode_enabled(), "the host runs nodes so"

@@ -21,7 +21,7 @@ def _save(folder: str, count: int, visible: bool | None = True) -> str:
     mask[:, 5:9, 6:20] = 1
     image = torch.where(mask.bool()[..., None], 1 - normal, normal)
     values = dict.fromkeys(room("synthesis.scores").NOT_SCORED, 1.0)
-    score = room("nodes.pairs").Score(**values, visible=visible, windows=())
+    score = room("nodes.compose").Score(**values, visible=visible, windows=())
     scores = None if visible is None else [score] * count
     node = own("SavePairs")
     node.hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)

@@ -139,7 +139,7 @@ def check_checkpointing_spares_memory_and_changes_nothing():
 
 def check_the_compact_base_is_the_command_line_s():
     """The same noise, levels and conditioning as `training.frozen_compact`, told mask and background or not."""
-    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
+    loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     types = [KIND, ("cast_grain", "crack")]
     generator = torch.Generator().manual_seed(8)
     x, background = (torch.randn(2, 4, 16, 16, generator=generator) for _ in range(2))

@@ -72,12 +72,12 @@ def check_the_sampler_node_chooses_how_farm_enters():
 
 def check_the_bundled_adapter_fits_the_bundled_base_and_is_named():
     (adapter,) = call("LoadFASTAdapter", adapter_name="surfaces (bundled)")
-    loaders, pairs, latent = room("nodes.loaders"), room("nodes.pairs"), plain_latent()[0]
-    assert loaders.adapter_names()[0] == "surfaces (bundled)"
+    adapters, pairs, latent = room("nodes.adapters"), room("nodes.pairs"), plain_latent()[0]
+    assert adapters.adapter_names()[0] == "surfaces (bundled)"
     made = FORMS[0](applied(base()[0], adapter), with_tokens(told(), adapter), latent, steps=3)
     assert torch.isfinite(made).all()
     assert set(adapter.modules.tokens.types) == {kind for kind in base()[0].model.anomaly_labels if kind[1] != "good"}
-    path = partial(loaders.adapter_path, method="fast")
+    path = partial(adapters.adapter_path, method="fast")
     digest = room("modules.base_file").file_digest(path("surfaces (bundled)"))
     assert pairs._digest("surfaces (bundled)", path) == digest and len(digest) == 16
     assert pairs._digest("gone.safetensors", path) == "gone.safetensors"

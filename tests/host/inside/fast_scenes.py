@@ -64,7 +64,7 @@ def train(model=None, vae=None, **changed) -> tuple:
 def random_adapter():
     """An adapter for every type of the bundled base, with the weights that a training begins with."""
     fast, file = room("modules.fast"), room("modules.base_file")
-    model, path = base()[0], room("nodes.loaders").base_path("surfaces (bundled)")
+    model, path = base()[0], room("nodes.compact_base").base_path("surfaces (bundled)")
     fit = room("modules.adapter_file").Fit("CompactLDM", file.file_digest(path), 4, 128, "v")
     torch.manual_seed(0)
     modules = fast.FastModules([label for label in model.model.anomaly_labels if label[1] != "good"], 4, 128, count=3)

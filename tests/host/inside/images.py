@@ -98,7 +98,7 @@ def check_the_manifest_tells_base_seeds_scores_and_settings():
     made = pairs(batch.images[:2], batch.masks[:2])
     options = {"object": "a\nb", "type": "x\ny", "scores": made.scores}
     records = _saved("told", made.images, batch.masks[:2], batch.images[:2], **options)
-    bundled = room("nodes.loaders").base_path("surfaces (bundled)")
+    bundled = room("nodes.compact_base").base_path("surfaces (bundled)")
     for index, record in enumerate(records):
         assert record["index"] == index and record["seed"] == 40 + index
         assert (record["object"], record["type"]) == (("a", "x"), ("b", "y"))[index]
@@ -127,7 +127,7 @@ def check_stitch_puts_windows_back_as_they_were_cut():
 def check_previews_of_narrow_images_come_as_one_batch():
     image, mask = one((600, 40))
     images, masks = image.expand(2, -1, -1, -1), mask.expand(2, -1, -1)
-    score = room("nodes.pairs").Score
+    score = room("nodes.compose").Score
     others = dict.fromkeys(("strength", "excess", "completeness", "precision", "boundary", "seam"), 1.0)
     told = ((9.5, -0.5, True), (0.25, -10.25, False))
     scores = [score(visibility=v, contrast=c, visible=seen, windows=(), **others) for v, c, seen in told]

@@ -93,7 +93,7 @@ def real_defects():
 @cache
 def _made() -> Made:
     pair, nearest, images = room("synthesis.pair"), room("synthesis.nearest"), room("nodes.images")
-    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
+    loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     data, settings = _metal(), pair.Settings(steps=4)
     plan = room("synthesis.plan").Plan(data.train, data.train, 3)
     jobs = [plan.item(index).job for index in range(5)]
@@ -104,7 +104,7 @@ def _made() -> Made:
         data.train, nearest.latent_features(loaded), loaded.config.resolution, settings.context, data.split.groups
     )
     pairs = pair.make_pairs(loaded, jobs, settings, real=real)
-    score = room("nodes.pairs").Score
+    score = room("nodes.compose").Score
     names = [name for name in room("synthesis.scores").NOT_SCORED if name != "nearest_real"]
     scores = [score(**{name: getattr(p, name) for name in names}, visible=True, windows=p.windows) for p in pairs]
     return Made(
@@ -318,7 +318,7 @@ def check_it_is_in_the_manifest_and_in_preview_pairs_words():
     )
     saved = [line["nearest_real"] for line in room("datasets.pairs").read_manifest(OUTPUT / "near")]
     assert saved == [None, *(round(score.nearest_real, 4) for score in scores[1:])]
-    label = room("nodes.pairs")._label
+    label = room("nodes.compose")._label
     assert "nearest real" not in label(scores, 0) and f"nearest real {saved[1]:.2f}" in label(scores, 1)
     assert len(own("PreviewPair").execute(made.images, made.images, made.masks, scores).ui.as_dict()["images"]) == 5
 

@@ -80,7 +80,7 @@ def check_the_base_is_found_by_any_loaders_widget():
 def check_adapters_are_told_by_their_files_fasts_before_stages():
     """As the command line joins them; one name is another file for each loader."""
     pairs, digest = room("nodes.pairs"), room("modules.base_file").file_digest
-    bundled = room("nodes.loaders").adapter_path("surfaces (bundled)", "fast")
+    bundled = room("nodes.adapters").adapter_path("surfaces (bundled)", "fast")
     (ADAPTERS / "of-stage.safetensors").write_bytes(b"stands for an adapter")
     stage = _node("SIAS_LoadSTAGEAdapter", adapter_name="of-stage.safetensors")
     fast = _node("SIAS_LoadFASTAdapter", adapter_name="surfaces (bundled)")

@@ -74,7 +74,7 @@ def check_whole_images_without_crop():
 
 
 def check_every_round_changes_one_setting_and_draws_new_seeds():
-    fast, guided = room("nodes.fast_sampling"), [CFG, CFG * 1.5, CFG, CFG / 1.5, CFG]
+    fast, guided = room("nodes.fast"), [CFG, CFG * 1.5, CFG, CFG / 1.5, CFG]
     draw = two_drawn()
     model = applied(base()[0], random_adapter(), *draw.kinds, strength=0.8)
     renoise = call(
@@ -234,7 +234,7 @@ def check_the_manifest_tells_the_search():
         scores=scores,
     )
     records = room("datasets.pairs").read_manifest(OUTPUT / "refined")
-    seed_of = room("nodes.refined_pairs").round_seed
+    seed_of = room("nodes.redraw").round_seed
     for item, (record, first) in enumerate(zip(records, draw.scores, strict=True)):
         told = record["refined"]
         assert list(told) == ["rounds", "round", "changed", "first", "calls", "first_calls"]
@@ -262,20 +262,20 @@ def check_an_interrupted_search_leaves_nothing_patched():
     model = applied(base()[0], random_adapter(), *draw.kinds)
     before, options = draw.refined(model=model)[0], dict(model.model_options)
     attached, wrappers = dict(model.attachments), {kind: dict(held) for kind, held in model.wrappers.items()}
-    inner = room("nodes.refined_pairs").composed
+    inner = room("nodes.redraw").composed
 
     def pressed(*arguments):
         comfy.model_management.interrupt_current_processing(True)
         return inner(*arguments)
 
-    room("nodes.refined_pairs").composed = pressed
+    room("nodes.redraw").composed = pressed
     try:
         draw.refined(model=model)
         stopped = False
     except comfy.model_management.InterruptProcessingException:
         stopped = True
     finally:
-        room("nodes.refined_pairs").composed = inner
+        room("nodes.redraw").composed = inner
     assert stopped and not comfy.model_management.processing_interrupted()
     assert model.model_options == options and model.attachments == attached
     assert {kind: dict(held) for kind, held in model.wrappers.items()} == wrappers

@@ -99,7 +99,7 @@ def order(score) -> tuple:
 @contextmanager
 def watched(name: str) -> Iterator[list]:
     """[(arguments, result)] of every call of a function of the node's glue."""
-    module, calls = room("nodes.refined_pairs"), []
+    module, calls = room("nodes.redraw"), []
     inner = getattr(module, name)
 
     def watch(*arguments):

@@ -19,7 +19,7 @@ def _base(name: str, data: bytes | None = None):
 
 
 def _bundled() -> bytes:
-    return room("nodes.loaders").base_path("surfaces (bundled)").read_bytes()
+    return room("nodes.compact_base").base_path("surfaces (bundled)").read_bytes()
 
 
 @refused("Load Anomaly LDM: ", "no base 'gone.safetensors' in anomaly_bases", str(BASES), "put the .safetensors there")
@@ -45,7 +45,7 @@ def check_another_safetensors_file_is_refused():
 
 @refused("Load Anomaly LDM: ", "part.safetensors", "not whole")
 def check_a_base_without_all_its_tensors_is_refused():
-    with safetensors.safe_open(room("nodes.loaders").base_path("surfaces (bundled)"), "pt") as file:
+    with safetensors.safe_open(room("nodes.compact_base").base_path("surfaces (bundled)"), "pt") as file:
         tensors = {name: file.get_tensor(name) for name in list(file.keys())[1:]}
         metadata = file.metadata()
     _base("part.safetensors", safetensors.torch.save(tensors, metadata))

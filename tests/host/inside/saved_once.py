@@ -183,7 +183,7 @@ def check_dropping_without_scores_keeps_all_but_blank_pairs_and_says_so():
 
 
 def check_a_list_place_changes_a_widgets_seed_and_not_a_computed_one():
-    seeds, latents = room("nodes.graph_seeds"), room("nodes.latents")
+    seeds, latents = room("nodes.provenance"), room("nodes.latents")
     latent = {"samples": torch.zeros(2, 4, 2, 2)}
     later = latent | {"sias_place": 3}
     derived = room("datasets.batch_plan").derived_seed(7, 3, "list")
@@ -202,7 +202,7 @@ def check_used_seeds_are_known_by_what_the_sampler_depends_on():
 
     from comfy_execution.utils import CurrentNodeContext
 
-    module = room("nodes.graph_seeds")
+    module = room("nodes.provenance")
     prompt = {
         "5": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"seed": 7, "latent_image": ["4", 0]}},
         "9": {"class_type": "S", "inputs": {"image": ["5", 0]}},

@@ -159,7 +159,7 @@ def pairs(
 def engine(settings, adapter=None) -> list:
     """The command line's pairs of `eight`, with the seeds that a graph uses."""
     pair, images, batch = room("synthesis.pair"), room("nodes.images"), eight()
-    loaded, _ = room("modules.base_file").load_base(room("nodes.loaders").base_path("surfaces (bundled)"))
+    loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     jobs = [
         pair.Job(images.to_picture(image), mask > 0.5, batch.objects[i], batch.types[i], SEED + i)
         for i, (image, mask) in enumerate(zip(batch.images, batch.masks, strict=True))

@@ -170,7 +170,7 @@ def check_all_other_samplers_leave_mga_out_and_aias_says_so():
     assert torch.equal(*(call(nodes.KSampler, model=model, **common)[0]["samples"] for model in models))
     notices, listener = [], logging.Handler()
     listener.emit = lambda record: notices.append(record.getMessage())
-    log = logging.getLogger(room("nodes.aias_sampler").__name__)
+    log = logging.getLogger(room("nodes.aias").__name__)
     log.addHandler(listener)
     try:
         for form in FORMS:

@@ -20,7 +20,7 @@ def stage_adapter(spread: float = 0.05, fit: tuple = (), seed: int = 0):
     """An adapter of STAGE with narrow heads; `spread`: standard deviation of their last layers' weights, 0 as before a
     training; `fit`: of another base than the bundled one."""
     stage, file, model = room("modules.stage"), room("modules.base_file"), base()[0]
-    digest = file.file_digest(room("nodes.loaders").base_path("surfaces (bundled)"))
+    digest = file.file_digest(room("nodes.compact_base").base_path("surfaces (bundled)"))
     fit = room("modules.adapter_file").Fit(*(fit or ("CompactLDM", digest, 4, 128, "v")))
     torch.manual_seed(seed)
     types = [label for label in model.model.anomaly_labels if label[1] != "good"]

@@ -1,12 +1,31 @@
-"""Menu "dataset": pairs made again in the same place until they are worth training on."""
+"""Refine Pairs: pairs made again in the same place until they are worth training on, and the best of each kept."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean, median
+
 from comfy_api.latest import io
+from torch import Tensor
 
-from .sampling import MAX_SEED
-from .sockets import CATEGORY, Crop, RealDefects, Scores
+from ..errors import Refused
+from ..modules.tokens import Type
+from ..synthesis.refine import Refined, Varied, refine
+from ..synthesis.scores import Scores
+from ..synthesis.windows import Crop
+from . import sockets
+from .compose import Batch, Score
+from .errors import named
+from .images import lines, to_batch
+from .latents import latent_seed
+from .nearest import Measured
+from .provenance import graph_seed
+from .redraw import NODE, Drawing, Search, _measure
+from .sockets import CATEGORY, MAX_SEED
 
+MEDIANS = ("strength", "completeness", "boundary", "nearest_real")
 WHICH = ["all", "not visible"]
 
 
@@ -37,7 +56,7 @@ class RefinePairs(io.ComfyNode):
                 io.Image.Input("normal", tooltip="The normal images, at full size, as Compose Pair got them."),
                 io.Mask.Input("mask", tooltip="Where the defects are, as Compose Pair got it; it stays."),
                 io.Image.Input("image", tooltip="The first draw: Compose Pair's images."),
-                Scores.Input(
+                sockets.Scores.Input(
                     "scores",
                     tooltip="Compose Pair's scores of these images. Its mode, feather and "
                     "visible_above are read off them.",
@@ -75,12 +94,12 @@ class RefinePairs(io.ComfyNode):
                     tooltip="all (default): every pair in every round, as the command line. not visible: only pairs "
                     "that show nothing, and only until one is visible; costs little where most are.",
                 ),
-                Crop.Input(
+                sockets.Crop.Input(
                     "crop",
                     optional=True,
                     tooltip="Crop to Mask's crop, where the latent is of crops. Open: whole images.",
                 ),
-                RealDefects.Input(
+                sockets.RealDefects.Input(
                     "real",
                     optional=True,
                     tooltip="From Measure Real Defects: pairs near to a real "
@@ -103,7 +122,7 @@ class RefinePairs(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("refined", display_name="image", tooltip="The best of each, for Save Pairs."),
-                Scores.Output(
+                sockets.Scores.Output(
                     "refined_scores",
                     display_name="scores",
                     tooltip="Its scores, and which round it is of, for Preview Pair and Save Pairs.",
@@ -141,13 +160,6 @@ class RefinePairs(io.ComfyNode):
         object: str = "object",
         type: str = "anomaly",
     ) -> io.NodeOutput:
-        from .drawing import Drawing
-        from .graph_seeds import graph_seed
-        from .images import lines
-        from .latents import latent_seed
-        from .pairs import Batch
-        from .refined_pairs import refined_pairs
-
         batch = Batch.checked("Refine Pairs", normal, image, mask, scores)
         drawing = Drawing(model, positive, negative, vae, sampler, sigmas, cfg, latent)
         seed = latent_seed(latent, graph_seed(seed, cls.hidden))
@@ -165,6 +177,78 @@ class RefinePairs(io.ComfyNode):
                 kinds=list(zip(*kinds, strict=True)),
             )
         )
+
+
+def refined_pairs(
+    drawing: Drawing,
+    batch: Batch,
+    crop: Crop | None,
+    rounds: int,
+    seed: int,
+    only_hidden: bool,
+    real: Measured | None = None,
+    kinds: Sequence[Type] = (),
+) -> tuple[Tensor, list[Score], str]:
+    """The best of every pair and of `rounds` more draws, by `rank`: images [B, H, W, 3], scores, and a report.
+
+    Args:
+        batch: the first draw, with scores.
+        only_hidden: leave out pairs that are visible, from the round on where they are.
+        real: what every draw's distance to the nearest real defect is measured by, with the (object, type) of every
+            pair; without it no draw is ranked by that.
+
+    Raises:
+        Refused: before anything is sampled, for what cannot be of one batch.
+    """
+    if rounds < 1:
+        raise Refused("rounds", rounds, "at least 1", "leave the node out for no round", NODE)
+    with named(NODE):
+        search = Search(drawing, batch, crop, rounds, seed, _measure(batch, crop, real, kinds) if real else None)
+        found = refine(
+            search.make,
+            search.first(),
+            search.again,
+            search.given,
+            _visible,
+            rounds,
+            has_farm=search.given.farm > 0,
+            pays=(lambda best: not best.pair.visible) if only_hidden else _always,
+        )
+    kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
+    return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
+
+
+def _kept(one: Refined, told: Score, given: Varied) -> Score:
+    """The kept pair's score with the search behind it; `told`: the first draw's, as it came.
+
+    A graph does not know what the first draw cost: `calls` are those of the rounds.
+    """
+    record = one.record(_visible, given) | {"first": told.entries | {"visible": told.visible}, "first_calls": None}
+    return replace(one.pair.score if one.round else told, refined=record)
+
+
+def _visible(pair: Scores) -> bool:
+    return pair.visible
+
+
+def _always(best: Refined) -> bool:
+    return True
+
+
+def report(first: Sequence[Score], kept: Sequence[Score], calls: int) -> str:
+    """Share visible and median scores of first draws and kept pairs, which rounds were kept, and calls of the model.
+
+    first, kept: scores of the same pairs; kept with `refined`. A median is left out where a score is not known.
+    """
+    share = [100 * fmean(one.visible for one in scores) for scores in (first, kept)]
+    lines = [f"{len(kept)} pairs, first draw -> kept", f"visible: {share[0]:.0f} % -> {share[1]:.0f} %"]
+    for name in MEDIANS:
+        values = [[getattr(one, name) for one in scores] for scores in (first, kept)]
+        if None not in values[0] + values[1]:
+            lines.append(f"{name}, median: {median(values[0]):.2f} -> {median(values[1]):.2f}")
+    rounds = Counter(one.refined["round"] for one in kept)
+    chosen = ", ".join(f"{f'round {n}' if n else 'first draw'} {rounds[n]}" for n in sorted(rounds))
+    return "\n".join([*lines, f"kept: {chosen}", f"calls of the model: {calls} ({calls / len(kept):.1f} per pair)"])
 
 
 NODES = [RefinePairs]

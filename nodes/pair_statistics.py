@@ -1,18 +1,24 @@
-"""Pairs beside the real defects of a dataset, in numbers that need no training."""
+"""Pair Statistics: pairs beside the real defects of a dataset, in numbers that need no training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from comfy_api.latest import io
+
 from ..datasets.mvtec import Sample
 from ..errors import Refused
 from ..evaluation.pair_statistics import Defect, measure_samples, summary
+from . import sockets
 from .errors import named
+from .pairs import pairs_state, pairs_told, saved_pairs
 from .progress import passes
+from .sockets import CATEGORY, single
 from .split_dataset import Dataset
-from .tables import Table
+from .tables import Table, markdown, on_node, picture
 
 NODE = "Pair Statistics"
+
 HEAD = [
     "object / type",
     "count",
@@ -26,14 +32,65 @@ HEAD = [
     "nearest / train",
     "/ held back",
 ]
+
 NOTES = [
     "Contrast: (defect - surroundings) in spreads of the surroundings, negative is darker; visible: above 0.5 either "
     "way. Seam: step at the mask's edge over the surface's own; 1 is none.",
     "Diversity: spread among the pairs over that of the real defects; 1 is as varied. Nearest: distance to the nearest "
     "real defect over their own; 1 is as near as they are to each other.",
 ]
+
 UNDEFINED = "- is not defined: fewer than two defects to compare with, or the same ones."
 PARTS = {"train": "real, train", "held_back": "real, held back"}
+
+
+class PairStatistics(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_PairStatistics",
+            display_name="Pair Statistics",
+            category=f"{CATEGORY}/evaluation",
+            description=(
+                "Measures pairs beside the real defects of the same type, without any training: how visible, how dark "
+                "or bright, how hard their edges, how varied, and how near to real ones."
+            ),
+            inputs=[
+                sockets.Dataset.Input("dataset", tooltip="From Split Defect Dataset: the real defects of both parts."),
+                io.String.Input(
+                    "pairs",
+                    default="pairs",
+                    tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
+                    "saved first.",
+                ),
+            ],
+            outputs=[
+                io.String.Output(
+                    "table",
+                    display_name="table",
+                    tooltip="Markdown: per type a row for the pairs, one for the real defects that "
+                    "train, and one for those held back.",
+                )
+            ],
+            is_input_list=True,  # as for Train Segmenter
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, pairs):
+        return pairs_told("Pair Statistics", pairs)
+
+    @classmethod
+    def fingerprint_inputs(cls, pairs, **_):
+        # A linked name is not known here: never the same, since pairs may have been deleted after the last look.
+        return float("nan") if None in (pairs or []) else pairs_state("Pair Statistics", pairs)
+
+    @classmethod
+    def execute(cls, dataset: list, pairs: list[str]) -> io.NodeOutput:
+        (data,) = single(NODE, dataset=dataset)
+        table = pair_table(data, saved_pairs(NODE, pairs, data))
+        text = markdown(table)
+        return io.NodeOutput(text, ui=on_node(picture(table)[None], text, cls))
 
 
 def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
@@ -79,3 +136,6 @@ def _row(words: str, defects: Sequence[Defect], real: Mapping[str, Sequence[Defe
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+NODES = [PairStatistics]

@@ -1,88 +1,33 @@
-"""Menu "sampling": from a latent with a mask to a latent with a defect."""
+"""KSampler (AIAS), AIAS Sampler, AIAS Sigmas: FAST's sampler, and the noise levels that it visits."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..errors import Refused
-from .sockets import CATEGORY, Crop
+from ..samplers.aias import sample_aias
+from ..samplers.graded_windows import Window, graded_grid
+from ..samplers.grid import aias_grid, grid_sigmas
+from ..samplers.schedule import TIMESTEPS
+from ..synthesis.start import sampling
+from .errors import named
+from .masked_sampler import MaskedSampler, Model, sample_latent
+from .noise_levels import flow_alpha, in_order, level_table, typed_windows
+from .provenance import graph_seed
+from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
+from .stage import heads_of
 
-MENU = f"{CATEGORY}/sampling"
-MAX_SEED, MAX_STEPS = 0xFFFFFFFFFFFFFFFF, 1000
-SEED = (
-    "The random choice. Item i of a batch uses seed + i, whatever else is in the batch. Items of a list differ, too, "
-    "unless another node computes the seed."
-)
-# As in samplers.presets and samplers.grid, which are not imported before a node runs; a test holds them together.
+_log = logging.getLogger(__name__)
+
+# Those of samplers.presets and samplers.grid, in the order of the menus of released workflows.
 PRESETS = ["recommended", "fast", "paper"]
 KINDS = ["quadratic", "uniform", "lambda", "half"]
 FOREGROUND_MODES = ["x0_blend", "renoise"]
-
-
-class AnomalyConditioning(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_AnomalyConditioning",
-            display_name="Anomaly Conditioning",
-            category=MENU,
-            description=(
-                "Tells the model which anomaly to make on which object. A compact base has learned tokens for the "
-                "types it was trained on; for other checkpoints connect CLIP, and the words are encoded as text."
-            ),
-            inputs=[
-                io.Model.Input("model", tooltip="The model that will sample; a compact base brings its tokens along."),
-                io.String.Input(
-                    "object",
-                    default="brushed_metal",
-                    multiline=True,
-                    tooltip="What the image shows, as the base's training data calls it. One line for all images, or "
-                    "one line per image of the batch.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="scratch",
-                    multiline=True,
-                    tooltip="The anomaly: a type that the base knows for this object, 'good' for normal surface. One "
-                    "line for all images, or one line per image.",
-                ),
-                io.Clip.Input(
-                    "clip",
-                    optional=True,
-                    tooltip="Text encoder of the checkpoint (SD, SDXL, Flux, ...). Not for compact bases.",
-                ),
-                Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
-                    "lines of its image.",
-                ),
-            ],
-            outputs=[
-                io.Conditioning.Output("positive", display_name="positive", tooltip="The anomaly."),
-                io.Conditioning.Output(
-                    "negative",
-                    display_name="negative",
-                    tooltip="Nothing in particular: what guidance steers away from.",
-                ),
-            ],
-        )
-
-    @classmethod
-    def execute(cls, model, object: str, type: str, clip=None, crop=None) -> io.NodeOutput:
-        from .conditioning import per_crop, text_conditioning, token_conditioning
-
-        objects, types = per_crop(object, type, crop)
-        if hasattr(model.model, "anomaly_tokens"):
-            return io.NodeOutput(*token_conditioning(model, objects, types))
-        if clip is None:
-            raise Refused(
-                "clip",
-                "not connected, and this model brings no anomaly tokens, as a compact base does",
-                remedy="connect the CLIP of the model's checkpoint, so that object and type are encoded as text",
-                door="Anomaly Conditioning",
-            )
-        return io.NodeOutput(*text_conditioning(clip, objects, types))
 
 
 class KSamplerAIAS(io.ComfyNode):
@@ -91,7 +36,7 @@ class KSamplerAIAS(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_KSamplerAIAS",
             display_name="KSampler (AIAS)",
-            category=MENU,
+            category=f"{CATEGORY}/sampling",
             description=(
                 "Makes the anomaly inside the latent's mask, in 10 to 20 steps, with FAST's sampler. The background "
                 "stays the normal image's at every step. Takes the place of KSampler, with any model."
@@ -148,9 +93,6 @@ class KSamplerAIAS(io.ComfyNode):
     def execute(
         cls, model, seed: int, steps: int, cfg: float, preset: str, positive, negative, latent_image, denoise: float
     ) -> io.NodeOutput:
-        from .aias_sampler import sample_aias_latent
-        from .graph_seeds import graph_seed
-
         seed = graph_seed(seed, cls.hidden)
         return io.NodeOutput(
             sample_aias_latent(model, seed, steps, cfg, preset, positive, negative, latent_image, denoise)
@@ -163,7 +105,7 @@ class AIASSamplerNode(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_AIASSampler",
             display_name="AIAS Sampler",
-            category=MENU,
+            category=f"{CATEGORY}/sampling",
             description=(
                 "FAST's sampler as a SAMPLER, for SamplerCustomAdvanced with any guider. Inside the latent's mask the "
                 "anomaly is made, outside it the background is replaced at every step; without a mask it samples the "
@@ -184,8 +126,6 @@ class AIASSamplerNode(io.ComfyNode):
     def execute(
         cls, order: int, eta: float, variance: float, pure_start: bool, correct: bool, foreground_mode: str = "x0_blend"
     ) -> io.NodeOutput:
-        from .aias_sampler import AIASSampler
-
         check_variance("AIAS Sampler", variance, eta)
         options = {
             "order": order,
@@ -204,7 +144,7 @@ class AIASSigmas(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_AIASSigmas",
             display_name="AIAS Sigmas",
-            category=MENU,
+            category=f"{CATEGORY}/sampling",
             description="The noise levels that an AIAS run visits: coarse where the shape is decided, fine at the end.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample; its table of noise levels is used."),
@@ -247,81 +187,13 @@ class AIASSigmas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        from .level_text import in_order, typed_windows
-
         return in_order(typed_windows, "AIAS Sigmas", windows)
 
     @classmethod
     def execute(cls, model, steps: int, kind: str, refine: int, denoise: float, windows: str = "") -> io.NodeOutput:
-        from .aias_sampler import aias_sigmas
-        from .level_text import typed_windows
-
         node = "AIAS Sigmas"
         spans = typed_windows(node, windows)
         return io.NodeOutput(aias_sigmas(node, model, steps, kind, refine, denoise, spans))
-
-
-class AnomalyInference(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_AnomalyInference",
-            display_name="Anomaly Inference",
-            category=MENU,
-            description=(
-                "STAGE's anomaly inference for any sampler: at every step the model's estimate is kept inside the mask "
-                "and replaced by the normal image outside it, so that the defect grows into its surroundings. Give the "
-                "sampler a latent without mask (VAE Encode): where it has one, ComfyUI's samplers and the AIAS nodes "
-                "replace the background by themselves, and this adds nothing."
-            ),
-            inputs=[
-                io.Model.Input("model", tooltip="Any model; it is not changed, a patched copy comes out."),
-                io.Latent.Input(
-                    "latent",
-                    tooltip="From Defect Latent: normal image and mask. The sampler gets the "
-                    "same image from VAE Encode.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 (default): wholly the normal image outside the mask. 0: no effect.",
-                ),
-            ],
-            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with anomaly inference.")],
-        )
-
-    @classmethod
-    def execute(cls, model, latent, strength: float) -> io.NodeOutput:
-        from .anomaly_inference import anomaly_inference
-
-        return io.NodeOutput(anomaly_inference(model, latent, strength))
-
-
-class PerItemNoiseNode(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="SIAS_PerItemNoise",
-            display_name="Per-Item Noise",
-            category=MENU,
-            description=(
-                "Noise for SamplerCustomAdvanced that every item of a batch draws from its own seed: item 7 of 8 is "
-                "the same picture as item 7 alone. KSampler (AIAS) does so by itself."
-            ),
-            inputs=[io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED)],
-            outputs=[io.Noise.Output("noise", display_name="noise", tooltip="For SamplerCustomAdvanced.")],
-            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(cls, seed: int) -> io.NodeOutput:
-        from .graph_seeds import graph_seed
-        from .latents import PerItemNoise
-
-        return io.NodeOutput(PerItemNoise(graph_seed(seed, cls.hidden)))
 
 
 def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
@@ -377,4 +249,75 @@ def check_variance(node: str, variance: float, eta: float) -> None:
         raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}", door=node)
 
 
-NODES = [AnomalyConditioning, KSamplerAIAS, AIASSamplerNode, AIASSigmas, AnomalyInference, PerItemNoiseNode]
+class AIASSampler(MaskedSampler):
+    """SAMPLER with the keywords of `sample_aias`."""
+
+    engine = staticmethod(sample_aias)
+
+    def __init__(self, options: dict, node: str = "AIAS Sampler"):
+        super().__init__(options, node)
+
+    def added(self, model_wrap, masked: Callable[[Model], Model]) -> dict:
+        if heads_of(model_wrap.inner_model.current_patcher):
+            _log.warning(
+                "%s: the model has MGA heads, which AIAS leaves out; sample with KSampler (Graded Diffusion).",
+                self.node,
+            )
+        return {}
+
+
+def sample_aias_latent(model, seed, steps, cfg, preset_name, positive, negative, latent, denoise) -> dict:
+    """The LATENT that KSampler (AIAS) gives; see that node."""
+    node = "KSampler (AIAS)"
+    chosen = sampling(preset_name, steps)
+    return sample_latent(
+        AIASSampler(chosen.options, node),
+        model,
+        seed,
+        cfg,
+        positive,
+        negative,
+        latent,
+        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise),
+    )
+
+
+def aias_sigmas(
+    node: str, model, steps: int, kind: str, refine: int, denoise: float = 1.0, windows: Sequence[Window] = ()
+) -> Tensor:
+    """The model's noise levels that a run visits, descending, the last 0; none where `denoise` is 0.
+
+    `denoise` below 1 keeps the last `steps` levels of a run of steps / denoise, as ComfyUI's KSampler does. At least
+    one level is in every one of `windows`, (hi, lo) in t, but for those that the run begins below.
+
+    Raises:
+        ValueError: see `graded_grid`; a kind that the model's schedule does not allow; a model without a sigma table.
+    """
+    if denoise <= 0:
+        return torch.FloatTensor([])
+    sampling = model.get_model_object("model_sampling")
+    table = level_table(node, model)
+    if flow_alpha(sampling) and kind == "lambda":
+        got = "'lambda', made for eps and v models, and this is a flow model"
+        raise Refused("kind", got, remedy="choose half, quadratic or uniform", door=node)
+    total = int(steps / denoise)
+    tail = f" ({steps} steps at denoise {denoise:g} are the end of a run of {total})" if total > steps else ""
+    if total > len(table):
+        most = int(len(table) * denoise)
+        got = f"{steps}, and the model has {len(table)} levels{tail}"
+        raise Refused("steps", got, remedy=f"use at most {most} steps", door=node)
+    with named(node):
+        try:
+            return grid_sigmas(_last_levels(steps, total, windows, kind=kind, refine=refine, sigmas=table), table)
+        except Refused as error:
+            raise Refused(error.subject, error.got + tail, error.accepted, error.remedy) from error
+
+
+def _last_levels(steps: int, total: int, windows: Sequence[Window], *, sigmas: Tensor, **options) -> list[int]:
+    """The last `steps` levels of a run of `total`, at least one in every window that they do not begin below."""
+    options |= {"sigmas": sigmas, "timesteps": len(sigmas)}
+    begin = aias_grid(total, **options)[-steps] * (TIMESTEPS - 1) / (len(sigmas) - 1)
+    return graded_grid(total, [window for window in windows if window[1] <= begin], **options)[-steps:]
+
+
+NODES = [KSamplerAIAS, AIASSamplerNode, AIASSigmas]

@@ -1,7 +1,11 @@
-"""The compact LDM as a MODEL and a VAE made of ComfyUI's own classes: core's samplers, previews and memory management
-treat it like any other model."""
+"""Load Anomaly LDM: a compact base as a MODEL and a VAE made of ComfyUI's own classes.
+
+Core's samplers, previews and memory management treat it like any other model.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import comfy.latent_formats
 import comfy.model_base
@@ -10,15 +14,107 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.sd
 import comfy.supported_models_base
+import folder_paths
 import torch
 import torch.nn.functional as F
+from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..errors import Refused
+from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import CompactLDM
 from ..samplers.schedule import ldm_sigmas
+from .errors import named
+from .folders import BASES, BUNDLED, WEIGHTS
+from .sockets import CATEGORY
 
 RATIO = 4  # pixels per latent cell
+
+
+class LoadAnomalyLDM(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_LoadAnomalyLDM",
+            display_name="Load Anomaly LDM",
+            category=f"{CATEGORY}/loaders",
+            description=(
+                "Loads a compact base as MODEL and VAE: a latent diffusion model that runs on a CPU, reduces by 4 "
+                "instead of 8, and was trained on your surfaces with `anomaly-synthesis train-base`. For SD, SDXL, "
+                "Flux and others use ComfyUI's own loaders; every other node works with both. It takes "
+                "no ControlNet."
+            ),
+            inputs=[
+                io.Combo.Input(
+                    "base_name",
+                    options=base_names(),
+                    default=BUNDLED,
+                    tooltip="A .safetensors in models/anomaly_bases. The bundled base knows four procedural surfaces "
+                    "(brushed metal, cast grain, printed pattern, woven cloth) and is for trying the nodes.",
+                ),
+                io.Boolean.Input(
+                    "aware",
+                    default=True,
+                    label_on="told mask and background",
+                    label_off="unconditional (papers)",
+                    tooltip="On (default): the model is told where the defect goes and what surrounds it. Off: it is "
+                    "the unconditional model of the papers, held by the background alone.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model", display_name="model", tooltip="The denoiser, v-prediction; any sampler."),
+                io.Vae.Output("vae", display_name="vae", tooltip="Its autoencoder, factor 4."),
+                io.Int.Output(
+                    "resolution",
+                    display_name="resolution",
+                    tooltip="Side in pixels that it was trained at; connect it to Crop to Mask.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, base_name):
+        try:
+            if base_name is not None:  # None: another node will tell it
+                base_path(base_name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, base_name, aware):
+        if base_name is None:
+            return None
+        status = base_path(base_name).stat()
+        return status.st_mtime_ns, status.st_size
+
+    @classmethod
+    def execute(cls, base_name: str, aware: bool) -> io.NodeOutput:
+        path = base_path(base_name)
+        with named("Load Anomaly LDM"):
+            base, _ = load_base(path)
+        return io.NodeOutput(compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution)
+
+
+def base_names() -> list[str]:
+    """What the menu offers: the bundled base, then the files of models/anomaly_bases."""
+    return [BUNDLED, *folder_paths.get_filename_list(BASES)]
+
+
+def base_path(name: str) -> Path:
+    """The file of a base. Raises ValueError with the folders searched where there is none."""
+    if name == BUNDLED:
+        return WEIGHTS / "surfaces.safetensors"
+    path = folder_paths.get_full_path(BASES, name)
+    if path is None:
+        searched = ", ".join(folder_paths.get_folder_paths(BASES))
+        raise Refused(
+            "base_name",
+            f"no base {name!r} in {BASES} (searched: {searched})",
+            remedy=f"put the .safetensors there, or choose {BUNDLED!r}",
+            door="Load Anomaly LDM",
+        )
+    return Path(path)
 
 
 class CompactFormat(comfy.latent_formats.LatentFormat):
@@ -140,3 +236,6 @@ def _rgb_factors(base: CompactLDM) -> Tensor:
     known = latent.movedim(1, -1).reshape(-1, latent.shape[1])
     known = torch.cat([known, torch.ones(len(known), 1)], dim=1)
     return torch.linalg.lstsq(known, colour.movedim(1, -1).reshape(-1, 3)).solution
+
+
+NODES = [LoadAnomalyLDM]

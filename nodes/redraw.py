@@ -1,36 +1,52 @@
-"""Pairs made again in the same place by a graph's own model and sampler, and the best of each kept."""
+"""Pairs drawn again in their place by a graph's own model and sampler: the draws of Refine Pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Any
 
 import comfy.model_management
 import latent_preview
 import torch
+from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..errors import Refused
 from ..modules.tokens import Type
 from ..seeds import round_seed
-from ..synthesis.refine import Refined, Varied, refine
-from ..synthesis.scores import Scores, scores_of
+from ..synthesis.refine import Varied
+from ..synthesis.scores import scores_of
 from ..synthesis.windows import Crop, check_windows, window_of
-from .counting import counted
-from .drawing import Drawing, some_of
-from .errors import named
-from .fast_sampling import farm_share, with_farm_share
-from .images import check_image, to_batch, to_picture
+from .compose import Batch, Composing, Score, checked_crop, composed
+from .conditioning import Conditioning
+from .fast import FARM_KEY, farm_share, with_farm_of, with_farm_share
+from .images import check_image, to_picture
 from .latents import ItemSeeds, check_channels, item_seeds, pooled_mask
 from .masked_sampler import MaskedSampler, sampled
-from .pairs import Batch, Composing, Score, checked_crop, composed
-from .real_defects import Measured, with_nearest
-from .refined_report import report
+from .nearest import Measured, with_nearest
+from .stage import MGA_KEY
 
 NODE = "Refine Pairs"
+COUNT_KEY = "sias_counting"
+
 # (places in the batch, their images [B, H, W, 3], their scores) -> the scores with nearest_real
 Measure = Callable[[Sequence[int], Tensor, Sequence[Score]], Sequence[Score]]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """MODEL, conditioning, VAE, SAMPLER, SIGMAS, guidance, and the LATENT with the normal images and their masks."""
+
+    model: Any
+    positive: Conditioning
+    negative: Conditioning
+    vae: Any
+    sampler: Any
+    sigmas: Tensor
+    cfg: float
+    latent: dict
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,46 +62,7 @@ class Drawn(Score):
         return Score(**{field.name: getattr(self, field.name) for field in fields(Score)})
 
 
-def refined_pairs(
-    drawing: Drawing,
-    batch: Batch,
-    crop: Crop | None,
-    rounds: int,
-    seed: int,
-    only_hidden: bool,
-    real: Measured | None = None,
-    kinds: Sequence[Type] = (),
-) -> tuple[Tensor, list[Score], str]:
-    """The best of every pair and of `rounds` more draws, by `rank`: images [B, H, W, 3], scores, and a report.
-
-    Args:
-        batch: the first draw, with scores.
-        only_hidden: leave out pairs that are visible, from the round on where they are.
-        real: what every draw's distance to the nearest real defect is measured by, with the (object, type) of every
-            pair; without it no draw is ranked by that.
-
-    Raises:
-        Refused: before anything is sampled, for what cannot be of one batch.
-    """
-    if rounds < 1:
-        raise Refused("rounds", rounds, "at least 1", "leave the node out for no round", NODE)
-    with named(NODE):
-        search = _Search(drawing, batch, crop, rounds, seed, _measure(batch, crop, real, kinds) if real else None)
-        found = refine(
-            search.make,
-            search.first(),
-            search.again,
-            search.given,
-            _visible,
-            rounds,
-            has_farm=search.given.farm > 0,
-            pays=(lambda best: not best.pair.visible) if only_hidden else _always,
-        )
-    kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
-    return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
-
-
-class _Search:
+class Search:
     """The parts of a search in a graph: what `synthesis.refine.refine` asks for. Raises Refused as `refined_pairs`.
 
     given: what the first draw was made with; calls: of the model so far, for one window each.
@@ -199,23 +176,6 @@ def _drawn(score: Score, image: Tensor, calls: int = 0) -> Drawn:
     return Drawn(**vars(score), image=image, calls=calls)
 
 
-def _visible(pair: Scores) -> bool:
-    return pair.visible
-
-
-def _always(best: Refined) -> bool:
-    return True
-
-
-def _kept(one: Refined, told: Score, given: Varied) -> Score:
-    """The kept pair's score with the search behind it; `told`: the first draw's, as it came.
-
-    A graph does not know what the first draw cost: `calls` are those of the rounds.
-    """
-    record = one.record(_visible, given) | {"first": told.entries | {"visible": told.visible}, "first_calls": None}
-    return replace(one.pair.score if one.round else told, refined=record)
-
-
 def _varied_share(drawing: Drawing) -> float:
     """FARM's share where a round may change it, else 0: core's samplers leave FARM out, and renoise knows only 1."""
     if not isinstance(drawing.sampler, MaskedSampler) or drawing.sampler.options.get("foreground_mode") == "renoise":
@@ -312,3 +272,61 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
                 "from, which is Defect Latent's and not the sampler's",
                 door=NODE,
             )
+
+
+def some_of(drawing: Drawing, places: Sequence[int]) -> Drawing:
+    """The drawing of the items at `places` alone, in that order; all of it where they cannot be taken out, since a
+    patch of the model or an entry of the conditioning may hold what belongs to the whole batch."""
+    samples, mask = drawing.latent["samples"], drawing.latent["noise_mask"]
+    conditioning, count = (drawing.positive, drawing.negative), len(samples)
+    if len(places) == count or not (_unpatched(drawing.model) and all(_separable(c, count) for c in conditioning)):
+        return drawing
+    places = list(places)
+    latent = {"samples": samples[places], "noise_mask": mask[places] if len(mask) > 1 else mask}
+    told = (
+        [[_some(t, places, count), {k: _some(v, places, count) for k, v in extras.items()}] for t, extras in entries]
+        for entries in conditioning
+    )
+    return replace(
+        drawing,
+        **dict(zip(("positive", "negative"), told, strict=True)),
+        latent=latent,
+        model=with_farm_of(drawing.model, places),
+    )
+
+
+def _unpatched(model) -> bool:
+    """Nothing hangs on the MODEL but weights, FARM and MGA heads, all of which go by item."""
+    options = {**model.model_options, **model.model_options.get("transformer_options", {})}
+    options.pop("transformer_options", None)
+    hung = [*options.values(), *model.wrappers.values(), *model.injections.values()]
+    return (
+        not any(hung) and set(model.attachments) <= {FARM_KEY} and set(model.additional_models) <= {FARM_KEY, MGA_KEY}
+    )
+
+
+def _separable(conditioning: Conditioning, count: int) -> bool:
+    values = [value for tokens, extras in conditioning for value in (tokens, *extras.values())]
+    return all(
+        value.ndim > 0 and len(value) in (1, count)
+        if isinstance(value, Tensor)
+        else value is None or isinstance(value, (int, float, str))
+        for value in values
+    )
+
+
+def _some(value: Any, places: list[int], count: int) -> Any:
+    return value[places] if isinstance(value, Tensor) and len(value) == count else value
+
+
+def counted(model, rows: list[int]):
+    """A clone of a MODEL that adds to `rows`, at every call, the number of items in the call: positive and negative
+    conditioning are items of their own."""
+
+    def count(run: Callable[..., Tensor], x: Tensor, *args, **kwargs) -> Tensor:
+        rows.append(len(x))
+        return run(x, *args, **kwargs)
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(WrappersMP.APPLY_MODEL, COUNT_KEY, count)
+    return clone

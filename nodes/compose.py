@@ -1,0 +1,335 @@
+"""Compose Pair and Preview Pair: the anomaly put into the normal image, measured and shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import comfy.model_management
+import numpy as np
+import torch
+import torch.nn.functional as F
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..errors import Refused
+from ..images.pictures import Picture
+from ..images.windows import Window
+from ..synthesis.compose import MODES, Made, composed_picture, composed_values
+from ..synthesis.scores import NOT_SCORED, Scores, scores_of
+from ..synthesis.sheets import overlay
+from ..synthesis.windows import Crop, check_windows, whole_images, window_of
+from . import sockets
+from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
+from .sockets import CATEGORY
+
+SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
+
+
+class ComposePair(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_ComposePair",
+            display_name="Compose Pair",
+            category=f"{CATEGORY}/dataset",
+            description=(
+                "Puts the anomaly into the normal image: outside the mask every pixel stays exactly as it is. Measures "
+                "how visible the anomaly is, so that masks which show nothing do not reach training."
+            ),
+            inputs=[
+                io.Image.Input("normal", tooltip="The normal images, at full size."),
+                io.Mask.Input("mask", tooltip="Where the defects go, of the images' size."),
+                io.Image.Input("made", tooltip="What the sampler made, decoded: crops or whole images."),
+                io.Image.Input(
+                    "roundtrip",
+                    tooltip="Defect Latent's latent, decoded: the same without the anomaly. The VAE's own blur is "
+                    "measured by it and kept out of the result.",
+                ),
+                io.Combo.Input(
+                    "mode",
+                    options=list(MODES),
+                    default="difference",
+                    tooltip="difference (default): adds made - roundtrip, keeps the surface's fine texture. paste: "
+                    "takes made itself inside the mask (the papers).",
+                ),
+                io.Int.Input(
+                    "feather",
+                    default=0,
+                    min=0,
+                    max=256,
+                    tooltip="Pixels over which the anomaly fades in, from the mask's edge inwards. 0 (default): none.",
+                ),
+                io.Float.Input(
+                    "visible_above",
+                    default=1.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.05,
+                    tooltip="A pair is visible where the mean change in the mask is more than this many times the "
+                    "surface's own spread around it; with controls, where it is more than this many times as far from "
+                    "them as they are from each other. 1 (default) is a mild test; `synthesize` measures its "
+                    "threshold.",
+                ),
+                sockets.Crop.Input(
+                    "crop",
+                    optional=True,
+                    tooltip="Crop to Mask's crop, where made and roundtrip are crops. Open: whole images.",
+                ),
+                io.Image.Input(
+                    "controls",
+                    optional=True,
+                    tooltip="The same latent, repeated (4 times, say) and sampled as normal surface, decoded: 6 steps "
+                    "with cfg 1 and the type 'good' will do. What is visible is then measured by them, which is surer.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The images with their anomalies."),
+                sockets.Scores.Output(
+                    "scores",
+                    display_name="scores",
+                    tooltip="Visibility, strength, contrast, completeness, precision, boundary and seam of "
+                    "each, and with controls excess, for Preview Pair and Save Pairs.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None, controls=None
+    ) -> io.NodeOutput:
+        made, roundtrip = (
+            check_image("Compose Pair", image, name) for image, name in ((made, "made"), (roundtrip, "roundtrip"))
+        )
+        normal, masks = with_masks("Compose Pair", normal, mask, "normal")
+        controls = None if controls is None else check_image("Compose Pair", controls, "controls")
+        return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, controls))
+
+
+class PreviewPair(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_PreviewPair",
+            display_name="Preview Pair",
+            category=f"{CATEGORY}/dataset",
+            description="Shows normal, result, and result with the mask's outline, with the visibility in words below.",
+            inputs=[
+                io.Image.Input("normal", tooltip="The normal images."),
+                io.Image.Input("image", tooltip="The images with their anomalies, from Compose Pair."),
+                io.Mask.Input("mask", tooltip="Where the anomalies are."),
+                sockets.Scores.Input("scores", optional=True, tooltip="From Compose Pair; open shows pictures only."),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, normal, image, mask, scores=None) -> io.NodeOutput:
+        batch = Batch.checked("Preview Pair", normal, image, mask, scores)
+        return io.NodeOutput(ui=ui.PreviewImage(overlays(batch), cls=cls))
+
+
+@dataclass(frozen=True, eq=False)
+class Composing:
+    """What Compose Pair was given beside a batch: its widgets, and the controls, as `composed` takes them."""
+
+    mode: str
+    feather: int
+    visible_above: float
+    controls: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Scores):
+    """What Compose Pair knows of a pair.
+
+    visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
+    where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
+    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
+    """
+
+    visible: bool
+    windows: tuple[Window, ...]
+    composing: Composing | None = None
+    seed: int | None = None
+    refined: Mapping[str, Any] | None = None
+    blank: bool = False
+
+    def __repr__(self) -> str:
+        """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
+        shown = {field.name: getattr(self, field.name) for field in fields(Score)}
+        return json.dumps({name: value for name, value in shown.items() if name not in ("windows", "composing")})
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Pairs that belong together: normals and images [B, H, W, 3], masks bool [H, W] each, scores or None."""
+
+    normals: Tensor
+    images: Tensor
+    masks: list[Tensor]
+    scores: Sequence[Score] | None
+
+    @classmethod
+    def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
+        """From a node's sockets. Raises Refused where counts or sizes differ, for an empty mask, and for NaN."""
+        image, normal = check_image(node, image), check_image(node, normal, "normal")
+        if len(normal) == 1:
+            image, _ = with_masks(node, image, mask)
+        normal = repeated(node, normal, len(image), "normal")
+        if normal.shape != image.shape:
+            sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
+            raise Refused(
+                "normal", f"{sizes[0]}, the image {sizes[1]} (height x width)", remedy="connect one size", door=node
+            )
+        if scores is not None and len(scores) != len(image):
+            raise Refused(
+                "scores",
+                f"{len(scores)} scores for {len(image)} images",
+                remedy="connect the same Compose Pair",
+                door=node,
+            )
+        return cls(normal, image, check_masks(node, mask, image), scores)
+
+
+def composed(
+    normal: Tensor,
+    masks: Sequence[Tensor],
+    made: Tensor,
+    roundtrip: Tensor,
+    crop: Crop | None,
+    mode: str,
+    feather: int,
+    visible_above: float,
+    controls: Tensor | None = None,
+) -> tuple[Tensor, list[Score]]:
+    """Images [B, H, W, 3] with their anomalies, every value outside the masks untouched, and their scores.
+
+    Args:
+        normal: [B, H, W, 3]; masks: bool [H, W] each.
+        made, roundtrip: decoded windows with anomaly and without, [P, h, w, 3].
+        crop: which window is where; None where made and roundtrip are whole images.
+        controls: the windows made again as normal surface at least twice, decoded, [k P, h, w, 3]: all P of them, and
+            then all again; see `visibility.excess`.
+
+    Raises:
+        Refused: counts or sizes that do not fit together, values not finite.
+    """
+    crop = checked_crop("Compose Pair", normal, masks, crop)
+    if made.shape != roundtrip.shape:
+        raise Refused(
+            "made",
+            f"{list(made.shape)}, roundtrip {list(roundtrip.shape)}",
+            remedy="decode both from latents of one size and batch",
+            door="Compose Pair",
+        )
+    composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
+    made, roundtrip, *times = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
+    check_windows(made, crop)
+    images, scores = [], []
+    for item, mask in enumerate(masks):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        picture, parts = to_picture(normal[item]), _parts(crop, item, made, roundtrip)
+        own = _control_values(picture, parts, [_parts(crop, item, again, roundtrip) for again in times], mode, feather)
+        result = composed_picture(picture, parts, mode, feather)
+        pair = scores_of(result, picture, parts, controls=own)
+        image = normal[item].cpu().clone()
+        image[mask] = to_image(result)[mask].to(image)
+        images.append(image)
+        windows = tuple(part.window for part, _ in parts)
+        measured = {name: getattr(pair, name) for name in NOT_SCORED}
+        counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(_changed, parts))
+        scores.append(
+            Score(
+                **measured,
+                visible=counted > visible_above and not blank,
+                windows=windows,
+                composing=composing,
+                blank=blank,
+            )
+        )
+    return to_batch(images), scores
+
+
+def _changed(made: Made) -> bool:
+    """Whether a part's window differs from the normal window in the mask, both decoded."""
+    part, (anomalous, roundtrip) = made
+    return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
+
+
+def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
+    """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises Refused for one of others."""
+    crop = crop or whole_images(masks)
+    if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
+        raise Refused(
+            "crop",
+            f"of {crop.items} images of {crop.size[0]} x {crop.size[1]}, and {len(normal)} of {normal.shape[1]} x "
+            f"{normal.shape[2]} are connected (height x width)",
+            remedy="connect the images that were cropped",
+            door=node,
+        )
+    if not all(torch.equal(crop.mask(item), mask) for item, mask in enumerate(masks)):
+        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both", door=node)
+    return crop
+
+
+def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
+    """The controls of a batch, one batch of windows each time that they were made."""
+    if controls is None:
+        return ()
+    count, rest = divmod(len(controls), len(made))
+    if rest or count < 2 or controls.shape[1:] != made.shape[1:]:
+        raise Refused(
+            "controls",
+            f"{list(controls.shape)}, made {list(made.shape)}",
+            "the same windows two times or more",
+            "put Repeat Latent Batch between Defect Latent and their sampler",
+            "Compose Pair",
+        )
+    return controls.split(len(made))
+
+
+def _control_values(
+    picture: Picture, parts: Sequence[Made], times: Sequence[Sequence[Made]], mode: str, feather: int
+) -> list[np.ndarray] | None:
+    """Of every part its mask's pixels each time that it was made again, as `scores_of` takes them; None without."""
+    if not times:
+        return None
+    return [
+        composed_values(picture, part, [again[place][1][0] for again in times], roundtrip, mode, feather)
+        for place, (part, (_, roundtrip)) in enumerate(parts)
+    ]
+
+
+def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]:
+    """The parts of an item, with their windows out of decoded ones, [P, 3, h, w]."""
+    return [
+        (part, tuple(window_of(windows[place], part.window.resolution) for windows in (made, roundtrip)))
+        for place, part in crop.of(item)
+    ]
+
+
+def overlays(batch: Batch) -> Tensor:
+    """Every pair as one picture to check it by, [B, h, w, 3]; see `synthesis.sheets`."""
+    sheets = [
+        overlay(batch.normals[item].cpu(), batch.images[item].cpu(), mask, _label(batch.scores, item))
+        for item, mask in enumerate(batch.masks)
+    ]
+    width = max(sheet.shape[1] for sheet in sheets)  # a label may be wider than narrow images
+    return torch.stack([F.pad(sheet, (0, 0, 0, width - sheet.shape[1]), value=1.0) for sheet in sheets])
+
+
+def _label(scores: Sequence[Score] | None, item: int) -> str:
+    if scores is None:
+        return "normal, result, mask"
+    score = scores[item]
+    near = "" if score.nearest_real is None else f"  nearest real {score.nearest_real:.2f}"
+    flag = "" if score.visible else "  NOT VISIBLE"
+    excess = "" if score.excess is None else f"  excess {score.excess:.2f}"
+    return f"visibility {score.visibility:.2f}{excess}  contrast {score.contrast:+.2f}{near}{flag}"
+
+
+NODES = [ComposePair, PreviewPair]
