@@ -10,10 +10,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..datasets.inspection import inspect_dataset
+from ..datasets.inspection_sheet import DatasetSheet
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
-from ..synthesis.dataset_sheet import DatasetSheet
-from ..synthesis.worst import SCORES, Worst, summary, value, words, worst_pairs, worst_sheet
+from ..images.drawing import Table
+from ..synthesis.sheets import worst_sheet
+from ..synthesis.worst import SCORES, Worst, summary, value, words, worst_pairs
 from .dataset import BUILT_IN, dataset_folder, dataset_tree, layout_name
 from .errors import named
 from .folders import AS_TYPED, chosen, may_read
@@ -22,7 +24,7 @@ from .pairs import needed_root, pairs_state, pairs_told
 from .progress import passes, progress
 from .sockets import CATEGORY, LAYOUTS, dataset_menu, single
 from .split_dataset import surfaces_folder
-from .tables import Table, markdown, on_node
+from .tables import markdown, on_node
 
 INSPECT = "Inspect Dataset"
 WORST = "Worst Pairs"

@@ -22,13 +22,14 @@ from ..evaluation.networks import NETWORKS
 from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
 from ..evaluation.segmenter.training import Record, Training, train_segmenter
+from ..images.drawing import LETTERS, Table, table_picture
 from . import sockets
 from .errors import named
 from .images import to_batch
 from .pairs import pairs_state, pairs_told, saved_pairs
 from .sockets import CATEGORY, MAX_DATA_SEED, single
 from .split_dataset import Dataset
-from .tables import SIZE, Table, markdown, on_node, picture
+from .tables import markdown, on_node
 
 TRAIN = "Train Segmenter"
 ROOM = 4 * 2**30  # bytes that a training may want on the device, which models of other nodes may still fill
@@ -283,8 +284,8 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
 def results_picture(table: Table, cases: Tensor) -> Tensor:
     """The table above the cases as one picture [1, h, w, 3], its letters as large as the width allows."""
     table = replace(table, notes=[*table.notes, CASES])
-    size = SIZE * cases.shape[2] // picture(table).shape[1]
-    parts = [picture(table, max(size, SIZE)), cases[0].cpu()]
+    size = LETTERS * cases.shape[2] // table_picture(table).shape[1]
+    parts = [table_picture(table, max(size, LETTERS)), cases[0].cpu()]
     width = max(part.shape[1] for part in parts)
     return torch.cat([F.pad(part, (0, 0, 0, width - part.shape[1]), value=1.0) for part in parts])[None]
 

@@ -18,13 +18,14 @@ from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from ..errors import Refused
+from ..images.drawing import Table
 from . import sockets
 from .dataset import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
 from .errors import named
 from .folders import AS_TYPED, chosen, may_read, readable_file
 from .progress import passes
 from .sockets import CATEGORY, LAYOUTS, MAX_DATA_SEED, dataset_menu
-from .tables import Table, markdown
+from .tables import markdown
 
 NODE = "Split Defect Dataset"
 

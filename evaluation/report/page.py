@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...files.durable import write_atomic
-from . import compare, figures, tables
+from ...images import figures
+from ..methods import REAL_ONLY
+from ..pair_statistics import VISIBLE
+from . import compare, tables
 
 TITLE = "Does it train better segmentation?"
 _INSTALL = "`pip install 'anomaly-synthesis[eval]'`"
@@ -71,6 +74,7 @@ class _Page:
         self.cells, self.out, self.against, self.pictures = cells, out, against, []
         self.good = [cell for cell in cells if "error" not in cell]
         self.methods = compare.methods(self.good)
+        self.styles = figures.styles(self.methods, grey=REAL_ONLY)
 
     def text(self) -> str:
         parts = [f"# {TITLE}\n", tables.HOW if self.good else "No cell is finished.\n"]
@@ -83,29 +87,55 @@ class _Page:
     def _network(self, network: str) -> list[str]:
         own = [cell for cell in self.good if cell["network"] == network]
         try:
-            drawn = figures.network_figures(own, self.methods)
+            area, validation = self._area(own), self._validation(own)
         except ImportError:
-            drawn = {}
+            area = validation = None
         references = compare.references(own, self.against)
         return [
             f"## {tables.escape(network)}\n",
             tables.setup(own),
             tables.headline(own, references),
             tables.telling(own, references),
-            self._figure(drawn.get("validation"), f"validation-{network}", _VALIDATION),
+            self._figure(validation, f"validation-{network}", _VALIDATION),
             tables.per_type(own),
             tables.by_size(own),
-            self._figure(drawn.get("area"), f"area-{network}", _AREA),
+            self._figure(area, f"area-{network}", _AREA),
             self._cases(own),
         ]
 
     def _pairs(self) -> list[str]:
         missing = ""
         try:
-            drawn = figures.contrast_figure(self.good, self.methods)
+            drawn = self._contrasts()
         except ImportError:
             drawn, missing = None, f"There are no figures: {_INSTALL} brings matplotlib, which draws them.\n"
         return [tables.statistics(self.good), self._figure(drawn, "contrasts", _CONTRASTS), missing]
+
+    def _area(self, cells: Sequence[dict]) -> bytes | None:
+        """IoU by defect size; None where no defect has an area. ImportError without matplotlib, here and below."""
+        areas = compare.by_area(cells)
+        if areas is None:
+            return None
+        bins = [
+            f"{low} to {high}\n({images} images)"
+            for (low, high), images in zip(areas.bounds, areas.images, strict=True)
+        ]
+        shares = {method: areas.iou[method] for method in self.methods if method in areas.iou}
+        return figures.dots_by_bin(bins, shares, self.styles, "mask area, px", "pooled IoU, %")
+
+    def _validation(self, cells: Sequence[dict]) -> bytes | None:
+        trainings = {method: compare.validation(cells, method) for method in self.methods}
+        trainings = {method: own for method, own in trainings.items() if own and len(own[0]) > 1}
+        if not trainings:
+            return None
+        means = {method: compare.mean_curve(own) for method, own in trainings.items()}
+        steps = f"training step (grey: {next(iter(trainings))})"
+        return figures.curve_panels(trainings, means, self.styles, steps, "validation IoU, %")
+
+    def _contrasts(self) -> bytes | None:
+        rows = compare.contrasts(self.good, self.methods)
+        types = sorted({type for found in rows.values() for type, values in found.items() if values})
+        return figures.box_panels(rows, types, self.styles, VISIBLE, _CONTRAST_AXIS) if types else None
 
     def _figure(self, drawn: bytes | None, name: str, caption: str) -> str:
         if drawn is None:
@@ -132,6 +162,7 @@ class _Page:
 
 _VALIDATION = "IoU on groups held out of further trainings (thin lines, other groups in each); the cells train on all."
 _AREA = "IoU by defect size: mean over seeds, bars from the lowest seed to the highest."
+_CONTRAST_AXIS = "signed contrast, SD of the surface around (negative: darker; grey band: hardly visible)"
 _CONTRASTS = f"Signed contrasts: median, quartiles, 5 and 95 %; a dot is a defect, at most {figures.DOTS} a row."
 
 
