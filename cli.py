@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from .cli_arguments import QUICK, parser
+from .cli_arguments import parser, values_of
 from .cli_progress import Bar
+from .datasets.settings import ExportSettings, SplitSettings, SurfaceSettings
 from .errors import Refused, in_words, out_of_memory
-from .files.claim import NotEmpty
+from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
 from .files.progress import reported
 from .files.untrusted_text import LineFormatter, lines_of, one_line
+from .synthesis.settings import Policy, RunSettings, Settings, WorstPairs
+from .training.settings import AdapterTraining, BaseTraining, FastTraining, StageTraining
 
 _MEMORY = "lower --batch, --resolution or --widths, make fewer or smaller images at once, or close other programs"
 _ERRORS = {
@@ -34,20 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with reported(bar):
             _COMMANDS[options.command](options)
-    except NotEmpty as error:
-        bar.close()
-        remedy = "choose another folder or pass --resume" if hasattr(options, "resume") else error.remedy
-        _print_error(str(Refused(error.subject, error.got, remedy=remedy)))
-        return 1
-    except (ValueError, OSError) as error:
-        bar.close()
-        _print_error(in_words(error, _MEMORY) if out_of_memory(error) else str(error))
-        return 1
     except Exception as error:
-        if not out_of_memory(error):
+        if not isinstance(error, ValueError | OSError) and not out_of_memory(error):
             raise
         bar.close()
-        _print_error(in_words(error, _MEMORY))
+        if out_of_memory(error):
+            _print_error(in_words(error, _MEMORY))
+        else:
+            _print_error(str(error.with_names(options.flags) if isinstance(error, Refused) else error))
         return 1
     except KeyboardInterrupt:
         bar.close()
@@ -69,10 +66,9 @@ def print(*values: object, **options) -> None:
 
 def _demo(options: argparse.Namespace) -> None:
     from .synthesis.demo import demo
-    from .synthesis.pair import Settings
 
     started = time.perf_counter()
-    records = demo(options.out, Settings(preset=options.preset, steps=options.steps), _pair_line)
+    records = demo(options.out, Settings(**values_of(options, Settings)), _pair_line)
     types = {(record["object"], record["type"]) for record in records}
     print(
         f"{len(records)} pairs of {len(types)} types in {time.perf_counter() - started:.1f} s, "
@@ -83,9 +79,7 @@ def _demo(options: argparse.Namespace) -> None:
 def _surfaces(options: argparse.Namespace) -> None:
     from .datasets.procedural import write_surfaces
 
-    root = write_surfaces(
-        options.out, normals=options.normals, defects=options.defects, size=options.size, seed=options.seed
-    )
+    root = write_surfaces(options.out, **values_of(options, SurfaceSettings))
     print(f"procedural surfaces in {root}")
 
 
@@ -105,14 +99,14 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.json:
         write_atomic(options.json, as_json(inspection).encode())
     if inspection.unusable:
-        raise ValueError(f"{options.folder}: problems to be mended before it can be used: {inspection.unusable}")
+        raise Refused(options.folder, f"problems to be mended before it can be used: {inspection.unusable}")
 
 
 def _check_writable(option: str, path: str | Path | None) -> None:
     """Raise ValueError where a file could not be written once the work is done."""
     folder = Path(path).absolute().parent if path else None
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise ValueError(f"{option} {path}: {folder} is no folder that can be written to; make it, or name another")
+        raise Refused(f"{option} {path}", f"{folder} is not a writable folder", remedy="create it, or choose another")
 
 
 def _split(options: argparse.Namespace) -> None:
@@ -131,7 +125,7 @@ def _split(options: argparse.Namespace) -> None:
         groups, source = groups_from_near_duplicates(samples), "near-duplicates"
     else:
         groups, source = find_groups(samples, options.data)
-    split = make_split(samples, groups, seed=options.seed, share=options.share)
+    split = make_split(samples, groups, **values_of(options, SplitSettings))
     check_leak(split)
     save_split(split, options.out)
     print(f"{len(set(groups.values()))} groups from {source}; {options.out}")
@@ -144,21 +138,17 @@ def _split(options: argparse.Namespace) -> None:
 
 def _train_base(options: argparse.Namespace) -> None:
     from .evaluation.base_run import train_base_file, train_general_base_file
-    from .training.base import BaseTraining
 
-    settings = BaseTraining(
-        resolution=options.resolution,
-        autoencoder_steps=options.autoencoder_steps,
-        steps=options.steps,
-        batch=options.batch,
-        seed=options.seed,
-        precision=options.precision,
-    )
+    settings = BaseTraining(**values_of(options, BaseTraining))
     shared = {"resume": options.resume, "device": _device(options), "report": _training_line}
     if options.drawn:
         record = train_general_base_file(options.out, settings, options.pool, **shared)
     elif options.split is None:
-        raise ValueError("--data needs --split; make one with `anomaly-synthesis split --data DIR --out split.json`.")
+        raise Refused(
+            "--split",
+            "missing; --data needs it",
+            remedy="make one with `anomaly-synthesis split --data DIR --out split.json`",
+        )
     else:
         record = train_base_file(
             options.data, options.split, options.out, settings, types=options.types, layout=options.layout, **shared
@@ -173,25 +163,13 @@ def _train_base(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> None:
     from .training.adapter_run import train_adapter_file
-    from .training.fast import FastTraining
-    from .training.stage import StageTraining
 
     if options.tokens_of and options.method == "fast":
-        raise ValueError("--tokens-of keeps another adapter's tokens for STAGE's heads; it needs --method stage.")
+        raise Refused("--tokens-of", "it keeps another adapter's tokens for STAGE's heads", remedy="use --method stage")
     if options.widths and options.method == "fast":
-        raise ValueError("--widths are those of STAGE's heads; they need --method stage.")
-    widths = {"widths": tuple(options.widths)} if options.widths else {}
-    settings = (StageTraining if options.method == "stage" else FastTraining)(
-        steps=options.steps,
-        batch=options.batch,
-        tokens=options.tokens,
-        patience=options.patience,
-        seed=options.seed,
-        checkpointing=options.checkpointing,
-        precision=options.precision,
-        **widths,
-        **_learning_rate(options),
-    )
+        raise Refused("--widths", "FAST has no heads", remedy="use --method stage")
+    method = StageTraining if options.method == "stage" else FastTraining
+    settings = method(**values_of(options, AdapterTraining), **values_of(options, StageTraining))
     notes = train_adapter_file(
         options.data,
         options.split,
@@ -218,36 +196,17 @@ def _import_stage(options: argparse.Namespace) -> None:
 
     out = Path(options.out)
     if out.suffix != ".safetensors" or out.exists():
-        raise ValueError(f"Import STAGE: the output {out} must be a .safetensors file that does not exist yet.")
+        raise Refused("--out", out, "a .safetensors file that does not exist yet")
     adapter = import_stage(options.embeddings, options.fine_image, options.fine_mask)
     save_adapter(out, adapter)
     print(f"{out}: {len(adapter.types)} types, {adapter.shapes['count']} tokens each, for {adapter.base.kind}")
 
 
-def _learning_rate(options: argparse.Namespace) -> dict:
-    """The method's own where none is given."""
-    return {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
-
-
 def _synthesize(options: argparse.Namespace) -> None:
     from .datasets.pairs import read_dropped
     from .synthesis.folder import Source, synthesize
-    from .synthesis.pair import Settings
-    from .synthesis.policy import Policy
 
-    policy = Policy(options.policy, options.redraw, options.rounds)
-    settings = Settings(
-        preset=options.preset,
-        steps=options.steps,
-        guidance=options.guidance,
-        aware=not options.unaware,
-        context=options.context,
-        mode=options.compose,
-        feather=options.feather,
-        farm=options.farm,
-        farm_until=options.farm_until,
-        graded=options.graded,
-    )
+    policy, settings = Policy(**values_of(options, Policy)), Settings(**values_of(options, Settings))
     source = Source(
         options.data,
         options.split,
@@ -262,11 +221,9 @@ def _synthesize(options: argparse.Namespace) -> None:
     records, threshold = synthesize(
         source,
         options.out,
-        options.count,
-        settings,
-        seed=options.seed,
+        settings=settings,
         policy=policy,
-        negatives=options.negatives,
+        **values_of(options, RunSettings),
         resume=options.resume,
         device=_device(options),
         report=_pair_line,
@@ -312,11 +269,7 @@ def _export(options: argparse.Namespace) -> None:
     done = export_pairs(
         options.pairs,
         options.out,
-        options.format,
-        segmentation=options.segmentation,
-        visible_only=options.visible_only,
-        normals=not options.no_normals,
-        link=options.link,
+        **values_of(options, ExportSettings),
         resume=options.resume,
     )
     print(f"{options.out}: {done.told()}")
@@ -326,7 +279,7 @@ def _worst(options: argparse.Namespace) -> None:
     from .synthesis.sheets import save_worst_sheet
     from .synthesis.worst import summary, value, words, worst_pairs
 
-    worst = worst_pairs(options.pairs, options.by, options.count)
+    worst = worst_pairs(options.pairs, **values_of(options, WorstPairs))
     save_worst_sheet(options.out, worst)
     for line in worst.pairs:
         scores = ", ".join(f"{words(score)} {value(line, score)}" for score in worst.scores)
@@ -336,27 +289,23 @@ def _worst(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.report import write_report
-    from .evaluation.segmenter.training import Training
-    from .evaluation.study import Study, run_study
+    from .evaluation.study import run_study
     from .files.folder_lock import Lock
-    from .synthesis.pair import Settings
 
-    seeds, count, steps = QUICK if options.quick else (options.seeds, options.count, options.steps)
-    training = Training(steps=steps, device=_device(options))
+    counts, training = values_of(options, Study), values_of(options, Training)
+    if options.quick:
+        counts, training = counts | QUICK, training | QUICK_TRAINING
     study = Study(
         options.data,
         options.split,
         tuple(options.methods),
-        tuple(options.networks),
-        seeds,
-        count,
-        options.base,
-        tuple(options.adapter),
-        tuple(options.types) if options.types else None,
-        options.textures,
-        Settings(),
-        training,
-        options.layout,
+        base=options.base,
+        adapters=tuple(options.adapter),
+        types=tuple(options.types) if options.types else None,
+        textures=options.textures,
+        training=Training(**training, device=_device(options)),
+        layout=options.layout,
+        **counts,
     )
     cells, coming = [], run_study(study, options.out, _study_line, validated=options.validate)
     with Lock(options.out):  # the report belongs to the folder, too
@@ -393,7 +342,7 @@ def _device(options: argparse.Namespace) -> str:
         torch.empty(1, device=options.device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {options.device} cannot be used ({reason}); cpu always can.") from error
+        raise Refused("--device", f"{options.device} cannot be used ({reason})", remedy="use cpu") from error
     return options.device
 
 

@@ -1,372 +1,398 @@
-"""The arguments of `anomaly-synthesis`: every command's options, and the help that comes with them."""
+"""The arguments of `anomaly-synthesis`; the settings among them are made from the rooms' dataclasses, without torch."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import MISSING
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
-PRESETS = ("recommended", "fast", "paper")
-GRADED = ("baseline", "mga", "mga-aif", "mga-aif-gd", "mga-aif-ema", "stage", "stage-paper")
-POLICIES = ("keep", "drop", "refine")
-_PRESET_HELP = "sampler settings; paper is FAST as published and wants 50 steps (recommended)"
-_STEPS_HELP = "sampling steps (20); each is one call of the model, two with guidance"
-SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boundary", "seam", "nearest_real")
-QUICK = (3, 60, 300)  # seeds, pairs per type, training steps
-_SEED_HELP = "whole number that decides every random choice (0)"
-LAYOUTS = (
-    "mvtec",
-    "loco",
-    "btad",
-    "visa",
-    "coco",
-    "labelme",
-    "stems",
-    "index",
-    "yolo",
-    "folder",
-    "voc",
-    "roboflow",
-    "mvtec_ad2",
-    "mvtec_3d",
-    "dagm",
-    "severstal",
-    "real_iad",
-    "magnetic_tile",
-    "kolektor",
-    "kolektor2",
-)
-FORMATS = ("coco", "yolo", "plain")
+from .choices import ADAPTERS, LAYOUTS, METHODS, PARTS
+from .datasets.settings import ExportSettings, SplitSettings, SurfaceSettings
+from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
+from .settings import Setting, settings_of
+from .synthesis.settings import DROP, RunSettings, Settings, WorstPairs
+from .training.settings import AdapterTraining, BaseTraining, DrawnPool, FastTraining, StageTraining
+
 _EXPORTS = """\
-formats (MVTec layout is what the folder of pairs is in already):
+formats (a folder of pairs is in MVTec layout already):
   coco   images/, annotations/instances.json: an annotation for every connected piece of a mask
   yolo   images/, labels/, data.yaml: a polygon for every connected piece of a mask
-  plain  images/, masks/, normals/: an image and its mask have one name
-files are called <index>_<object>_<type>; a class is <type>, or <object>_<type> where there are several objects. Each
-folder gets manifest.jsonl with the pairs' lines. More in docs/export.md."""
-_LAYOUT = """a data folder holds one object, or a folder for each, in MVTec layout:
+  plain  images/, masks/, normals/: an image and its mask have the same name
+Files are named <index>_<object>_<type>. A class is <type>, or <object>_<type> if there are several objects. Each
+folder gets a manifest.jsonl with the lines of its pairs. See docs/export.md."""
+_LAYOUT = """\
+A data folder holds one object, or one folder per object, in MVTec layout:
   <object>/train/good/0001.png
   <object>/test/<defect type>/0002.png
   <object>/ground_truth/<defect type>/0002_mask.png
-or as MVTec LOCO, AD 2 or 3D-AD, BTAD, VisA, Real-IAD, DAGM, Severstal, KolektorSDD or the magnetic-tile set; as COCO,
-LabelMe, YOLO, CVAT, Pascal VOC or Roboflow files; in anomalib's folders; or as images and masks (black and white, or
-class numbers) that share a stem. Which one is found out. `anomaly-synthesis inspect DIR` tells what a folder is taken
-for and what is wrong."""
+Other layouts that are read: MVTec LOCO, AD 2 and 3D-AD, BTAD, VisA, Real-IAD, DAGM, Severstal, KolektorSDD, the
+magnetic-tile set; COCO, LabelMe, YOLO, CVAT, Pascal VOC and Roboflow files; anomalib's folders; images and masks (black
+and white, or class numbers) that share a stem. The layout is detected. `anomaly-synthesis inspect DIR` shows how a
+folder is read and what is wrong with it."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of all commands; parsed options hold the name of theirs as `command`."""
+    """Of all commands.
+
+    Parsed options hold the name of their command as `command`; `settings`, for `values_of`; and `flags`, from the name
+    of a setting or an argument to its flag.
+    """
     parser = argparse.ArgumentParser(
         prog="anomaly-synthesis",
         description="Synthesize industrial defects: from a normal image, a mask and an anomaly type to a checked pair.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_demo, _surfaces, _inspect, _split, _train_base, _train, _import_stage, _synthesize, _worst):
+        add(commands)
+    _evaluate(commands)
+    _export(commands)
+    if (Path(__file__).parent / "batch").is_dir():  # the registry's archive has no code that opens connections
+        from .batch.arguments import add_arguments
 
-    demo = _command(commands, "demo", "16 pairs from the bundled base, with a contact sheet")
-    demo.add_argument("--out", required=True, help="folder for pairs and sheet.png; an unfinished demo is continued")
-    demo.add_argument("--preset", choices=PRESETS, default="recommended", help=_PRESET_HELP)
-    demo.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
+        add_arguments(_command(commands, "batch", "Make thousands of pairs on ComfyUI servers, without supervision."))
+    for command in commands.choices.values():
+        flags = {action.dest: action.option_strings[0] for action in command._actions if action.option_strings}
+        for found in (command.get_default("settings") or {}).values():
+            flags |= {name: flags[dest] for name, dest in found.items()}
+        command.set_defaults(flags=flags)
+    return parser
 
-    surfaces = _command(commands, "surfaces", "write procedural surfaces with exact masks, MVTec layout")
-    surfaces.add_argument("--out", required=True, help="folder to make")
-    surfaces.add_argument("--normals", type=int, default=60, help="normal images per material (60)")
-    surfaces.add_argument("--defects", type=int, default=20, help="defect images per material and type (20)")
-    surfaces.add_argument("--size", type=int, default=256, help="side in pixels (256)")
-    surfaces.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
 
-    inspect = _command(
+def values_of(options: argparse.Namespace, cls: type) -> dict[str, Any]:
+    """The values of the settings of `cls` that the command has, without those that it leaves to `cls` by None."""
+    known, found = settings_of(cls), {}
+    for name, dest in options.settings[cls].items():
+        value = getattr(options, dest)
+        if value is not None:
+            switch = known[name].type == "bool" and known[name].default
+            found[name] = tuple(value) if isinstance(value, list) else not value if switch else value
+    return found
+
+
+def _demo(commands) -> None:
+    command = _command(commands, "demo", "Make 16 pairs with the bundled base, and a contact sheet.")
+    command.add_argument(
+        "--out", required=True, help="Folder for the pairs and sheet.png. An unfinished demo is continued."
+    )
+    _settings(command, Settings, "preset", "steps")
+
+
+def _surfaces(commands) -> None:
+    command = _command(commands, "surfaces", "Draw procedural surfaces with exact masks, in MVTec layout.")
+    command.add_argument("--out", required=True, help="Folder to create.")
+    _settings(command, SurfaceSettings, "normals", "defects", "size", "seed")
+
+
+def _inspect(commands) -> None:
+    command = _command(
         commands,
         "inspect",
-        "tell what a data folder holds (objects, types, counts, sizes, masks by area) and what is wrong with it; exit "
-        "code 1 where something must be mended before the folder can be used",
+        "Show what a data folder holds and what is wrong with it.",
+        "It lists objects, types, counts, sizes and mask areas. The exit code is 1 if something must be repaired "
+        "before the folder can be used.",
     )
-    inspect.add_argument("folder", metavar="DIR", help="the data folder")
-    _layout(inspect)
-    inspect.add_argument("--sheet", metavar="FILE", help="write a picture of it with examples of every type, .png")
-    inspect.add_argument("--json", metavar="FILE", help="write all of it as JSON, too")
+    command.add_argument("folder", metavar="DIR", help="The data folder.")
+    _layout(command)
+    command.add_argument("--sheet", metavar="FILE", help="Also write a picture with examples of every type, .png.")
+    command.add_argument("--json", metavar="FILE", help="Also write the whole report as JSON.")
 
-    split = _command(
+
+def _split(commands) -> None:
+    command = _command(
         commands,
         "split",
-        "split the images into training and held-back, by group, into a split.json; groups come from a manifest.csv "
-        "with the columns file and group in or beside the data, else from near-duplicates; a manifest.csv of these "
-        "images that cannot be used is an error",
+        "Split the images into a training part and a held-back part, by group.",
+        "The groups come from a manifest.csv with the columns file and group, in the data folder or beside it, else "
+        "from near-duplicates. A manifest.csv that names these images but cannot be used is an error.",
     )
-    _data(split)
-    split.add_argument("--out", required=True, help="the split.json to write")
-    source = split.add_mutually_exclusive_group()
-    source.add_argument("--groups", metavar="CSV", help="groups from a manifest with the columns file and --column")
-    source.add_argument("--pattern", metavar="REGEX", help="groups from file names or paths: the first capture group")
-    source.add_argument("--near-duplicates", action="store_true", help="groups of images that look alike")
-    source.add_argument("--ungrouped", action="store_true", help="every image is a group: no part appears twice")
-    split.add_argument("--column", default="group", help="the manifest's column (group)")
-    split.add_argument("--share", type=float, default=1 / 3, help="share of the defect images that trains (1/3)")
-    split.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
+    _data(command)
+    command.add_argument("--out", required=True, help="The split.json to write.")
+    source = command.add_mutually_exclusive_group()
+    source.add_argument("--groups", metavar="CSV", help="Groups from a manifest with the columns file and --column.")
+    source.add_argument(
+        "--pattern", metavar="REGEX", help="Groups from file names or paths: the first capture group of this pattern."
+    )
+    source.add_argument("--near-duplicates", action="store_true", help="Groups of images that look alike.")
+    source.add_argument(
+        "--ungrouped", action="store_true", help="Every image is its own group: no part was photographed twice."
+    )
+    command.add_argument("--column", default="group", help="Column of the manifest with the group. [default: group]")
+    _settings(command, SplitSettings, "share", "seed")
 
-    train = _command(
+
+def _train_base(commands) -> None:
+    command = _command(
         commands,
         "train-base",
-        "train a compact base, autoencoder, then UNet; the defaults take about two hours on two cores",
+        "Train a compact base: first the autoencoder, then the UNet.",
+        "The defaults take about two hours on two cores.",
     )
-    source = train.add_mutually_exclusive_group(required=True)
-    _data(train, source)
+    source = command.add_mutually_exclusive_group(required=True)
+    _data(command, source)
     source.add_argument(
-        "--drawn", action="store_true", help="train a base for any surface on drawn ones instead: no data, no split"
+        "--drawn", action="store_true", help="Train a base for any surface, on drawn surfaces: no data, no split."
     )
-    train.add_argument("--pool", type=int, default=32768, help="with --drawn: crops drawn in all (32768)")
-    train.add_argument("--split", help="split.json, needed with --data; only its training part is read for training")
-    train.add_argument("--out", required=True, help="the base to write, .safetensors")
-    train.add_argument("--resolution", type=int, default=128, help="side of the crops in pixels (128)")
-    train.add_argument("--steps", type=int, default=6000, help="steps of the UNet (6000)")
-    train.add_argument("--autoencoder-steps", type=int, default=4000, help="steps of the autoencoder (4000)")
-    train.add_argument("--batch", type=int, default=16, help="crops per step (16)")
-    train.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    train.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
-    train.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
-    _device_option(train)
+    _settings(command, DrawnPool, "pool")
+    command.add_argument(
+        "--split", help="split.json, required with --data. Only its training part is used for training."
+    )
+    command.add_argument("--out", required=True, help="The base to write, .safetensors.")
+    _settings(command, BaseTraining, "resolution", "steps", "autoencoder_steps", "batch", "seed", "precision")
+    _resume(command)
+    _device(command)
 
-    adapter = _command(commands, "train", "train an adapter on a compact base: one for all defect types")
-    _data(adapter)
-    adapter.add_argument(
+
+def _train(commands) -> None:
+    command = _command(commands, "train", "Train one adapter for all defect types on a compact base.")
+    _data(command)
+    command.add_argument(
         "--method",
-        choices=("fast", "stage"),
+        choices=ADAPTERS,
         default="fast",
-        help="fast: anomaly tokens and FARM (default); stage: tokens and both MGA heads",
+        help="fast: anomaly tokens and FARM. stage: anomaly tokens and both MGA heads. [default: fast]",
     )
-    adapter.add_argument("--split", required=True, help="split.json; only its training part is read")
-    adapter.add_argument("--base", required=True, help="a compact base trained under this split, .safetensors")
-    adapter.add_argument("--out", required=True, help="the adapter to write, .safetensors")
-    adapter.add_argument("--steps", type=int, default=2000, help="optimiser steps (2000)")
-    adapter.add_argument("--batch", type=int, default=4, help="crops per step (4)")
-    adapter.add_argument("--learning-rate", type=float, help="peak learning rate (fast 1.5e-4, stage 1e-3)")
-    adapter.add_argument("--tokens", type=int, default=8, help="anomaly tokens per type (8)")
-    adapter.add_argument(
-        "--tokens-of", metavar="FILE", help="stage: keep the tokens of this adapter, and train the heads alone"
+    command.add_argument("--split", required=True, help="split.json. Only its training part is read.")
+    command.add_argument("--base", required=True, help="A compact base trained under this split, .safetensors.")
+    command.add_argument("--out", required=True, help="The adapter to write, .safetensors.")
+    _settings(command, AdapterTraining, "steps", "batch")
+    rate = settings_of(AdapterTraining)["learning_rate"]
+    rates = ", ".join(f"{one.method} {_shown(one.learning_rate)}" for one in (FastTraining, StageTraining))
+    _own(command, rate, AdapterTraining, f"{rate.accepted}; default: {rates}")
+    _settings(command, AdapterTraining, "tokens")
+    command.add_argument(
+        "--tokens-of", metavar="FILE", help="With stage: keep the tokens of this adapter and train the heads alone."
     )
-    adapter.add_argument(
-        "--widths",
-        nargs="+",
-        type=int,
-        metavar="CHANNELS",
-        help="stage: of the heads' layers, multiples of 16 (64 256 512 256 64, the paper's; for a\n"
-        "compact base 32 64 128 64 32 take a tenth of the time)",
+    widths = settings_of(StageTraining)["widths"]
+    _own(command, widths, StageTraining, f"{widths.accepted}; default: {_shown(widths.default)}", metavar="CHANNELS")
+    _settings(command, AdapterTraining, "patience")
+    command.add_argument(
+        "--unaware",
+        action="store_true",
+        help="Do not give the base the mask and the background in training, as in the papers.",
     )
-    adapter.add_argument(
-        "--patience", type=int, default=0, help="looks at held-out images without a gain before the end, 0 is never (0)"
-    )
-    adapter.add_argument("--unaware", action="store_true", help="the base is not told mask and background (the papers)")
-    adapter.add_argument(
-        "--checkpointing",
-        choices=("auto", "on", "off"),
-        default="auto",
-        help="less memory, a third more time; auto: where a GPU's memory is short",
-    )
-    adapter.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: bf16 on a GPU")
-    adapter.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    adapter.add_argument("--resume", action="store_true", help="continue a killed run; same result as an unbroken one")
-    _device_option(adapter)
+    _settings(command, AdapterTraining, "checkpointing", "precision", "seed")
+    _resume(command)
+    _device(command)
 
-    released = _command(
+
+def _import_stage(commands) -> None:
+    command = _command(
         commands,
         "import-stage",
-        "turn the files that STAGE's own code writes into one adapter; their pickles are read, never run",
+        "Convert the files that STAGE's own code writes into one adapter.",
+        "Their pickles are parsed, never executed.",
     )
-    released.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens")
-    released.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head")
-    released.add_argument("--fine-mask", required=True, metavar="FILE", help="fine_mask*.pt, the anomaly-only head")
-    released.add_argument("--out", required=True, help="the adapter to write, .safetensors")
+    command.add_argument("--embeddings", required=True, metavar="FILE", help="embeddings*.pt, the anomaly tokens.")
+    command.add_argument("--fine-image", required=True, metavar="FILE", help="fine_image*.pt, the anomaly-aware head.")
+    command.add_argument("--fine-mask", required=True, metavar="FILE", help="fine_mask*.pt, the anomaly-only head.")
+    command.add_argument("--out", required=True, help="The adapter to write, .safetensors.")
 
-    make = _command(commands, "synthesize", "make checked pairs of image and mask, MVTec layout")
-    _data(make)
-    make.add_argument("--base", required=True, help="a compact base, .safetensors")
-    make.add_argument(
-        "--adapter", nargs="+", metavar="FILE", help="an adapter of `train`; one of FAST and one of STAGE work together"
+
+def _synthesize(commands) -> None:
+    command = _command(commands, "synthesize", "Make checked pairs of image and mask, in MVTec layout.")
+    _data(command)
+    command.add_argument("--base", required=True, help="A compact base, .safetensors.")
+    command.add_argument(
+        "--adapter", nargs="+", metavar="FILE", help="Adapters of `train`: one of FAST, one of STAGE, or one of each."
     )
-    make.add_argument(
-        "--graded",
-        choices=GRADED,
-        help="parts of STAGE (stage with its adapter, else none); stage-paper wants 1000 steps",
-    )
-    make.add_argument("--farm", type=float, default=1.0, help="FARM's share in the mask, 0 leaves it out (1)")
-    make.add_argument("--farm-until", type=float, help="time 0 to 999 below which FARM rests (40; paper: 2)")
-    make.add_argument("--split", required=True, help="split.json; masks come from its training part")
-    make.add_argument(
+    _settings(command, Settings, "graded", "farm", "farm_until")
+    command.add_argument("--split", required=True, help="split.json. Masks come from its training part.")
+    command.add_argument(
         "--normals",
-        choices=("train", "held-back"),
+        choices=tuple(part.replace("_", "-") for part in PARTS),
         default="train",
-        help="part that the normal images come from (train); held-back is for studies",
+        help="Part that the normal images come from; held-back is for studies. [default: train]",
     )
-    make.add_argument("--count", type=int, required=True, help="pairs to make; blank and dropped ones count")
-    make.add_argument("--steps", type=int, default=20, help=_STEPS_HELP)
-    make.add_argument("--preset", choices=PRESETS, default="recommended", help=_PRESET_HELP)
-    make.add_argument("--guidance", type=float, default=2.0, help="classifier-free guidance, 1 is off (2)")
-    make.add_argument("--unaware", action="store_true", help="do not tell the model mask and background (the papers)")
-    make.add_argument("--context", type=float, default=1.0, help="context per side, in lengths of the mask's box (1)")
-    make.add_argument(
-        "--compose",
-        choices=("difference", "paste"),
-        default="difference",
-        help="difference keeps the surface's fine texture (default); paste: the papers",
-    )
-    make.add_argument("--feather", type=int, default=0, help="pixels of fade-in inside the mask's edge (0)")
-    make.add_argument(
-        "--foreign-base", action="store_true", help="accept a base of another split (it may know what is held back)"
-    )
-    make.add_argument(
-        "--policy",
-        choices=POLICIES,
-        default="drop",
-        help="drop pairs that are not visible (default), keep and flag them, or refine: make each\n"
-        "--rounds times more, seeds and settings varied, and keep the best",
-    )
-    make.add_argument("--rounds", type=int, default=3, help="of --policy refine; each costs as much as a pair (3)")
-    make.add_argument(
-        "--redraw", type=int, default=0, help="new seeds where a pair is not visible, before it is kept or dropped (0)"
-    )
-    make.add_argument(
-        "--negatives",
-        type=int,
-        default=64,
-        help="normal re-samples behind the threshold of excess; more are steadier (64)",
-    )
-    make.add_argument("--seed", type=int, default=0, help=_SEED_HELP)
-    make.add_argument("--out", required=True, help="folder to make")
-    make.add_argument(
-        "--resume",
+    _settings(command, RunSettings, "count")
+    _settings(command, Settings, "steps", "preset", "guidance")
+    _settings(command, Settings, aware="--unaware")
+    _settings(command, Settings, "context")
+    _settings(command, Settings, mode="--compose")
+    _settings(command, Settings, "feather")
+    command.add_argument(
+        "--foreign-base",
         action="store_true",
-        help="continue in an existing folder of the same settings; pairs that were lost or damaged are\n"
-        "made again, all others stay",
+        help="Accept a base that was trained under another split and may know the held-back images.",
     )
-    _device_option(make)
-
-    worst = _command(commands, "worst", "show the worst pairs of a folder by a score, close up on one sheet")
-    worst.add_argument("--pairs", required=True, metavar="DIR", help="a folder of `synthesize`, `demo` or Save Pairs")
-    worst.add_argument(
-        "--by",
-        choices=SCORES,
-        default="visibility",
-        help="the score; low is bad, but of seam and nearest_real high is; visible of\n"
-        "`synthesize` goes by excess (visibility)",
+    _settings(command, DROP, name="--policy")
+    _settings(command, DROP, "rounds", "redraw")
+    _settings(command, RunSettings, "negatives", "seed")
+    command.add_argument("--out", required=True, help="Folder to create.")
+    _resume(
+        command,
+        "Continue an existing folder of the same settings. Lost or damaged pairs are made again, all others stay.",
     )
-    worst.add_argument("--count", type=int, default=12, help="pairs to show (12)")
-    worst.add_argument("--out", required=True, metavar="FILE", help="the sheet to write, .png")
+    _device(command)
 
-    study = _command(
+
+def _worst(commands) -> None:
+    command = _command(commands, "worst", "Show the worst pairs of a folder by one score, in close-up, on one sheet.")
+    command.add_argument(
+        "--pairs", required=True, metavar="DIR", help="A folder of `synthesize`, `demo` or Save Pairs."
+    )
+    _settings(command, WorstPairs, "by", "count")
+    command.add_argument("--out", required=True, metavar="FILE", help="The sheet to write, .png.")
+
+
+def _evaluate(commands) -> None:
+    command = _command(
         commands,
         "evaluate",
-        "train segmentation networks with and without synthetic pairs, test them on the held-back part, and report",
+        "Compare segmentation networks trained with and without synthetic pairs, and write a report.",
+        "The training part of the split trains, the held-back part tests.",
     )
-    _data(study)
-    study.add_argument("--split", required=True, help="split.json: the training part trains, the held-back part tests")
-    study.add_argument("--out", required=True, help="folder; cells that are there stay, so that a study continues")
-    study.add_argument(
+    _data(command)
+    command.add_argument("--split", required=True, help="The split.json of the data.")
+    command.add_argument(
+        "--out", required=True, help="Folder of the study. Cells that are there are kept, so that a study continues."
+    )
+    command.add_argument(
         "--methods",
         nargs="+",
         required=True,
         metavar="METHOD",
-        help="real-only, cutpaste, cutpaste-scar, draem, copy-paste, aias, aias-unaware, fast,\n"
-        "fast-no-farm, stage, fast-and-stage; sampled otherwise: aias@steps=10, "
-        "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif",
+        help=f"Methods to compare: {', '.join(METHODS)}. Settings follow an @: aias@steps=10, "
+        "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif.",
     )
-    study.add_argument(
+    command.add_argument(
         "--against",
         nargs="+",
         default=[],
         metavar="METHOD",
-        help="compare with these, too, not only with the best baseline",
+        help="Also compare with these methods, not only with the best baseline.",
     )
-    study.add_argument(
-        "--networks", nargs="+", default=["small_unet"], metavar="NETWORK", help="small_unet (default), segformer"
-    )
-    study.add_argument("--seeds", type=int, default=3, help="training and sampling seeds, 0 to this (3)")
-    study.add_argument("--count", type=int, default=200, help="pairs per type and seed (200)")
-    study.add_argument(
-        "--steps",
-        type=int,
-        default=600,
-        help="training steps of every network (600); --validate shows whether they suffice",
-    )
-    study.add_argument(
+    _settings(command, Study, "networks", "seeds", per_type="--count")
+    _settings(command, Training, "steps")
+    command.add_argument(
         "--validate",
         action="store_true",
-        help="train every cell once more with a fifth of the training groups held out, to see whether "
-        "its method's trainings reach a plateau",
+        help="Train every cell once more with a fifth of the training groups held out, to see whether the training "
+        "reaches a plateau within --steps.",
     )
-    study.add_argument(
+    command.add_argument(
         "--quick",
         action="store_true",
-        help="{} seeds, {} pairs per type, {} steps: better or worse? The report states its own noise".format(*QUICK),
+        help="A short study: {seeds} seeds, {per_type} pairs per type, {steps} steps. The report states its "
+        "noise.".format(**QUICK, **QUICK_TRAINING),
     )
-    study.add_argument("--base", help="compact base trained under this split, for the methods that sample")
-    study.add_argument(
+    command.add_argument("--base", help="Compact base trained under this split, for the methods that sample.")
+    command.add_argument(
         "--adapter",
         nargs="+",
         default=[],
         metavar="FILE",
-        help="adapters of `train` on that base, for the fast and stage methods; those trained with "
-        "--unaware serve aware=false",
+        help="Adapters of `train` on that base, for the fast and stage methods. Those trained with --unaware are for "
+        "aware=false.",
     )
-    study.add_argument("--textures", help="folder of DRAEM's textures (the procedural surfaces)")
-    _device_option(study)
+    command.add_argument("--textures", help="Folder of textures for draem. By default procedural surfaces.")
+    _device(command)
 
-    export = _command(
+
+def _export(commands) -> None:
+    command = _command(
         commands,
         "export",
-        "write a folder of pairs, as synthesize, batch or Save Pairs makes it, in the format that a trainer reads",
+        "Write a folder of pairs, from synthesize, batch or Save Pairs, in a format that trainers read.",
     )
-    export.epilog = _EXPORTS
-    export.add_argument("--pairs", required=True, metavar="DIR", help="folder of pairs with manifest.jsonl")
-    export.add_argument("--format", required=True, choices=FORMATS, help="see below")
-    export.add_argument("--out", required=True, metavar="DIR", help="folder to make, beside the pairs")
-    export.add_argument(
-        "--segmentation",
-        choices=("rle", "polygon"),
-        help="coco: run lengths (default) or polygons; both are the mask, pixel by pixel",
-    )
-    export.add_argument(
-        "--visible-only",
-        action="store_true",
-        help="leave out pairs not known to show their defect; they are noise in labels",
-    )
-    export.add_argument("--no-normals", action="store_true", help="leave out the normal images")
-    export.add_argument(
-        "--link",
-        action="store_true",
-        help="hard links instead of copies, for images and masks: less space, but a tool that\n"
-        "changes one in place changes the pair, too",
-    )
-    export.add_argument(
-        "--resume", action="store_true", help="go on after a stop, or follow pairs that came or went: as a new export"
+    command.epilog = _EXPORTS
+    command.add_argument("--pairs", required=True, metavar="DIR", help="Folder of pairs with manifest.jsonl.")
+    _settings(command, ExportSettings, "format")
+    command.add_argument("--out", required=True, metavar="DIR", help="Folder to create, outside the folder of pairs.")
+    _settings(command, ExportSettings, "segmentation", "visible_only", normals="--no-normals")
+    _settings(command, ExportSettings, "link")
+    _resume(
+        command,
+        "Continue an export that was stopped, or update it after pairs were added or removed; the result equals a new "
+        "export.",
     )
 
-    if (Path(__file__).parent / "batch").is_dir():  # the registry's archive has no code that opens connections
-        from .batch.arguments import add_arguments
 
-        add_arguments(_command(commands, "batch", "make thousands of pairs with ComfyUI servers, to the end"))
-    return parser
-
-
-def _command(commands, name: str, description: str) -> argparse.ArgumentParser:
+def _command(commands, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+    """summary: for the list of commands; more: sentences for the command's own help."""
     parser = commands.add_parser(
         name,
-        help=description,
-        description=description,
-        epilog=_LAYOUT,
+        help=summary,
+        description=fill(f"{summary} {more}", 100, break_on_hyphens=False),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=name)
+    parser.set_defaults(command=name, settings={})
     return parser
+
+
+def _settings(parser: argparse.ArgumentParser, of: Any, *names: str, **flags: str) -> None:
+    """Add options for fields of `of`, a settings dataclass or an instance that has other defaults.
+
+    names: fields whose option is called as they are; flags: field -> flag of another name. The flag of a bool switches
+    it to what is not its default.
+    """
+    known = settings_of(of)
+    for name, flag in {**{name: _flag(name) for name in names}, **flags}.items():
+        found = known[name]
+        action = _argument(parser, flag, found)
+        _note(parser, of if isinstance(of, type) else type(of), name, action.dest)
+
+
+def _argument(parser: argparse.ArgumentParser, flag: str, found: Setting) -> argparse.Action:
+    limits = "" if found.choices and found.type == "str" else found.accepted
+    default = "" if found.default in (None, MISSING) else f"default: {_shown(found.default)}"
+    note = "; ".join(filter(None, (limits, default)))
+    options: dict[str, Any] = {"help": f"{found.help} [{note}]" if note else found.help}
+    if found.type == "bool":
+        options = {"help": found.off if found.default else found.help, "action": "store_true"}
+    elif found.type.startswith("tuple"):
+        options |= {"nargs": "+", "default": list(found.default), "metavar": found.name.removesuffix("s").upper()}
+    else:
+        required = found.default is MISSING
+        options |= {"required": True} if required else {"default": found.default}
+        options |= {"type": _TYPES[found.type]} if found.type in _TYPES else {"choices": found.choices or None}
+    return parser.add_argument(flag, **options)
+
+
+def _own(parser: argparse.ArgumentParser, found: Setting, cls: type, note: str, **options) -> None:
+    """An option that leaves the default to the method; note: its range and defaults, for the help."""
+    values = {"nargs": "+"} if found.type.startswith("tuple") else {}
+    kind = int if found.type.startswith("tuple[int") else _TYPES[found.type]
+    action = parser.add_argument(_flag(found.name), type=kind, help=f"{found.help} [{note}]", **values, **options)
+    _note(parser, cls, found.name, action.dest)
+
+
+def _note(parser: argparse.ArgumentParser, cls: type, name: str, dest: str) -> None:
+    parser.get_default("settings").setdefault(cls, {})[name] = dest
+
+
+_TYPES = {"int": int, "float": float}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _shown(value: Any) -> str:
+    """A default as one would type it."""
+    if isinstance(value, tuple):
+        return " ".join(map(_shown, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _data(parser: argparse.ArgumentParser, source: argparse._ActionsContainer | None = None) -> None:
     """source: a group of `parser` that --data is one choice of; None requires it."""
-    (source or parser).add_argument("--data", required=source is None, help="data folder: one object, or several")
-    parser.add_argument("--types", nargs="+", metavar="TYPE", help="defect types to use (all)")
+    (source or parser).add_argument("--data", required=source is None, help="Data folder of one object or several.")
+    parser.add_argument("--types", nargs="+", metavar="TYPE", help="Defect types to use. By default all.")
     _layout(parser)
 
 
 def _layout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=LAYOUTS, help="what to read the data folder as (found out)")
+    parser.add_argument("--layout", choices=LAYOUTS, help="Layout of the data folder. By default it is detected.")
+    parser.epilog = _LAYOUT
 
 
-def _device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (cpu)")
+def _resume(
+    parser: argparse.ArgumentParser, help: str = "Continue an interrupted run; the result equals an uninterrupted one."
+) -> None:
+    parser.add_argument("--resume", action="store_true", help=help)
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu or cuda. [default: cpu]")

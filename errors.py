@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 
 
 class Refused(ValueError):
     """Input that is not used. Rooms raise it without knowing who called; the door (a node, a command) adds its name.
 
     subject: what is refused: a setting's name, a tensor, a file's path; got: what it is; accepted: what it may be;
-    remedy: what to do, beginning with a verb in lower case; door: who was called by the user, "" inside.
+    remedy: what to do, beginning with a verb in lower case; door: who was called by the user, "" inside; unless: name
+    of the setting with which it would be accepted.
     """
 
-    def __init__(self, subject: object, got: object = "", accepted: str = "", remedy: str = "", door: str = ""):
-        super().__init__(subject, got, accepted, remedy, door)  # as they are, so that the error can be pickled
+    def __init__(
+        self,
+        subject: object,
+        got: object = "",
+        accepted: str = "",
+        remedy: str = "",
+        door: str = "",
+        unless: str = "",
+    ):
+        super().__init__(subject, got, accepted, remedy, door, unless)  # as they are, so that it can be pickled
         self.subject, self.got, self.accepted, self.remedy, self.door = str(subject), str(got), accepted, remedy, door
+        self.unless = unless
 
     def __str__(self) -> str:
         """door: subject: got; accepted is this; do that."""
@@ -23,7 +34,8 @@ class Refused(ValueError):
     @property
     def words(self) -> str:
         """The sentence without door and full stop."""
-        what = "; ".join(part for part in (self.what, self.remedy) if part)
+        remedy = ", or ".join(part for part in (self.remedy, self.unless and f"use {self.unless}") if part)
+        what = "; ".join(part for part in (self.what, remedy) if part)
         return ": ".join(part for part in (self.subject, what) if part)
 
     @property
@@ -34,11 +46,16 @@ class Refused(ValueError):
 
     def at(self, door: str) -> Refused:
         """The same, raised to whoever called this door; an outer door replaces an inner one."""
-        return type(self)(self.subject, self.got, self.accepted, self.remedy, door)
+        return type(self)(self.subject, self.got, self.accepted, self.remedy, door, self.unless)
 
     def of(self, subject: object) -> Refused:
         """The same about another subject: the file that a value came from, for example."""
-        return type(self)(subject, self.got, self.accepted, self.remedy, self.door)
+        return type(self)(subject, self.got, self.accepted, self.remedy, self.door, self.unless)
+
+    def with_names(self, names: Mapping[str, str]) -> Refused:
+        """The same with a door's own names of settings, its flags for example."""
+        subject, unless = (names.get(name, name) for name in (self.subject, self.unless))
+        return type(self)(subject, self.got, self.accepted, self.remedy, self.door, unless)
 
 
 def reason(error: BaseException) -> str:

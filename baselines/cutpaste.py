@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..choices import VARIANTS
 from ..errors import Refused
 from ..images.masks import mask_box
 from ..images.pictures import Picture
 from .blend import jittered, replaced, to_float
-
-VARIANTS = ("patch", "scar")
 
 
 def cutpaste(normal: Picture, mask: torch.Tensor, seed: int, variant: str = "patch") -> Picture:

@@ -15,9 +15,10 @@ import aiohttp
 from ..errors import Refused, reason
 from ..files.untrusted_json import JsonValue, described, parse_json
 from ..files.untrusted_text import one_line
+from .settings import Limits
 
 HEADERS = "ANOMALY_SYNTHESIS_HEADERS"  # environment variable: "Name: value", one a line
-MEGABYTES = 64  # of a file that a server hands over, where the job sets no other limit
+MEGABYTES = int(Limits.megabytes)  # of a file that a server hands over, where the job sets no other limit
 _MOST_JSON, _MOST_MESSAGE = 64 << 20, 16 << 20
 _SMALL = 8 << 20  # bytes of an answer that are read beside other answers; of larger ones, one at a time
 _BUSY = {408, 425, 429, 502, 503, 504, 507}

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 from ..datasets.batch_plan import BatchPlan, PlanItem, kinds_of
 from ..datasets.pairs import check_names
 from ..errors import Refused
-from .client import MEGABYTES, address_of
+from ..settings import settings_of
+from .client import address_of
 from .problems import Problems, inside
+from .settings import Limits
 from .values import Files, Fixed, FromKind, Seed, Value, read_value
 from .yaml_file import Keys, YamlFile
 
@@ -36,7 +38,7 @@ _OWN = {
     "unchanged_pieces",
 }  # of the manifest
 _MOST_KINDS, _MOST_ITEMS = 100_000, 10_000_000
-_LIMITS = {"tries": 3, "seconds": 3600, "ahead": 8, "megabytes": MEGABYTES}
+_LIMITS = settings_of(Limits)
 _CLUSTER = {"comfyui": str, "python": str, "arguments": list, "actors": int, "gpus": int}
 
 
@@ -197,7 +199,7 @@ class _Reader:
             return Path()
         return self.folder / value
 
-    def _number(self, keys: Keys, default: int | None, least: int, whole: bool = True) -> Any:
+    def _number(self, keys: Keys, default: float | None, least: float, whole: bool = True) -> Any:
         value = self._get(keys)
         value = default if value is None else value
         fits = type(value) is int or (not whole and isinstance(value, float) and math.isfinite(value))
@@ -209,8 +211,10 @@ class _Reader:
     def _limits(self) -> dict[str, Any]:
         for key in self._mapping("limits").keys() - _LIMITS.keys():
             self._problem(("limits", key), "no such limit", ", ".join(_LIMITS))
-        fractions = ("seconds", "megabytes")
-        return {key: self._number(("limits", key), value, 1, key not in fractions) for key, value in _LIMITS.items()}
+        return {
+            name: self._number(("limits", name), one.default, one.low, whole=one.type == "int")
+            for name, one in _LIMITS.items()
+        }
 
     def _servers(self) -> tuple[str, ...]:
         given = self.data.get("servers")

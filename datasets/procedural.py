@@ -15,7 +15,9 @@ from ..files.durable import make_folder
 from ..files.folder_lock import NAME, Lock, check_free
 from ..images.pictures import Picture, write_mask, write_picture
 from ..seeds import checksum_seed
+from ..settings import check_values
 from . import procedural_defects as shapes
+from .settings import SurfaceSettings
 
 MATERIALS: dict[str, tuple[str, ...]] = {
     "brushed_metal": ("scratch", "pit", "stain"),
@@ -75,10 +77,10 @@ def write_surfaces(
     root: str | Path,
     *,
     materials: Iterable[str] = tuple(MATERIALS),
-    normals: int = 60,
-    defects: int = 20,
-    size: int | tuple[int, int] = 256,
-    seed: int = 0,
+    normals: int = SurfaceSettings.normals,
+    defects: int = SurfaceSettings.defects,
+    size: int | tuple[int, int] = SurfaceSettings.size,
+    seed: int = SurfaceSettings.seed,
 ) -> Path:
     """Write a data set in MVTec layout, one object per material, as PNG files; returns the folder.
 
@@ -90,9 +92,9 @@ def write_surfaces(
     root, materials = Path(root), list(dict.fromkeys(materials))
     for material in materials:
         _check(material)
-    if min(len(materials), normals, defects) < 1:
-        got = f"{len(materials)} materials, {normals} normals, {defects} defects"
-        raise Refused("counts", got, "1 or more each")
+    if not materials:
+        raise Refused("materials", "none", ", ".join(MATERIALS))
+    check_values(SurfaceSettings, normals=normals, defects=defects)
     _shape(size)
     check_free(root)
     if root.exists() and (not root.is_dir() or any(path.name != NAME for path in root.iterdir())):

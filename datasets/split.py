@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from ..choices import PARTS
 from ..errors import Refused
 from ..files.durable import write_atomic
 from ..files.progress import tracked
+from ..settings import check_values
 from .sample import Sample
+from .settings import SplitSettings
 
 _log = logging.getLogger(__name__)
 _FORMAT = {"format": "anomaly_synthesis.split", "version": 1}
@@ -52,8 +55,8 @@ class Split:
 def make_split(
     samples: Sequence[Sample],
     groups: Mapping[str, str],
-    seed: int = 0,
-    share: float = 1 / 3,
+    seed: int = SplitSettings.seed,
+    share: float = SplitSettings.share,
     note: Callable[[str], None] = _log.warning,
 ) -> Split:
     """Deal whole groups so that about `share` of the defect images of every type train and the rest is held back.
@@ -136,8 +139,8 @@ def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
     Raises Refused if an image is not in the split or has other content than the one of that name, if the split
     leaks (check_leak), or for another part; OSError for a missing file.
     """
-    if part not in ("train", "held_back"):
-        raise Refused("part", repr(part), "'train' or 'held_back'")
+    if part not in PARTS:
+        raise Refused("part", repr(part), " or ".join(PARTS))
     known = _names(split)
     given = {sample.name for sample in samples}
     if given - known:
@@ -163,8 +166,7 @@ def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
 
 
 def _check_input(samples: Sequence[Sample], groups: Mapping[str, str], share: float) -> None:
-    if not 0 < share < 1:
-        raise Refused("share", share, "more than 0 and less than 1 (default 1/3)")
+    check_values(SplitSettings, share=share)
     if not samples:
         raise Refused("split", "no images", remedy="read a folder that holds some")
     bare = sorted(sample.name for sample in samples if sample.name not in groups)

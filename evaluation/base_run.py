@@ -11,8 +11,9 @@ from ..datasets.reading import read_dataset
 from ..datasets.split import load_split, part_of
 from ..modules.base_file import load_base, save_base
 from ..modules.compact_ldm import CompactLDM
-from ..training.base import PHASES, BaseTraining, state_path, train_base, train_general_base
+from ..training.base import PHASES, state_path, train_base, train_general_base
 from ..training.run_file import RunFile
+from ..training.settings import BaseTraining, DrawnPool
 from .base_quality import GATE, BaseQuality, base_quality, drawn_quality
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def train_base_file(
 def train_general_base_file(
     out: str | Path,
     settings: BaseTraining,
-    pool: int = 32768,
+    pool: int = DrawnPool.pool,
     *,
     resume: bool = False,
     device: str = "cpu",

@@ -7,7 +7,7 @@ settings behind an @: "fast@preset=paper,steps=50".
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..baselines.copy_paste import copy_paste
@@ -19,6 +19,7 @@ from ..images.pictures import Picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
+from ..settings import settings_of
 from ..synthesis.adapters import Adapters
 from ..synthesis.pair import Settings, make_pairs
 from ..synthesis.plan import Planned
@@ -169,7 +170,7 @@ def _changes(name: str) -> dict[str, str | int | float | bool]:
 
 def _setting(name: str, option: str) -> tuple[str, str | int | float | bool]:
     key, _, value = option.partition("=")
-    kinds = {field.name: field.type.split(" | ")[0] for field in fields(Settings)}
+    kinds = {key: one.type for key, one in settings_of(Settings).items()}
     if key not in kinds:
         raise Refused(repr(name), f"it sets {key!r}", ", ".join(kinds))
     try:

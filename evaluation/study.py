@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from ..baselines.draem import Textures
@@ -20,41 +20,14 @@ from ..modules.base_file import base_fit, file_digest, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
+from ..settings import check_values
 from ..synthesis.adapters import modules_of
-from ..synthesis.pair import Settings
 from ..synthesis.plan import Plan
 from .cell import Cell, Data, Report, fill, validate
 from .methods import NEEDS_BASE, AdapterKey, Tools, adapter_keys, check_adapters, check_methods, needs
-from .networks import NETWORKS
-from .segmenter.training import Training
+from .settings import Study, Training
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Study:
-    """What is compared on what.
-
-    data: a dataset's folder; split: its split.json; base: a compact base trained under that split, for the methods
-    that need one; adapters: of FAST, on that base, at most one trained with the base told mask and background and one
-    trained without; per_type: pairs per (object, type) and seed; seeds: 0 .. seeds - 1;
-    types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces; layout: the data's, None
-    finds out.
-    """
-
-    data: str
-    split: str
-    methods: tuple[str, ...]
-    networks: tuple[str, ...] = ("small_unet",)
-    seeds: int = 3
-    per_type: int = 200
-    base: str | None = None
-    adapters: tuple[str, ...] = ()
-    types: tuple[str, ...] | None = None
-    textures: str | None = None
-    settings: Settings = field(default_factory=Settings)
-    training: Training = field(default_factory=Training)
-    layout: str | None = None
 
 
 def run_study(
@@ -90,15 +63,9 @@ def _cells(study: Study, out: Path, data: Data, report: Report | None, validated
 def prepare(study: Study) -> Data:
     """What all cells share. Raises Refused for anything about the study itself that cannot work."""
     check_methods(study.methods)
-    unknown = set(study.networks) - set(NETWORKS)
-    if unknown:
-        raise Refused("networks", repr(sorted(unknown)[0]), ", ".join(NETWORKS))
-    if study.seeds < 1 or study.per_type < 1 or not study.methods:
-        raise Refused(
-            "study",
-            f"{len(study.methods)} methods, {study.seeds} seeds, {study.per_type} pairs per type",
-            "at least one of each",
-        )
+    if not study.methods:
+        raise Refused("methods", "none", "one or more")
+    check_values(Study, networks=study.networks, seeds=study.seeds, per_type=study.per_type)
     samples, split = read_dataset(study.data, study.types, study.layout), load_split(study.split)
     train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
     check_samples([*train, *held_back])

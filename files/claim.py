@@ -12,10 +12,6 @@ from .durable import make_folder, write_atomic
 from .folder_lock import NAME, Lock, check_free
 
 
-class NotEmpty(Refused):
-    """A folder that holds something, where `resume` is not set. A door may add how a user sets it."""
-
-
 def claim(
     root: Path, what: str, record: str, settings: Mapping[str, Any], resume: bool, notes: frozenset[str] = frozenset()
 ) -> tuple[bool, Lock]:
@@ -49,7 +45,7 @@ def claim(
         started |= {NAME} | {f".{name}.tmp" for name in started}
         held = any(path.name not in started for path in root.iterdir())
         if held and not resume:
-            raise NotEmpty(root, "the folder is not empty", remedy="choose another folder, or resume what it holds")
+            raise Refused(root, "the folder is not empty", remedy="choose another folder", unless="resume")
         if held:
             _check(root, what, record, json.loads(text))
         else:

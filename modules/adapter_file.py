@@ -10,11 +10,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..choices import ADAPTERS
 from ..errors import Refused, reason
 from .tensor_file import AGAIN, check_version, not_finite, spoilt, unreadable, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.adapter", 1
-METHODS = ("fast", "stage")
 _KINDS = {"str": str, "int": int}
 
 
@@ -107,8 +107,8 @@ def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tens
     try:
         told = {name: json.loads(metadata[name]) for name in ("method", "types", "split", "shapes", "training")}
         told["types"] = tuple((object, type) for object, type in told["types"])
-        if told["method"] not in METHODS:
-            raise Refused("method", repr(told["method"]), " or ".join(METHODS))
+        if told["method"] not in ADAPTERS:
+            raise Refused("method", repr(told["method"]), " or ".join(ADAPTERS))
         if not all(isinstance(name, str) for kind in told["types"] for name in kind):
             raise Refused("types", "they are no names")
         if not isinstance(told["shapes"], dict) or not isinstance(told["training"], dict):

@@ -72,11 +72,11 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     return base.eval().requires_grad_(False), record
 
 
-def load_base_of(path: str | Path, split_digest: str, otherwise: str = "") -> CompactLDM:
+def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> CompactLDM:
     """As `load_base`, for work whose figures count: the base must have been trained under the split.
 
     Args:
-        otherwise: what else the user may do, for the error's end.
+        unless: name of the caller's setting that accepts other bases, for the error.
 
     Raises:
         Refused: as `load_base`, and for a base of another split.
@@ -86,7 +86,8 @@ def load_base_of(path: str | Path, split_digest: str, otherwise: str = "") -> Co
         raise Refused(
             path,
             "it was not trained under this split, so it may know what the split holds back",
-            remedy=f"train a base with this split{otherwise}",
+            remedy="train a base with this split",
+            unless=unless,
         )
     return base
 

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..choices import NORMS
 from ..errors import Refused
 from .unet import time_embedding
 
 WIDTHS = (64, 128, 256)
 TIME = 128  # channels of the sinusoidal embedding
-NORMS = ("group", "batch")
 _GROUP = 16  # channels that are normalised together
 
 

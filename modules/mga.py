@@ -8,12 +8,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..choices import HEADS
 from ..errors import Refused
 from ..samplers.graded import BRANCHES
 from .unet import time_embedding
 
-WIDTHS = (64, 256, 512, 256, 64)  # the paper's
-SMALL = (32, 64, 128, 64, 32)  # a tenth of the time; enough beside a compact base
+WIDTHS = HEADS["paper"]
+SMALL = HEADS["small"]  # a tenth of the time; enough beside a compact base
 TIME = 128  # channels of the sinusoidal embedding
 _GROUP = 16  # channels that are normalised together
 

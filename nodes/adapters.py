@@ -19,7 +19,7 @@ from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..synthesis.adapters import modules_of
 from . import sockets
-from .errors import named
+from .errors import answer
 from .folders import ADAPTERS, BUNDLED, WEIGHTS, resolved
 from .sockets import CATEGORY
 
@@ -31,12 +31,7 @@ class _LoadAdapter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, adapter_name):
-        try:
-            if adapter_name is not None:  # None: another node will tell it
-                adapter_path(adapter_name, cls.METHOD)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, adapter_path, adapter_name, cls.METHOD)
 
     @classmethod
     def fingerprint_inputs(cls, adapter_name):
@@ -159,7 +154,6 @@ def adapter_path(name: str, method: str) -> Path:
             f"no adapter {name!r} in {ADAPTERS} (searched: {searched})",
             remedy=f"put the .safetensors there, train one with Train {method} Adapter and save it, or choose "
             f"{BUNDLED!r}",
-            door=f"Load {method} Adapter",
         )
     return Path(path)
 
@@ -178,10 +172,9 @@ class LoadedAdapter:
         return self.patcher.model
 
 
-def loaded(node: str, name: str, adapter: Adapter) -> LoadedAdapter:
+def loaded(name: str, adapter: Adapter) -> LoadedAdapter:
     """Raises ValueError for an adapter that is not whole."""
-    with named(node):
-        modules = modules_of(adapter)
+    modules = modules_of(adapter)
     patcher = comfy.model_patcher.ModelPatcher(
         modules,
         load_device=comfy.model_management.get_torch_device(),
@@ -196,18 +189,20 @@ def load(name: str, method: str) -> LoadedAdapter:
     Args:
         method: "fast" or "stage".
     """
-    node = f"Load {method.upper()} Adapter"
-    with named(node):
-        adapter = load_adapter(adapter_path(name, method))
-    check_method(node, adapter, method)
-    return loaded(node, name, adapter)
+    path = adapter_path(name, method)
+    try:
+        adapter = load_adapter(path)
+    except Refused as error:
+        raise error.of(name) from error  # the name in the menu, not the path
+    check_method(adapter, method)
+    return loaded(name, adapter)
 
 
-def check_method(node: str, adapter: Adapter, method: str) -> None:
+def check_method(adapter: Adapter, method: str) -> None:
     """Raise ValueError for an adapter of another method."""
     if adapter.method != method:
         found, wanted = adapter.method.upper(), method.upper()
-        raise Refused("adapter", f"one of {found}", f"one of {wanted}", f"give one from Load {wanted} Adapter", node)
+        raise Refused("adapter", f"one of {found}", f"one of {wanted}", f"give one from Load {wanted} Adapter")
 
 
 def save(adapter: LoadedAdapter, name: str, method: str) -> str:
@@ -222,13 +217,12 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
     Raises:
         ValueError: an adapter of another method, a name outside of that folder, or a folder that cannot be written.
     """
-    node = f"Save {method.upper()} Adapter"
-    check_method(node, adapter.adapter, method)
+    check_method(adapter.adapter, method)
     root = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
     wanted = name.strip().removesuffix(".safetensors")
     path = resolved(root, wanted)
     if not Path(wanted).name or path is None or path == root.resolve() or not path.is_relative_to(root.resolve()):
-        raise Refused("name", f"{name!r} is not below {root}", "a file's name, with folders if you like", door=node)
+        raise Refused("name", f"{name!r} is not below {root}", "a file's name, with folders if you like")
     numbered = (wanted if number == 1 else f"{wanted}_{number:05d}" for number in count(1))
     try:
         free = next(file for one in numbered if not (file := root / f"{one}.safetensors").exists())
@@ -240,7 +234,6 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
             f"cannot write {name!r} to {root} ({error.strerror})",
             remedy="give ComfyUI the right to write there, or add another folder for "
             f"{ADAPTERS} in extra_model_paths.yaml",
-            door=node,
         ) from error
     return str(free.relative_to(root))
 
@@ -263,7 +256,7 @@ def fit_of(model, token_channels: int = 0) -> Fit:
     )
 
 
-def check_fit(node: str, adapter: LoadedAdapter, model) -> None:
+def check_fit(adapter: LoadedAdapter, model) -> None:
     """Raise ValueError for an adapter of another model, with what differs; what one side does not know is not asked."""
     wanted, found = asdict(adapter.adapter.base), asdict(fit_of(model))
     wrong = [
@@ -276,14 +269,12 @@ def check_fit(node: str, adapter: LoadedAdapter, model) -> None:
             "adapter",
             f"{adapter.name} was trained for another model ({'; '.join(wrong)})",
             remedy="load that one, or train an adapter on this one",
-            door=node,
         )
 
 
-def token_rows(node: str, adapter: LoadedAdapter, objects: Sequence[str], types: Sequence[str]) -> list[int]:
+def token_rows(adapter: LoadedAdapter, objects: Sequence[str], types: Sequence[str]) -> list[int]:
     """The adapter's row for every item. Raises ValueError for a type that it was not trained on."""
-    with named(node):
-        return [adapter.modules.tokens.row(object, type) for object, type in zip(objects, types, strict=True)]
+    return [adapter.modules.tokens.row(object, type) for object, type in zip(objects, types, strict=True)]
 
 
 NODES = [LoadFASTAdapter, LoadSTAGEAdapter, SaveFASTAdapter, SaveSTAGEAdapter]

@@ -9,15 +9,16 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..choices import FOREGROUND_MODES, KINDS, PRESETS
 from ..errors import Refused
 from ..samplers.aias import sample_aias
 from ..samplers.graded_windows import Window, graded_grid
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.schedule import TIMESTEPS
 from ..synthesis.start import sampling
-from .errors import named
+from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
-from .noise_levels import flow_alpha, in_order, level_table, typed_windows
+from .noise_levels import flow_alpha, level_table, typed_windows
 from .provenance import graph_seed
 from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
 from .stage import heads_of
@@ -25,9 +26,6 @@ from .stage import heads_of
 _log = logging.getLogger(__name__)
 
 # Those of samplers.presets and samplers.grid, in the order of the menus of released workflows.
-PRESETS = ["recommended", "fast", "paper"]
-KINDS = ["quadratic", "uniform", "lambda", "half"]
-FOREGROUND_MODES = ["x0_blend", "renoise"]
 
 
 class KSamplerAIAS(io.ComfyNode):
@@ -63,7 +61,7 @@ class KSamplerAIAS(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=PRESETS,
+                    options=list(PRESETS),
                     default="recommended",
                     tooltip="recommended: from 6 steps on, with a little fresh noise from 10 on. fast: the same "
                     "without noise. paper: FAST's published levels and noise; wants 50 steps.",
@@ -126,7 +124,7 @@ class AIASSamplerNode(io.ComfyNode):
     def execute(
         cls, order: int, eta: float, variance: float, pure_start: bool, correct: bool, foreground_mode: str = "x0_blend"
     ) -> io.NodeOutput:
-        check_variance("AIAS Sampler", variance, eta)
+        check_variance(variance, eta)
         options = {
             "order": order,
             "eta": eta,
@@ -151,7 +149,7 @@ class AIASSigmas(io.ComfyNode):
                 io.Int.Input("steps", default=20, min=1, max=MAX_STEPS, tooltip="Calls of the model in all."),
                 io.Combo.Input(
                     "kind",
-                    options=KINDS,
+                    options=list(KINDS),
                     default="half",
                     tooltip="half (default): about the data's own scale, for order 2 with pure_start and correct. "
                     "quadratic: uniform in the root of t. uniform: FAST as published. lambda: uniform in log sigma, "
@@ -187,13 +185,11 @@ class AIASSigmas(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        return in_order(typed_windows, "AIAS Sigmas", windows)
+        return answer(cls, typed_windows, windows)
 
     @classmethod
     def execute(cls, model, steps: int, kind: str, refine: int, denoise: float, windows: str = "") -> io.NodeOutput:
-        node = "AIAS Sigmas"
-        spans = typed_windows(node, windows)
-        return io.NodeOutput(aias_sigmas(node, model, steps, kind, refine, denoise, spans))
+        return io.NodeOutput(aias_sigmas(model, steps, kind, refine, denoise, typed_windows(windows)))
 
 
 def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
@@ -235,7 +231,7 @@ def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
 def foreground_mode_input() -> io.Input:
     return io.Combo.Input(
         "foreground_mode",
-        options=FOREGROUND_MODES,
+        options=list(FOREGROUND_MODES),
         default=FOREGROUND_MODES[0],
         optional=True,
         tooltip="How FARM's estimate enters, for a model from Apply FARM. x0_blend (default): mixed into the model's. "
@@ -243,10 +239,10 @@ def foreground_mode_input() -> io.Input:
     )
 
 
-def check_variance(node: str, variance: float, eta: float) -> None:
+def check_variance(variance: float, eta: float) -> None:
     """Raise ValueError for a variance that eta does not allow."""
     if variance and eta != 1:
-        raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}", door=node)
+        raise Refused("variance", f"{variance:g} needs eta 1, and eta is {eta:g}")
 
 
 class AIASSampler(MaskedSampler):
@@ -278,12 +274,12 @@ def sample_aias_latent(model, seed, steps, cfg, preset_name, positive, negative,
         positive,
         negative,
         latent,
-        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise),
+        lambda: aias_sigmas(model, **chosen.grid, denoise=denoise),
     )
 
 
 def aias_sigmas(
-    node: str, model, steps: int, kind: str, refine: int, denoise: float = 1.0, windows: Sequence[Window] = ()
+    model, steps: int, kind: str, refine: int, denoise: float = 1.0, windows: Sequence[Window] = ()
 ) -> Tensor:
     """The model's noise levels that a run visits, descending, the last 0; none where `denoise` is 0.
 
@@ -296,21 +292,20 @@ def aias_sigmas(
     if denoise <= 0:
         return torch.FloatTensor([])
     sampling = model.get_model_object("model_sampling")
-    table = level_table(node, model)
+    table = level_table(model)
     if flow_alpha(sampling) and kind == "lambda":
         got = "'lambda', made for eps and v models, and this is a flow model"
-        raise Refused("kind", got, remedy="choose half, quadratic or uniform", door=node)
+        raise Refused("kind", got, remedy="choose half, quadratic or uniform")
     total = int(steps / denoise)
     tail = f" ({steps} steps at denoise {denoise:g} are the end of a run of {total})" if total > steps else ""
     if total > len(table):
         most = int(len(table) * denoise)
         got = f"{steps}, and the model has {len(table)} levels{tail}"
-        raise Refused("steps", got, remedy=f"use at most {most} steps", door=node)
-    with named(node):
-        try:
-            return grid_sigmas(_last_levels(steps, total, windows, kind=kind, refine=refine, sigmas=table), table)
-        except Refused as error:
-            raise Refused(error.subject, error.got + tail, error.accepted, error.remedy) from error
+        raise Refused("steps", got, remedy=f"use at most {most} steps")
+    try:
+        return grid_sigmas(_last_levels(steps, total, windows, kind=kind, refine=refine, sigmas=table), table)
+    except Refused as error:
+        raise Refused(error.subject, error.got + tail, error.accepted, error.remedy) from error
 
 
 def _last_levels(steps: int, total: int, windows: Sequence[Window], *, sigmas: Tensor, **options) -> list[int]:

@@ -9,10 +9,11 @@ import comfy.model_management
 from comfy_api.latest import io
 
 from ..baselines.copy_paste import copy_paste
-from ..baselines.cutpaste import VARIANTS, cutpaste
+from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
+from ..choices import VARIANTS
 from ..errors import Refused
-from .errors import named
+from .errors import answer
 from .folders import readable_tree
 from .images import check_image, repeated, to_batch, to_image, to_picture, with_masks
 from .provenance import graph_seed, list_place, listed_seed, remember
@@ -52,8 +53,8 @@ class CutPaste(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, mask, variant: str, seed: int) -> io.NodeOutput:
-        seeds = _seeds("CutPaste (baseline)", normal, mask, seed, cls.hidden)
-        return _made("CutPaste (baseline)", normal, mask, lambda p, m, item: cutpaste(p, m, seeds[item], variant))
+        seeds = _seeds(normal, mask, seed, cls.hidden)
+        return _made(normal, mask, lambda p, m, item: cutpaste(p, m, seeds[item], variant))
 
 
 class DRAEM(io.ComfyNode):
@@ -84,12 +85,7 @@ class DRAEM(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, textures):
-        try:
-            if textures is not None:  # None: another node will tell it
-                _textures(textures)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, _textures, textures)
 
     @classmethod
     def fingerprint_inputs(cls, textures, **_):
@@ -102,8 +98,8 @@ class DRAEM(io.ComfyNode):
     @classmethod
     def execute(cls, normal, mask, textures: str, seed: int) -> io.NodeOutput:
         source = _textures(textures)
-        seeds = _seeds("DRAEM (baseline)", normal, mask, seed, cls.hidden)
-        return _made("DRAEM (baseline)", normal, mask, lambda p, m, item: draem(p, m, seeds[item], source))
+        seeds = _seeds(normal, mask, seed, cls.hidden)
+        return _made(normal, mask, lambda p, m, item: draem(p, m, seeds[item], source))
 
 
 class CopyPaste(io.ComfyNode):
@@ -132,38 +128,39 @@ class CopyPaste(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, mask, source, source_mask) -> io.NodeOutput:
-        node = "Copy-Paste (baseline)"
-        normal, _ = with_masks(node, normal, mask, "normal")
-        source = check_image(node, source, "source")
+        normal, _ = with_masks(normal, mask, "normal")
+        source = check_image(source, "source")
         if len(source) > 1:
-            repeated(node, source, len(normal), "source")
-        sources, masks = with_masks(f"{node}, source", source, source_mask)
-        sources = repeated(node, sources, len(normal), "source")
+            repeated(source, len(normal), "source")
+        try:
+            sources, masks = with_masks(source, source_mask)
+        except Refused as error:
+            raise error.of(f"source, {error.subject}") from error
+        sources = repeated(sources, len(normal), "source")
         masks *= len(normal) // len(masks)
-        return _made(node, normal, mask, lambda p, m, item: copy_paste(p, m, to_picture(sources[item]), masks[item]))
+        return _made(normal, mask, lambda p, m, item: copy_paste(p, m, to_picture(sources[item]), masks[item]))
 
 
-def _seeds(node: str, normal, mask, seed: int, graph) -> list[int]:
+def _seeds(normal, mask, seed: int, graph) -> list[int]:
     """The seed of every pair of the batch, remembered for the manifest."""
     seed = graph_seed(seed, graph)
     first = listed_seed(seed, list_place())
-    seeds = [first + item for item in range(len(with_masks(node, normal, mask, "normal")[1]))]
+    seeds = [first + item for item in range(len(with_masks(normal, mask, "normal")[1]))]
     remember(seed, seeds)
     return seeds
 
 
-def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
+def _made(normal, mask, make: Callable) -> io.NodeOutput:
     """Images [B, H, W, 3]: in every mask what `make(picture, mask, item)` puts there, outside the normal's own values.
 
-    Raises ValueError under the node's name.
+    Raises Refused as `with_masks` and `make`.
     """
     images = []
-    normal, masks = with_masks(node, normal, mask, "normal")
+    normal, masks = with_masks(normal, mask, "normal")
     for item, inside in enumerate(masks):
         comfy.model_management.throw_exception_if_processing_interrupted()
         image = normal[item].cpu().clone()
-        with named(node):
-            made = make(to_picture(image), inside, item)
+        made = make(to_picture(image), inside, item)
         image[inside] = to_image(made)[inside].to(image)
         images.append(image)
     return io.NodeOutput(to_batch(images))
@@ -171,13 +168,12 @@ def _made(node: str, normal, mask, make: Callable) -> io.NodeOutput:
 
 def _textures(folder: str):
     """DRAEM's textures in a folder, absolute or below the host's input. Raises ValueError for one without pictures."""
-    node = "DRAEM (baseline)"
     remedy = "give a folder of textures, its path or its name below ComfyUI's input, or none for procedural surfaces"
-    path = readable_tree(node, folder, remedy) if folder.strip() else None
+    path = readable_tree(folder, remedy) if folder.strip() else None
     try:
         return Textures(path)
     except Refused as error:
-        raise Refused(error.subject, error.got, error.accepted, remedy, node) from error
+        raise Refused(error.subject, error.got, error.accepted, remedy) from error
 
 
 NODES = [CutPaste, DRAEM, CopyPaste]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..datasets.batch_plan import BatchPlan, kinds_from_text
-from .errors import named
+from ..datasets.batch_plan import BatchPlan, PlanItem, kinds_from_text
+from .errors import answer
 from .provenance import remember_output
 from .sockets import CATEGORY, MAX_DATA_SEED, NEXT
 
@@ -73,21 +73,19 @@ class BatchPlanNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, kinds=None, count=None, index=None):
-        if None in (kinds, count, index):  # another node will tell it
-            return True
-        try:
-            cls.execute(kinds, count, 0, index)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, _planned, kinds, count, 0, index)
 
     @classmethod
     def execute(cls, kinds: str, count: int, plan_seed: int, index: int) -> io.NodeOutput:
-        with named("Batch Plan"):
-            plan = BatchPlan(kinds_from_text(kinds), count, plan_seed)
-            item = plan.item(index)
+        plan, item = _planned(kinds, count, plan_seed, index)
         remember_output(cls.hidden, 2, [item.seed()])
         return io.NodeOutput(item.kind["object"], item.kind["type"], item.seed(), item.round, len(plan))
+
+
+def _planned(kinds: str, count: int, seed: int, index: int) -> tuple[BatchPlan, PlanItem]:
+    """The plan and its item at `index`. Raises Refused for kinds that are none, and for an index behind the last."""
+    plan = BatchPlan(kinds_from_text(kinds), count, seed)
+    return plan, plan.item(index)
 
 
 NODES = [BatchPlanNode]

@@ -24,7 +24,7 @@ from ..errors import Refused
 from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import CompactLDM
 from ..samplers.schedule import ldm_sigmas
-from .errors import named
+from .errors import answer
 from .folders import BASES, BUNDLED, WEIGHTS
 from .sockets import CATEGORY
 
@@ -74,12 +74,7 @@ class LoadAnomalyLDM(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, base_name):
-        try:
-            if base_name is not None:  # None: another node will tell it
-                base_path(base_name)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, base_path, base_name)
 
     @classmethod
     def fingerprint_inputs(cls, base_name, aware):
@@ -91,8 +86,10 @@ class LoadAnomalyLDM(io.ComfyNode):
     @classmethod
     def execute(cls, base_name: str, aware: bool) -> io.NodeOutput:
         path = base_path(base_name)
-        with named("Load Anomaly LDM"):
+        try:
             base, _ = load_base(path)
+        except Refused as error:
+            raise error.of(base_name) from error  # the name in the menu, not the path
         return io.NodeOutput(compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution)
 
 
@@ -112,7 +109,6 @@ def base_path(name: str) -> Path:
             "base_name",
             f"no base {name!r} in {BASES} (searched: {searched})",
             remedy=f"put the .safetensors there, or choose {BUNDLED!r}",
-            door="Load Anomaly LDM",
         )
     return Path(path)
 

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..choices import MODES
 from ..errors import Refused
 from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
-from ..synthesis.compose import MODES, Made, composed_picture, composed_values
+from ..synthesis.compose import Made, composed_picture, composed_values
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
@@ -100,11 +101,9 @@ class ComposePair(io.ComfyNode):
     def execute(
         cls, normal, mask, made, roundtrip, mode: str, feather: int, visible_above: float, crop=None, controls=None
     ) -> io.NodeOutput:
-        made, roundtrip = (
-            check_image("Compose Pair", image, name) for image, name in ((made, "made"), (roundtrip, "roundtrip"))
-        )
-        normal, masks = with_masks("Compose Pair", normal, mask, "normal")
-        controls = None if controls is None else check_image("Compose Pair", controls, "controls")
+        made, roundtrip = (check_image(image, name) for image, name in ((made, "made"), (roundtrip, "roundtrip")))
+        normal, masks = with_masks(normal, mask, "normal")
+        controls = None if controls is None else check_image(controls, "controls")
         return io.NodeOutput(*composed(normal, masks, made, roundtrip, crop, mode, feather, visible_above, controls))
 
 
@@ -128,7 +127,7 @@ class PreviewPair(io.ComfyNode):
 
     @classmethod
     def execute(cls, normal, image, mask, scores=None) -> io.NodeOutput:
-        batch = Batch.checked("Preview Pair", normal, image, mask, scores)
+        batch = Batch.checked(normal, image, mask, scores)
         return io.NodeOutput(ui=ui.PreviewImage(overlays(batch), cls=cls))
 
 
@@ -174,25 +173,22 @@ class Batch:
     scores: Sequence[Score] | None
 
     @classmethod
-    def checked(cls, node: str, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
+    def checked(cls, normal: Tensor, image: Tensor, mask: Tensor, scores: Sequence[Score] | None) -> Batch:
         """From a node's sockets. Raises Refused where counts or sizes differ, for an empty mask, and for NaN."""
-        image, normal = check_image(node, image), check_image(node, normal, "normal")
+        image, normal = check_image(image), check_image(normal, "normal")
         if len(normal) == 1:
-            image, _ = with_masks(node, image, mask)
-        normal = repeated(node, normal, len(image), "normal")
+            image, _ = with_masks(image, mask)
+        normal = repeated(normal, len(image), "normal")
         if normal.shape != image.shape:
             sizes = [" x ".join(map(str, t.shape[1:3])) for t in (normal, image)]
-            raise Refused(
-                "normal", f"{sizes[0]}, the image {sizes[1]} (height x width)", remedy="connect one size", door=node
-            )
+            raise Refused("normal", f"{sizes[0]}, the image {sizes[1]} (height x width)", remedy="connect one size")
         if scores is not None and len(scores) != len(image):
             raise Refused(
                 "scores",
                 f"{len(scores)} scores for {len(image)} images",
                 remedy="connect the same Compose Pair",
-                door=node,
             )
-        return cls(normal, image, check_masks(node, mask, image), scores)
+        return cls(normal, image, check_masks(mask, image), scores)
 
 
 def composed(
@@ -218,13 +214,12 @@ def composed(
     Raises:
         Refused: counts or sizes that do not fit together, values not finite.
     """
-    crop = checked_crop("Compose Pair", normal, masks, crop)
+    crop = checked_crop(normal, masks, crop)
     if made.shape != roundtrip.shape:
         raise Refused(
             "made",
             f"{list(made.shape)}, roundtrip {list(roundtrip.shape)}",
             remedy="decode both from latents of one size and batch",
-            door="Compose Pair",
         )
     composing, times = Composing(mode, feather, visible_above, controls), _times(made, controls)
     made, roundtrip, *times = (t.permute(0, 3, 1, 2).cpu().float() for t in (made, roundtrip, *times))
@@ -260,7 +255,7 @@ def _changed(made: Made) -> bool:
     return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
 
 
-def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
+def checked_crop(normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:
     """The crop of normals [B, H, W, 3] with their masks; None is whole images. Raises Refused for one of others."""
     crop = crop or whole_images(masks)
     if crop.items != len(normal) or crop.size != tuple(normal.shape[1:3]):
@@ -269,10 +264,9 @@ def checked_crop(node: str, normal: Tensor, masks: Sequence[Tensor], crop: Crop 
             f"of {crop.items} images of {crop.size[0]} x {crop.size[1]}, and {len(normal)} of {normal.shape[1]} x "
             f"{normal.shape[2]} are connected (height x width)",
             remedy="connect the images that were cropped",
-            door=node,
         )
     if not all(torch.equal(crop.mask(item), mask) for item, mask in enumerate(masks)):
-        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both", door=node)
+        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both")
     return crop
 
 
@@ -287,7 +281,6 @@ def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
             f"{list(controls.shape)}, made {list(made.shape)}",
             "the same windows two times or more",
             "put Repeat Latent Batch between Defect Latent and their sampler",
-            "Compose Pair",
         )
     return controls.split(len(made))
 

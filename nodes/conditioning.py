@@ -75,7 +75,6 @@ class AnomalyConditioning(io.ComfyNode):
                 "clip",
                 "not connected, and this model brings no anomaly tokens, as a compact base does",
                 remedy="connect the CLIP of the model's checkpoint, so that object and type are encoded as text",
-                door="Anomaly Conditioning",
             )
         return io.NodeOutput(*text_conditioning(clip, objects, types))
 
@@ -91,7 +90,7 @@ def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> t
     if unknown:
         known = ", ".join(f"{object} / {type}" for object, type in labels)
         asked = ", ".join(f"{object} / {type}" for object, type in unknown)
-        raise Refused("type", f"this base has no tokens for {asked}", f"one of {known}", door="Anomaly Conditioning")
+        raise Refused("type", f"this base has no tokens for {asked}", f"one of {known}")
     rows = [labels.index(pair) for pair in zip(objects, types, strict=True)]
     return [[tokens[rows], {}]], [[tokens[-1:], {}]]
 
@@ -107,15 +106,13 @@ def text_conditioning(clip, objects: Sequence[str], types: Sequence[str]) -> tup
     return _stacked([encoded[text] for text in texts]), encoded[""]
 
 
-def per_crop(
-    object: str, type: str, crop: Crop | None, node: str = "Anomaly Conditioning"
-) -> tuple[list[str], list[str]]:
+def per_crop(object: str, type: str, crop: Crop | None) -> tuple[list[str], list[str]]:
     """Object and type of every item of the batch: lines as they stand, or per image spread over its crops."""
     if crop is not None:
-        objects, types = (lines(node, text, crop.items, name) for text, name in ((object, "object"), (type, "type")))
+        objects, types = (lines(text, crop.items, name) for text, name in ((object, "object"), (type, "type")))
         return [objects[part.item] for part in crop.parts], [types[part.item] for part in crop.parts]
     count = max(len(text.strip().splitlines()) for text in (object, type)) or 1
-    return lines(node, object, count, "object"), lines(node, type, count, "type")
+    return lines(object, count, "object"), lines(type, count, "type")
 
 
 def lengthened(extras: dict, tokens: int) -> dict:
@@ -135,7 +132,6 @@ def _stacked(conditionings: Sequence[Conditioning]) -> Conditioning:
             "clip",
             "this text encoder gives texts of different lengths or several stages, which one batch cannot hold",
             remedy="queue the types one by one",
-            door="Anomaly Conditioning",
         )
     extras = [one[0][1] for one in conditionings]
     return [[torch.cat([one[0][0] for one in conditionings]), {key: _joined(extras, key) for key in extras[0]}]]
@@ -151,7 +147,6 @@ def _joined(extras: Sequence[dict], key: str):
             "clip",
             f"one batch cannot hold what this encoder gives as {key}",
             remedy="queue the types one by one",
-            door="Anomaly Conditioning",
         )
     return values[0]
 

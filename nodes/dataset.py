@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +18,13 @@ from ..datasets.split import load_split, part_of
 from ..errors import Refused
 from ..synthesis.demo import SurfaceItems
 from ..synthesis.plan import Plan
-from .errors import named
+from .errors import answer
 from .folders import AS_TYPED, chosen, readable_file, readable_folder, readable_tree
 from .images import to_image
 from .progress import passes, progress
 from .provenance import remember_output
 from .sockets import CATEGORY, LAYOUTS, MAX_DATA_SEED, NEXT, dataset_menu
 
-NODE = "Load Defect Dataset"
 BUILT_IN = "procedural surfaces"
 _FOLDER = f"give the path of a dataset's folder, a folder's name below ComfyUI's input, or {BUILT_IN!r}"
 _SPLIT = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty"
@@ -133,17 +133,12 @@ class LoadDefectDataset(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder, split="", choose=AS_TYPED):
-        folder = chosen(folder, choose)
-        try:
-            check_dataset(folder, split)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, partial(check_dataset, chosen(folder, choose), split))
 
     @classmethod
     def fingerprint_inputs(cls, folder, split, layout="auto", choose=AS_TYPED, **_):
         folder = chosen(folder, choose)
-        # None: another node will tell it, and its own changes count.
+        # None: another node computes it, and its own changes count.
         return None if folder is None or split is None else fingerprint(folder, split, layout)
 
     @classmethod
@@ -186,14 +181,13 @@ def read_items(
         ValueError: no such folder, one in another layout, no such type, nothing to select from, damaged images.
     """
     if select not in SELECT:  # not every host checks a menu's value
-        raise Refused("select", repr(select), f"one of {', '.join(SELECT)}", door=NODE)
-    with named(NODE):
-        with passes():
-            item = _items(folder, select, type, split, seed, layout)
-        report = progress()
-        for offset in range(count):
-            yield item(index + offset)
-            report(offset + 1, count)
+        raise Refused("select", repr(select), f"one of {', '.join(SELECT)}")
+    with passes():
+        item = _items(folder, select, type, split, seed, layout)
+    report = progress()
+    for offset in range(count):
+        yield item(index + offset)
+        report(offset + 1, count)
 
 
 def listed(items: Iterator[Item]) -> list[list]:
@@ -211,9 +205,7 @@ def batched(items: Iterator[Item]) -> list[list]:
     sizes = sorted({tuple(item.image.shape[:2]) for item in held})
     if len(sizes) > 1:
         shown = ", ".join(f"{height} x {width}" for height, width in sizes[:5])
-        raise Refused(
-            "as_batch", f"images of different sizes ({shown}) make no batch", remedy="turn as_batch off", door=NODE
-        )
+        raise Refused("as_batch", f"images of different sizes ({shown}) make no batch", remedy="turn as_batch off")
     images, masks = (torch.stack([item[place] for item in held]) for place in (0, 1))
     names = ["\n".join(item[place] for item in held) for place in (2, 3, 4)]
     return [[images], [masks], *([name] for name in names), [held[0].seed]]
@@ -221,12 +213,12 @@ def batched(items: Iterator[Item]) -> list[list]:
 
 def dataset_folder(folder: str) -> Path:
     """The folder that a widget names. Raises ValueError for none that nodes may read, see `folders.readable_folder`."""
-    return readable_folder(NODE, folder, _FOLDER)
+    return readable_folder(folder, _FOLDER)
 
 
 def dataset_tree(folder: str) -> Path:
     """The same, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
-    return readable_tree(NODE, folder, _FOLDER)
+    return readable_tree(folder, _FOLDER)
 
 
 def layout_name(layout: str) -> str | None:
@@ -262,14 +254,14 @@ def _items(folder: str, select: str, type: str, split: str, seed: int, layout: s
         return _planned(Plan(samples, samples, seed))
     kept = [sample for sample in samples if (sample.type == "good") == (select == "normal images")]
     if not kept:
-        raise Refused(folder, f"it holds no {select}" + (f" of type {type!r}" if type else ""), door=NODE)
+        raise Refused(folder, f"it holds no {select}" + (f" of type {type!r}" if type else ""))
     return lambda index: _read(kept[index % len(kept)])
 
 
 def _split_file(split: str) -> list[Path]:
     if not split.strip():
         return []
-    return [readable_file(NODE, split, _SPLIT)]
+    return [readable_file(split, _SPLIT)]
 
 
 def _planned(plan) -> Callable[[int], Item]:
@@ -287,7 +279,6 @@ def _surfaces(select: str) -> Callable[[int], Item]:
             "select",
             f"the {BUILT_IN} have no {select}, only items to synthesize",
             remedy="write a whole dataset of them with `anomaly-synthesis surfaces`",
-            door=NODE,
         )
     return _planned(SurfaceItems())
 

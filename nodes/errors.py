@@ -1,8 +1,8 @@
-"""Errors of the rooms below, under the name of the node that the user sees."""
+"""Refusals of the rooms below, under the name of the node that the user sees."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 
@@ -16,20 +16,10 @@ _MEMORY = (
 )
 
 
-@contextmanager
-def named(node: str) -> Iterator[None]:
-    """Put the node's display name before an error about input, in place of an inner node's whose glue it calls."""
-    try:
-        yield
-    except Refused as error:
-        raise error.at(node) from error
-    except ValueError as error:
-        raise ValueError(f"{node}: {error}") from error
-
-
 def door(node: type) -> type:
-    """The class of a node, whose `execute` puts its display name before a refusal that has no door yet. Where memory is
-    used up, it says what to lower and unloads the models, as ComfyUI does for its own such error."""
+    """The class of a node, whose `execute` puts its display name before every refusal, in place of an inner node's
+    whose glue it calls. Where memory is used up, it says what to lower and unloads the models, as ComfyUI does for its
+    own such error."""
     inner = node.execute.__func__
 
     @wraps(inner)
@@ -37,13 +27,38 @@ def door(node: type) -> type:
         try:
             return inner(cls, *values, **inputs)
         except Exception as error:
-            name = cls.define_schema().display_name
             if out_of_memory(error):  # first: a refusal may have that as its cause
                 comfy.model_management.unload_all_models()
-                raise ValueError(f"{name}: {in_words(error, _MEMORY)}") from error
-            if isinstance(error, Refused) and not error.door:
-                raise error.at(name) from error
+                raise ValueError(f"{_name(cls)}: {in_words(error, _MEMORY)}") from error
+            if isinstance(error, Refused):
+                raise error.at(_name(cls)) from error
             raise
 
     node.execute = classmethod(execute)
     return node
+
+
+def answer(node: type, check: Callable[..., object], *values: object) -> bool | str:
+    """What a node's `validate_inputs` returns: True, or why `check(*values)` refuses them.
+
+    A value that another node computes is None: the check is left to `execute`, which knows it.
+    """
+    try:
+        if all(value is not None for value in values):
+            check(*values)
+    except Refused as error:
+        return str(error.at(_name(node)))
+    return True
+
+
+@contextmanager
+def named(node: str) -> Iterator[None]:
+    """For what a node leaves to run later, such as a SAMPLER: its display name before every refusal in the block."""
+    try:
+        yield
+    except Refused as error:
+        raise error.at(node) from error
+
+
+def _name(node: type) -> str:
+    return node.define_schema().display_name

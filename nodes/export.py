@@ -7,16 +7,13 @@ from pathlib import Path
 
 from comfy_api.latest import io, ui
 
-from ..datasets.exports import FORMATS
-from ..datasets.exports.coco import SEGMENTATIONS
+from ..choices import FORMATS, SEGMENTATIONS
 from ..datasets.exports.export import export_pairs
-from .errors import named
+from .errors import answer
 from .folders import check_written
-from .pairs import needed_root, pairs_folder, pairs_told
+from .pairs import needed_root, pairs_folder, pairs_root
 from .progress import progress
 from .sockets import CATEGORY, single
-
-NODE = "Export Pairs"
 
 
 class ExportPairs(io.ComfyNode):
@@ -84,7 +81,7 @@ class ExportPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        return pairs_told("Export Pairs", pairs)
+        return answer(cls, pairs_root, pairs or [])
 
     @classmethod
     def fingerprint_inputs(cls, **_):
@@ -102,7 +99,7 @@ class ExportPairs(io.ComfyNode):
         folder: list[str],
     ) -> io.NodeOutput:
         settings = single(
-            NODE, format=format, segmentation=segmentation, visible_only=visible_only, normals=normals, folder=folder
+            format=format, segmentation=segmentation, visible_only=visible_only, normals=normals, folder=folder
         )
         path, summary = export_folder(pairs, *settings)
         return io.NodeOutput(str(path), summary, ui=ui.PreviewText(f"{summary}\n{path}"))
@@ -121,20 +118,19 @@ def export_folder(
         ValueError: several folders, no such folder, no pairs to write, a folder that holds something else.
         OSError: the folder cannot be written; the next run goes on.
     """
-    root = needed_root(NODE, names)
-    with named(NODE):
-        out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
-        check_written(NODE, out)
-        done = export_pairs(
-            root,
-            out,
-            format,
-            segmentation=segmentation if format == "coco" else None,
-            visible_only=visible_only,
-            normals=normals,
-            resume=True,
-            report=progress(),
-        )
+    root = needed_root(names)
+    out = pairs_folder(folder.strip()) if folder.strip() else root.with_name(f"{root.name}-{format}")
+    check_written(out)
+    done = export_pairs(
+        root,
+        out,
+        format,
+        segmentation=segmentation if format == "coco" else None,
+        visible_only=visible_only,
+        normals=normals,
+        resume=True,
+        report=progress(),
+    )
     return out, done.told()
 
 

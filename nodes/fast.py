@@ -158,11 +158,10 @@ def apply_farm(model, adapter: LoadedAdapter, object: str, type: str, strength: 
     Raises:
         ValueError: an adapter of another model, a type that it was not trained on, lines that are not one per image.
     """
-    node = "Apply FARM"
-    check_method(node, adapter.adapter, "fast")
-    check_fit(node, adapter, model)
-    rows = token_rows(node, adapter, *per_crop(object, type, crop, node))
-    table, clone = level_table(node, model), model.clone()
+    check_method(adapter.adapter, "fast")
+    check_fit(adapter, model)
+    rows = token_rows(adapter, *per_crop(object, type, crop))
+    table, clone = level_table(model), model.clone()
     clone.remove_attachments(FARM_KEY)
     clone.remove_additional_models(FARM_KEY)
     if strength > 0:
@@ -233,15 +232,14 @@ def with_tokens(
     Raises:
         ValueError: tokens of another width, a type that the adapter was not trained on, other numbers of items.
     """
-    node = "Anomaly Tokens"
-    rows = token_rows(node, adapter, *per_crop(object, type, crop, node))
+    rows = token_rows(adapter, *per_crop(object, type, crop))
     return [
-        [_appended(node, tokens, adapter, rows), lengthened(extras, adapter.modules.tokens.rows.shape[1])]
+        [_appended(tokens, adapter, rows), lengthened(extras, adapter.modules.tokens.rows.shape[1])]
         for tokens, extras in conditioning
     ]
 
 
-def _appended(node: str, tokens: Tensor, adapter: LoadedAdapter, rows: Sequence[int]) -> Tensor:
+def _appended(tokens: Tensor, adapter: LoadedAdapter, rows: Sequence[int]) -> Tensor:
     wanted = adapter.adapter.base.token_channels
     if tokens.ndim != 3 or tokens.shape[-1] != wanted:
         raise Refused(
@@ -249,14 +247,12 @@ def _appended(node: str, tokens: Tensor, adapter: LoadedAdapter, rows: Sequence[
             f"tokens of {tokens.shape[-1]} channels, and the adapter {adapter.name} was trained for another model, of "
             f"{wanted}",
             remedy="make both with the same model",
-            door=node,
         )
     if 1 not in (len(tokens), len(rows)) and len(tokens) != len(rows):
         raise Refused(
             "conditioning",
             f"for {len(tokens)} items, and object and type are for {len(rows)}",
             remedy="give both one line, or the same lines and the same crop",
-            door=node,
         )
     count = max(len(tokens), len(rows))
     own = adapter.modules.tokens(rows).to(tokens).expand(count, -1, -1)

@@ -30,11 +30,10 @@ _NO_DATA = ("custom_nodes", "configs")
 _OFFERED = 200
 
 
-def readable_folder(node: str, name: str, remedy: str) -> Path:
+def readable_folder(name: str, remedy: str) -> Path:
     """The folder that a widget names.
 
     Args:
-        node: display name, for errors.
         name: an absolute path, or a name below ComfyUI's input, else its output, else its `datasets` folders.
         remedy: what to give instead, for errors.
 
@@ -42,40 +41,38 @@ def readable_folder(node: str, name: str, remedy: str) -> Path:
         ValueError: the path is not below a folder that nodes may read, links resolved, whether it exists or not; or no
             such folder.
     """
-    return _readable(node, name, remedy, "folder", Path.is_dir)
+    return _readable(name, remedy, "folder", Path.is_dir)
 
 
-def readable_file(node: str, name: str, remedy: str) -> Path:
+def readable_file(name: str, remedy: str) -> Path:
     """The file that a widget names; as `readable_folder`."""
-    return _readable(node, name, remedy, "file", Path.is_file)
+    return _readable(name, remedy, "file", Path.is_file)
 
 
-def readable_tree(node: str, name: str, remedy: str) -> Path:
+def readable_tree(name: str, remedy: str) -> Path:
     """As `readable_folder`, for a folder that is read with all that lies in it. Raises ValueError for a link, too, that
     leads from there to a place that nodes may not read."""
-    folder = readable_folder(node, name, remedy)
-    check_links(node, folder, read_roots())
+    folder = readable_folder(name, remedy)
+    check_links(folder, read_roots())
     return folder
 
 
-def writable_folder(node: str, name: str) -> Path:
+def writable_folder(name: str) -> Path:
     """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises ValueError for one
     outside it, for the output itself, and for a name that not every system can open, see `name_problem`."""
     output = Path(folder_paths.get_output_directory()).resolve()
     path = resolved(output, name)
     if path is None or path == output or not path.is_relative_to(output):
-        raise Refused(
-            "folder", f"{_shown(name)} is not below {output}", remedy="give a name such as 'pairs'", door=node
-        )
+        raise Refused("folder", f"{_shown(name)} is not below {output}", remedy="give a name such as 'pairs'")
     problem = name_problem(path.relative_to(output).as_posix())
     if problem:
-        raise Refused("folder", f"{_shown(name)} {problem}", remedy="give a name such as 'pairs'", door=node)
+        raise Refused("folder", f"{_shown(name)} {problem}", remedy="give a name such as 'pairs'")
     return path
 
 
-def check_written(node: str, folder: Path) -> None:
+def check_written(folder: Path) -> None:
     """Raise ValueError where a link in a folder to write into leads out of ComfyUI's output."""
-    check_links(node, folder, [Path(folder_paths.get_output_directory()).resolve()])
+    check_links(folder, [Path(folder_paths.get_output_directory()).resolve()])
 
 
 def resolved(base: Path, name: str) -> Path | None:
@@ -92,7 +89,7 @@ def read_roots() -> list[Path]:
     return [Path(path).resolve() for path in dict.fromkeys(map(str, (*_own(), *models)))]
 
 
-def check_links(node: str, folder: Path, roots: Sequence[Path]) -> None:
+def check_links(folder: Path, roots: Sequence[Path]) -> None:
     """Raise ValueError where a link in `folder`, or in a folder that it links to, leads out of `roots` (resolved)."""
     seen, todo = set(), [folder]
     while todo:
@@ -109,7 +106,6 @@ def check_links(node: str, folder: Path, roots: Sequence[Path]) -> None:
                     "a link that leads out of the folders that a node may use",
                     remedy="put the file itself there, or, to read through the link, list the folder that it leads to "
                     f"in the environment variable {VARIABLE} or in {LIST} in ComfyUI's user folder",
-                    door=node,
                 )
             if os.path.isdir(entry.path):
                 todo.append(Path(entry.path))
@@ -141,7 +137,7 @@ def chosen(folder: str | None, choose: str | None) -> str | None:
     return folder if choose == AS_TYPED else choose
 
 
-def _readable(node: str, name: str, remedy: str, kind: str, exists: Callable[[Path], bool]) -> Path:
+def _readable(name: str, remedy: str, kind: str, exists: Callable[[Path], bool]) -> Path:
     roots, bases = read_roots(), _searched()
     # An absolute name stays what it is below any of them.
     paths = [_spelled(Path(base), name) for base in bases]
@@ -159,10 +155,9 @@ def _readable(node: str, name: str, remedy: str, kind: str, exists: Callable[[Pa
             f"{_shown(name)} is not below a folder that nodes may read (ComfyUI's input, output, temp, datasets and "
             "model folders; links count as where they lead)",
             remedy=_HOW_TO_LIST,
-            door=node,
         )
     elsewhere = "" if os.path.isabs(name.strip()) else ", and none below ComfyUI's output and datasets"
-    raise Refused(_cut(str(paths[0])), f"no such {kind}{elsewhere}", remedy=remedy, door=node)
+    raise Refused(_cut(str(paths[0])), f"no such {kind}{elsewhere}", remedy=remedy)
 
 
 def _spelled(base: Path, name: str) -> Path | None:

@@ -1,7 +1,4 @@
-"""Any MODEL of the host as an adapter's training sees it: a denoiser whose weights stay, in VP terms.
-
-Errors get the name of the node that trains from whoever calls, see `errors.named`.
-"""
+"""Any MODEL of the host as an adapter's training sees it: a denoiser whose weights stay, in VP terms."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ class FrozenModel:
         self.inner, self.options, self.tokens, self.extras = model.model, options, tokens, extras
         self.network = model.model.diffusion_model
         self.halves = (self.inner.manual_cast_dtype or self.inner.get_dtype()) == torch.float16
-        self.table = level_table("Training", model).to(tokens.device)
+        self.table = level_table(model).to(tokens.device)
         self.alpha = flow_alpha(model.get_model_object("model_sampling")) or (lambda sigma: torch.ones_like(sigma))
         self.latent_channels = model.get_model_object("latent_format").latent_channels
         self.token_channels = tokens.shape[-1]

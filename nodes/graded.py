@@ -6,15 +6,16 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
+from ..choices import BLENDS, PRESETS, STAGES
 from ..errors import Refused
-from ..samplers.graded import BLENDS, sample_graded
+from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
-from ..samplers.stage_presets import STAGE_PRESETS
 from ..synthesis.start import sampling
 from . import sockets
-from .aias import PRESETS, aias_sigmas, check_variance, foreground_mode_input, solver_inputs
+from .aias import aias_sigmas, check_variance, foreground_mode_input, solver_inputs
+from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
-from .noise_levels import in_order, level_table, timestep_of, typed_windows
+from .noise_levels import level_table, timestep_of, typed_windows
 from .provenance import graph_seed
 from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
 from .stage import headed, heads_of
@@ -58,7 +59,7 @@ class KSamplerGraded(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=PRESETS,
+                    options=list(PRESETS),
                     default="recommended",
                     tooltip="Levels and noise. recommended: from 6 steps on; with fresh noise from 10 on, all of it "
                     "where EMA or windows work. fast: the same without noise. paper: FAST's levels, all the noise.",
@@ -77,7 +78,7 @@ class KSamplerGraded(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "stage",
-                    options=list(STAGE_PRESETS),
+                    options=list(STAGES),
                     default="stage",
                     tooltip="Which parts of STAGE work, as in the paper's ablation: baseline none; then MGA heads, "
                     "anomaly inference (aif), windows (gd), mask alignment (ema). stage (default): all. stage-paper: "
@@ -102,7 +103,7 @@ class KSamplerGraded(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        return in_order(typed_windows, "KSampler (Graded Diffusion)", windows)
+        return answer(cls, typed_windows, windows)
 
     @classmethod
     def execute(
@@ -188,7 +189,7 @@ class GradedSamplerNode(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, windows=None):
-        return in_order(typed_windows, "Graded Diffusion Sampler", windows)
+        return answer(cls, typed_windows, windows)
 
     @classmethod
     def execute(
@@ -204,21 +205,20 @@ class GradedSamplerNode(io.ComfyNode):
         mask_schedule=None,
         foreground_mode: str = "x0_blend",
     ) -> io.NodeOutput:
-        node = "Graded Diffusion Sampler"
-        check_variance(node, variance, eta)
+        check_variance(variance, eta)
         options = {
             "order": order,
             "eta": eta,
             "variance": variance,
             "pure_start": pure_start,
             "correct": correct,
-            "windows": typed_windows(node, windows),
+            "windows": typed_windows(windows),
             "aif": aif,
             "blend": blend,
             "mask_schedule": mask_schedule,
             "foreground_mode": foreground_mode,
         }
-        return io.NodeOutput(GradedSampler(options, node))
+        return io.NodeOutput(GradedSampler(options))
 
 
 class GradedSampler(MaskedSampler):
@@ -236,7 +236,7 @@ class GradedSampler(MaskedSampler):
         return {
             "branches": heads_of(patcher) if self.heads else None,
             "headed": lambda change: masked(with_change(change)),
-            "timestep": timestep_of(level_table(self.node, patcher)),
+            "timestep": timestep_of(level_table(patcher)),
         }
 
 
@@ -256,13 +256,12 @@ def sample_graded_latent(
 ) -> dict:
     """The LATENT that KSampler (Graded Diffusion) gives; see that node."""
     node = "KSampler (Graded Diffusion)"
-    chosen = sampling(preset_name, steps, stage, typed_windows(node, windows), mask_schedule)
+    chosen = sampling(preset_name, steps, stage, typed_windows(windows), mask_schedule)
     if chosen.heads and heads_of(model) is None:
         raise Refused(
             "stage",
             f"{stage!r} uses MGA heads, and the model has none",
             remedy="connect Apply MGA with an adapter of STAGE, or choose 'baseline'",
-            door=node,
         )
     return sample_latent(
         GradedSampler(chosen.options, node, chosen.heads),
@@ -272,7 +271,7 @@ def sample_graded_latent(
         positive,
         negative,
         latent,
-        lambda: aias_sigmas(node, model, **chosen.grid, denoise=denoise, windows=chosen.windows),
+        lambda: aias_sigmas(model, **chosen.grid, denoise=denoise, windows=chosen.windows),
     )
 
 

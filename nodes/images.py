@@ -16,24 +16,24 @@ DEFECT_ABOVE = 0.5
 UNPAINTED = (64, 64)  # size of the empty mask that Load Image gives for an image without one
 
 
-def check_image(node: str, image: Tensor, name: str = "image") -> Tensor:
+def check_image(image: Tensor, name: str = "image") -> Tensor:
     """An IMAGE [B, H, W, C] as [B, H, W, 3], finite.
 
     Raises:
         ValueError: no image in the batch, another shape, whole numbers, NaN.
     """
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
-        raise Refused(name, list(image.shape), "an IMAGE, [batch, height, width, 3]", door=node)
+        raise Refused(name, list(image.shape), "an IMAGE, [batch, height, width, 3]")
     if not image.is_floating_point():
-        raise Refused(name, image.dtype, "an IMAGE, floats from 0 to 1", door=node)
+        raise Refused(name, image.dtype, "an IMAGE, floats from 0 to 1")
     if not image.shape[0]:
-        raise Refused(name, "a batch of 0", remedy="connect at least one image", door=node)
+        raise Refused(name, "a batch of 0", remedy="connect at least one image")
     if not torch.isfinite(image).all():
-        raise Refused(name, "it holds NaN or infinity", remedy="look at the node that made it", door=node)
+        raise Refused(name, "it holds NaN or infinity", remedy="look at the node that made it")
     return image.expand(-1, -1, -1, 3) if image.shape[-1] == 1 else image[..., :3]
 
 
-def mask_batch(node: str, mask: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+def mask_batch(mask: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """A MASK as float [B, H, W], 1 is defect: from [H, W], [B, H, W], [B, 1, H, W] or [B, H, W, 1], of any number type.
 
     Args:
@@ -57,18 +57,17 @@ def mask_batch(node: str, mask: Tensor, size: tuple[int, int] | None = None) -> 
             list(shape),
             "a MASK, [batch, height, width], with a further axis of 1 or without",
             "make one of an image with Convert Image to Mask",
-            node,
         )
     if not masks.is_floating_point():
         masks = masks.float()
         top = masks.max()  # 1, or the largest level of a picture of 8 or 16 bit
         masks = masks / (1 if top <= 1 else 255 if top <= 255 else 65535)
     if not torch.isfinite(masks).all():
-        raise Refused("mask", "it holds NaN or infinity", remedy="look at the node that made it", door=node)
+        raise Refused("mask", "it holds NaN or infinity", remedy="look at the node that made it")
     return masks
 
 
-def with_masks(node: str, image: Tensor, mask: Tensor, name: str = "image") -> tuple[Tensor, list[Tensor]]:
+def with_masks(image: Tensor, mask: Tensor, name: str = "image") -> tuple[Tensor, list[Tensor]]:
     """An IMAGE with its MASK, matched as core matches batches: one image for several masks is repeated, one mask for
     several images too.
 
@@ -78,41 +77,38 @@ def with_masks(node: str, image: Tensor, mask: Tensor, name: str = "image") -> t
     Raises:
         ValueError: as `check_image` and `check_masks`.
     """
-    image = check_image(node, image, name)
-    count = len(mask_batch(node, mask, tuple(image.shape[1:3])))
+    image = check_image(image, name)
+    count = len(mask_batch(mask, tuple(image.shape[1:3])))
     if len(image) == 1 and count > 1:
         image = image.expand(count, -1, -1, -1)
-    return image, check_masks(node, mask, image)
+    return image, check_masks(mask, image)
 
 
-def check_masks(node: str, mask: Tensor, image: Tensor) -> list[Tensor]:
+def check_masks(mask: Tensor, image: Tensor) -> list[Tensor]:
     """A MASK, see `mask_batch`, as one bool [H, W] per image of `image` [B, H, W, C]: above 0.5 is defect.
 
     Raises:
         ValueError: another size or batch than the image's, NaN, or an empty mask.
     """
     batch, size = image.shape[0], tuple(image.shape[1:3])
-    masks = mask_batch(node, mask, size)
+    masks = mask_batch(mask, size)
     if tuple(masks.shape[1:]) == UNPAINTED != size and not masks.any():
         raise Refused(
             "mask",
             "the empty one of 64 x 64 that Load Image gives where no mask is painted",
             remedy="paint the defect there (right-click Load Image, Open in MaskEditor), or connect another mask",
-            door=node,
         )
     if tuple(masks.shape[1:]) != size:
         raise Refused(
             "mask",
             f"{' x '.join(map(str, masks.shape[-2:]))}, the image {size[0]} x {size[1]} (height x width)",
             remedy="connect a mask of the image's size",
-            door=node,
         )
     if masks.shape[0] not in (1, batch):
         raise Refused(
             "mask",
             f"{masks.shape[0]} masks for {batch} images",
             remedy="connect one for all, or one for each",
-            door=node,
         )
     empty = [index for index, one in enumerate(masks) if not (one > DEFECT_ABOVE).any()]
     if empty:
@@ -121,16 +117,15 @@ def check_masks(node: str, mask: Tensor, image: Tensor) -> list[Tensor]:
             f"it is empty (its largest value is {float(masks[empty[0]].max()):.2g})",
             f"a mask with values above {DEFECT_ABOVE}, which are defect",
             "draw at least one pixel, in Load Image with Open in MaskEditor",
-            node,
         )
     return [one.cpu() > DEFECT_ABOVE for one in masks.expand(batch, *size)]
 
 
-def repeated(node: str, image: Tensor, batch: int, name: str) -> Tensor:
+def repeated(image: Tensor, batch: int, name: str) -> Tensor:
     """An IMAGE of `batch` items from one of 1 or `batch`. Raises ValueError for any other."""
     if image.shape[0] not in (1, batch):
         known = "1" if batch == 1 else f"1 or {batch}"
-        raise Refused(name, f"{image.shape[0]} images, the batch {batch}", remedy=f"connect {known}", door=node)
+        raise Refused(name, f"{image.shape[0]} images, the batch {batch}", remedy=f"connect {known}")
     return image.expand(batch, *image.shape[1:])
 
 
@@ -154,11 +149,11 @@ def to_image(picture: Picture) -> Tensor:
     return picture.image().permute(1, 2, 0)
 
 
-def lines(node: str, text: str, count: int, name: str) -> list[str]:
+def lines(text: str, count: int, name: str) -> list[str]:
     """One entry per item from a text of one line (for all) or of `count` lines. Raises ValueError for any other."""
     entries = [line.strip() for line in text.strip().splitlines()] or [""]
     if len(entries) not in (1, count):
-        raise Refused(name, f"{len(entries)} lines for {count} images", remedy=f"give one line, or {count}", door=node)
+        raise Refused(name, f"{len(entries)} lines for {count} images", remedy=f"give one line, or {count}")
     return entries * count if len(entries) == 1 else entries
 
 

@@ -9,25 +9,23 @@ from pathlib import Path
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..choices import SCORES
 from ..datasets.inspection import inspect_dataset
 from ..datasets.inspection_sheet import DatasetSheet
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
 from ..images.drawing import Table
 from ..synthesis.sheets import worst_sheet
-from ..synthesis.worst import SCORES, Worst, summary, value, words, worst_pairs
-from .dataset import BUILT_IN, dataset_folder, dataset_tree, layout_name
-from .errors import named
+from ..synthesis.worst import Worst, summary, value, words, worst_pairs
+from .dataset import BUILT_IN, check_dataset, dataset_tree, layout_name
+from .errors import answer
 from .folders import AS_TYPED, chosen, may_read
 from .images import to_batch
-from .pairs import needed_root, pairs_state, pairs_told
+from .pairs import needed_root, pairs_root, pairs_state
 from .progress import passes, progress
 from .sockets import CATEGORY, LAYOUTS, dataset_menu, single
 from .split_dataset import surfaces_folder
 from .tables import markdown, on_node
-
-INSPECT = "Inspect Dataset"
-WORST = "Worst Pairs"
 
 
 class InspectDataset(io.ComfyNode):
@@ -87,13 +85,7 @@ class InspectDataset(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder, choose=AS_TYPED):
-        folder = chosen(folder, choose)
-        try:
-            if folder is not None:  # None: another node will tell it
-                check_folder(folder)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, check_dataset, chosen(folder, choose))
 
     @classmethod
     def fingerprint_inputs(cls, folder, layout, choose=AS_TYPED):
@@ -161,16 +153,16 @@ class WorstPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        return pairs_told("Worst Pairs", pairs)
+        return answer(cls, pairs_root, pairs or [])
 
     @classmethod
     def fingerprint_inputs(cls, pairs, **_):
         # A linked name is not known here: never the same, since pairs may have been deleted after the last look.
-        return float("nan") if None in (pairs or []) else pairs_state("Worst Pairs", pairs)
+        return float("nan") if None in (pairs or []) else pairs_state(pairs)
 
     @classmethod
     def execute(cls, pairs: list[str], by: list[str], count: list[int]) -> io.NodeOutput:
-        sheet, table, indices = worst(pairs, *single(WORST, by=by, count=count))
+        sheet, table, indices = worst(pairs, *single(by=by, count=count))
         text = markdown(table)
         return io.NodeOutput(sheet, text, indices, ui=on_node(sheet, text, cls))
 
@@ -184,18 +176,10 @@ def inspect_folder(folder: str, layout: str) -> tuple[str, Tensor, str, int, str
         ValueError: no such folder, or one in no known layout, or in several. Any other problem is in the report.
     """
     sheet = DatasetSheet()
-    with named(INSPECT):
-        found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look, may_read)
+    found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look, may_read)
     kinds = [f"{name} / {type}" for name, one in found.objects.items() for type in one.types]
     picture = to_batch([sheet.picture(found) / 255])
     return as_text(found, None), picture, "\n".join(kinds), found.unusable, found.root
-
-
-def check_folder(folder: str) -> None:
-    """Raise ValueError where there is no such folder."""
-    with named(INSPECT):
-        if folder.strip() != BUILT_IN:
-            dataset_folder(folder)
 
 
 def report_fingerprint(folder: str, layout: str) -> str:
@@ -224,8 +208,8 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
     Raises:
         ValueError: several folders, none, or one that holds no pairs with this score.
     """
-    root = needed_root(WORST, names)
-    with named(WORST), passes():
+    root = needed_root(names)
+    with passes():
         found = worst_pairs(root, by, count)
         sheet = worst_sheet(found)
     return to_batch([sheet / 255]), _table(found), [line["index"] for line in found.pairs]

@@ -64,17 +64,16 @@ class PerItemNoise:
     def generate_noise(self, latent: dict) -> Tensor:
         """Noise [B, C, h, w] of latent["samples"]. Called before `seed` is read, which then carries every item's."""
         samples = latent["samples"]
-        check_axes("Per-Item Noise", samples)
-        size, mask = tuple(samples.shape[2:]), latent.get("noise_mask")
-        if mask is not None and tuple(mask.shape[-2:]) != size:
-            raise Refused(
-                "noise_mask",
-                f"{mask.shape[-2]} x {mask.shape[-1]}, not of latent size {size[0]} x {size[1]}: ComfyUI would resize "
-                "it bilinearly and lose small defects",
-                remedy="make the latent with Defect Latent, which pools the mask",
-                door="Per-Item Noise",
-            )
         with named("Per-Item Noise"):
+            check_axes(samples)
+            size, mask = tuple(samples.shape[2:]), latent.get("noise_mask")
+            if mask is not None and tuple(mask.shape[-2:]) != size:
+                raise Refused(
+                    "noise_mask",
+                    f"{mask.shape[-2]} x {mask.shape[-1]}, not of latent size {size[0]} x {size[1]}: ComfyUI would "
+                    "resize it bilinearly and lose small defects",
+                    remedy="make the latent with Defect Latent, which pools the mask",
+                )
             self.seed = sampling_seeds(latent, self._own)
         return initial_noise(samples, self.seed.items)
 
@@ -126,18 +125,17 @@ def item_seeds(latent: dict, seed: int) -> list[int]:
     return seeds
 
 
-def check_axes(node: str, samples: Tensor) -> None:
+def check_axes(samples: Tensor) -> None:
     """Raise Refused for latents that are not [B, C, h, w]."""
     if samples.ndim != 4:
         raise Refused(
             "latent",
             f"{samples.ndim} axes, as those of video models and Qwen-Image, which are not supported",
             remedy="use an image model such as SD, SDXL, SD3 or Flux, or a compact base",
-            door=node,
         )
 
 
-def check_channels(node: str, samples: Tensor, model) -> None:
+def check_channels(samples: Tensor, model) -> None:
     """Raise Refused for the latent of another kind of model."""
     channels = model.get_model_object("latent_format").latent_channels
     if samples.shape[1] != channels:
@@ -145,11 +143,10 @@ def check_channels(node: str, samples: Tensor, model) -> None:
             "latent",
             f"{samples.shape[1]} channels, the model {channels}",
             remedy="make the latent with this model's VAE",
-            door=node,
         )
 
 
-def pooled_mask(node: str, latent: dict) -> Tensor | None:
+def pooled_mask(latent: dict) -> Tensor | None:
     """The latent's noise_mask at latent size, [B or 1, 1, h, w]; a mask in pixels is max-pooled, with a notice.
 
     Raises:
@@ -157,41 +154,38 @@ def pooled_mask(node: str, latent: dict) -> Tensor | None:
             mask for a batch that was put together from several latents.
     """
     samples, mask = latent["samples"], latent.get("noise_mask")
-    check_axes(node, samples)
+    check_axes(samples)
     if mask is None:
         if torch.count_nonzero(samples):
             raise Refused(
                 "latent",
                 "of an image and without noise_mask, so that every pixel of it would be replaced",
                 remedy="make the latent with Defect Latent, from image, mask and VAE",
-                door=node,
             )
         return None
     size, own = tuple(samples.shape[2:]), tuple(mask.shape[-2:])
     mask = mask.reshape(-1, 1, *own)
-    _check_count(node, latent, len(mask))
+    _check_count(latent, len(mask))
     if own != size:
         if own[0] < size[0] or own[1] < size[1]:
             raise Refused(
                 "noise_mask",
                 f"{own}, smaller than the latent {size} (height, width): a latent was enlarged",
                 remedy="enlarge the image instead, and make its latent with Defect Latent",
-                door=node,
             )
         _log.warning(
-            "%s: noise_mask of %s x %s px max-pooled to the latent's %s x %s; Defect Latent does so itself.",
-            node,
+            "noise_mask of %s x %s px max-pooled to the latent's %s x %s; Defect Latent does so itself.",
             *own,
             *size,
         )
         mask = latent_mask(mask, size)
     if not torch.isfinite(mask).all():
-        raise Refused("noise_mask", "it holds NaN or infinity", remedy="look at the node that made it", door=node)
-    check_filled(node, mask)
+        raise Refused("noise_mask", "it holds NaN or infinity", remedy="look at the node that made it")
+    check_filled(mask)
     return mask
 
 
-def check_filled(node: str, mask: Tensor) -> None:
+def check_filled(mask: Tensor) -> None:
     """Raise Refused where a mask [B, 1, h, w] of the batch is empty."""
     empty = [index for index, one in enumerate(mask) if not (one > 0).any()]
     if empty:
@@ -199,23 +193,19 @@ def check_filled(node: str, mask: Tensor) -> None:
             f"noise_mask {empty[0]} of the batch",
             "it is empty",
             remedy="draw at least one pixel of defect, and make the latent with Defect Latent, which keeps it",
-            door=node,
         )
 
 
-def _check_count(node: str, latent: dict, masks: int) -> None:
+def _check_count(latent: dict, masks: int) -> None:
     batch, index = latent["samples"].shape[0], latent.get("batch_index")
     if masks not in (1, batch):
-        raise Refused(
-            "noise_mask", f"{masks} noise_masks for {batch} latents", remedy="give one, or as many", door=node
-        )
+        raise Refused("noise_mask", f"{masks} noise_masks for {batch} latents", remedy="give one, or as many")
     # Core's Latent Batch keeps the first latent's mask alone, and counts both from 0.
     if masks == 1 and batch > 1 and index and len(set(index)) < batch:
         raise Refused(
             "latent",
             f"{batch} latents that were joined share the first one's mask and seed",
             remedy="join images and masks instead, and make one latent of them with Defect Latent",
-            door=node,
         )
 
 

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..choices import SHAPES
 from ..images.drawing import captioned, curves
-from ..samplers.mask_schedule import SHAPES, MaskSchedule
+from ..samplers.mask_schedule import MaskSchedule
 from . import sockets
+from .errors import answer
 from .images import mask_batch
-from .noise_levels import in_order, typed_levels
+from .noise_levels import typed_levels
 from .sockets import CATEGORY
 
 LEVELS = "1000, 800, 600, 400, 200"
@@ -74,17 +76,16 @@ class EMAMaskSchedule(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, levels=None):
-        return in_order(typed_levels, "EMA Mask Schedule", levels)
+        return answer(cls, typed_levels, levels)
 
     @classmethod
     def execute(cls, t_s: float, shape: str, levels: str, mask=None) -> io.NodeOutput:
-        node = "EMA Mask Schedule"
         schedule = MaskSchedule(t_s, shape=shape)
-        shown = schedule_picture(node, schedule, mask, typed_levels(node, levels))
+        shown = schedule_picture(schedule, mask, typed_levels(levels))
         return io.NodeOutput(schedule, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 
-def schedule_picture(node: str, schedule: MaskSchedule, mask: Tensor | None, levels: Sequence[float]) -> Tensor:
+def schedule_picture(schedule: MaskSchedule, mask: Tensor | None, levels: Sequence[float]) -> Tensor:
     """[1, h, w, 3] in 0 .. 1: zeta over t, and below it Mp of the first mask at every level, where there is a mask.
 
     Args:
@@ -99,13 +100,13 @@ def schedule_picture(node: str, schedule: MaskSchedule, mask: Tensor | None, lev
     sheet = curves({title: {"at pure noise": curve}})
     if mask is None:
         return sheet[None]
-    shown = _row(_first(node, mask), schedule, levels, sheet.shape[1])
+    shown = _row(_first(mask), schedule, levels, sheet.shape[1])
     return torch.cat([sheet, shown])[None]
 
 
-def _first(node: str, mask: Tensor) -> Tensor:
+def _first(mask: Tensor) -> Tensor:
     """The first mask of a batch, [H, W] in 0 .. 1 on the CPU."""
-    return mask_batch(node, mask)[0].detach().float().cpu().clamp(0, 1)
+    return mask_batch(mask)[0].detach().float().cpu().clamp(0, 1)
 
 
 def _row(mask: Tensor, schedule: MaskSchedule, levels: Sequence[float], width: int) -> Tensor:

@@ -58,7 +58,7 @@ class MaskedSampler(comfy.samplers.Sampler):
         know otherwise; it noises it by itself.
         """
         with named(self.node):
-            check_axes(self.node, noise)
+            check_axes(noise)
             check_conditioning(model_wrap, len(noise))
             alpha = flow_alpha(model_wrap.inner_model.model_sampling)
             full = self.max_denoise(model_wrap, sigmas)
@@ -117,11 +117,10 @@ class MaskedSampler(comfy.samplers.Sampler):
                     "latent",
                     "no mask, which graded diffusion fills",
                     remedy="make the latent with Defect Latent",
-                    door=self.node,
                 )
             return _unchanged, None
         mask = denoise_mask[:, :1]
-        check_filled(self.node, mask)
+        check_filled(mask)
         schedule = extra_args["model_options"].get("denoise_mask_function")
         if schedule and goes_on:
             raise Refused(
@@ -129,7 +128,6 @@ class MaskedSampler(comfy.samplers.Sampler):
                 "it changes the mask from level to level (Differential Diffusion), which the second half of a split "
                 "run cannot do: it knows no background in the mask",
                 remedy="sample in one run",
-                door=self.node,
             )
         if schedule:
             extra = {"model": model_wrap, "sigmas": sigmas}
@@ -155,14 +153,12 @@ def sample_latent(
     sigmas_of: Callable[[], Tensor],
 ) -> dict:
     """The LATENT that `sampler` makes of one, as a KSampler does. `sigmas_of`: asked once the latent is in order."""
-    node = sampler.node
-    with named(node):
-        latent = _with_models_shape(model, latent)
-        samples = latent["samples"]
-        mask = pooled_mask(node, latent)
-        check_channels(node, samples, model)
-        sigmas = sigmas_of()
-        seeds = sampling_seeds(latent, seed)
+    latent = _with_models_shape(model, latent)
+    samples = latent["samples"]
+    mask = pooled_mask(latent)
+    check_channels(samples, model)
+    sigmas = sigmas_of()
+    seeds = sampling_seeds(latent, seed)
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
     return latent | {
         "samples": sampled(sampler, model, seeds, cfg, positive, negative, samples, mask, sigmas, callback)

@@ -69,7 +69,7 @@ class CropToMask(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, resolution: int, context: float) -> io.NodeOutput:
-        image, masks = with_masks("Crop to Mask", image, mask)
+        image, masks = with_masks(image, mask)
         parts = tuple(part for i, one in enumerate(masks) for part in crop_parts(i, one, resolution, context))
         if len(parts) > MAX_CROPS:
             raise Refused(
@@ -77,7 +77,6 @@ class CropToMask(io.ComfyNode):
                 f"{len(parts)} far pieces in all masks, each a crop",
                 f"at most {MAX_CROPS}",
                 "remove specks from the mask, queue fewer images, or raise context or resolution",
-                "Crop to Mask",
             )
         planes = image.permute(0, 3, 1, 2).cpu()
         crops = [cut_image(planes[part.item], part.window).permute(1, 2, 0) for part in parts]
@@ -108,10 +107,10 @@ class Stitch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, crops, crop) -> io.NodeOutput:
-        image = check_image("Stitch", image)
+        image = check_image(image)
         if len(image) == 1:  # Crop to Mask took one image for all masks, too
             image = image.expand(crop.items, -1, -1, -1)
-        crops = check_image("Stitch", crops, "crops")
+        crops = check_image(crops, "crops")
         planes = stitch(image.permute(0, 3, 1, 2).cpu(), crops.permute(0, 3, 1, 2).cpu(), crop)
         return io.NodeOutput(to_batch([one.permute(1, 2, 0) for one in planes]))
 
@@ -150,7 +149,7 @@ class DefectLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, mask, vae, crop=None) -> io.NodeOutput:
-        return io.NodeOutput(defect_latent(*with_masks("Defect Latent", image, mask), vae, crop))
+        return io.NodeOutput(defect_latent(*with_masks(image, mask), vae, crop))
 
 
 def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None = None) -> dict:
@@ -165,9 +164,9 @@ def defect_latent(image: Tensor, masks: Sequence[Tensor], vae, crop: Crop | None
     height, width = image.shape[1:3]
     bottom, right = -height % ratio, -width % ratio
     samples = vae.encode(reflected(image, bottom, right))
-    check_axes("Defect Latent", samples)
+    check_axes(samples)
     if not torch.isfinite(samples).all():
-        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)", door="Defect Latent")
+        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)")
     padded = F.pad(torch.stack(list(masks)).float(), (0, right, 0, bottom))
     latent = {"samples": samples, "noise_mask": latent_mask(padded, samples.shape[2:]).to(samples.device)}
     if crop is not None:

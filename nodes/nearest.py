@@ -19,7 +19,7 @@ from ..synthesis.nearest import Encode, Features, RealDefects, embedding_feature
 from ..synthesis.windows import Crop, Part, crop_parts
 from . import sockets
 from .compose import Score
-from .errors import named
+from .errors import answer
 from .images import check_image, check_masks, lines, to_picture, with_masks
 from .latents import check_axes, reflected
 from .progress import progress
@@ -27,7 +27,6 @@ from .sockets import CATEGORY
 from .split_dataset import Dataset
 
 _log = logging.getLogger(__name__)
-MEASURE, NEAREST = "Measure Real Defects", "Nearest Real Defect"
 SPREAD_OF = 64  # real defects that the spread of a VAE's latents is read from
 OPEN = object()  # no input's value
 
@@ -133,13 +132,13 @@ class NearestRealDefect(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, real=None, crop=OPEN, mask=OPEN):  # real: ComfyUI hears none but of an input that is there
-        return str(no_mask()) if crop is OPEN and mask is OPEN else True
+        return answer(cls, _check_masked, crop is not OPEN or mask is not OPEN)
 
     @classmethod
     def execute(cls, image, scores, real, object: str, type: str, crop=None, mask=None) -> io.NodeOutput:
         if mask is not None:
-            image, _ = with_masks(NEAREST, image, mask)
-        kinds = [lines(NEAREST, text, len(image), name) for text, name in ((object, "object"), (type, "type"))]
+            image, _ = with_masks(image, mask)
+        kinds = [lines(text, len(image), name) for text, name in ((object, "object"), (type, "type"))]
         return io.NodeOutput(with_nearest(image, scores, real, list(zip(*kinds, strict=True)), crop, mask))
 
 
@@ -165,17 +164,15 @@ def measured(dataset: Dataset, vae, resolution: int, context: float, clip_vision
             "dataset",
             f"none of the {len(dataset.train)} images that train has a defect",
             remedy="choose a larger share or other types in Split Defect Dataset",
-            door=MEASURE,
         )
-    with named(MEASURE):
-        features = (
-            _vae_features(vae, samples, resolution, context)
-            if clip_vision is None
-            else embedding_features(partial(_embedded, clip_vision))
-        )
-        real = RealDefects.measured(
-            samples, _interruptible(features), resolution, context, dataset.split.groups, progress()
-        )
+    features = (
+        _vae_features(vae, samples, resolution, context)
+        if clip_vision is None
+        else embedding_features(partial(_embedded, clip_vision))
+    )
+    real = RealDefects.measured(
+        samples, _interruptible(features), resolution, context, dataset.split.groups, progress()
+    )
     return Measured(real, resolution, context)
 
 
@@ -197,33 +194,29 @@ def with_nearest(
         ValueError: counts or sizes that do not fit together, values not finite, an empty mask, neither crop nor mask, a
             crop of other images, or one whose windows are not those of the real defects.
     """
-    image = check_image(NEAREST, image)
+    image = check_image(image)
     if len(scores) != len(image):
         raise Refused(
             "scores",
             f"{len(scores)} scores for {len(image)} images",
             remedy="connect the same Compose Pair",
-            door=NEAREST,
         )
     parts = _parts(image, measured, crop, mask)
     for reason in dict.fromkeys(filter(None, map(measured.real.unknown, kinds))):
-        _log.warning("%s: nearest_real stays unknown: of real defects, %s.", NEAREST, reason)
-    with named(NEAREST):
-        distances = measured.real.of_pairs(kinds, [to_picture(one) for one in image], parts)
+        _log.warning("Nearest Real Defect: nearest_real stays unknown: of real defects, %s.", reason)
+    distances = measured.real.of_pairs(kinds, [to_picture(one) for one in image], parts)
     return [replace(score, nearest_real=near) for score, near in zip(scores, distances, strict=True)]
 
 
-def no_mask() -> Refused:
-    """What Nearest Real Defect raises where neither crop nor mask is connected."""
-    remedy = "connect Crop to Mask's crop, or the mask of the images"
-    return Refused("crop and mask", "both are open", remedy=remedy, door=NEAREST)
+def _check_masked(connected: bool) -> None:
+    if not connected:
+        raise Refused("crop and mask", "both are open", remedy="connect Crop to Mask's crop, or the mask of the images")
 
 
 def _parts(image: Tensor, measured: Measured, crop: Crop | None, mask: Tensor | None) -> list[list[Part]]:
     """Of every image the parts of its mask, in windows as those of the real defects."""
-    if crop is None and mask is None:
-        raise no_mask()
-    masks = None if mask is None else check_masks(NEAREST, mask, image)
+    _check_masked(crop is not None or mask is not None)
+    masks = None if mask is None else check_masks(mask, image)
     if crop is None:
         return [crop_parts(item, one, measured.resolution, measured.context) for item, one in enumerate(masks)]
     if (crop.items, crop.size) != (len(image), tuple(image.shape[1:3])):
@@ -232,18 +225,16 @@ def _parts(image: Tensor, measured: Measured, crop: Crop | None, mask: Tensor | 
             f"of {crop.items} images of {crop.size[0]} x {crop.size[1]}, and {len(image)} of {image.shape[1]} x "
             f"{image.shape[2]} are connected (height x width)",
             remedy="connect the crop of these images",
-            door=NEAREST,
         )
     if masks and not all(torch.equal(crop.mask(item), one) for item, one in enumerate(masks)):
-        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both", door=NEAREST)
+        raise Refused("mask", "not the one that Crop to Mask cut by", remedy="connect the same to both")
     parts = [crop_parts(i, crop.mask(i), measured.resolution, measured.context) for i in range(crop.items)]
     if _windows(crop.parts) != _windows(part for own in parts for part in own):
         raise Refused(
             "crop",
             f"its windows are not those of a resolution of {measured.resolution} and a context of "
             f"{measured.context:g}, in which the real defects were measured",
-            remedy=f"give Crop to Mask and {MEASURE} the same",
-            door=NEAREST,
+            remedy="give Crop to Mask and Measure Real Defects the same",
         )
     return parts
 
@@ -273,9 +264,9 @@ def _encoded(vae, crops: Tensor) -> Tensor:
     """Latents [B, C, h, w] of crops [B, 3, R, R], continued to what the VAE can take; float32 on the CPU."""
     bottom, right = (-length % vae.spacial_compression_encode() for length in crops.shape[2:])
     latents = vae.encode(reflected(crops.movedim(1, -1), bottom, right))
-    check_axes(MEASURE, latents)
+    check_axes(latents)
     if not torch.isfinite(latents).all():
-        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)", door=MEASURE)
+        raise Refused("vae", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-vae)")
     return latents.float().cpu()
 
 
@@ -298,12 +289,9 @@ def _embedded(clip_vision, images: Tensor) -> Tensor:
             "clip_vision",
             "it gives no image embeddings",
             remedy="load a CLIP vision, SigLIP or DINOv2 model",
-            door=MEASURE,
         )
     if not torch.isfinite(found).all():
-        raise Refused(
-            "clip_vision", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-text-enc)", door=MEASURE
-        )
+        raise Refused("clip_vision", "it gave NaN or infinity", remedy="try it in 32 bit (--fp32-text-enc)")
     return found
 
 

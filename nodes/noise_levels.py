@@ -13,13 +13,12 @@ from torch import Tensor
 from ..errors import Refused
 from ..samplers.graded_windows import Window, check_windows
 from ..samplers.schedule import TIMESTEPS
-from .errors import named
 
 MAX_LEVELS = 20
 _NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
 
 
-def level_table(node: str, model) -> Tensor:
+def level_table(model) -> Tensor:
     """The sigmas of a MODEL, ascending, float32 on the CPU; t = 0 is the first and t = 999 the last.
 
     Raises:
@@ -32,7 +31,6 @@ def level_table(node: str, model) -> Tensor:
             "model",
             f"it has no table of noise levels ({type(sampling).__name__})",
             remedy="use an eps, v or flow model",
-            door=node,
         )
     return table.detach().float().cpu()
 
@@ -69,7 +67,7 @@ def flow_alpha(sampling):
     return lambda sigma: 1 - sigma
 
 
-def typed_levels(node: str, text: str) -> list[float]:
+def typed_levels(text: str) -> list[float]:
     """Levels in t of 0 .. 1000, as they stand. Raises ValueError for any other text, and for more than MAX_LEVELS."""
     found = [re.fullmatch(_NUMBER, entry) for entry in text.split(",")]
     levels = [_number(one[1]) for one in found if one]
@@ -78,12 +76,11 @@ def typed_levels(node: str, text: str) -> list[float]:
             "levels",
             repr(text),
             f"t of 0 to {TIMESTEPS}, {MAX_LEVELS} at most, with commas between, such as '1000, 800, 600'",
-            door=node,
         )
     return levels
 
 
-def typed_windows(node: str, text: str) -> tuple[Window, ...]:
+def typed_windows(text: str) -> tuple[Window, ...]:
     """Windows (hi, lo) in t; () for an empty text.
 
     Raises:
@@ -98,22 +95,10 @@ def typed_windows(node: str, text: str) -> tuple[Window, ...]:
             repr(text),
             f"hi-lo in t of 0 to {TIMESTEPS}, the noisier end first, with commas between, such as '1000-800, 400-300', "
             "or nothing for no window",
-            door=node,
         )
     windows = tuple((_number(one[1]), _number(one[2])) for one in found if one)
-    with named(node):
-        check_windows(windows)
+    check_windows(windows)
     return windows
-
-
-def in_order(typed: Callable, node: str, text: str | None) -> bool | str:
-    """What `validate_inputs` answers to a widget's text: True, or what is wrong. None is for another node to tell."""
-    try:
-        if text is not None:
-            typed(node, text)
-    except ValueError as error:
-        return str(error)
-    return True
 
 
 def _number(digits: str) -> float:

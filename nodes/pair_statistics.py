@@ -11,14 +11,12 @@ from ..errors import Refused
 from ..evaluation.pair_statistics import Defect, measure_samples, summary
 from ..images.drawing import Table, table_picture
 from . import sockets
-from .errors import named
-from .pairs import pairs_state, pairs_told, saved_pairs
+from .errors import answer
+from .pairs import pairs_root, pairs_state, saved_pairs
 from .progress import passes
 from .sockets import CATEGORY, single
 from .split_dataset import Dataset
 from .tables import markdown, on_node
-
-NODE = "Pair Statistics"
 
 HEAD = [
     "object / type",
@@ -79,17 +77,17 @@ class PairStatistics(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs):
-        return pairs_told("Pair Statistics", pairs)
+        return answer(cls, pairs_root, pairs or [])
 
     @classmethod
     def fingerprint_inputs(cls, pairs, **_):
         # A linked name is not known here: never the same, since pairs may have been deleted after the last look.
-        return float("nan") if None in (pairs or []) else pairs_state("Pair Statistics", pairs)
+        return float("nan") if None in (pairs or []) else pairs_state(pairs)
 
     @classmethod
     def execute(cls, dataset: list, pairs: list[str]) -> io.NodeOutput:
-        (data,) = single(NODE, dataset=dataset)
-        table = pair_table(data, saved_pairs(NODE, pairs, data))
+        (data,) = single(dataset=dataset)
+        table = pair_table(data, saved_pairs(pairs, data))
         text = markdown(table)
         return io.NodeOutput(text, ui=on_node(table_picture(table)[None], text, cls))
 
@@ -101,8 +99,8 @@ def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
         ValueError: no pairs, a picture that cannot be read.
     """
     if not pairs:
-        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name", door=NODE)
-    with named(NODE), passes():
+        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name")
+    with passes():
         made, train, held_back = (_measured(samples) for samples in (pairs, dataset.train, dataset.held_back))
     rows = []
     for kind in sorted(made):

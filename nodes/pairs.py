@@ -27,7 +27,7 @@ from .adapters import adapter_path
 from .compact_base import base_path
 from .compose import Batch, Score
 from .dataset import fingerprint
-from .errors import named
+from .errors import answer
 from .folders import check_links, read_roots, writable_folder
 from .images import lines, to_picture
 from .provenance import ADAPTER_INPUTS, ADAPTER_LOADERS, BASE_INPUTS, nearest, sampling_seed, settings, used_seeds
@@ -110,12 +110,7 @@ class SavePairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, not_visible=LEAVE_OUT):
-        try:
-            if not_visible is not None:  # None: another node will tell it
-                check_not_visible(not_visible)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, check_not_visible, not_visible)
 
     @classmethod
     def execute(
@@ -130,9 +125,9 @@ class SavePairs(io.ComfyNode):
         seed: int | None = None,
         not_visible: str = LEAVE_OUT,
     ) -> io.NodeOutput:
-        batch = Batch.checked("Save Pairs", normal, image, mask, scores)
+        batch = Batch.checked(normal, image, mask, scores)
         count = len(batch.images)
-        names = [lines("Save Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
+        names = [lines(text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(folder, ui=save_pairs(folder, batch, *names, seed, not_visible, cls.hidden))
 
 
@@ -156,13 +151,12 @@ def save_pairs(
     """
     check_not_visible(not_visible)
     root = pairs_folder(folder)
-    with named("Save Pairs"):
-        for object, type in zip(objects, types, strict=True):
-            check_names(object=object, type=type)
-        for object, type in dict.fromkeys(zip(objects, types, strict=True)):
-            for part in ("train/good", "test/good", f"test/{type}", f"ground_truth/{type}"):
-                pairs_folder(f"{folder}/{object}/{part}")  # a link there may lead out of the output
-        writer, known = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True), KnownPairs(root)
+    for object, type in zip(objects, types, strict=True):
+        check_names(object=object, type=type)
+    for object, type in dict.fromkeys(zip(objects, types, strict=True)):
+        for part in ("train/good", "test/good", f"test/{type}", f"ground_truth/{type}"):
+            pairs_folder(f"{folder}/{object}/{part}")  # a link there may lead out of the output
+    writer, known = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True), KnownPairs(root)
     prompt, node_id = graph.prompt or {}, graph.unique_id
     used = partial(used_seeds, prompt, count=len(objects))
     seed = sampling_seed(prompt, node_id, used) if seed is None else (lambda item, first=seed: first + item)
@@ -179,8 +173,7 @@ def save_pairs(
         kept = to_picture(normal)
         picture, kept = _writable(to_picture(image, kept.pixels.dtype)), _writable(kept)
         values = mask.numpy()
-        with named("Save Pairs"):
-            change, content = pair_entries(picture, kept, values, object, type)
+        change, content = pair_entries(picture, kept, values, object, type)
         record = _record(batch.scores and batch.scores[item], seed(item), content, common)
         counts.foreign += change.outside > 0
         counts.parted += 0 < change.unchanged < change.pieces
@@ -197,22 +190,20 @@ def save_pairs(
             counts.hidden += left_out
         if left_out:
             if not known.was_dropped(content["identity"]):
-                with named("Save Pairs"):
-                    writer.drop(index, {"object": object, "type": type} | record)
+                writer.drop(index, {"object": object, "type": type} | record)
                 known.note_dropped(content["identity"])
             continue
-        with named("Save Pairs"):
-            offset = (root / MANIFEST).stat().st_size if (root / MANIFEST).exists() else 0
-            writer.write(
-                index=index,
-                object=object,
-                type=type,
-                stem=f"{index:06d}",
-                mask=mask,
-                picture=picture,
-                normal_source=kept,
-                record=record,
-            )
+        offset = (root / MANIFEST).stat().st_size if (root / MANIFEST).exists() else 0
+        writer.write(
+            index=index,
+            object=object,
+            type=type,
+            stem=f"{index:06d}",
+            mask=mask,
+            picture=picture,
+            normal_source=kept,
+            record=record,
+        )
         known.note(content["identity"], offset)
         counts.saved += 1
         shown.append(_shown(folder, f"{object}/test/{type}/{index:06d}.png"))
@@ -226,7 +217,7 @@ def save_pairs(
 def check_not_visible(not_visible: str) -> None:
     """Raise Refused for a choice that there is not; not every host checks a menu's value."""
     if not_visible not in NOT_VISIBLE:
-        raise Refused("not_visible", repr(not_visible), f"one of {', '.join(NOT_VISIBLE)}", door="Save Pairs")
+        raise Refused("not_visible", repr(not_visible), f"one of {', '.join(NOT_VISIBLE)}")
 
 
 def _shown(folder: str, image: str) -> ui.SavedResult:
@@ -237,7 +228,7 @@ def _shown(folder: str, image: str) -> ui.SavedResult:
 
 def pairs_folder(folder: str) -> Path:
     """The folder of that name below the host's output. Raises Refused for one outside it."""
-    return writable_folder("Save Pairs", folder)
+    return writable_folder(folder)
 
 
 def _record(score: Score | None, seed: int | None, content: Mapping[str, Any], common: Mapping[str, Any]) -> dict:
@@ -312,19 +303,18 @@ class Counts:
         return text
 
 
-def saved_pairs(node: str, names: Sequence[str], dataset: Dataset) -> list[Sample]:
+def saved_pairs(names: Sequence[str], dataset: Dataset) -> list[Sample]:
     """The pairs of the one folder that `names` tell of, perhaps many times; none where they are empty.
 
     Raises:
         ValueError: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.
     """
-    root = _read_root(node, names)
+    root = _read_root(names)
     if root is None:
         return []
-    with named(node):
-        pairs = [sample for sample in read_mvtec(root) if sample.type != "good"] if any(root.iterdir()) else []
+    pairs = [sample for sample in read_mvtec(root) if sample.type != "good"] if any(root.iterdir()) else []
     if not pairs:
-        raise Refused(root, "it holds no pairs", remedy="save some with Save Pairs first", door=node)
+        raise Refused(root, "it holds no pairs", remedy="save some with Save Pairs first")
     known = {(sample.object, sample.type) for sample in (*dataset.train, *dataset.held_back)}
     strange = {(sample.object, sample.type) for sample in pairs} - known
     if strange:
@@ -333,57 +323,44 @@ def saved_pairs(node: str, names: Sequence[str], dataset: Dataset) -> list[Sampl
             f"it holds pairs of {_listed(strange)}, of which the dataset has none",
             f"one of {_listed(kind for kind in known if kind[1] != 'good')}",
             "give Save Pairs the dataset's names for object and type",
-            node,
         )
     return pairs
 
 
-def pairs_root(node: str, names: Sequence[str]) -> Path | None:
-    """The one folder below the host's output; None where all names are empty. Raises ValueError as `saved_pairs`."""
-    with named(node):
-        roots = sorted({pairs_folder(name.strip()) for name in names if name.strip()})
+def pairs_root(names: Sequence[str | None]) -> Path | None:
+    """The one folder below the host's output; None where all names are empty, or None, which another node computes.
+    Raises Refused as `saved_pairs`."""
+    roots = sorted({pairs_folder(name.strip()) for name in names if name and name.strip()})
     if len(roots) > 1:
         raise Refused(
             "pairs",
             f"{len(roots)} folders ({roots[0].name}, {roots[1].name}, ...), but this node runs once",
             remedy="connect one Save Pairs, and give it one folder",
-            door=node,
         )
     if roots and not roots[0].is_dir():
-        raise Refused(
-            roots[0], "no such folder", remedy="connect Save Pairs' folder, so that the pairs are made first", door=node
-        )
+        raise Refused(roots[0], "no such folder", remedy="connect Save Pairs' folder, so that the pairs are made first")
     return roots[0] if roots else None
 
 
-def needed_root(node: str, names: Sequence[str]) -> Path:
+def needed_root(names: Sequence[str]) -> Path:
     """As `pairs_root`, for a node that has nothing to do without. Raises ValueError where all names are empty, too."""
-    root = _read_root(node, names)
+    root = _read_root(names)
     if root is None:
-        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name", door=node)
+        raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name")
     return root
 
 
-def _read_root(node: str, names: Sequence[str]) -> Path | None:
+def _read_root(names: Sequence[str]) -> Path | None:
     """As `pairs_root`, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
-    root = pairs_root(node, names)
+    root = pairs_root(names)
     if root is not None:
-        check_links(node, root, read_roots())
+        check_links(root, read_roots())
     return root
 
 
-def pairs_told(node: str, names: Sequence[str | None] | None) -> bool | str:
-    """True, or why there is no one folder of pairs; None among `names`: another node will tell it."""
-    try:
-        pairs_root(node, [name for name in names or [] if name is not None])
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def pairs_state(node: str, names: Sequence[str | None] | None) -> str | None:
-    """Changes where a pair of the folder changes; None where there is none, or another node will tell it."""
-    root = pairs_root(node, [name for name in names or [] if name is not None])
+def pairs_state(names: Sequence[str | None] | None) -> str | None:
+    """Changes where a pair of the folder changes; None where there is no folder, or another node computes its name."""
+    root = pairs_root(names or [])
     return fingerprint(str(root), "") if root else None
 
 

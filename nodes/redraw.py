@@ -28,7 +28,6 @@ from .masked_sampler import MaskedSampler, sampled
 from .nearest import Measured, with_nearest
 from .stage import MGA_KEY
 
-NODE = "Refine Pairs"
 COUNT_KEY = "sias_counting"
 
 # (places in the batch, their images [B, H, W, 3], their scores) -> the scores with nearest_real
@@ -73,7 +72,7 @@ class Search:
     ):
         self.batch, self.seed, self.measure = batch, seed, measure
         self.composing = _composing(batch.scores)
-        self.crop = checked_crop(NODE, batch.normals, batch.masks, crop)
+        self.crop = checked_crop(batch.normals, batch.masks, crop)
         self.drawing = replace(drawing, latent=drawing.latent | {"noise_mask": _checked_latent(drawing, self.crop)})
         self.roundtrip = _decoded(drawing.vae, drawing.latent["samples"], "the latent")
         _check_scores(batch, self.crop, self.roundtrip)
@@ -163,7 +162,7 @@ class Search:
         self._show(begun + step, x0, x, self._total)
 
 
-def _measure(batch: Batch, crop: Crop | None, real: Measured, kinds: Sequence[Type]) -> Measure:
+def nearest_to(batch: Batch, crop: Crop | None, real: Measured, kinds: Sequence[Type]) -> Measure:
     def measure(items: Sequence[int], images: Tensor, scores: Sequence[Score]) -> list[Score]:
         masks = torch.stack([batch.masks[item] for item in items]).float()
         some = None if crop is None else crop.some(items)[0]
@@ -190,7 +189,6 @@ def _composing(scores: Sequence[Score] | None) -> Composing:
             "scores",
             f"they do not name one way in which the pairs were composed ({len(told - {None})} are named)",
             remedy="connect the scores of one Compose Pair",
-            door=NODE,
         )
     return told.pop()
 
@@ -198,23 +196,20 @@ def _composing(scores: Sequence[Score] | None) -> Composing:
 def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
     """The latent's mask. Raises Refused for another batch's or another model's latent, and for no levels."""
     samples = drawing.latent["samples"]
-    mask = pooled_mask(NODE, drawing.latent)
+    mask = pooled_mask(drawing.latent)
     if mask is None:
-        raise Refused(
-            "latent", "empty", remedy="connect Defect Latent's, with the normal image and the mask", door=NODE
-        )
-    check_channels(NODE, samples, drawing.model)
+        raise Refused("latent", "empty", remedy="connect Defect Latent's, with the normal image and the mask")
+    check_channels(samples, drawing.model)
     if len(samples) != len(crop.parts):
         raise Refused(
             "latent",
             f"{len(samples)} latents, but {len(crop.parts)} windows are to be filled",
             remedy="connect Defect Latent's latent of these images, "
             f"{'and their crop' if crop.whole else 'which is of the crops'}",
-            door=NODE,
         )
     item_seeds(drawing.latent, 0)
     if len(drawing.sigmas) < 2:
-        raise Refused("sigmas", "no step", remedy="give the scheduler steps and a denoise above 0", door=NODE)
+        raise Refused("sigmas", "no step", remedy="give the scheduler steps and a denoise above 0")
     for name in ("positive", "negative"):
         _check_count(name, getattr(drawing, name), len(samples))
     return mask
@@ -229,7 +224,6 @@ def _check_count(name: str, conditioning: list, windows: int) -> None:
                 f"a conditioning for {len(tokens)} items, and {windows} are sampled",
                 remedy="give Anomaly Conditioning one line, or as many as images, and connect Crop to Mask's crop "
                 "to it",
-                door=NODE,
             )
 
 
@@ -241,9 +235,8 @@ def _decoded(vae, samples: Tensor, name: str) -> Tensor:
             name,
             f"{samples.shape[1]} channels, the VAE {channels}",
             remedy="connect the VAE of Defect Latent",
-            door=NODE,
         )
-    return check_image(NODE, vae.decode(samples), f"{name}, decoded,")
+    return check_image(vae.decode(samples), f"{name}, decoded,")
 
 
 def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
@@ -258,7 +251,6 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
                 "image",
                 f"image {item} differs from its normal image outside the mask",
                 remedy="connect normal, mask and image of one Compose Pair",
-                door=NODE,
             )
         parts = [(part, (window_of(planes[place], part.window.resolution),) * 2) for place, part in crop.of(item)]
         source = to_picture(normal)
@@ -270,7 +262,6 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
                 f"not those of image {item}: its visibility is {found:.2f}, theirs {told.visibility:.2f}",
                 remedy="connect image and scores of one Compose Pair, and the latent that its roundtrip was decoded "
                 "from, which is Defect Latent's and not the sampler's",
-                door=NODE,
             )
 
 

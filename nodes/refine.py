@@ -17,12 +17,11 @@ from ..synthesis.scores import Scores
 from ..synthesis.windows import Crop
 from . import sockets
 from .compose import Batch, Score
-from .errors import named
 from .images import lines, to_batch
 from .latents import latent_seed
 from .nearest import Measured
 from .provenance import graph_seed
-from .redraw import NODE, Drawing, Search, _measure
+from .redraw import Drawing, Search, nearest_to
 from .sockets import CATEGORY, MAX_SEED
 
 MEDIANS = ("strength", "completeness", "boundary", "nearest_real")
@@ -160,11 +159,11 @@ class RefinePairs(io.ComfyNode):
         object: str = "object",
         type: str = "anomaly",
     ) -> io.NodeOutput:
-        batch = Batch.checked("Refine Pairs", normal, image, mask, scores)
+        batch = Batch.checked(normal, image, mask, scores)
         drawing = Drawing(model, positive, negative, vae, sampler, sigmas, cfg, latent)
         seed = latent_seed(latent, graph_seed(seed, cls.hidden))
         count = len(batch.images)
-        kinds = [lines("Refine Pairs", text, count, what) for text, what in ((object, "object"), (type, "type"))]
+        kinds = [lines(text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(
             *refined_pairs(
                 drawing,
@@ -201,19 +200,18 @@ def refined_pairs(
         Refused: before anything is sampled, for what cannot be of one batch.
     """
     if rounds < 1:
-        raise Refused("rounds", rounds, "at least 1", "leave the node out for no round", NODE)
-    with named(NODE):
-        search = Search(drawing, batch, crop, rounds, seed, _measure(batch, crop, real, kinds) if real else None)
-        found = refine(
-            search.make,
-            search.first(),
-            search.again,
-            search.given,
-            _visible,
-            rounds,
-            has_farm=search.given.farm > 0,
-            pays=(lambda best: not best.pair.visible) if only_hidden else _always,
-        )
+        raise Refused("rounds", rounds, "at least 1", "leave the node out for no round")
+    search = Search(drawing, batch, crop, rounds, seed, nearest_to(batch, crop, real, kinds) if real else None)
+    found = refine(
+        search.make,
+        search.first(),
+        search.again,
+        search.given,
+        _visible,
+        rounds,
+        has_farm=search.given.farm > 0,
+        pays=(lambda best: not best.pair.visible) if only_hidden else _always,
+    )
     kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
     return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
 

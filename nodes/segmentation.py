@@ -13,28 +13,26 @@ import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor, nn
 
+from ..choices import NETWORKS
 from ..datasets.mvtec import Sample
 from ..errors import Refused
 from ..evaluation.cases import case_sheet
 from ..evaluation.cell import tested_values
 from ..evaluation.metrics import NAMES
-from ..evaluation.networks import NETWORKS
 from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
 from ..evaluation.segmenter.training import Record, Training, train_segmenter
 from ..images.drawing import LETTERS, Table, table_picture
 from . import sockets
-from .errors import named
+from .errors import answer
 from .images import to_batch
-from .pairs import pairs_state, pairs_told, saved_pairs
+from .pairs import pairs_root, pairs_state, saved_pairs
 from .sockets import CATEGORY, MAX_DATA_SEED, single
 from .split_dataset import Dataset
 from .tables import markdown, on_node
 
-TRAIN = "Train Segmenter"
 ROOM = 4 * 2**30  # bytes that a training may want on the device, which models of other nodes may still fill
 
-EVALUATE = "Evaluate Segmentation"
 COLUMNS = 4  # a type's best two and worst two fill a line
 HEAD = ["object / type", "images", "IoU", "95 %", "recall", "best F1", "AP", "AUROC", "AU-PRO"]
 
@@ -127,11 +125,11 @@ class TrainSegmenter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, pairs=None):
-        return pairs_told("Train Segmenter", pairs)
+        return answer(cls, pairs_root, pairs or [])
 
     @classmethod
     def fingerprint_inputs(cls, pairs=None, **_):
-        return pairs_state("Train Segmenter", pairs)
+        return pairs_state(pairs)
 
     @classmethod
     def execute(
@@ -145,9 +143,9 @@ class TrainSegmenter(io.ComfyNode):
         hold_out: list[bool] | None = None,
     ) -> io.NodeOutput:
         data, *settings = single(
-            TRAIN, dataset=dataset, network=network, steps=steps, crop=crop, seed=seed, hold_out=hold_out or [False]
+            dataset=dataset, network=network, steps=steps, crop=crop, seed=seed, hold_out=hold_out or [False]
         )
-        segmenter = train(data, *settings, saved_pairs(TRAIN, pairs or [], data))
+        segmenter = train(data, *settings, saved_pairs(pairs or [], data))
         return io.NodeOutput(segmenter, in_words(segmenter))
 
 
@@ -221,7 +219,7 @@ def train(
     stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
     bar = comfy.utils.ProgressBar(steps)
     # The host runs its nodes in inference mode, in which nothing can be trained.
-    with named(TRAIN), torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         network, record = train_segmenter(
             name,
             dataset.train,
@@ -274,9 +272,8 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
         comfy.model_management.throw_exception_if_processing_interrupted()
         bar.update(1)
 
-    with named(EVALUATE):
-        tested = test(segmenter.network, dataset.held_back, dataset.split.groups, before_every_image)
-        sheet = case_sheet(segmenter.network, tested, dataset.held_back, COLUMNS)
+    tested = test(segmenter.network, dataset.held_back, dataset.split.groups, before_every_image)
+    sheet = case_sheet(segmenter.network, tested, dataset.held_back, COLUMNS)
     values = tested_values(tested)
     return _table(dataset, tested, values), values["mean"]["iou"], to_batch([sheet / 255])
 
@@ -298,7 +295,6 @@ def _check_unseen(dataset: Dataset, segmenter: Segmenter) -> None:
             f"{known} of the {len(dataset.held_back)} held-back images are among those that the segmenter was trained "
             "on",
             remedy="connect one Split Defect Dataset to both nodes",
-            door=EVALUATE,
         )
 
 

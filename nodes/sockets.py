@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from comfy_api.latest import io
 
-from ..datasets import layouts
+from ..choices import LAYOUTS as NAMES
 from ..errors import Refused
 from .folders import AS_TYPED, choices
 
@@ -30,7 +30,7 @@ Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmentation.Segmenter: a train
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
 
-LAYOUTS = ["auto", *(layout.name for layout in layouts.LAYOUTS)]
+LAYOUTS = ["auto", *NAMES]
 
 
 def dataset_menu() -> io.Input:
@@ -45,7 +45,7 @@ def dataset_menu() -> io.Input:
     )
 
 
-def single(node: str, **inputs: Sequence) -> list:
+def single(**inputs: Sequence) -> list:
     """The one value of every input. Raises ValueError where a list holds different ones."""
     for name, values in inputs.items():
         others = [value for value in values if value != values[0]]
@@ -54,6 +54,5 @@ def single(node: str, **inputs: Sequence) -> list:
                 name,
                 f"a list of different values ({values[0]}, {others[0]}, ...), but this node runs once",
                 remedy="connect one value",
-                door=node,
             )
     return [values[0] for values in inputs.values()]

@@ -21,13 +21,11 @@ from ..errors import Refused
 from ..images.drawing import Table
 from . import sockets
 from .dataset import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
-from .errors import named
+from .errors import answer
 from .folders import AS_TYPED, chosen, may_read, readable_file
 from .progress import passes
 from .sockets import CATEGORY, LAYOUTS, MAX_DATA_SEED, dataset_menu
 from .tables import markdown
-
-NODE = "Split Defect Dataset"
 
 # Small enough to train on while one waits. The bundled base was trained on surfaces of seed 0, and those that Load
 # Defect Dataset shows are of seed 1: these are seen for the first time here.
@@ -114,13 +112,7 @@ class SplitDataset(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder, split, choose=AS_TYPED):
-        folder = chosen(folder, choose)
-        try:
-            if folder is not None and split is not None:  # None: another node will tell it
-                check_split_folder(folder, split)
-        except ValueError as error:
-            return str(error)
-        return True
+        return answer(cls, check_split_folder, chosen(folder, choose), split)
 
     @classmethod
     def fingerprint_inputs(cls, folder, split, layout="auto", choose=AS_TYPED, **_):
@@ -159,7 +151,7 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
             holds back no defect.
     """
     warnings: list[str] = []
-    with named(NODE), passes():
+    with passes():
         built_in = folder.strip() == BUILT_IN
         root = surfaces_folder() if built_in else dataset_tree(folder)
         wanted = [type.strip() for type in re.split("[,\n]", types) if type.strip()] or None
@@ -182,22 +174,20 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
 
 def split_fingerprint(folder: str, split: str, layout: str) -> str:
     """Changes where a file of the dataset, its split or its groups change. Raises ValueError for a missing one."""
-    with named(NODE):
-        seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "", layout)
-        if folder.strip() == BUILT_IN:
-            return seen
-        root = dataset_folder(folder)
-        manifests = [path / "manifest.csv" for path in (root, root.resolve().parent)]
-        return seen + "".join(f" {path.stat().st_mtime_ns}" for path in manifests if may_read(path) and path.is_file())
+    seen = fingerprint(folder, str(_split_file(split)) if split.strip() else "", layout)
+    if folder.strip() == BUILT_IN:
+        return seen
+    root = dataset_folder(folder)
+    manifests = [path / "manifest.csv" for path in (root, root.resolve().parent)]
+    return seen + "".join(f" {path.stat().st_mtime_ns}" for path in manifests if may_read(path) and path.is_file())
 
 
 def check_split_folder(folder: str, split: str) -> None:
     """Raise ValueError where there is no such folder or no such file."""
-    with named(NODE):
-        if folder.strip() != BUILT_IN:
-            dataset_folder(folder)
-        if split.strip():
-            _split_file(split)
+    if folder.strip() != BUILT_IN:
+        dataset_folder(folder)
+    if split.strip():
+        _split_file(split)
 
 
 def surfaces_folder() -> Path:
@@ -228,7 +218,7 @@ def temporary() -> Path:
 
 def _split_file(split: str) -> Path:
     remedy = "give the path of a split.json, or its name below ComfyUI's input, or leave split empty to split here"
-    return readable_file(NODE, split, remedy)
+    return readable_file(split, remedy)
 
 
 def _each(samples: Sequence[Sample]) -> tuple[dict[str, str], str]:
@@ -241,7 +231,6 @@ def _check_testable(held_back: Sequence[Sample]) -> None:
             "split",
             f"none of the {len(held_back)} held-back images has a defect, so that nothing could be tested",
             remedy="choose a smaller share or other types, or add images of other parts",
-            door=NODE,
         )
 
 

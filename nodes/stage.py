@@ -95,9 +95,8 @@ def apply_mga(model, adapter: LoadedAdapter):
     Raises:
         ValueError: an adapter of another method, or of another model.
     """
-    node = "Apply MGA"
-    check_method(node, adapter.adapter, "stage")
-    check_fit(node, adapter, model)
+    check_method(adapter.adapter, "stage")
+    check_fit(adapter, model)
     clone = model.clone()
     clone.set_additional_models(MGA_KEY, [adapter.patcher.clone()])
     return clone
@@ -153,12 +152,10 @@ def anomaly_inference(model, latent: dict, strength: float):
         ValueError: a latent without a usable mask (see `pooled_mask`), without an image, or of another model.
     """
     samples = latent["samples"]
-    mask = pooled_mask("Anomaly Inference", latent)
+    mask = pooled_mask(latent)
     if mask is None:
-        raise Refused(
-            "latent", "empty", remedy="connect Defect Latent, which knows image and mask", door="Anomaly Inference"
-        )
-    check_channels("Anomaly Inference", samples, model)
+        raise Refused("latent", "empty", remedy="connect Defect Latent, which knows image and mask")
+    check_channels(samples, model)
     known = strength * (1 - mask)
     background = model.model.process_latent_in(samples)
 

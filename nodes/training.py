@@ -13,6 +13,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor, nn
 
+from ..choices import CHECKPOINTING, HEADS
 from ..errors import Refused
 from ..modules.adapter_file import Adapter
 from ..modules.adapter_modules import tokens_of
@@ -21,23 +22,20 @@ from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule
 from ..samplers.schedule import TIMESTEPS
 from ..training.adapter import train_adapter
-from ..training.adapter_settings import CHECKPOINTING, AdapterTraining
 from ..training.defects import Defects, read_defects, types_of
 from ..training.fast import FastTraining
 from ..training.frozen import Latents
+from ..training.settings import AdapterTraining
 from ..training.stage import StageTraining
 from . import sockets
 from .adapters import LoadedAdapter, check_fit, fit_of, loaded
 from .conditioning import Conditioning
-from .errors import named
 from .frozen_model import base_tokens, frozen_model
 from .latents import check_axes, check_channels
 from .progress import passes
 from .sockets import CATEGORY, MAX_DATA_SEED
 from .split_dataset import Dataset, temporary
 from .training_record import curve_picture, in_words, previewer
-
-HEADS = ["paper", "small"]  # see `head_settings`
 
 
 class TrainFASTAdapter(io.ComfyNode):
@@ -73,17 +71,16 @@ class TrainFASTAdapter(io.ComfyNode):
         checkpointing: str = "auto",
         look_every: int = 100,
     ) -> io.NodeOutput:
-        with named("Train FAST Adapter"):
-            settings = FastTraining(
-                steps=steps,
-                batch=batch,
-                learning_rate=learning_rate,
-                tokens=tokens,
-                patience=patience,
-                seed=seed,
-                checkpointing=checkpointing,
-                evaluate_every=look_every,
-            )
+        settings = FastTraining(
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            tokens=tokens,
+            patience=patience,
+            seed=seed,
+            checkpointing=checkpointing,
+            evaluate_every=look_every,
+        )
         adapter = train(model, vae, dataset, settings, resolution, conditioning)
         return io.NodeOutput(adapter, in_words(adapter), curve_picture(adapter))
 
@@ -130,8 +127,8 @@ class TrainSTAGEAdapter(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "heads",
-                    options=HEADS,
-                    default=HEADS[0],
+                    options=list(HEADS),
+                    default="paper",
                     optional=True,
                     tooltip="Size of the MGA heads. paper (default): 2.7 M parameters each. small: 0.2 M, for a tenth "
                     "of the time, which is enough beside a compact base.",
@@ -161,20 +158,19 @@ class TrainSTAGEAdapter(io.ComfyNode):
         normalise: bool = True,
         heads: str = "paper",
     ) -> io.NodeOutput:
-        with named("Train STAGE Adapter"):
-            settings = StageTraining(
-                steps=steps,
-                batch=batch,
-                learning_rate=learning_rate,
-                tokens=tokens,
-                patience=patience,
-                seed=seed,
-                checkpointing=checkpointing,
-                evaluate_every=look_every,
-                normalise=normalise,
-                **mask_settings(mask_schedule),
-                **head_settings(heads),
-            )
+        settings = StageTraining(
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            tokens=tokens,
+            patience=patience,
+            seed=seed,
+            checkpointing=checkpointing,
+            evaluate_every=look_every,
+            normalise=normalise,
+            **mask_settings(mask_schedule),
+            **head_settings(heads),
+        )
         adapter = train(model, vae, dataset, settings, resolution, conditioning, tokens_of)
         return io.NodeOutput(adapter, in_words(adapter), curve_picture(adapter))
 
@@ -323,35 +319,30 @@ def train(
             the VAE cannot take, an adapter of another model or without one of the types, too little memory, a loss that
             is no longer finite.
     """
-    node = f"Train {settings.method.upper()} Adapter"
     try:
-        with named(node):
-            if keep:
-                check_fit(node, keep, model)
-                tokens_of(keep.adapter, types_of(dataset.train))  # a type that it lacks is better known now
-            with passes():
-                defects = read_defects(
-                    dataset.train,
-                    dataset.split.groups,
-                    _encoder(node, model, vae, resolution),
-                    resolution,
-                    settings.seed,
-                    settings.steps * settings.batch,
-                    comfy.model_management.throw_exception_if_processing_interrupted,
-                )
-            # The host runs its nodes in inference mode, in which nothing can be trained.
-            with torch.inference_mode(False), torch.enable_grad():
-                adapter = _train(
-                    model, _copied(defects), settings, dataset.split.digest, resolution, conditioning, keep
-                )
+        if keep:
+            check_fit(keep, model)
+            tokens_of(keep.adapter, types_of(dataset.train))  # a type that it lacks is better known now
+        with passes():
+            defects = read_defects(
+                dataset.train,
+                dataset.split.groups,
+                _encoder(model, vae, resolution),
+                resolution,
+                settings.seed,
+                settings.steps * settings.batch,
+                comfy.model_management.throw_exception_if_processing_interrupted,
+            )
+        # The host runs its nodes in inference mode, in which nothing can be trained.
+        with torch.inference_mode(False), torch.enable_grad():
+            adapter = _train(model, _copied(defects), settings, dataset.split.digest, resolution, conditioning, keep)
     except comfy.model_management.OOM_EXCEPTION as error:
         raise Refused(
             "device",
             f"too little memory for a batch of {settings.batch} at {resolution} px with gradients",
             remedy="lower batch or resolution, switch checkpointing on, or train on a smaller model",
-            door=node,
         ) from error
-    return loaded(node, "trained here", adapter)
+    return loaded("trained here", adapter)
 
 
 def mask_settings(schedule: MaskSchedule | None) -> dict:
@@ -364,7 +355,6 @@ def mask_settings(schedule: MaskSchedule | None) -> dict:
             f"made for {schedule.timesteps} levels",
             f"a schedule of {TIMESTEPS}, since heads read levels from 0 to {TIMESTEPS - 1} of every model",
             f"connect a schedule of {TIMESTEPS}",
-            "Train STAGE Adapter",
         )
     return {"t_s": schedule.t_s, "shape": schedule.shape}
 
@@ -414,7 +404,7 @@ def _train(
     return adapter
 
 
-def _encoder(node: str, model, vae, resolution: int) -> Callable[[Tensor], Tensor]:
+def _encoder(model, vae, resolution: int) -> Callable[[Tensor], Tensor]:
     """Crops to latents in the model's own scale."""
     ratio = vae.spacial_compression_encode()
     if resolution % ratio:
@@ -423,13 +413,12 @@ def _encoder(node: str, model, vae, resolution: int) -> Callable[[Tensor], Tenso
             resolution,
             f"a multiple of {ratio}, by which this VAE reduces",
             f"choose {max(1, round(resolution / ratio)) * ratio}",
-            node,
         )
 
     def encode(image: Tensor) -> Tensor:
         latent = vae.encode(image.movedim(1, -1))
-        check_axes(node, latent)
-        check_channels(node, latent, model)
+        check_axes(latent)
+        check_channels(latent, model)
         return model.model.process_latent_in(latent)
 
     return encode

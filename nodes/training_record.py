@@ -12,11 +12,12 @@ from torch import Tensor
 from ..images.drawing import curves, named_rows
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
-from ..training.adapter_settings import AdapterTraining
+from ..samplers.mask_schedule import MaskSchedule
 from ..training.branch_estimates import branch_estimates
 from ..training.defects import Defects
 from ..training.farm_alone import made_by_farm
 from ..training.frozen import Frozen, Latents
+from ..training.settings import AdapterTraining
 from .adapters import LoadedAdapter
 
 COUNT, TILE = 4, 128  # pairs at most, and px of each
@@ -41,7 +42,13 @@ def previewer(
     def learnt(modules: FastModules | StageModules) -> dict[str, Tensor]:
         if isinstance(modules, StageModules):
             names = "base alone", "anomaly-aware", "anomaly-only"
-            return dict(zip(names, branch_estimates(base, modules, shown, settings.schedule), strict=True))
+            return dict(
+                zip(
+                    names,
+                    branch_estimates(base, modules, shown, MaskSchedule(settings.t_s, shape=settings.shape)),
+                    strict=True,
+                )
+            )
         return {"FARM": made_by_farm(base, modules, shown)}
 
     def preview(modules: FastModules | StageModules) -> Preview:

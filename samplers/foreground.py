@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..choices import FOREGROUND_MODES
 from ..errors import Refused
 from .levels import Level
 from .noise import LevelNoise
@@ -33,8 +34,8 @@ class Foreground:
     def __post_init__(self) -> None:
         if self.model is None:
             return
-        if self.mode not in ("x0_blend", "renoise"):
-            raise Refused("foreground_mode", repr(self.mode), "x0_blend or renoise")
+        if self.mode not in FOREGROUND_MODES:
+            raise Refused("foreground_mode", repr(self.mode), " or ".join(FOREGROUND_MODES))
         if not 0 <= self.strength <= 1 or (self.mode == "renoise" and self.strength not in (0, 1)):
             raise Refused("foreground_strength", f"{self.strength:g}", "0 .. 1 for x0_blend, 0 or 1 for renoise")
         if self.mode == "renoise" and self.fixed_states:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..choices import BLENDS
 from ..errors import Refused
 from .foreground import Foreground
 from .graded_windows import PAPER_WINDOWS, Window, check_reached, check_windows, within
@@ -19,7 +20,6 @@ from .schedule import TIMESTEPS
 
 Head = Callable[[Tensor, Tensor, Tensor], Tensor]  # (eps [B, C, h, w], mask [B, 1, h, w], t [B]) -> eps
 Change = Callable[[Tensor, Tensor], Tensor]  # (x, x0) -> x0, both [n B, C, h, w]
-BLENDS = ("x0", "paper")
 BRANCHES = ("aware", "only")  # anomaly-aware, anomaly-only
 PAPER_SCHEDULE = MaskSchedule()
 

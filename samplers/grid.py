@@ -8,10 +8,9 @@ from math import log
 import torch
 from torch import Tensor
 
+from ..choices import KINDS
 from ..errors import Refused
 from .schedule import DATA_STD, TIMESTEPS, ldm_sigmas
-
-KINDS = ("uniform", "quadratic", "lambda", "half")
 
 
 def aias_grid(

@@ -7,10 +7,9 @@ from math import cos, isfinite, pi
 
 from torch import Tensor
 
+from ..choices import SHAPES
 from ..errors import Refused
 from .schedule import TIMESTEPS
-
-SHAPES = ("linear", "cosine")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Named settings of the AIAS sampler."""
+"""Named settings of the AIAS sampler: one entry here, and its name in `choices.PRESETS`."""
 
 from __future__ import annotations
 
+from ..choices import PRESETS
 from ..errors import Refused
 
 # Predict and correct along levels that are spread about the data's own scale. The foreground model, made for the
@@ -21,7 +22,6 @@ _PRESETS: dict[str, tuple[dict, dict]] = {
     # The rule without noise: best below NOISE_FROM steps, and where runs must not depend on noise.
     "fast": (_FEW_LEVELS, {**_FEW_STEPS, "eta": 0.0}),
 }
-PRESETS = tuple(_PRESETS)
 
 
 def preset(name: str, steps: int) -> tuple[dict, dict]:

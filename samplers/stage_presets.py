@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..choices import STAGES
 from ..errors import Refused
 from .graded import PAPER_SCHEDULE
 from .graded_windows import PAPER_WINDOWS
@@ -18,20 +19,19 @@ _PRESETS: dict[str, tuple[bool, dict]] = {
     # All of it with the paper's average of noisy states, which takes the noise out of the background: to reproduce.
     "stage-paper": (True, _OFF | {"aif": True, "blend": "paper"} | _GD | _EMA),
 }
-STAGE_PRESETS = tuple(_PRESETS)
 
 
 def stage_preset(name: str) -> tuple[bool, dict]:
     """Whether the MGA heads work, and the keywords of `sample_graded` that switch the other parts.
 
     Args:
-        name: one of STAGE_PRESETS.
+        name: one of choices.STAGES.
 
     Raises:
         Refused: unknown name.
     """
     if name not in _PRESETS:
-        raise Refused("preset", repr(name), f"one of {', '.join(STAGE_PRESETS)}")
+        raise Refused("preset", repr(name), f"one of {', '.join(STAGES)}")
     heads, options = _PRESETS[name]
     return heads, dict(options)
 

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..choices import MODES
 from ..errors import Refused
 from ..images.pictures import Picture
 from ..images.windows import Window, enlarge, image_part
 from .windows import Part
 
-MODES = ("difference", "paste")
 Made = tuple[Part, tuple[Tensor, Tensor]]  # a part, its window with the anomaly and without, decoded, [3, R, R]
 
 

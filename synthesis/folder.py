@@ -6,22 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..choices import ADAPTERS
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.reading import read_dataset
 from ..datasets.sample import check_samples
 from ..datasets.split import Split, load_split, part_of
-from ..errors import Refused
 from ..files.folder_lock import check_free
-from ..modules.adapter_file import METHODS, Fit, load_adapter
+from ..modules.adapter_file import Fit, load_adapter
 from ..modules.base_file import base_fit, file_digest, load_base, load_base_of
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
+from ..settings import check_values
 from .adapters import Adapters, load_adapters
 from .nearest import RealDefects, latent_features
 from .pair import Settings
 from .plan import Plan
-from .policy import DEFAULT, Policy
-from .run import NEGATIVES, run
+from .run import run
+from .settings import DROP, Policy, RunSettings
 from .sheets import save_sheet
 
 ON_SHEET = 32
@@ -53,9 +54,9 @@ def synthesize(
     count: int,
     settings: Settings,
     *,
-    seed: int = 0,
-    policy: Policy = DEFAULT,
-    negatives: int = NEGATIVES,
+    seed: int = RunSettings.seed,
+    policy: Policy = DROP,
+    negatives: int = RunSettings.negatives,
     resume: bool = False,
     device: str = "cpu",
     report: Callable | None = None,
@@ -75,8 +76,7 @@ def synthesize(
             before the first pair is made.
         OSError: the folder cannot be written.
     """
-    if count < 1 or negatives < 1:
-        raise Refused("count and negatives", f"{count} and {negatives}", "1 or more of each")
+    check_values(RunSettings, count=count, negatives=negatives)
     check_free(out)
     samples, split = read_dataset(source.data, source.types, source.layout), load_split(source.split)
     base = _base(source, split)
@@ -130,7 +130,7 @@ def synthesize(
 def _base(source: Source, split: Split) -> CompactLDM:
     if source.foreign_base:
         return load_base(source.base)[0]
-    return load_base_of(source.base, split.digest, ", or pass --foreign-base where no figure depends on it")
+    return load_base_of(source.base, split.digest, unless="foreign_base")
 
 
 def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> tuple[Adapters | None, str | None]:
@@ -138,6 +138,6 @@ def _adapter(source: Source, base: Fit, split: Split, types: Sequence[Type]) -> 
     if not paths:
         return None, None
     # FAST's before STAGE's, however they were given: the name is that of a graph with the same adapters.
-    paths = sorted(paths, key=lambda path: METHODS.index(load_adapter(path).method))
+    paths = sorted(paths, key=lambda path: ADAPTERS.index(load_adapter(path).method))
     digest = None if source.foreign_base else split.digest
     return load_adapters(paths, base, digest, types), "+".join(file_digest(path) for path in paths)

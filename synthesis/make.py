@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import Refused
 from ..images.masks import latent_mask
 from ..images.pictures import Picture
-from ..images.windows import CONTEXT, cut_picture
+from ..images.windows import cut_picture
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from ..samplers.aias import sample_aias
@@ -23,48 +22,11 @@ from ..samplers.grid import grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.schedule import ldm_sigmas, nearest_timestep
 from .adapters import Adapters
-from .compose import check_mode
+from .settings import Settings
 from .start import farm_options, sampling, start_state
 from .windows import Part, crop_parts
 
 BATCH = 8  # windows per call of the model
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How pairs are made.
-
-    preset, steps: sampler (see `samplers.presets`); guidance: 1 is off, any other runs the model twice per step; aware:
-    the model is told mask and background (False is the papers' unconditional LDM, held by the background alone);
-    context: see `context_side`; mode, feather: see `compose`; farm, farm_until: for an adapter of FAST, FARM's share
-    of the estimate in the mask (0 .. 1, 0 leaves it out) and t in 0 .. 999 below which it rests (None is the preset's);
-    graded: parts of STAGE, see `samplers.stage_presets` (None: all with an adapter of STAGE, else none, which is AIAS).
-    Raises Refused for values out of range.
-    """
-
-    preset: str = "recommended"
-    steps: int = 20
-    guidance: float = 2.0
-    aware: bool = True
-    context: float = CONTEXT
-    mode: str = "difference"
-    feather: int = 0
-    farm: float = 1.0
-    farm_until: float | None = None
-    graded: str | None = None
-
-    def __post_init__(self):
-        sampling(self.preset, self.steps).levels()
-        if self.graded is not None:
-            sampling(self.preset, self.steps, self.graded).levels()
-        check_mode(self.mode, self.feather)
-        for name in ("guidance", "context"):
-            if not 0 <= getattr(self, name) < inf:
-                raise Refused(name, getattr(self, name), "0 or more, and finite")
-        if not 0 <= self.farm <= 1 or not 0 <= (self.farm_until or 0) < 1000:
-            raise Refused(
-                "farm and farm_until", f"{self.farm} and {self.farm_until}", "0 to 1, and a t of 0 to 999 or none"
-            )
 
 
 @dataclass(frozen=True)

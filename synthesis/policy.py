@@ -6,44 +6,9 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import Refused
 from .pair import Job, Pair, Settings
 from .refine import Make, Visible, refine
-
-POLICIES = ("keep", "drop", "refine")
-ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class Policy:
-    """name: "keep" all pairs and flag those that are not visible; "drop" those; "refine" all, see `synthesis.refine`.
-
-    redraw: times that a pair which is not visible is made again with a new seed before it is kept, flagged, or dropped;
-    rounds: of "refine". Raises Refused for values that cannot be, or not together.
-    """
-
-    name: str = "keep"
-    redraw: int = 0
-    rounds: int = ROUNDS
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What defines a run: rounds for "refine" alone."""
-        rounds = {"rounds": self.rounds} if self.name == "refine" else {}
-        return {"name": self.name, "redraw": self.redraw, **rounds}
-
-    def __post_init__(self):
-        if self.name not in POLICIES:
-            raise Refused("policy", repr(self.name), f"one of {', '.join(POLICIES)}")
-        if self.redraw < 0 or self.rounds < 1:
-            raise Refused("redraw and rounds", f"{self.redraw} and {self.rounds}", "at least 0 and 1")
-        if self.name == "refine" and self.redraw:
-            raise Refused(
-                "redraw", "refine tries new seeds itself", remedy="leave redraw out, or choose another policy"
-            )
-
-
-DEFAULT = Policy("drop")  # of pairs for training: a mask that shows nothing is a wrong label
+from .settings import Policy
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,12 @@ from .nearest import RealDefects
 from .negatives import measured_thresholds
 from .pair import Pair, make_pairs
 from .plan import Planned
-from .policy import Policy, Settled, settle
+from .policy import Settled, settle
 from .refine import farm_varies
 from .scores import DIGITS, NOT_SCORED, Scores
+from .settings import Policy, RunSettings
 
 _log = logging.getLogger(__name__)
-NEGATIVES = 64
 KEEP = Policy()
 
 
@@ -49,7 +49,7 @@ def run(
     adapter: Adapters | None = None,
     adapter_name: str | None = None,
     policy: Policy = KEEP,
-    negatives: int = NEGATIVES,
+    negatives: int = RunSettings.negatives,
     real: RealDefects | None = None,
     report: Callable[[int, Planned, Pair, bool], None] | None = None,
 ) -> float:

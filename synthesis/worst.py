@@ -14,6 +14,8 @@ from ..errors import Refused
 from ..files.progress import tracked
 from ..files.relative_path import is_file_below
 from ..files.untrusted_json import JsonValue
+from ..settings import check_values
+from .settings import WorstPairs
 
 # Keys of the manifest; whether a high score is the bad one.
 SCORES = {
@@ -47,7 +49,7 @@ class Worst:
     scores: tuple[str, ...]
 
 
-def worst_pairs(root: str | Path, by: str = "visibility", count: int = 12) -> Worst:
+def worst_pairs(root: str | Path, by: str = WorstPairs.by, count: int = WorstPairs.count) -> Worst:
     """The `count` pairs of a folder with the worst score `by`, one of SCORES; equal ones in the manifest's order.
 
     The manifest is read line by line and only the worst are kept, whatever the folder's size.
@@ -56,10 +58,7 @@ def worst_pairs(root: str | Path, by: str = "visibility", count: int = 12) -> Wo
         Refused: another score, a count below 1, a folder without manifest or pairs, a damaged line, or no pair that
             has this score; the message names the scores that there are.
     """
-    if by not in SCORES:
-        raise Refused("score", repr(by), f"one of {', '.join(SCORES)}")
-    if count < 1:
-        raise Refused("count", count, "1 or more")
+    check_values(WorstPairs, by=by, count=count)
     seen = _Seen(Path(root), by)
     sign = -1 if SCORES[by] else 1
     pairs = heapq.nsmallest(count, seen.lines(), key=lambda line: sign * line[by])

@@ -14,12 +14,12 @@ from ..modules.fast import to_adapter as fast_adapter
 from ..modules.stage import to_adapter as stage_adapter
 from ..modules.tokens import AnomalyTokens
 from . import fast, stage
-from .adapter_settings import AdapterTraining
 from .defects import Defects
 from .fast import train_fast
 from .frozen import Frozen
 from .loss_curve import LossCurve
 from .memory import step_memory
+from .settings import AdapterTraining
 from .stage import train_stage
 
 

@@ -12,11 +12,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from .adapter_settings import AdapterTraining
 from .best import Best
 from .checkpointing import checkpointed
 from .loop import Report, train
 from .loss_curve import LossCurve
+from .settings import AdapterTraining
 
 Modules = TypeVar("Modules", bound=nn.Module)
 Loss = Callable[[int, torch.Generator], Tensor]

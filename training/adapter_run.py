@@ -17,12 +17,12 @@ from ..modules.adapter_file import load_adapter, save_adapter
 from ..modules.adapter_modules import load_for, tokens_of
 from ..modules.base_file import base_fit, file_digest, load_base_of
 from .adapter import train_adapter
-from .adapter_settings import AdapterTraining
 from .defects import read_defects, types_of
 from .fast import FastTraining
 from .frozen_compact import FrozenCompact
 from .loop import Report
 from .run_file import RunFile
+from .settings import AdapterTraining
 from .stage import StageTraining
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from ..datasets.mvtec import Sample, check_samples
 from ..datasets.surfaces.defects import TYPES
-from ..errors import Refused
 from ..files.progress import tracked
 from ..images.masks import latent_mask
 from ..modules.autoencoder import kl_divergence, reparameterise
@@ -22,39 +21,14 @@ from .balanced import balanced
 from .crops import Batch, Crops, PictureCache
 from .drawn_crops import DrawnCrops
 from .loop import Report, train
-from .precision import PRECISIONS, mixed
+from .precision import mixed
+from .settings import BaseTraining, DrawnPool
 
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 ANY = "any"  # the object of a base that is not one object's
 GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True}
-
-
-@dataclass(frozen=True)
-class BaseTraining:
-    """Settings of a base.
-
-    resolution: side of the crops in pixels, a multiple of 16; autoencoder_steps, steps: optimiser steps of the two
-    phases; batch: crops per step; learning_rate: peak of both phases; precision: see `mixed`.
-    """
-
-    resolution: int = 128
-    autoencoder_steps: int = 4000
-    steps: int = 6000
-    batch: int = 16
-    learning_rate: float = 5e-4
-    seed: int = 0
-    precision: str = "auto"
-
-    def __post_init__(self):
-        if self.precision not in PRECISIONS:
-            raise Refused("precision", repr(self.precision), f"one of {', '.join(PRECISIONS)}")
-        if self.resolution < 32 or self.resolution % 16:
-            raise Refused("resolution", self.resolution, "a multiple of 16, 32 or more")
-        for name in ("autoencoder_steps", "steps", "batch"):
-            if getattr(self, name) < 1:
-                raise Refused(name, getattr(self, name), "1 or more")
 
 
 def labels_of(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
@@ -111,7 +85,7 @@ def train_base(
 def train_general_base(
     settings: BaseTraining,
     state: str | Path,
-    pool: int = 32768,
+    pool: int = DrawnPool.pool,
     *,
     device: str = "cpu",
     save_every: float = 60.0,

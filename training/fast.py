@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ..modules.farm import NORMS
 from ..modules.fast import FastModules
 from .adapter_loop import Curve, Loss, train_modules
-from .adapter_settings import AdapterTraining
 from .balanced import balanced
 from .defect_draws import balanced_draw, check_latents, places_by_type
 from .frozen import Frozen, Latents
 from .held_out_error import HeldOutError
 from .precision import mixed
+from .settings import FastTraining
 
 DENOISER, FOREGROUND = 2.0, 5.0  # weights of the two losses (FAST, Sec. 3.4)
-
-
-@dataclass(frozen=True)
-class FastTraining(AdapterTraining):
-    """Settings of a FAST adapter; defaults are the paper's where it names them.
-
-    norm, told_background: see `FARM`; balanced: the error in the mask counts as much as that of the whole map, however
-    small the mask (the paper takes the plain mean); the others: see `AdapterTraining`.
-
-    Raises ValueError for a setting out of its range.
-    """
-
-    method: ClassVar[str] = "fast"
-
-    learning_rate: float = 1.5e-4
-    norm: str = "group"
-    told_background: bool = True
-    balanced: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("norm", NORMS)
 
 
 def train_fast(

@@ -14,9 +14,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from ..errors import Refused
 from .adapter_loop import Loss
-from .adapter_settings import AdapterTraining
 from .checkpointing import checkpointed
 from .frozen import Latents
+from .settings import AdapterTraining
 
 _log = logging.getLogger(__name__)
 PROBE = 32  # side of the latents that are tried

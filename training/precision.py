@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 def mixed(precision: str, device: torch.device | str) -> torch.autocast:
     """The context to compute a loss in. `auto` is bf16 on a GPU and fp32 on a CPU, where `bf16` pays only on

@@ -57,9 +57,7 @@ class RunFile:
             Refused: file or state exists and `resume` is not set; the file was made with something else.
         """
         if not resume and any(path.exists() for path in (self.path, *self.states)):
-            raise Refused(
-                self.path, "it or its training state exists", remedy="resume that training, or choose another output"
-            )
+            raise Refused(self.path, "it or its training state exists", remedy="choose another output", unless="resume")
         if not self.path.exists():
             return None
         record = read(self.path)

@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import Refused
-from ..modules.mga import WIDTHS
 from ..modules.stage import StageModules
 from ..modules.tokens import AnomalyTokens
 from ..samplers.mask_schedule import MaskSchedule, ema_mask
 from .adapter_loop import Curve, Loss, train_modules
-from .adapter_settings import AdapterTraining
 from .defect_draws import check_latents, places_by_type
 from .denoised import Denoised, cached, denoised, drawn
 from .frozen import Frozen, Latents
 from .held_out_noise import HeldOutNoise
 from .precision import mixed
+from .settings import StageTraining
 
 AWARE, ONLY = 4.0, 1.0  # weights of the two branches' losses
 CACHE_BYTES = 4 << 30  # of main memory at most, for what is denoised once
-
-
-@dataclass(frozen=True)
-class StageTraining(AdapterTraining):
-    """Settings of a STAGE adapter; defaults are the paper's where it names them.
-
-    t_s, shape: of the mask that the anomaly-aware head is told, see `MaskSchedule`; normalise: the error is averaged
-    over the area of the branch's mask, so that a 10-pixel defect weighs as much as a large one (the paper averages over
-    the whole map); released, widths: form of the heads, see `MGA`; cache: draws that are denoised once where heads
-    alone train, fewer where 4 GiB do not hold them; the others: see `AdapterTraining`.
-
-    Raises ValueError for a setting out of its range.
-    """
-
-    method: ClassVar[str] = "stage"
-
-    t_s: float = 200
-    shape: str = "linear"
-    normalise: bool = True
-    released: bool = False
-    widths: tuple[int, ...] = WIDTHS
-    cache: int = 4096
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.cache < 1:
-            raise Refused("cache", self.cache, "1 or more")
-        MaskSchedule(self.t_s, shape=self.shape)
-
-    @property
-    def schedule(self) -> MaskSchedule:
-        """Of the mask that the anomaly-aware head is told."""
-        return MaskSchedule(self.t_s, shape=self.shape)
 
 
 def train_stage(
@@ -97,7 +61,12 @@ def train_stage(
         base, types, latents, settings, device, tokens=tokens, denoising=denoising, check_interrupt=check_interrupt
     )
     measure = HeldOutNoise(
-        base, held_out, len(types), settings.schedule, tokens_stay=tokens is not None, check_interrupt=check_interrupt
+        base,
+        held_out,
+        len(types),
+        MaskSchedule(settings.t_s, shape=settings.shape),
+        tokens_stay=tokens is not None,
+        check_interrupt=check_interrupt,
     )
     return train_modules(
         base.network, modules, loss, measure, types, settings, check_interrupt=check_interrupt, **options

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ...choices import SEGMENTATIONS
 from ...files.durable import open_atomic, open_fresh, remove_quietly
 from ...images.components import pieces
 from ...images.rings import outline
@@ -18,7 +19,6 @@ from ...images.run_lengths import compressed, run_lengths
 from .folder import Folder
 from .source import Pair
 
-SEGMENTATIONS = ("rle", "polygon")
 _FILE = "annotations/instances.json"
 _INFO = {"description": "Synthetic defects, exported by anomaly-synthesis"}
 

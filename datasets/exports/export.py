@@ -19,6 +19,7 @@ from ...files.relative_path import below
 from ...images.pictures import read_picture
 from ..pairs import MANIFEST, RUN, manifest_lines
 from ..sample import refusal
+from ..settings import ExportSettings
 from . import FORMATS
 from .folder import Folder
 from .source import Pair, chosen, class_names, whole_size
@@ -60,10 +61,10 @@ def export_pairs(
     out: str | Path,
     format: str,
     *,
-    segmentation: str | None = None,
-    visible_only: bool = False,
-    normals: bool = True,
-    link: bool = False,
+    segmentation: str | None = ExportSettings.segmentation,
+    visible_only: bool = ExportSettings.visible_only,
+    normals: bool = ExportSettings.normals,
+    link: bool = ExportSettings.link,
     resume: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> Exported:

@@ -21,42 +21,9 @@ from ...training.best import Best
 from ...training.crops import PictureCache
 from ...training.loop import Report, train
 from ..networks import NETWORKS
+from ..settings import Training
 from .crops import Crops
 from .validation import Validation
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a network is trained; the same for every arm of a comparison.
-
-    crop: side in pixels, at native scale; batch: real crops per step, and as many synthetic ones where there are any;
-    steps: of the optimiser, its rate falling to zero by a cosine; hold_out: train on about four fifths of the groups,
-    look at the others every `evaluate_every` steps, and keep the weights that were best there; otherwise all groups
-    train and the last weights stay; average: decay of the weight average that is looked at and kept; seed: of the
-    weights and of every draw.
-
-    Raises Refused for a setting out of its range.
-    """
-
-    crop: int = 128
-    batch: int = 8
-    steps: int = 600
-    hold_out: bool = False
-    evaluate_every: int = 50
-    learning_rate: float = 1e-3
-    average: float = 0.99
-    seed: int = 0
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        least = {"crop": 32, "batch": 1, "steps": 1, "evaluate_every": 1, "seed": 0}
-        for name, limit in least.items():
-            if getattr(self, name) < limit:
-                raise Refused(name, getattr(self, name), f"{limit} or more")
-        if not self.learning_rate > 0:
-            raise Refused("learning_rate", self.learning_rate, "a number above 0")
-        if not 0 <= self.average < 1:
-            raise Refused("average", self.average, "at least 0 and below 1")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Run by a host's own Python: every schema of the pack, and the lists that the schemas repeat, as JSON."""
+"""Run by a host's own Python: every schema of the pack, as JSON."""
 
 import asyncio
 import inspect
@@ -50,10 +50,6 @@ print(
     json.dumps(
         {
             "schemas": {node.GET_SCHEMA().node_id: described(node) for node in pack},
-            "repeated": {  # what the schema says, and what the engine takes
-                "presets": [room("nodes.aias").PRESETS, room("samplers.presets").PRESETS],
-                "kinds": [room("nodes.aias").KINDS, room("samplers.grid").KINDS],
-            },
         }
     )
 )

@@ -71,11 +71,6 @@ def test_the_help_folder_holds_nothing_else(schemas):
     assert {page.stem for page in HELP.glob("SIAS_*.md")} <= set(schemas), "a help page of a node that is gone"
 
 
-def test_lists_that_a_schema_repeats_are_the_engines(dump):
-    for name, (shown, engine) in dump["repeated"].items():
-        assert len(shown) == len(set(shown)) and set(shown) == set(engine), name
-
-
 def test_schemas_are_those_of_saved_workflows(schemas):
     now = _without(schemas, WORDS)
     if os.environ.get(RENEW):

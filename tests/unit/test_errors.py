@@ -60,6 +60,10 @@ def test_a_refusal_keeps_its_parts_through_doors_files_and_processes():
     assert str(error) == "steps: 0; accepted is 1 or more; add steps."
     assert str(error.at("Inner").at("AIAS Sigmas")) == "AIAS Sigmas: steps: 0; accepted is 1 or more; add steps."
     assert str(Refused("mask.png", remedy="draw it again").of("other.png")) == "other.png: draw it again."
+    locked = Refused("out", "not empty", remedy="choose another", unless="resume").at("Export")
+    assert str(locked) == "Export: out: not empty; choose another, or use resume."
+    named = pickle.loads(pickle.dumps(locked.with_names({"out": "--out", "resume": "--resume"})))
+    assert str(named) == "Export: --out: not empty; choose another, or use --resume."
     moved = pickle.loads(pickle.dumps(error.at("train")))
     assert (moved.subject, moved.got, moved.accepted, moved.remedy, moved.door) == (
         "steps",

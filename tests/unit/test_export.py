@@ -239,7 +239,7 @@ def test_a_killed_export_continued_is_an_unbroken_one(tmp_path, make, monkeypatc
     for count in (1, 3, 4):
         _stopped_after(pairs, out, format, count, resume=True)
         assert not (out / "manifest.jsonl").exists(), "a folder that is not complete must not look so"
-        with refused(got="not empty", remedy="choose another folder, or resume what it holds"):
+        with refused(got="not empty", remedy="choose another folder"):
             export_pairs(pairs, out, format)
     (out / "images" / ".000005_bottle_crack.png.tmp").write_bytes(b"half")
     export_pairs(pairs, out, format, resume=True)
@@ -382,7 +382,7 @@ def test_the_command(tmp_path, make, capsys):
     assert cli.main([*command, "--segmentation", "polygon"]) == 0
     assert capsys.readouterr().out == f"{out}: 6 pairs, 4 normal images\n"
     assert all(isinstance(one["segmentation"], list) for one in annotations(out)["annotations"])
-    assert cli.main([*command, "--segmentation", "polygon"]) == 1 and "or pass --resume" in capsys.readouterr().err
+    assert cli.main([*command, "--segmentation", "polygon"]) == 1 and "or use --resume" in capsys.readouterr().err
     assert cli.main([*command, "--resume"]) == 1 and "rle" in capsys.readouterr().err
     assert cli.main([*command, "--segmentation", "polygon", "--resume"]) == 0
     with pytest.raises(SystemExit) as usage:

@@ -28,7 +28,7 @@ ALLOWED = {
     },
     "batch": {"errors", "files", "images", "datasets"},
 }
-ROOT_MODULES = {"seeds"}  # beside the rooms, for all of them
+ROOT_MODULES = {"seeds", "choices", "settings"}  # beside the rooms, for all of them
 CORE = {"torch", "numpy", "PIL", "safetensors", "einops", "scipy"}  # scipy: ComfyUI ships it
 HOST = {"folder_paths", "latent_preview"}  # ComfyUI's own modules whose names do not tell
 ONLY_IN_BATCH = {"subprocess", "aiohttp", "ray", "requests", "urllib", "socket"}

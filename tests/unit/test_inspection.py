@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anomaly_synthesis import cli, cli_arguments
+from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.groups import find_groups
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.inspection_text import as_text
-from anomaly_synthesis.datasets.layouts import LAYOUTS
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.split import check_leak, make_split
 from PIL import Image
@@ -93,10 +92,6 @@ def test_the_command_prints_and_writes_the_report(tile, put, spot, tmp_path, cap
     assert "no such folder" in capsys.readouterr().err
     assert cli.main(["inspect", str(tile), "--layout", "coco"]) == 1
     assert "not in COCO layout" in capsys.readouterr().err
-
-
-def test_the_layouts_on_offer_are_those_that_are_read():
-    assert tuple(layout.name for layout in LAYOUTS) == cli_arguments.LAYOUTS
 
 
 def test_the_report_streams(put, spot, tmp_path):

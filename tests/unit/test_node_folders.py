@@ -39,7 +39,7 @@ def host(tmp_path, monkeypatch):
 
 def refusal(function, *arguments):
     with pytest.raises(ValueError) as error:
-        function("Node", *arguments)
+        function(*arguments)
     return str(error.value)
 
 
@@ -47,16 +47,16 @@ def test_a_name_is_looked_up_below_input_then_output_then_datasets(host):
     folders, base = host
     for place in ("datasets", "output", "input"):
         (base / place / "bottle").mkdir()
-        assert folders.readable_folder("Node", " bottle ", REMEDY) == base / place / "bottle"
+        assert folders.readable_folder(" bottle ", REMEDY) == base / place / "bottle"
     (base / "output" / "pairs").mkdir()
-    assert folders.readable_folder("Node", "pairs", REMEDY) == base / "output" / "pairs"
-    assert folders.readable_folder("Node", "../temp", REMEDY) == base / "temp"
+    assert folders.readable_folder("pairs", REMEDY) == base / "output" / "pairs"
+    assert folders.readable_folder("../temp", REMEDY) == base / "temp"
     for path in ("input/bottle", "temp", "models/loras", "datasets/bottle"):
-        assert folders.readable_folder("Node", str(base / path), REMEDY) == base / path
+        assert folders.readable_folder(str(base / path), REMEDY) == base / path
     (base / "input" / "split.json").write_text("{}")
-    assert folders.readable_file("Node", "split.json", REMEDY) == base / "input" / "split.json"
+    assert folders.readable_file("split.json", REMEDY) == base / "input" / "split.json"
     assert refusal(folders.readable_file, "bottle", REMEDY) == (
-        f"Node: {base / 'input' / 'bottle'}: no such file, and none below ComfyUI's output and datasets; {REMEDY}."
+        f"{base / 'input' / 'bottle'}: no such file, and none below ComfyUI's output and datasets; {REMEDY}."
     )
     assert refusal(folders.readable_folder, str(base / "input" / "gone"), REMEDY).endswith(
         f"gone: no such folder; {REMEDY}."
@@ -94,7 +94,7 @@ def test_what_lies_outside_and_what_is_not_there_get_one_answer(host):
     assert len(set(answers.values())) == 1
     for name in ("a\0b", "~/x", "C:\\data", "\\\\server\\share", "n" * 5000, "loop", "\ud800", "~"):
         text = refusal(folders.readable_folder, name, REMEDY)
-        assert text.startswith("Node: ") and len(text) < 700 and text.encode()
+        assert len(text) < 700 and text.encode()
 
 
 def test_folders_that_the_user_listed_are_read(host, monkeypatch, caplog):
@@ -102,13 +102,13 @@ def test_folders_that_the_user_listed_are_read(host, monkeypatch, caplog):
     outside = base.parent / "outside"
     (base / "input" / "link").symlink_to(outside)
     (base / "user" / "anomaly_synthesis_folders.txt").write_text(f"# mine\n\n {outside} \nnot/absolute\n", "utf-8-sig")
-    assert folders.readable_folder("Node", str(outside / "secret"), REMEDY) == outside / "secret"
-    assert folders.readable_folder("Node", "link/secret", REMEDY) == base / "input" / "link" / "secret"
+    assert folders.readable_folder(str(outside / "secret"), REMEDY) == outside / "secret"
+    assert folders.readable_folder("link/secret", REMEDY) == base / "input" / "link" / "secret"
     assert "'not/absolute' is no absolute path" in caplog.text
     (base / "user" / "anomaly_synthesis_folders.txt").unlink()
     assert "is not below" in refusal(folders.readable_folder, str(outside), REMEDY)
     monkeypatch.setenv("ANOMALY_SYNTHESIS_FOLDERS", f"{base.parent / 'gone'}{os.pathsep}{outside}{os.pathsep}")
-    assert folders.readable_folder("Node", str(outside), REMEDY) == outside
+    assert folders.readable_folder(str(outside), REMEDY) == outside
     assert folders.may_read(outside / "x") and not folders.may_read(base.parent / "x")
 
 
@@ -119,14 +119,14 @@ def test_a_link_inside_a_dataset_that_leads_out_is_named_and_its_target_is_not(h
     (base / "output" / "shared").mkdir()
     (data / "shared").symlink_to(base / "output" / "shared")
     (data / "circle").symlink_to(data)
-    assert folders.readable_tree("Node", "data", REMEDY) == data
+    assert folders.readable_tree("data", REMEDY) == data
     for place in (data / "good" / "0.png", base / "output" / "shared" / "0.png"):
         for target in (outside / "gone.png", outside / "secret"):
             place.symlink_to(target)
             text = refusal(folders.readable_tree, "data", REMEDY)
             assert "0.png: a link that leads out" in text and str(outside) not in text and "secret" not in text
             place.unlink()
-    assert folders.readable_tree("Node", "data", REMEDY) == data
+    assert folders.readable_tree("data", REMEDY) == data
 
 
 def test_nodes_write_below_output_alone(host, monkeypatch):
@@ -134,7 +134,7 @@ def test_nodes_write_below_output_alone(host, monkeypatch):
     outside = base.parent / "outside"
     monkeypatch.setenv("ANOMALY_SYNTHESIS_FOLDERS", str(outside))  # to read, not to write
     (base / "output" / "link").symlink_to(outside)
-    assert folders.writable_folder("Node", "a/b") == base / "output" / "a" / "b"
+    assert folders.writable_folder("a/b") == base / "output" / "a" / "b"
     for name in (
         "",
         ".",
@@ -150,7 +150,7 @@ def test_nodes_write_below_output_alone(host, monkeypatch):
     ):
         assert "is not below" in refusal(folders.writable_folder, name)
     (base / "output" / "pairs").mkdir()
-    folders.check_written("Node", base / "output" / "pairs")
+    folders.check_written(base / "output" / "pairs")
     (base / "output" / "pairs" / "images").symlink_to(outside)
     assert "pairs/images: a link" in refusal(folders.check_written, base / "output" / "pairs")
 
@@ -167,7 +167,7 @@ def test_the_menu_offers_what_may_be_read_by_the_name_that_is_looked_up(host, mo
     monkeypatch.setenv("ANOMALY_SYNTHESIS_FOLDERS", str(mine))
     assert folders.choices() == sorted([str(mine), str(mine / "c"), "bottle", "pairs"])
     for name in folders.choices():
-        assert folders.readable_folder("Node", name, REMEDY).is_dir()
+        assert folders.readable_folder(name, REMEDY).is_dir()
     for number in range(300):
         (base / "input" / f"d{number}").mkdir()
     assert len(folders.choices()) == 200

@@ -150,7 +150,7 @@ def test_a_run_stopped_before_its_first_pair_does_not_block_another(tmp_path, no
 def test_folders_that_are_not_this_run_are_refused(tmp_path, normals):
     root = tmp_path / "out"
     before = unbroken(root, normals, 1)
-    with refused(got="not empty", remedy="choose another folder, or resume what it holds"):
+    with refused(got="not empty", remedy="choose another folder"):
         PairWriter(root, RUN)
     with pytest.raises(ValueError, match="seed: 1 there, 2 now") as error:
         PairWriter(root, {**RUN, "seed": 2}, resume=True)

@@ -202,8 +202,8 @@ def test_refined_pairs_say_what_was_chosen(make, tmp_path):
     ("options", "subject", "got"),
     [
         ({"name": "best"}, "policy", "^'best'$"),
-        ({"redraw": -1}, "redraw and rounds", "^-1 and "),
-        ({"name": "refine", "rounds": 0}, "redraw and rounds", "and 0$"),
+        ({"redraw": -1}, "redraw", "^-1$"),
+        ({"name": "refine", "rounds": 0}, "rounds", "^0$"),
         ({"name": "refine", "redraw": 1}, "redraw", "refine tries new seeds itself"),
     ],
 )

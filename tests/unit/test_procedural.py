@@ -129,7 +129,7 @@ def test_bad_names_and_values_say_what_is_accepted(tmp_path):
         surface("cast_grain", (64, 31), 0)
     with refused(subject="^seed$", got="^-1$", accepted="0 or more"):
         surface("cast_grain", 64, -1)
-    with refused(accepted="1 or more each"):
+    with refused(subject="^normals$", got="^0$", accepted="1 or more"):
         write_surfaces(tmp_path / "set", normals=0)
     with refused(accepted="uint8"):
         defect(normal / 255, "cast_grain", "pit", 0)

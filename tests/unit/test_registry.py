@@ -26,8 +26,10 @@ FILES = {
     "README.md",
     "CHANGELOG.md",
     "LICENSE",
+    "choices.py",
     "errors.py",
     "seeds.py",
+    "settings.py",
 }
 FORBIDDEN = {"subprocess", "aiohttp", "urllib", "urllib3", "requests", "httpx", "http", "socket"}
 

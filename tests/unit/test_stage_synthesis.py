@@ -5,7 +5,8 @@ from itertools import combinations
 
 import pytest
 import torch
-from anomaly_synthesis import cli, cli_arguments
+from anomaly_synthesis import cli
+from anomaly_synthesis.choices import STAGES
 from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.datasets.split import save_split
 from anomaly_synthesis.images.pictures import Picture
@@ -14,7 +15,7 @@ from anomaly_synthesis.modules.adapter_file import save_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
 from anomaly_synthesis.modules.fast import FastModules
 from anomaly_synthesis.modules.stage import StageModules
-from anomaly_synthesis.samplers.stage_presets import STAGE_PRESETS, stage_preset
+from anomaly_synthesis.samplers.stage_presets import stage_preset
 from anomaly_synthesis.synthesis.adapters import Adapters, load_adapters
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 
@@ -56,7 +57,7 @@ def pixels(base, some, settings, adapter=None):
 
 
 def test_the_presets_switch_the_parts_one_by_one():
-    assert STAGE_PRESETS[:6] == SIX and cli_arguments.GRADED == STAGE_PRESETS
+    assert STAGES[:6] == SIX
     parts = {name: stage_preset(name) for name in SIX}
     on = {
         name: (heads, options["aif"], bool(options["windows"]), options["mask_schedule"] is not None)
@@ -77,7 +78,7 @@ def test_the_presets_switch_the_parts_one_by_one():
 
 def test_every_configuration_makes_other_pairs_and_leaves_the_surface_alone(tiny_base, types, heads):
     some, found = jobs(types, 1), {}
-    for name in STAGE_PRESETS:
+    for name in STAGES:
         found[name] = pixels(tiny_base, some, replace(QUICK, steps=9, graded=name), heads)
         assert (found[name][~some[0].mask.numpy()] == 120).all()
     same = [(a, b) for a, b in combinations(SIX, 2) if (found[a] == found[b]).all()]

@@ -201,9 +201,9 @@ def check_sources_that_do_not_fit_are_refused():
     image, mask = one((64, 64))
     source, source_mask = _defect()
     node = "Copy-Paste (baseline)"
-    with refused(f"{node}, source: ", "mask 0 of the batch: it is empty", "draw at least one pixel"):
+    with refused(f"{node}: ", "source, mask 0 of the batch: it is empty", "draw at least one pixel"):
         _copy_paste(image, mask, source, source_mask * 0)
-    with refused(f"{node}, source: ", "mask: 64 x 64, the image 70 x 90", "connect a mask of the image's size"):
+    with refused(f"{node}: ", "source, mask: 64 x 64, the image 70 x 90", "connect a mask of the image's size"):
         _copy_paste(image, mask, source, mask)
     with refused(f"{node}: ", "source: 2 images, the batch 3", "connect 1 or 3"):
         _copy_paste(image.repeat(3, 1, 1, 1), mask, source.repeat(2, 1, 1, 1), source_mask)

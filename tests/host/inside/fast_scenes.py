@@ -69,7 +69,7 @@ def random_adapter():
     torch.manual_seed(0)
     modules = fast.FastModules([label for label in model.model.anomaly_labels if label[1] != "good"], 4, 128, count=3)
     adapter = fast.to_adapter(modules, fit, "split", {})
-    return room("nodes.adapters").loaded("Check", "random", adapter)
+    return room("nodes.adapters").loaded("random", adapter)
 
 
 def applied(model, adapter, object=KIND[0], type=KIND[1], strength=1.0, until=100.0, crop=None):

@@ -100,8 +100,8 @@ def check_one_image_with_several_masks_is_as_many_pairs():
         assert apart(made, call(name, normal=repeated, mask=masks, **more)[0]) == 0 and len(made) == 3
     windows, _, crop = call("CropToMask", image=image, mask=masks, resolution=64, context=1.0)
     assert apart(call("Stitch", image=image, crops=windows, crop=crop)[0], repeated) < 1e-6
-    assert len(room("nodes.compose").Batch.checked("Save Pairs", image, image, masks, None).images) == 3
-    assert len(room("nodes.compose").Batch.checked("Save Pairs", image, repeated, masks[:1], None).masks) == 3
+    assert len(room("nodes.compose").Batch.checked(image, image, masks, None).images) == 3
+    assert len(room("nodes.compose").Batch.checked(image, repeated, masks[:1], None).masks) == 3
 
 
 def check_load_images_empty_mask_asks_for_paint():

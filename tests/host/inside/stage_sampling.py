@@ -265,7 +265,7 @@ def check_windows_and_schedule_are_heard_where_the_stage_has_them():
 def check_levels_of_aias_sigmas_reach_every_window():
     for model in (base()[0], flow()):
         time_of = room("nodes.noise_levels")
-        time_of = time_of.timestep_of(time_of.level_table("Check", model))
+        time_of = time_of.timestep_of(time_of.level_table(model))
         for kind in ("half", "quadratic", "uniform"):
             common = {"model": model, "steps": 6, "kind": kind, "refine": 0, "denoise": 1.0}
             plain, windowed = (call("AIASSigmas", **common, **more)[0] for more in ({}, {"windows": "700-690, 20-15"}))

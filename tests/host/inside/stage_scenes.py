@@ -27,7 +27,7 @@ def stage_adapter(spread: float = 0.05, fit: tuple = (), seed: int = 0):
     modules = stage.StageModules(types, 4, fit.token_channels, count=3, widths=(16, 32, 16))
     for head in modules.branches:
         torch.nn.init.normal_(head.conv[-1].weight, std=spread)
-    return room("nodes.adapters").loaded("Check", "random", stage.to_adapter(modules, fit, "split", {}))
+    return room("nodes.adapters").loaded("random", stage.to_adapter(modules, fit, "split", {}))
 
 
 @cache

@@ -39,7 +39,7 @@ def check_tokens_that_do_not_fit_are_refused_before_a_crop_is_encoded():
         train(flow(), tokens_of=random_adapter())
     few = room("modules.fast").FastModules([("cast_grain", "crack")], 4, 128, count=3)
     adapter = room("modules.fast").to_adapter(few, random_adapter().adapter.base, "split", {})
-    few = room("nodes.adapters").loaded("Check", "few", adapter)
+    few = room("nodes.adapters").loaded("few", adapter)
     with refused(NODE, "brushed_metal/pit: it is not in the adapter, which has cast_grain/crack"):
         train(tokens_of=few)
 
