@@ -162,7 +162,7 @@ def _train_base(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training.adapter_run import train_adapter_file
+    from .training.adapter import train_adapter_file
 
     if options.tokens_of and options.method == "fast":
         raise Refused("--tokens-of", "it keeps another adapter's tokens for STAGE's heads", remedy="use --method stage")

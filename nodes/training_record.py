@@ -13,10 +13,9 @@ from ..images.drawing import curves, named_rows
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..samplers.mask_schedule import MaskSchedule
-from ..training.branch_estimates import branch_estimates
 from ..training.defects import Defects
-from ..training.farm_alone import made_by_farm
 from ..training.frozen import Frozen, Latents
+from ..training.previews import branch_estimates, made_by_farm
 from ..training.settings import AdapterTraining
 from .adapters import LoadedAdapter
 

@@ -148,7 +148,7 @@ def check_the_compact_base_is_the_command_line_s():
     glue, largest = room("nodes.frozen_model"), 0.0
     for aware in (True, False):
         model, _, _ = call("LoadAnomalyLDM", base_name="surfaces (bundled)", aware=aware)
-        ours = room("training.frozen_compact").FrozenCompact(loaded, types, aware)
+        ours = room("training.frozen").FrozenCompact(loaded, types, aware)
         with (
             torch.inference_mode(False),
             glue.frozen_model(model, *glue.base_tokens(model, types, None), (2, 4, 16, 16)) as frozen,
