@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,6 +117,15 @@ def image_part(window: Window, size: tuple[int, int]) -> tuple[tuple[slice, slic
         first, last = max(start, 0), min(start + window.side, length)
         parts.append((slice(first, last), slice(first - start, last - start)))
     return parts[0], parts[1]
+
+
+def covered(windows: Sequence[Window], size: tuple[int, int]) -> tuple[slice, slice]:
+    """The rows and the columns of an image of `size` (H, W) between the first and the last that any window covers."""
+    parts = [image_part(window, size) for window in windows]
+    rows, columns = (
+        slice(min(part[axis][0].start for part in parts), max(part[axis][0].stop for part in parts)) for axis in (0, 1)
+    )
+    return rows, columns
 
 
 def _indices(window: Window, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from .autoencoder import Autoencoder
 from .unet import UNet
 
 NORMAL = "good"
+ANY = "any"  # the object of a base that is not one object's
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,20 @@ class CompactLDMConfig:
     tokens: int = 4
     token_channels: int = 128
     appearance: bool = False
+
+
+def known_type(labels: Sequence[tuple[str, str]], wanted: str) -> tuple[str, str]:
+    """The (object, type) among the labels of a base that a name means: "object/type", or a type that one object has.
+
+    Raises Refused with the types that the base knows.
+    """
+    types = [label for label in labels if label[1] != NORMAL]
+    found = [label for label in types if wanted in (label[1], "/".join(label))]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(type if object == ANY else f"{object}/{type}" for object, type in types)
+    got = f"{wanted!r}, which several objects have" if found else f"{wanted!r}, which this base does not know"
+    raise Refused("type", got, f"one of {known}")
 
 
 class CompactLDM(nn.Module):
@@ -80,9 +95,9 @@ class CompactLDM(nn.Module):
         if self.appearance is None:
             if appearance is not None:
                 raise Refused(
-                    "appearance",
-                    "this base knows no contrast, strength or softness",
-                    remedy="use one that does, or leave them out",
+                    "contrast, strength and softness",
+                    "this base cannot be asked for them",
+                    remedy="use the general base, or leave them out",
                 )
             return tokens
         free = tokens.new_full((len(tokens), 3), torch.nan)

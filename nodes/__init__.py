@@ -18,6 +18,7 @@ from . import (
     graded,
     inspection,
     latents,
+    make_defects,
     mask_schedule,
     masks,
     nearest,
@@ -34,6 +35,7 @@ from .folders import declare_folders
 
 # In the order of a graph: load, mask, sample, train, read, check and write pairs, evaluate.
 SUBJECTS = (
+    make_defects,
     compact_base,
     adapters,
     masks,

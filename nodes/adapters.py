@@ -142,7 +142,7 @@ def adapter_names() -> list[str]:
 
 
 def adapter_path(name: str, method: str) -> Path:
-    """The file of an adapter of a method ("fast" or "stage"). Raises ValueError with the folders searched where there
+    """The file of an adapter of a method ("fast" or "stage"). Raises Refused with the folders searched where there
     is none."""
     if name == BUNDLED:
         return WEIGHTS / f"surfaces-{method}.safetensors"
@@ -173,7 +173,7 @@ class LoadedAdapter:
 
 
 def loaded(name: str, adapter: Adapter) -> LoadedAdapter:
-    """Raises ValueError for an adapter that is not whole."""
+    """Raises Refused for an adapter that is not whole."""
     modules = modules_of(adapter)
     patcher = comfy.model_patcher.ModelPatcher(
         modules,
@@ -184,7 +184,7 @@ def loaded(name: str, adapter: Adapter) -> LoadedAdapter:
 
 
 def load(name: str, method: str) -> LoadedAdapter:
-    """The adapter of a file of models/anomaly_adapters. Raises ValueError for anything else.
+    """The adapter of a file of models/anomaly_adapters. Raises Refused for anything else.
 
     Args:
         method: "fast" or "stage".
@@ -199,7 +199,7 @@ def load(name: str, method: str) -> LoadedAdapter:
 
 
 def check_method(adapter: Adapter, method: str) -> None:
-    """Raise ValueError for an adapter of another method."""
+    """Raise Refused for an adapter of another method."""
     if adapter.method != method:
         found, wanted = adapter.method.upper(), method.upper()
         raise Refused("adapter", f"one of {found}", f"one of {wanted}", f"give one from Load {wanted} Adapter")
@@ -215,7 +215,7 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
         the file's name, as Load FAST Adapter or Load STAGE Adapter lists it.
 
     Raises:
-        ValueError: an adapter of another method, a name outside of that folder, or a folder that cannot be written.
+        Refused: an adapter of another method, a name outside of that folder, or a folder that cannot be written.
     """
     check_method(adapter.adapter, method)
     root = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
@@ -245,19 +245,19 @@ def fit_of(model, token_channels: int = 0) -> Fit:
         token_channels: of its conditioning, where the model does not tell; 0 is unknown.
     """
     inner, sampling = model.model, model.get_model_object("model_sampling")
-    told = inner.model_config.unet_config.get("context_dim")
+    width = inner.model_config.unet_config.get("context_dim")
     flow, v = (isinstance(sampling, kind) for kind in (comfy.model_sampling.CONST, comfy.model_sampling.V_PREDICTION))
     return Fit(
         kind="CompactLDM" if hasattr(inner, "anomaly_tokens") else type(inner.model_config).__name__,
         digest=getattr(inner, "anomaly_digest", ""),
         latent_channels=model.get_model_object("latent_format").latent_channels,
-        token_channels=told if isinstance(told, int) and told > 1 else token_channels,
+        token_channels=width if isinstance(width, int) and width > 1 else token_channels,
         prediction="flow" if flow else "v" if v else "eps",
     )
 
 
 def check_fit(adapter: LoadedAdapter, model) -> None:
-    """Raise ValueError for an adapter of another model, with what differs; what one side does not know is not asked."""
+    """Raise Refused for an adapter of another model, with what differs; what one side does not know is not asked."""
     wanted, found = asdict(adapter.adapter.base), asdict(fit_of(model))
     wrong = [
         f"{name} {wanted[name]}, this model has {found[name]}"
@@ -273,7 +273,7 @@ def check_fit(adapter: LoadedAdapter, model) -> None:
 
 
 def token_rows(adapter: LoadedAdapter, objects: Sequence[str], types: Sequence[str]) -> list[int]:
-    """The adapter's row for every item. Raises ValueError for a type that it was not trained on."""
+    """The adapter's row for every item. Raises Refused for a type that it was not trained on."""
     return [adapter.modules.tokens.row(object, type) for object, type in zip(objects, types, strict=True)]
 
 

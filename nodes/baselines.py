@@ -167,7 +167,7 @@ def _made(normal, mask, make: Callable) -> io.NodeOutput:
 
 
 def _textures(folder: str):
-    """DRAEM's textures in a folder, absolute or below the host's input. Raises ValueError for one without pictures."""
+    """DRAEM's textures in a folder, absolute or below the host's input. Raises Refused for one without pictures."""
     remedy = "give a folder of textures, its path or its name below ComfyUI's input, or none for procedural surfaces"
     path = readable_tree(folder, remedy) if folder.strip() else None
     try:

@@ -25,7 +25,7 @@ from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import CompactLDM
 from ..samplers.schedule import ldm_sigmas
 from .errors import answer
-from .folders import BASES, BUNDLED, WEIGHTS
+from .folders import BASES, BUNDLED, BUNDLED_BASES, WEIGHTS
 from .sockets import CATEGORY
 
 RATIO = 4  # pixels per latent cell
@@ -94,14 +94,14 @@ class LoadAnomalyLDM(io.ComfyNode):
 
 
 def base_names() -> list[str]:
-    """What the menu offers: the bundled base, then the files of models/anomaly_bases."""
-    return [BUNDLED, *folder_paths.get_filename_list(BASES)]
+    """What the menu offers: the bundled bases, then the files of models/anomaly_bases."""
+    return [*BUNDLED_BASES, *folder_paths.get_filename_list(BASES)]
 
 
 def base_path(name: str) -> Path:
-    """The file of a base. Raises ValueError with the folders searched where there is none."""
-    if name == BUNDLED:
-        return WEIGHTS / "surfaces.safetensors"
+    """The file of a base. Raises Refused with the folders searched where there is none."""
+    if name in BUNDLED_BASES:
+        return WEIGHTS / BUNDLED_BASES[name]
     path = folder_paths.get_full_path(BASES, name)
     if path is None:
         searched = ", ".join(folder_paths.get_folder_paths(BASES))
@@ -160,14 +160,15 @@ class CompactModel(comfy.model_base.BaseModel):
         self.aware, self.anomaly_digest = aware, digest
         self.anomaly_labels = base.config.labels
         self.anomaly_tokens = base.context(range(len(base.tokens))).detach().clone()
+        self.anomaly_context, self.anomaly_resolution = base.context, base.config.resolution
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
         """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or it is not to be told."""
-        told = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
+        channels = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
         if self.aware and denoise_mask is not None and latent_image is not None:
             mask = denoise_mask[:, :1].to(device)
-            told = 2 * mask - 1, latent_image.to(device) * (1 - mask)
-        return torch.cat(told, dim=1)
+            channels = 2 * mask - 1, latent_image.to(device) * (1 - mask)
+        return torch.cat(channels, dim=1)
 
 
 class CompactAutoencoder(nn.Module):

@@ -14,17 +14,18 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..choices import MODES
 from ..errors import Refused
 from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..synthesis.compose import Made, composed_picture, composed_values
+from ..synthesis.labels import refined_mask
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
+from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
-from .sockets import CATEGORY
+from .sockets import CATEGORY, widget
 
 SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
 
@@ -49,20 +50,8 @@ class ComposePair(io.ComfyNode):
                     tooltip="Defect Latent's latent, decoded: the same without the anomaly. The VAE's own blur is "
                     "measured by it and kept out of the result.",
                 ),
-                io.Combo.Input(
-                    "mode",
-                    options=list(MODES),
-                    default="difference",
-                    tooltip="difference (default): adds made - roundtrip, keeps the surface's fine texture. paste: "
-                    "takes made itself inside the mask (the papers).",
-                ),
-                io.Int.Input(
-                    "feather",
-                    default=0,
-                    min=0,
-                    max=256,
-                    tooltip="Pixels over which the anomaly fades in, from the mask's edge inwards. 0 (default): none.",
-                ),
+                widget(Settings, "mode"),
+                widget(Settings, "feather", max=256),
                 io.Float.Input(
                     "visible_above",
                     default=1.0,
@@ -147,7 +136,8 @@ class Score(Scores):
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
     where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
+    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler;
+    refined_mask: bool [H, W], see `synthesis.labels`; None without controls.
     """
 
     visible: bool
@@ -156,11 +146,13 @@ class Score(Scores):
     seed: int | None = None
     refined: Mapping[str, Any] | None = None
     blank: bool = False
+    refined_mask: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
         shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        return json.dumps({name: value for name, value in shown.items() if name not in ("windows", "composing")})
+        left_out = ("windows", "composing", "refined_mask")
+        return json.dumps({name: value for name, value in shown.items() if name not in left_out})
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +236,7 @@ def composed(
                 windows=windows,
                 composing=composing,
                 blank=blank,
+                refined_mask=None if own is None else refined_mask(result, parts, own),
             )
         )
     return to_batch(images), scores

@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..errors import Refused
+from ..synthesis.settings import FREE, Look
 from ..synthesis.windows import Crop
 from . import sockets
 from .images import lines
@@ -79,11 +80,16 @@ class AnomalyConditioning(io.ComfyNode):
         return io.NodeOutput(*text_conditioning(clip, objects, types))
 
 
-def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> tuple[Conditioning, Conditioning]:
+def token_conditioning(
+    model, objects: Sequence[str], types: Sequence[str], look: Look = FREE
+) -> tuple[Conditioning, Conditioning]:
     """(positive, negative) from the tokens of a compact base: rows of the types, and its unconditional row.
 
+    Args:
+        look: what all anomalies are to look like.
+
     Raises:
-        ValueError: an (object, type) that the base was not trained on.
+        Refused: an (object, type) that the base was not trained on; a look that it cannot be asked for.
     """
     labels, tokens = model.model.anomaly_labels, model.model.anomaly_tokens
     unknown = sorted({pair for pair in zip(objects, types, strict=True) if pair not in labels})
@@ -92,14 +98,17 @@ def token_conditioning(model, objects: Sequence[str], types: Sequence[str]) -> t
         asked = ", ".join(f"{object} / {type}" for object, type in unknown)
         raise Refused("type", f"this base has no tokens for {asked}", f"one of {known}")
     rows = [labels.index(pair) for pair in zip(objects, types, strict=True)]
-    return [[tokens[rows], {}]], [[tokens[-1:], {}]]
+    if look.free:
+        return [[tokens[rows], {}]], [[tokens[-1:], {}]]
+    asked = model.model.anomaly_context(rows, torch.tensor([look.row()] * len(rows))).detach().to(tokens)
+    return [[asked, {}]], [[tokens[-1:], {}]]
 
 
 def text_conditioning(clip, objects: Sequence[str], types: Sequence[str]) -> tuple[Conditioning, Conditioning]:
     """(positive, negative) from text: "object type" ("damaged type" where the object has no name), and empty text.
 
     Raises:
-        ValueError: texts of one batch that the encoder gives different lengths.
+        Refused: texts of one batch that the encoder gives different lengths.
     """
     texts = [f"{object or 'damaged'} {type}" for object, type in zip(objects, types, strict=True)]
     encoded = {text: clip.encode_from_tokens_scheduled(clip.tokenize(text)) for text in dict.fromkeys([*texts, ""])}

@@ -178,7 +178,7 @@ def read_items(
     """Items index .. index + count - 1, read one by one; beyond the last it starts again at the first.
 
     Raises:
-        ValueError: no such folder, one in another layout, no such type, nothing to select from, damaged images.
+        Refused: no such folder, one in another layout, no such type, nothing to select from, damaged images.
     """
     if select not in SELECT:  # not every host checks a menu's value
         raise Refused("select", repr(select), f"one of {', '.join(SELECT)}")
@@ -199,7 +199,7 @@ def batched(items: Iterator[Item]) -> list[list]:
     """The same, with one batch of images and masks, names in lines, and the first seed.
 
     Raises:
-        ValueError: images of different sizes.
+        Refused: images of different sizes.
     """
     held = list(items)
     sizes = sorted({tuple(item.image.shape[:2]) for item in held})
@@ -212,12 +212,12 @@ def batched(items: Iterator[Item]) -> list[list]:
 
 
 def dataset_folder(folder: str) -> Path:
-    """The folder that a widget names. Raises ValueError for none that nodes may read, see `folders.readable_folder`."""
+    """The folder that a widget names. Raises Refused for none that nodes may read, see `folders.readable_folder`."""
     return readable_folder(folder, _FOLDER)
 
 
 def dataset_tree(folder: str) -> Path:
-    """The same, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
+    """The same, to read all that lies in it. Raises Refused for a link that leads elsewhere, too."""
     return readable_tree(folder, _FOLDER)
 
 
@@ -237,7 +237,7 @@ def fingerprint(folder: str, split: str, layout: str = "auto") -> str:
 
 
 def check_dataset(folder: str | None, split: str | None = "") -> None:
-    """Raise ValueError where there is no such folder, or no such split.json, that nodes may read. None: another node
+    """Raise Refused where there is no such folder, or no such split.json, that nodes may read. None: another node
     gives it."""
     if folder is not None and folder.strip() != BUILT_IN:
         dataset_folder(folder)

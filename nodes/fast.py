@@ -156,7 +156,7 @@ def apply_farm(model, adapter: LoadedAdapter, object: str, type: str, strength: 
     """A clone of the MODEL that the AIAS samplers run with FARM; at strength 0 one that they run without.
 
     Raises:
-        ValueError: an adapter of another model, a type that it was not trained on, lines that are not one per image.
+        Refused: an adapter of another model, a type that it was not trained on, lines that are not one per image.
     """
     check_method(adapter.adapter, "fast")
     check_fit(adapter, model)
@@ -200,7 +200,7 @@ def foreground_options(patcher, mask: Tensor | None, background: Tensor | None, 
         alpha: signal scale of a sigma; None is 1.
 
     Raises:
-        ValueError: no mask to fill, or types for another number of items.
+        Refused: no mask to fill, or types for another number of items.
     """
     attached = patcher and patcher.get_attachment(FARM_KEY)
     if not attached:
@@ -230,7 +230,7 @@ def with_tokens(
     """The conditioning with the tokens of each item's type behind its own.
 
     Raises:
-        ValueError: tokens of another width, a type that the adapter was not trained on, other numbers of items.
+        Refused: tokens of another width, a type that the adapter was not trained on, other numbers of items.
     """
     rows = token_rows(adapter, *per_crop(object, type, crop))
     return [

@@ -16,7 +16,8 @@ VARIABLE = "ANOMALY_SYNTHESIS_FOLDERS"  # further folders that nodes may read, s
 LIST = "anomaly_synthesis_folders.txt"  # the same, one per line, in ComfyUI's user folder, where no workflow can write
 AS_TYPED = "as typed in folder"
 BASES, ADAPTERS = "anomaly_bases", "anomaly_adapters"
-BUNDLED = "surfaces (bundled)"
+BUNDLED, GENERAL = "surfaces (bundled)", "general (bundled)"
+BUNDLED_BASES = {GENERAL: "general.safetensors", BUNDLED: "surfaces.safetensors"}  # below WEIGHTS
 WEIGHTS = Path(__file__).parent.parent / "weights"
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def readable_folder(name: str, remedy: str) -> Path:
         remedy: what to give instead, for errors.
 
     Raises:
-        ValueError: the path is not below a folder that nodes may read, links resolved, whether it exists or not; or no
+        Refused: the path is not below a folder that nodes may read, links resolved, whether it exists or not; or no
             such folder.
     """
     return _readable(name, remedy, "folder", Path.is_dir)
@@ -50,7 +51,7 @@ def readable_file(name: str, remedy: str) -> Path:
 
 
 def readable_tree(name: str, remedy: str) -> Path:
-    """As `readable_folder`, for a folder that is read with all that lies in it. Raises ValueError for a link, too, that
+    """As `readable_folder`, for a folder that is read with all that lies in it. Raises Refused for a link, too, that
     leads from there to a place that nodes may not read."""
     folder = readable_folder(name, remedy)
     check_links(folder, read_roots())
@@ -58,7 +59,7 @@ def readable_tree(name: str, remedy: str) -> Path:
 
 
 def writable_folder(name: str) -> Path:
-    """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises ValueError for one
+    """The folder of that name below ComfyUI's output, which need not exist, links resolved. Raises Refused for one
     outside it, for the output itself, and for a name that not every system can open, see `name_problem`."""
     output = Path(folder_paths.get_output_directory()).resolve()
     path = resolved(output, name)
@@ -71,7 +72,7 @@ def writable_folder(name: str) -> Path:
 
 
 def check_written(folder: Path) -> None:
-    """Raise ValueError where a link in a folder to write into leads out of ComfyUI's output."""
+    """Raise Refused where a link in a folder to write into leads out of ComfyUI's output."""
     check_links(folder, [Path(folder_paths.get_output_directory()).resolve()])
 
 
@@ -90,7 +91,7 @@ def read_roots() -> list[Path]:
 
 
 def check_links(folder: Path, roots: Sequence[Path]) -> None:
-    """Raise ValueError where a link in `folder`, or in a folder that it links to, leads out of `roots` (resolved)."""
+    """Raise Refused where a link in `folder`, or in a folder that it links to, leads out of `roots` (resolved)."""
     seen, todo = set(), [folder]
     while todo:
         place = todo.pop()

@@ -109,7 +109,7 @@ def base_tokens(model, types: Sequence[tuple[str, str]], conditioning: Condition
     """(tokens [types, n, d], extras): a compact base's own rows, or CONDITIONING of one item or one per type.
 
     Raises:
-        ValueError: no conditioning for a model that brings no tokens; types that a compact base does not know; a
+        Refused: no conditioning for a model that brings no tokens; types that a compact base does not know; a
             conditioning of several stages, or of another number of items.
     """
     if hasattr(model.model, "anomaly_tokens"):

@@ -20,7 +20,7 @@ def check_image(image: Tensor, name: str = "image") -> Tensor:
     """An IMAGE [B, H, W, C] as [B, H, W, 3], finite.
 
     Raises:
-        ValueError: no image in the batch, another shape, whole numbers, NaN.
+        Refused: no image in the batch, another shape, whole numbers, NaN.
     """
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise Refused(name, list(image.shape), "an IMAGE, [batch, height, width, 3]")
@@ -40,7 +40,7 @@ def mask_batch(mask: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         size: (H, W) that it should have, which tells axes of length 1 apart; a mask of another size is not refused.
 
     Raises:
-        ValueError: other axes, NaN.
+        Refused: other axes, NaN.
     """
     shape = tuple(mask.shape)
     if mask.ndim == 2 or (mask.ndim == 3 and shape == (*(size or ()), 1)):
@@ -75,7 +75,7 @@ def with_masks(image: Tensor, mask: Tensor, name: str = "image") -> tuple[Tensor
         [B, H, W, 3], and a bool [H, W] for each.
 
     Raises:
-        ValueError: as `check_image` and `check_masks`.
+        Refused: as `check_image` and `check_masks`.
     """
     image = check_image(image, name)
     count = len(mask_batch(mask, tuple(image.shape[1:3])))
@@ -88,7 +88,7 @@ def check_masks(mask: Tensor, image: Tensor) -> list[Tensor]:
     """A MASK, see `mask_batch`, as one bool [H, W] per image of `image` [B, H, W, C]: above 0.5 is defect.
 
     Raises:
-        ValueError: another size or batch than the image's, NaN, or an empty mask.
+        Refused: another size or batch than the image's, NaN, or an empty mask.
     """
     batch, size = image.shape[0], tuple(image.shape[1:3])
     masks = mask_batch(mask, size)
@@ -122,7 +122,7 @@ def check_masks(mask: Tensor, image: Tensor) -> list[Tensor]:
 
 
 def repeated(image: Tensor, batch: int, name: str) -> Tensor:
-    """An IMAGE of `batch` items from one of 1 or `batch`. Raises ValueError for any other."""
+    """An IMAGE of `batch` items from one of 1 or `batch`. Raises Refused for any other."""
     if image.shape[0] not in (1, batch):
         known = "1" if batch == 1 else f"1 or {batch}"
         raise Refused(name, f"{image.shape[0]} images, the batch {batch}", remedy=f"connect {known}")
@@ -150,7 +150,7 @@ def to_image(picture: Picture) -> Tensor:
 
 
 def lines(text: str, count: int, name: str) -> list[str]:
-    """One entry per item from a text of one line (for all) or of `count` lines. Raises ValueError for any other."""
+    """One entry per item from a text of one line (for all) or of `count` lines. Raises Refused for any other."""
     entries = [line.strip() for line in text.strip().splitlines()] or [""]
     if len(entries) not in (1, count):
         raise Refused(name, f"{len(entries)} lines for {count} images", remedy=f"give one line, or {count}")

@@ -9,12 +9,12 @@ from pathlib import Path
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..choices import SCORES
 from ..datasets.inspection import inspect_dataset
 from ..datasets.inspection_sheet import DatasetSheet
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
 from ..images.drawing import Table
+from ..synthesis.settings import WorstSettings
 from ..synthesis.sheets import worst_sheet
 from ..synthesis.worst import Worst, summary, value, words, worst_pairs
 from .dataset import BUILT_IN, check_dataset, dataset_tree, layout_name
@@ -23,7 +23,7 @@ from .folders import AS_TYPED, chosen, may_read
 from .images import to_batch
 from .pairs import needed_root, pairs_root, pairs_state
 from .progress import passes, progress
-from .sockets import CATEGORY, LAYOUTS, dataset_menu, single
+from .sockets import CATEGORY, LAYOUTS, dataset_menu, single, widget
 from .split_dataset import surfaces_folder
 from .tables import markdown, on_node
 
@@ -116,21 +116,8 @@ class WorstPairs(io.ComfyNode):
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first.",
                 ),
-                io.Combo.Input(
-                    "by",
-                    options=list(SCORES),
-                    default="visibility",
-                    tooltip="The score; only those that the folder's manifest has. Of visibility (default), strength, "
-                    "excess, completeness, precision and boundary the lowest are shown, of seam and nearest_real the "
-                    "highest.",
-                ),
-                io.Int.Input(
-                    "count",
-                    default=12,
-                    min=1,
-                    max=100,
-                    tooltip="How many pairs are shown, 1 to 100. Default 12; up to 3 stand in one column.",
-                ),
+                widget(WorstSettings, "by", more="Only scores that the folder's manifest has."),
+                widget(WorstSettings, "count", more="Up to 3 are in one column.", max=100),
             ],
             outputs=[
                 io.Image.Output("sheet", display_name="sheet", tooltip="All of them as one picture, the worst first."),
@@ -173,7 +160,7 @@ def inspect_folder(folder: str, layout: str) -> tuple[str, Tensor, str, int, str
     Images are read one by one, and of every type five small examples are kept.
 
     Raises:
-        ValueError: no such folder, or one in no known layout, or in several. Any other problem is in the report.
+        Refused: no such folder, or one in no known layout, or in several. Any other problem is in the report.
     """
     sheet = DatasetSheet()
     found = inspect_dataset(_root(folder), layout_name(layout), progress(), sheet.look, may_read)
@@ -206,7 +193,7 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
     """The sheet [1, h, w, 3] in 0 .. 1, the table, and the pairs' indices in the manifest, the worst first.
 
     Raises:
-        ValueError: several folders, none, or one that holds no pairs with this score.
+        Refused: several folders, none, or one that holds no pairs with this score.
     """
     root = needed_root(names)
     with passes():
@@ -217,14 +204,14 @@ def worst(names: Sequence[str], by: str, count: int) -> tuple[Tensor, Table, lis
 
 def _table(found: Worst) -> Table:
     head = ["file", "index", "object / type", *map(words, found.scores), "visible"]
-    told = {True: "yes", False: "no", None: "-"}
+    answers = {True: "yes", False: "no", None: "-"}
     rows = [
         [
             line["image"],
             str(line["index"]),
             f"{line['object']} / {line['type']}",
             *(value(line, score) for score in found.scores),
-            told.get(line["visible"], "-"),
+            answers.get(line["visible"], "-"),
         ]
         for line in found.pairs
     ]

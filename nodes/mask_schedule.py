@@ -93,7 +93,7 @@ def schedule_picture(schedule: MaskSchedule, mask: Tensor | None, levels: Sequen
         levels: in t of 0 .. 1000.
 
     Raises:
-        ValueError: a mask of another shape, or not finite.
+        Refused: a mask of another shape, or not finite.
     """
     curve = [(t, schedule.zeta(t)) for t in range(schedule.timesteps + 1)]
     title = f"zeta(t): how far the mask is open ({schedule.shape}, t_s = {schedule.t_s:g})"
@@ -115,3 +115,6 @@ def _row(mask: Tensor, schedule: MaskSchedule, levels: Sequence[float], width: i
     small = F.adaptive_max_pool2d(mask[None, None], size)[0, 0]  # a defect of one pixel stays
     tiles = [schedule(small, t) for t in levels]
     return captioned(tiles, [f"t = {t:g}" for t in levels], COLUMNS, TILE + SPACE, width)
+
+
+NODES = [EMAMaskSchedule]

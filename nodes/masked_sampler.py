@@ -190,7 +190,7 @@ def sampled(
 
 
 def check_conditioning(model_wrap, batch: int) -> None:
-    """Raise ValueError where the guider's conditioning cannot be the model's or the batch's: no tokens for a model that
+    """Raise Refused where the guider's conditioning cannot be the model's or the batch's: no tokens for a model that
     lives by them, tokens of another width, or of a number of items that the batch is no multiple of."""
     wanted = model_wrap.inner_model.model_config.unet_config.get("context_dim")
     for name, entries in getattr(model_wrap, "conds", {}).items():
@@ -243,9 +243,9 @@ def _returned(model_wrap, sigmas: Tensor, x: Tensor, latent_image: Tensor, mask:
 
 def _with_models_shape(model, latent: dict) -> dict:
     """An empty latent gets the model's channels, and its size where the host tells what it was made for."""
-    told = {key: latent[key] for key in ("downscale_ratio_spacial", "downscale_ratio_temporal") if key in latent}
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **told)
-    return {key: value for key, value in latent.items() if key not in told} | {"samples": samples}
+    hints = {key: latent[key] for key in ("downscale_ratio_spacial", "downscale_ratio_temporal") if key in latent}
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **hints)
+    return {key: value for key, value in latent.items() if key not in hints} | {"samples": samples}
 
 
 def _with_mask_schedule(

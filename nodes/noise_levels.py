@@ -22,7 +22,7 @@ def level_table(model) -> Tensor:
     """The sigmas of a MODEL, ascending, float32 on the CPU; t = 0 is the first and t = 999 the last.
 
     Raises:
-        ValueError: a model without such a table.
+        Refused: a model without such a table.
     """
     sampling = model.get_model_object("model_sampling")
     table = getattr(sampling, "sigmas", None)
@@ -56,7 +56,7 @@ def flow_alpha(sampling):
     """alpha(sigma) of a flow model; None for eps and v models, whose alpha is 1.
 
     Raises:
-        ValueError: a flow model whose state is not (1 - sigma) x0 + sigma noise.
+        Refused: a flow model whose state is not (1 - sigma) x0 + sigma noise.
     """
     if not isinstance(sampling, comfy.model_sampling.CONST):
         return None
@@ -68,7 +68,7 @@ def flow_alpha(sampling):
 
 
 def typed_levels(text: str) -> list[float]:
-    """Levels in t of 0 .. 1000, as they stand. Raises ValueError for any other text, and for more than MAX_LEVELS."""
+    """Levels in t of 0 .. 1000, as they stand. Raises Refused for any other text, and for more than MAX_LEVELS."""
     found = [re.fullmatch(_NUMBER, entry) for entry in text.split(",")]
     levels = [_number(one[1]) for one in found if one]
     if len(levels) < len(found) or len(found) > MAX_LEVELS or not all(level <= TIMESTEPS for level in levels):
@@ -84,7 +84,7 @@ def typed_windows(text: str) -> tuple[Window, ...]:
     """Windows (hi, lo) in t; () for an empty text.
 
     Raises:
-        ValueError: any other text; windows reversed, overlapping or out of range.
+        Refused: any other text; windows reversed, overlapping or out of range.
     """
     if not text.strip():
         return ()

@@ -96,7 +96,7 @@ def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:
     """A row per type for the pairs, one for the real defects that train, and one for those held back.
 
     Raises:
-        ValueError: no pairs, a picture that cannot be read.
+        Refused: no pairs, a picture that cannot be read.
     """
     if not pairs:
         raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name")

@@ -211,7 +211,7 @@ def save_pairs(
     if workflow is not None:
         write_atomic(root / "workflow.json", json.dumps(workflow).encode())
     unscored = not_visible == "drop" and batch.scores is None
-    return ui.SavedImages(shown).as_dict() | {"text": counts.told(folder, unscored)}
+    return ui.SavedImages(shown).as_dict() | {"text": counts.in_words(folder, unscored)}
 
 
 def check_not_visible(not_visible: str) -> None:
@@ -283,7 +283,7 @@ class Counts:
     foreign: int = 0
     parted: int = 0
 
-    def told(self, folder: str, unscored: bool) -> tuple[str, ...]:
+    def in_words(self, folder: str, unscored: bool) -> tuple[str, ...]:
         """For the history and the log: the counts in one line, then a line for each that needs a word."""
         words = [f"{self.saved} saved"]
         for count, what in ((self.there, "already there"), (self.blank, "blank"), (self.hidden, "not visible")):
@@ -307,7 +307,7 @@ def saved_pairs(names: Sequence[str], dataset: Dataset) -> list[Sample]:
     """The pairs of the one folder that `names` tell of, perhaps many times; none where they are empty.
 
     Raises:
-        ValueError: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.
+        Refused: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.
     """
     root = _read_root(names)
     if root is None:
@@ -343,7 +343,7 @@ def pairs_root(names: Sequence[str | None]) -> Path | None:
 
 
 def needed_root(names: Sequence[str]) -> Path:
-    """As `pairs_root`, for a node that has nothing to do without. Raises ValueError where all names are empty, too."""
+    """As `pairs_root`, for a node that has nothing to do without. Raises Refused where all names are empty, too."""
     root = _read_root(names)
     if root is None:
         raise Refused("pairs", "empty", remedy="connect Save Pairs' folder, or give its name")
@@ -351,7 +351,7 @@ def needed_root(names: Sequence[str]) -> Path:
 
 
 def _read_root(names: Sequence[str]) -> Path | None:
-    """As `pairs_root`, to read all that lies in it. Raises ValueError for a link that leads elsewhere, too."""
+    """As `pairs_root`, to read all that lies in it. Raises Refused for a link that leads elsewhere, too."""
     root = pairs_root(names)
     if root is not None:
         check_links(root, read_roots())

@@ -122,7 +122,7 @@ def upstream(prompt: Mapping[str, Any], node_id: str) -> Iterator[tuple[str, dic
 def settings(prompt: Mapping[str, Any], node_id: str) -> dict[str, dict]:
     """Every node that a pair depends on, with its widgets, secrets left out: {id: {"node": class, widget: value}}."""
     return {
-        id: {"node": node["class_type"], **{k: v for k, v in node["inputs"].items() if _is_told(k, v)}}
+        id: {"node": node["class_type"], **{k: v for k, v in node["inputs"].items() if _is_public(k, v)}}
         for id, node in upstream(prompt, node_id)
     }
 
@@ -188,7 +188,7 @@ def given_value(prompt: Mapping[str, Any], given: Any) -> Any:
     return None if _is_link(value) else value
 
 
-def _is_told(name: str, value: Any) -> bool:
+def _is_public(name: str, value: Any) -> bool:
     """A widget's value that may stand in a manifest, which others will read."""
     return not _is_link(value) and not any(word in name.lower() for word in ("key", "token", "password", "secret"))
 

@@ -123,8 +123,8 @@ class Search:
         for new, score in enumerate(scores):
             own = [place for place, _ in crop.of(new)]
             # A copy: a view would hold the round's whole batch for as long as the pair is the best.
-            told = replace(score, seed=seeds[places[own[0]]], composing=composing)
-            made.append(_drawn(told, images[new].clone(), called * len(own)))
+            scored = replace(score, seed=seeds[places[own[0]]], composing=composing)
+            made.append(_drawn(scored, images[new].clone(), called * len(own)))
         return made
 
     def _controls(self, places: list[int]) -> Tensor | None:
@@ -183,14 +183,14 @@ def _varied_share(drawing: Drawing) -> float:
 
 
 def _composing(scores: Sequence[Score] | None) -> Composing:
-    told = {score.composing for score in scores or ()}
-    if None in told or len(told) != 1:
+    ways = {score.composing for score in scores or ()}
+    if None in ways or len(ways) != 1:
         raise Refused(
             "scores",
-            f"they do not name one way in which the pairs were composed ({len(told - {None})} are named)",
+            f"they do not name one way in which the pairs were composed ({len(ways - {None})} are named)",
             remedy="connect the scores of one Compose Pair",
         )
-    return told.pop()
+    return ways.pop()
 
 
 def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
@@ -243,7 +243,7 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
     """Raise Refused where the scores are not those of the images against the latent, decoded."""
     planes = roundtrip.permute(0, 3, 1, 2).cpu().float()
     check_windows(planes, crop)
-    for item, told in enumerate(batch.scores):
+    for item, score in enumerate(batch.scores):
         comfy.model_management.throw_exception_if_processing_interrupted()
         image, normal = batch.images[item].cpu(), batch.normals[item].cpu()
         if not torch.equal(image[~batch.masks[item]], normal[~batch.masks[item]].to(image)):
@@ -256,10 +256,10 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
         source = to_picture(normal)
         found = scores_of(to_picture(image, source.pixels.dtype), source, parts).visibility
         windows = tuple(part.window for part, _ in parts)
-        if windows != told.windows or abs(found - told.visibility) > 0.02 + 0.05 * told.visibility:
+        if windows != score.windows or abs(found - score.visibility) > 0.02 + 0.05 * score.visibility:
             raise Refused(
                 "scores",
-                f"not those of image {item}: its visibility is {found:.2f}, theirs {told.visibility:.2f}",
+                f"not those of image {item}: its visibility is {found:.2f}, theirs {score.visibility:.2f}",
                 remedy="connect image and scores of one Compose Pair, and the latent that its roundtrip was decoded "
                 "from, which is Defect Latent's and not the sampler's",
             )
@@ -274,13 +274,13 @@ def some_of(drawing: Drawing, places: Sequence[int]) -> Drawing:
         return drawing
     places = list(places)
     latent = {"samples": samples[places], "noise_mask": mask[places] if len(mask) > 1 else mask}
-    told = (
+    taken = (
         [[_some(t, places, count), {k: _some(v, places, count) for k, v in extras.items()}] for t, extras in entries]
         for entries in conditioning
     )
     return replace(
         drawing,
-        **dict(zip(("positive", "negative"), told, strict=True)),
+        **dict(zip(("positive", "negative"), taken, strict=True)),
         latent=latent,
         model=with_farm_of(drawing.model, places),
     )

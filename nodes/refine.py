@@ -14,6 +14,7 @@ from ..errors import Refused
 from ..modules.tokens import Type
 from ..synthesis.refine import Refined, Varied, refine
 from ..synthesis.scores import Scores
+from ..synthesis.settings import Policy, Settings
 from ..synthesis.windows import Crop
 from . import sockets
 from .compose import Batch, Score
@@ -22,7 +23,7 @@ from .latents import latent_seed
 from .nearest import Measured
 from .provenance import graph_seed
 from .redraw import Drawing, Search, nearest_to
-from .sockets import CATEGORY, MAX_SEED
+from .sockets import CATEGORY, MAX_SEED, widget
 
 MEDIANS = ("strength", "completeness", "boundary", "nearest_real")
 WHICH = ["all", "not visible"]
@@ -61,13 +62,7 @@ class RefinePairs(io.ComfyNode):
                     "visible_above are read off them.",
                 ),
                 io.Latent.Input("latent", tooltip="Defect Latent's latent: normal image and mask. Not the sampler's."),
-                io.Int.Input(
-                    "rounds",
-                    default=3,
-                    min=1,
-                    max=100,
-                    tooltip="How many more times a pair is made, at most. Default 3: four times the cost.",
-                ),
+                widget(Policy, "rounds", more="3 rounds cost four times as much as one draw.", max=100),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -77,14 +72,13 @@ class RefinePairs(io.ComfyNode):
                     tooltip="The random choice of all rounds: each has seeds of its own, also where this is the first "
                     "draw's seed. Item i of a batch uses its round's seed + i.",
                 ),
-                io.Float.Input(
+                widget(
+                    Settings,
+                    "guidance",
                     "cfg",
-                    default=2.0,
-                    min=0.0,
+                    more="Use that of the first draw; rounds 2 and 4 try 1.5 times and 1/1.5 of it.",
                     max=100.0,
                     step=0.1,
-                    tooltip="The first draw's guidance; rounds 2 and 4 try 1.5 times and 1/1.5 of it. 1 is "
-                    "off and stays off.",
                 ),
                 io.Combo.Input(
                     "refine",
@@ -212,17 +206,17 @@ def refined_pairs(
         has_farm=search.given.farm > 0,
         pays=(lambda best: not best.pair.visible) if only_hidden else _always,
     )
-    kept = [_kept(one, told, search.given) for one, told in zip(found, batch.scores, strict=True)]
+    kept = [_kept(one, first, search.given) for one, first in zip(found, batch.scores, strict=True)]
     return to_batch([one.pair.image for one in found]), kept, report(batch.scores, kept, search.calls)
 
 
-def _kept(one: Refined, told: Score, given: Varied) -> Score:
-    """The kept pair's score with the search behind it; `told`: the first draw's, as it came.
+def _kept(one: Refined, first: Score, given: Varied) -> Score:
+    """The kept pair's score with the search behind it; `first`: the first draw's, as it came.
 
     A graph does not know what the first draw cost: `calls` are those of the rounds.
     """
-    record = one.record(_visible, given) | {"first": told.entries | {"visible": told.visible}, "first_calls": None}
-    return replace(one.pair.score if one.round else told, refined=record)
+    record = one.record(_visible, given) | {"first": first.entries | {"visible": first.visible}, "first_calls": None}
+    return replace(one.pair.score if one.round else first, refined=record)
 
 
 def _visible(pair: Scores) -> bool:

@@ -93,7 +93,7 @@ def apply_mga(model, adapter: LoadedAdapter):
     """A clone of the MODEL that the graded samplers run with the adapter's heads; the host loads and offloads them.
 
     Raises:
-        ValueError: an adapter of another method, or of another model.
+        Refused: an adapter of another method, or of another model.
     """
     check_method(adapter.adapter, "stage")
     check_fit(adapter, model)
@@ -149,7 +149,7 @@ def anomaly_inference(model, latent: dict, strength: float):
         strength: 0 changes nothing, 1 replaces the estimate outside the mask wholly.
 
     Raises:
-        ValueError: a latent without a usable mask (see `pooled_mask`), without an image, or of another model.
+        Refused: a latent without a usable mask (see `pooled_mask`), without an image, or of another model.
     """
     samples = latent["samples"]
     mask = pooled_mask(latent)

@@ -22,7 +22,7 @@ from ..samplers.grid import grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.schedule import ldm_sigmas, nearest_timestep
 from .adapters import Adapters
-from .settings import Settings
+from .settings import FREE, Look, Settings
 from .start import farm_options, sampling, start_state
 from .windows import Part, crop_parts
 
@@ -31,13 +31,15 @@ BATCH = 8  # windows per call of the model
 
 @dataclass(frozen=True)
 class Job:
-    """One pair to make: `picture` receives an anomaly of (object, type) in `mask` (bool [H, W])."""
+    """One pair to make: `picture` receives an anomaly of (object, type) in `mask` (bool [H, W]); `look`: what it is to
+    look like, for a base that can be asked (see `CompactLDMConfig.appearance`)."""
 
     picture: Picture
     mask: Tensor
     object: str
     type: str
     seed: int
+    look: Look = FREE
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +76,12 @@ def made_windows(
     seeds: Sequence[int],
     settings: Settings,
     adapters: Adapters,
+    looks: Sequence[Look] = (),
 ) -> tuple[Tensor, int]:
     """The windows with an anomaly in every mask, decoded, [P, 3, R, R] on the CPU, and the denoiser's calls for each.
 
     Args:
-        types: (object, type) of every window; seeds: of its noise.
+        types: (object, type) of every window; seeds: of its noise; looks: of its anomaly, () leaves all to the base.
 
     Raises:
         Refused: an unknown type, too few steps for STAGE's windows, MGA heads asked for that the adapter lacks.
@@ -91,7 +94,15 @@ def made_windows(
     start = start_state(background, mask, sigmas[0], initial_noise(background, seeds), chosen.options)
     known = (mask, background) if settings.aware else (None, None)
     labels = [base.label(*type) for type in types]
-    denoiser = partial(base.denoiser, labels, *known, guidance=settings.guidance, tokens=adapters.tokens(types))
+    appearance = None if all(look.free for look in looks) else torch.tensor([look.row() for look in looks])
+    denoiser = partial(
+        base.denoiser,
+        labels,
+        *known,
+        guidance=settings.guidance,
+        tokens=adapters.tokens(types),
+        appearance=appearance,
+    )
     options = chosen.options | {"mask": mask, "background": background, "seeds": seeds}
     foreground = adapters.foreground(mask, background, types, nearest_timestep)
     options |= farm_options(foreground, settings.farm, settings.farm_until)

@@ -18,6 +18,7 @@ from ..seeds import part_seed
 from .adapters import Adapters, adapters_of
 from .compose import Made, composed_picture
 from .controls import KnownControls, control_values
+from .labels import refined_mask
 from .make import Job, Settings, check_job, encoded_windows, made_windows
 from .nearest import RealDefects
 from .scores import CHANGED_ABOVE, Scores, scores_of
@@ -30,7 +31,8 @@ class Pair(Scores):
     """A made pair, and its scores.
 
     windows: where its parts were made (see `windows.crop_parts`); seconds: its share of the batch's time; calls: of the
-    denoiser's network, for one window each.
+    denoiser's network, for one window each; refined: the mask's pixels that the defect fills, bool [H, W], see
+    `synthesis.labels`; None without controls.
     """
 
     job: Job
@@ -38,6 +40,7 @@ class Pair(Scores):
     windows: tuple[Window, ...]
     seconds: float
     calls: int
+    refined: np.ndarray | None = None
 
 
 def make_pairs(
@@ -87,6 +90,7 @@ def make_pairs(
             windows=tuple(part.window for part, _ in one.parts),
             seconds=seconds,
             calls=one.calls,
+            refined=None if one.controls is None else refined_mask(picture, one.parts, one.controls),
         )
         for job, picture, scored, one, distance in zip(jobs, pictures, scores, made, nearest, strict=True)
     ]
@@ -133,7 +137,8 @@ def made_parts(
             own = [jobs[part.item] for part in windows.parts]
             types = [(job.object, job.type) for job in own]
             seeds = [part_seed(job.seed, part.number) for job, part in zip(own, windows.parts, strict=True)]
-            decoded, calls = made_windows(base, windows, types, seeds, settings, adapters)
+            looks = [job.look for job in own]
+            decoded, calls = made_windows(base, windows, types, seeds, settings, adapters, looks)
             for part, window, roundtrip in zip(windows.parts, decoded, windows.roundtrip, strict=True):
                 made[part.item].parts.append((part, (window, roundtrip)))
                 made[part.item].calls += calls

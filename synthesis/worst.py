@@ -15,7 +15,7 @@ from ..files.progress import tracked
 from ..files.relative_path import is_file_below
 from ..files.untrusted_json import JsonValue
 from ..settings import check_values
-from .settings import WorstPairs
+from .settings import WorstSettings
 
 # Keys of the manifest; whether a high score is the bad one.
 SCORES = {
@@ -49,7 +49,7 @@ class Worst:
     scores: tuple[str, ...]
 
 
-def worst_pairs(root: str | Path, by: str = WorstPairs.by, count: int = WorstPairs.count) -> Worst:
+def worst_pairs(root: str | Path, by: str = WorstSettings.by, count: int = WorstSettings.count) -> Worst:
     """The `count` pairs of a folder with the worst score `by`, one of SCORES; equal ones in the manifest's order.
 
     The manifest is read line by line and only the worst are kept, whatever the folder's size.
@@ -58,7 +58,7 @@ def worst_pairs(root: str | Path, by: str = WorstPairs.by, count: int = WorstPai
         Refused: another score, a count below 1, a folder without manifest or pairs, a damaged line, or no pair that
             has this score; the message names the scores that there are.
     """
-    check_values(WorstPairs, by=by, count=count)
+    check_values(WorstSettings, by=by, count=count)
     seen = _Seen(Path(root), by)
     sign = -1 if SCORES[by] else 1
     pairs = heapq.nsmallest(count, seen.lines(), key=lambda line: sign * line[by])

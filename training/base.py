@@ -16,7 +16,7 @@ from ..datasets.surfaces.defects import TYPES
 from ..files.progress import tracked
 from ..images.masks import latent_mask
 from ..modules.autoencoder import kl_divergence, reparameterise
-from ..modules.compact_ldm import NORMAL, CompactLDM, CompactLDMConfig
+from ..modules.compact_ldm import ANY, NORMAL, CompactLDM, CompactLDMConfig
 from .crops import Batch, Crops, DrawnCrops, PictureCache
 from .loop import Report, balanced, mixed, train
 from .settings import BaseTraining, DrawnPool
@@ -24,7 +24,6 @@ from .settings import BaseTraining, DrawnPool
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
-ANY = "any"  # the object of a base that is not one object's
 GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True}
 
 

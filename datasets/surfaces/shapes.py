@@ -7,15 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from .fields import Rng, Size, grid, line_distance, noise, profile
+from .region import Region
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
-    """Where a defect goes: its centre (row, column), how far it reaches from there in px, and its direction."""
+    """Where a defect goes: its centre (row, column), how far it reaches from there in px, and its direction.
+
+    region: a shape that it fills instead of a random one: areas take its outline, lines follow its length.
+    """
 
     centre: tuple[float, float]
     reach: float
     angle: float
+    region: Region | None = None
 
     def within(self, rng: Rng, reach: float) -> Place:
         """A smaller place inside this one, of another direction."""
@@ -27,6 +32,8 @@ class Place:
 def curve(rng: Rng, place: Place, bend: float, points: int = 12) -> np.ndarray:
     """A line [points, 2] of (row, column) through the place from end to end; `bend` turns it by about so many radians,
     smoothly."""
+    if place.region is not None:
+        return place.region.line(rng, points, 0.25, smooth=2.0)
     turns = np.cumsum(rng.normal(0, 1, points))
     heading = place.angle + bend * (turns - turns.mean()) / points**0.5
     steps = np.stack([np.sin(heading), np.cos(heading)], axis=1)
@@ -35,6 +42,8 @@ def curve(rng: Rng, place: Place, bend: float, points: int = 12) -> np.ndarray:
 
 def jagged(rng: Rng, place: Place, swerve: float = 0.7, points: int = 14) -> np.ndarray:
     """As `curve`, but every point swerves from the direction by itself."""
+    if place.region is not None:
+        return place.region.line(rng, points, 0.6 * swerve)
     heading = place.angle + rng.uniform(-swerve, swerve, points)
     steps = np.stack([np.sin(heading), np.cos(heading)], axis=1) * rng.uniform(0.5, 1.5, (points, 1))
     return _fitted(np.cumsum(steps, axis=0), place)
@@ -66,6 +75,8 @@ def tree(size: Size, rng: Rng, place: Place, half: float) -> np.ndarray:
 
 def blob(size: Size, rng: Rng, place: Place, rough: float, stretch: float = 1.6) -> np.ndarray:
     """Inside of a closed outline; rough: 0 an ellipse .. 0.5 torn; stretch: the longest it may be against its width."""
+    if place.region is not None:
+        return place.region.inside.copy()
     x, y = grid(size, place.angle, place.centre)
     ratio = rng.uniform(1, stretch)
     theta = np.arctan2(y * ratio, x)
@@ -84,6 +95,8 @@ def blob(size: Size, rng: Rng, place: Place, rough: float, stretch: float = 1.6)
 
 def flake(size: Size, rng: Rng, place: Place, corners: int | None = None) -> np.ndarray:
     """Inside of a convex polygon with straight edges, as splinters and chips have."""
+    if place.region is not None:
+        return place.region.inside + 0.4 * noise(size, rng, 1.5)
     x, y = grid(size, place.angle, place.centre)
     count = corners or rng.integers(3, 8)
     turns = (np.arange(count) + rng.uniform(-0.35, 0.35, count)) * 2 * np.pi / count
@@ -96,6 +109,10 @@ def flake(size: Size, rng: Rng, place: Place, corners: int | None = None) -> np.
 def spots(size: Size, rng: Rng, place: Place, count: int, smallest: float = 1.2, rough: float = 0.2) -> np.ndarray:
     """Inside of several blobs, few large and many small."""
     inside = np.full(size, -99.0, np.float32)
+    if place.region is not None:
+        for centre, room in place.region.spots(rng, count, smallest):
+            inside = np.maximum(inside, blob(size, rng, Place(centre, room, rng.uniform(0, np.pi)), rough))
+        return inside
     for _ in range(count):
         reach = max(smallest, place.reach * rng.uniform(0.08, 0.45) ** 1.3)
         inside = np.maximum(inside, blob(size, rng, place.within(rng, reach), rough))

@@ -102,7 +102,7 @@ def test_a_base_that_knows_appearance_attends_to_it_and_another_refuses():
     assert free.shape == asked.shape == (1, 7, 32)
     same = (free == asked).all(-1)[0].tolist()
     assert same == [True] * 4 + [False, True, False]
-    with refused(subject="appearance", got="contrast"):
+    with refused(subject="contrast, strength and softness", got="cannot be asked"):
         CompactLDM(CompactLDMConfig(labels, **sizes)).context([1], torch.zeros(1, 3))
 
 

@@ -57,7 +57,7 @@ def check_a_noise_mask_in_pixels_is_pooled_with_a_notice():
             assert torch.equal(made, ksampler(base()[0], told(), latent))
     finally:
         log.removeHandler(listener)
-    assert len(notices) == 2 and notices[0].startswith("KSampler (AIAS): ") and "max-pooled" in notices[0]
+    assert len(notices) == 2 and notices[0].startswith("noise_mask of ") and "max-pooled" in notices[0]
 
 
 @refused("Per-Item Noise: ", "noise_mask: 64 x 64", "Defect Latent")

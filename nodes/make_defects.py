@@ -1,0 +1,460 @@
+"""Make Defects: a photograph, a mask and a type in, the photograph with the defect out. The long graph in one node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import latent_preview
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..baselines.drawn import MARGIN, draw_defects
+from ..choices import DEFECTS, PRESETS
+from ..errors import Refused
+from ..images.masks import mask_box
+from ..images.windows import covered, cut_image
+from ..modules.base_file import file_digest, load_base
+from ..modules.compact_ldm import NORMAL, known_type
+from ..modules.tokens import Type
+from ..seeds import CONTROL_SEED, part_seed
+from ..synthesis import controls
+from ..synthesis.draws import VISIBLE_ABOVE, best_draw
+from ..synthesis.make import BATCH
+from ..synthesis.settings import FREE, Look
+from ..synthesis.start import Sampling, sampling
+from ..synthesis.windows import Crop, crop_parts
+from .aias import AIASSampler, aias_sigmas
+from .compact_base import base_names, base_path, compact_model, compact_vae
+from .compose import Batch, Score, composed, overlays
+from .conditioning import Conditioning, token_conditioning
+from .errors import answer
+from .folders import GENERAL
+from .images import to_image, to_picture, with_masks
+from .latents import ItemSeeds
+from .masked_sampler import sampled
+from .masks import MAX_CROPS, defect_latent
+from .provenance import graph_seed, list_place, listed_seed
+from .sockets import CATEGORY, MAX_SEED, Scores, advanced
+
+NODE = "Make Defects"
+TYPES = sorted(DEFECTS)
+WINDOW = 512  # px, of models that do not say what they were trained at
+
+
+class MakeDefects(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_MakeDefects",
+            display_name=NODE,
+            category=f"{CATEGORY}/make",
+            description=(
+                "Draws a defect of the chosen type into the mask, on any photograph. Nothing to train, nothing to "
+                "download. Images of any size; a mask may have several pieces; batches work. Outside the mask every "
+                "pixel stays. With your own MODEL, VAE and conditioning it draws with them instead."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="Photographs without a defect, any size."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="Where the defect goes: paint it in Load Image with Open in MaskEditor. One mask for all "
+                    "images, or one for each.",
+                ),
+                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
+                ),
+                io.Float.Input(
+                    "contrast",
+                    default=0.0,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Below 0 darker than the surface, above 0 lighter. 0 (default): the model decides.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How much it changes the surface, in brightness or colour: 0.1 is faint, 0.6 is strong. "
+                    "0 (default): the model decides.",
+                ),
+                io.Float.Input(
+                    "softness",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How softly it ends: 0.1 is a sharp edge, 0.7 a blurred one. 0 (default): the model "
+                    "decides.",
+                ),
+                io.String.Input(
+                    "other_type",
+                    default="",
+                    optional=True,
+                    tooltip="For a base of your own: its type, or object/type, in place of the menu's. Empty "
+                    "(default): the menu's.",
+                    **advanced(),
+                ),
+                io.Combo.Input(
+                    "base_name",
+                    options=base_names(),
+                    default=GENERAL,
+                    optional=True,
+                    tooltip="The model that draws: the bundled one for any surface (default), or a .safetensors in "
+                    "models/anomaly_bases. Not used where model is connected.",
+                    **advanced(),
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=10,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="Sampling steps. 10 (default) is quick; more draw finer defects.",
+                    **advanced(),
+                ),
+                io.Float.Input(
+                    "cfg",
+                    default=2.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Guidance towards the type. 1 is off, 2 the default.",
+                    **advanced(),
+                ),
+                io.Int.Input(
+                    "tries",
+                    default=3,
+                    min=1,
+                    max=32,
+                    optional=True,
+                    tooltip="Where a defect does not show, it is drawn again with another seed, this often in all. "
+                    "Default 3.",
+                    **advanced(),
+                ),
+                io.Boolean.Input(
+                    "refine",
+                    default=True,
+                    optional=True,
+                    label_on="mask follows the defect",
+                    label_off="mask as painted",
+                    tooltip="On (default): the mask that comes out holds only the pixels that the defect fills, and "
+                    "the image keeps the photograph's pixels elsewhere. Off: the mask as you painted it.",
+                    **advanced(),
+                ),
+                io.Int.Input(
+                    "window",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    step=8,
+                    optional=True,
+                    tooltip="Side in pixels of the squares that the model sees. 0 (default): what a compact base was "
+                    "trained at, 512 for other models.",
+                    **advanced(),
+                ),
+                io.Model.Input("model", optional=True, tooltip="Draw with this model instead; any checkpoint."),
+                io.Vae.Input("vae", optional=True, tooltip="The VAE of model."),
+                io.Conditioning.Input(
+                    "positive",
+                    optional=True,
+                    tooltip="What model is to draw, from CLIP Text Encode or Anomaly Conditioning. A compact base "
+                    "needs none: type counts.",
+                ),
+                io.Conditioning.Input("negative", optional=True, tooltip="What it is not to draw: normal surface."),
+            ],
+            outputs=[
+                io.Image.Output("made", display_name="image", tooltip="The photographs with their defects."),
+                io.Mask.Output("refined", display_name="mask", tooltip="The pixels of every defect, 0 or 1."),
+                Scores.Output("scores", display_name="scores", tooltip="For Save Pairs and Pair Statistics."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, base_name=None):
+        return answer(cls, base_path, base_name)
+
+    @classmethod
+    def execute(
+        cls,
+        image,
+        mask,
+        type: str,
+        seed: int,
+        contrast: float = 0.0,
+        strength: float = 0.0,
+        softness: float = 0.0,
+        other_type: str = "",
+        base_name: str = GENERAL,
+        steps: int = 10,
+        cfg: float = 2.0,
+        tries: int = 3,
+        refine: bool = True,
+        window: int = 0,
+        model=None,
+        vae=None,
+        positive=None,
+        negative=None,
+    ) -> io.NodeOutput:
+        image, masks = with_masks(image, mask)
+        look = Look(contrast or None, strength or None, softness or None)
+        if model is None:
+            if vae is not None or positive is not None or negative is not None:
+                raise Refused("model", "not connected, but its VAE or conditioning is", remedy="connect it, too")
+            model, vae = _base(base_name)
+        elif vae is None:
+            raise Refused("vae", "not connected, but model is", remedy="connect the VAE of the model")
+        by = _Model.checked(model, vae, other_type.strip() or type, look, window, positive, negative)
+        first = listed_seed(graph_seed(seed, cls.hidden), list_place())
+        images, labels, scores = made_defects(by, image, masks, first, steps, cfg, tries, refine)
+        batch = Batch(image, images, [one > 0 for one in labels], scores)
+        return io.NodeOutput(images, labels, scores, ui=ui.PreviewImage(overlays(batch), cls=cls))
+
+
+class DrawDefects(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SIAS_DrawDefects",
+            display_name="Draw Defects",
+            category=f"{CATEGORY}/make",
+            description=(
+                "Draws a defect of the chosen type into the mask by rules, without a model: in milliseconds, and the "
+                "same on every machine. A baseline to compare Make Defects with, and a quick source of many pairs."
+            ),
+            inputs=[
+                io.Image.Input("image", tooltip="Photographs without a defect, any size."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="Where the defect goes. Scratches, cracks, cuts, fibres and burrs follow its length; all "
+                    "other types fill its area.",
+                ),
+                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=True,
+                    tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("drawn", display_name="image", tooltip="The photographs with their defects."),
+                io.Mask.Output("changed", display_name="mask", tooltip="The pixels that changed, 0 or 1."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, image, mask, type: str, seed: int) -> io.NodeOutput:
+        image, masks = with_masks(image, mask)
+        first = listed_seed(graph_seed(seed, cls.hidden), list_place())
+        images, labels = image.cpu().clone(), torch.zeros(image.shape[:3])
+        for number, one in enumerate(masks):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            rows, columns = _around(one)
+            made, changed = draw_defects(
+                to_picture(images[number, rows, columns]), one[rows, columns], type, first + number
+            )
+            where = torch.from_numpy(changed)
+            images[number, rows, columns][where] = to_image(made)[where].to(images)
+            labels[number, rows, columns] = where.float()
+        device = comfy.model_management.intermediate_device()
+        return io.NodeOutput(images.to(device), labels.to(device))
+
+
+def _around(mask: Tensor) -> tuple[slice, slice]:
+    """The rows and columns that a drawn defect depends on."""
+    top, left, height, width = mask_box(mask)
+    return slice(max(top - MARGIN, 0), top + height + MARGIN), slice(max(left - MARGIN, 0), left + width + MARGIN)
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, stamp: tuple[int, int]):
+    """(MODEL, VAE) of a base's file. stamp: changes with the file."""
+    base, _ = load_base(path)
+    return compact_model(base, digest=file_digest(path)), compact_vae(base)
+
+
+def _base(name: str):
+    path = base_path(name)
+    status = path.stat()
+    return _loaded(path, (status.st_mtime_ns, status.st_size))
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """What draws: MODEL and VAE, and a conditioning or the (object, type) of a compact base's tokens.
+
+    look: asked of the tokens; resolution: px, side of the windows.
+    """
+
+    model: Any
+    vae: Any
+    type: Type | None
+    given: tuple[Conditioning, Conditioning] | None
+    look: Look
+    resolution: int
+
+    @classmethod
+    def checked(cls, model, vae, type: str, look: Look, window: int, positive, negative) -> _Model:
+        """Raises Refused for a type that the base does not know, and for inputs that do not go together."""
+        inner = model.model
+        resolution = window or getattr(inner, "anomaly_resolution", WINDOW)
+        if positive is None and hasattr(inner, "anomaly_labels"):
+            return cls(model, vae, known_type(inner.anomaly_labels, type), None, look, resolution)
+        if positive is None or negative is None:
+            raise Refused(
+                "positive and negative",
+                "not connected, and this model has no types of its own",
+                remedy="connect CLIP Text Encode twice: the defect in words, and an empty text",
+            )
+        if not look.free:
+            got = "asked of a model that is told by conditioning"
+            raise Refused("contrast, strength and softness", got, remedy="set them to 0, and say it in the text")
+        return cls(model, vae, None, (positive, negative), look, resolution)
+
+    def conditioning(self, count: int, normal: bool) -> tuple[Conditioning, Conditioning]:
+        """(positive, negative) for `count` windows, of the defect or of normal surface."""
+        if self.given:
+            positive, negative = self.given
+            return (negative, negative) if normal else self.given
+        object, type = self.type
+        look = FREE if normal else self.look
+        return token_conditioning(self.model, [object] * count, [NORMAL if normal else type] * count, look)
+
+
+class _Photograph:
+    """One image, cut to the area around its windows, with all that its draws share.
+
+    place: the area in the image; normal: [h, w, 3]; mask: bool [h, w]; crop: the windows; latents: of at most BATCH
+    windows each; roundtrip: the windows encoded and decoded, [P, R, R, 3]; controls: [COUNT P, R, R, 3].
+    """
+
+    def __init__(self, by: _Model, image: Tensor, mask: Tensor):
+        windows = [part.window for part in crop_parts(0, mask, by.resolution)]
+        if len(windows) > MAX_CROPS:
+            got = f"{len(windows)} far pieces, each a window"
+            raise Refused("mask", got, f"at most {MAX_CROPS}", "remove specks from it, or enlarge the window")
+        self.place = covered(windows, tuple(mask.shape))
+        self.normal, self.mask = image[self.place].cpu(), mask[self.place]
+        parts = crop_parts(0, self.mask, by.resolution)
+        self.crop = Crop(tuple(parts), tuple(self.mask.shape), 1)
+        plane = self.normal.movedim(-1, 0)
+        crops = torch.stack([cut_image(plane, part.window).movedim(0, -1) for part in parts])
+        masks = [part.shown() for part in parts]
+        self.latents = [
+            defect_latent(crops[first : first + BATCH], masks[first : first + BATCH], by.vae)
+            for first in range(0, len(parts), BATCH)
+        ]
+        self.roundtrip = torch.cat([by.vae.decode(latent["samples"]) for latent in self.latents])
+        once = sampling(PRESETS[0], controls.STEPS)
+        self.controls = torch.cat(
+            [self.sampled(by, once, CONTROL_SEED + time, 1.0, normal=True) for time in range(controls.COUNT)]
+        )
+
+    def sampled(self, by: _Model, how: Sampling, seed: int, cfg: float, normal: bool = False, callback=None) -> Tensor:
+        """The windows filled, decoded, [P, R, R, 3]."""
+        sampler, sigmas = AIASSampler(how.options, NODE), aias_sigmas(by.model, **how.grid)
+        made, first = [], 0
+        for latent in self.latents:
+            count = len(latent["samples"])
+            parts = self.crop.parts[first : first + count]
+            seeds = ItemSeeds(seed, [part_seed(seed, part.number) for part in parts])
+            conditioning = by.conditioning(count, normal)
+            made.append(
+                by.vae.decode(
+                    sampled(
+                        sampler,
+                        by.model,
+                        seeds,
+                        cfg,
+                        *conditioning,
+                        latent["samples"],
+                        latent["noise_mask"],
+                        sigmas,
+                        callback,
+                    )
+                )
+            )
+            first += count
+        return torch.cat(made)
+
+    def drawn(self, by: _Model, how: Sampling, cfg: float, callback, seed: int) -> _Draw:
+        """A defect, composed and scored."""
+        made = self.sampled(by, how, seed, cfg, callback=callback)
+        images, scores = composed(
+            self.normal[None],
+            [self.mask],
+            made,
+            self.roundtrip,
+            self.crop,
+            "difference",
+            0,
+            VISIBLE_ABOVE,
+            self.controls,
+        )
+        return _Draw(images[0], replace(scores[0], seed=seed, composing=None))
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """A photograph's area with a defect, [h, w, 3], and its scores."""
+
+    image: Tensor
+    score: Score
+
+    @property
+    def excess(self) -> float:
+        return 0.0 if self.score.blank else self.score.excess
+
+
+def made_defects(
+    by: _Model, image: Tensor, masks: Sequence[Tensor], seed: int, steps: int, cfg: float, tries: int, refine: bool
+) -> tuple[Tensor, Tensor, list[Score]]:
+    """Images [B, H, W, 3] with a defect each, the masks [B, H, W] that they fill, and their scores.
+
+    Args:
+        image: [B, H, W, 3]; masks: bool [H, W] each, not empty.
+        seed: of image 0; image i has seed + i.
+        tries: draws at most, where a defect does not show.
+        refine: the masks hold only what the defects fill; else they are `masks`.
+    """
+    how = sampling(PRESETS[0], steps)
+    how.levels()  # refuses steps that no run has, before anything is encoded
+    images, labels, scores = image.cpu().clone(), torch.zeros(image.shape[:3]), []
+    show = latent_preview.prepare_callback(by.model, len(masks) * steps)
+    for number, mask in enumerate(masks):
+        photograph = _Photograph(by, image[number], mask)
+
+        def callback(step: int, x0: Tensor, x: Tensor, _, before: int = number * steps) -> None:
+            show(before + step, x0, x, len(masks) * steps)
+
+        draw = best_draw(partial(photograph.drawn, by, how, cfg, callback), seed + number, tries)
+        refined = torch.from_numpy(draw.score.refined_mask)
+        label = refined if refine and refined.any() else photograph.mask
+        images[number][photograph.place][label] = draw.image[label].to(images)
+        labels[number][photograph.place] = label.float()
+        scores.append(draw.score)
+    device = comfy.model_management.intermediate_device()
+    return images.to(device), labels.to(device), scores
+
+
+NODES = [MakeDefects, DrawDefects]
