@@ -46,6 +46,26 @@ PARTS = ("train", "held_back")
 FORMATS = ("coco", "yolo", "plain")
 SEGMENTATIONS = ("rle", "polygon")
 
+DEFECTS = (
+    "scratch",
+    "scuff",
+    "pit",
+    "hole",
+    "dent",
+    "crack",
+    "cut",
+    "chip",
+    "stain",
+    "discoloration",
+    "corrosion",
+    "contamination",
+    "fibre",
+    "burr",
+    "bubble",
+    "missing",
+    "burn",
+)
+
 # synthesis/
 MODES = ("difference", "paste")
 POLICIES = ("keep", "drop", "refine")

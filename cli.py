@@ -17,7 +17,7 @@ from .errors import Refused, in_words, out_of_memory
 from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
 from .files.progress import reported
 from .files.untrusted_text import LineFormatter, lines_of, one_line
-from .synthesis.settings import Policy, RunSettings, Settings, WorstPairs
+from .synthesis.settings import Look, MakeSettings, Policy, RunSettings, Settings, WorstSettings
 from .training.settings import AdapterTraining, BaseTraining, FastTraining, StageTraining
 
 _MEMORY = "lower --batch, --resolution or --widths, make fewer or smaller images at once, or close other programs"
@@ -62,6 +62,62 @@ def _print_error(text: str) -> None:
 def print(*values: object, **options) -> None:
     """The builtin one; names of files and answers of servers come from others, and must not control the terminal."""
     builtins.print(*map(lines_of, values), **options)
+
+
+def _make(options: argparse.Namespace) -> None:
+    from .images.mask_files import read_mask
+    from .images.pictures import read_picture
+    from .modules.base_file import load_base
+    from .synthesis.photograph import GENERAL_BASE, make_defect
+
+    out, mask_out = _photograph_files(options)
+    base, _ = load_base(options.base or GENERAL_BASE)
+    started = time.perf_counter()
+    made, mask, pair, visible = make_defect(
+        base.to(_device(options)),
+        read_picture(options.image),
+        read_mask(options.mask),
+        options.type,
+        Look(**values_of(options, Look)),
+        MakeSettings(**values_of(options, MakeSettings)),
+    )
+    _write_photograph(out, made, mask_out, mask)
+    shown = "visible" if visible else "hardly visible: try another seed, --strength 0.6, or another type"
+    print(f"{out} and {mask_out}: {mask.sum()} px, {shown}; {time.perf_counter() - started:.1f} s")
+
+
+def _draw(options: argparse.Namespace) -> None:
+    import torch
+
+    from .baselines.drawn import draw_defects
+    from .images.mask_files import read_mask
+    from .images.pictures import read_picture
+
+    out, mask_out = _photograph_files(options)
+    seed = MakeSettings(**values_of(options, MakeSettings)).seed
+    made, changed = draw_defects(read_picture(options.image), read_mask(options.mask), options.type, seed)
+    _write_photograph(out, made, mask_out, torch.from_numpy(changed))
+    print(f"{out} and {mask_out}: {changed.sum()} px")
+
+
+def _photograph_files(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Where the image and its mask go. Raises Refused where one of them would overwrite what is read."""
+    out = Path(options.out or f"{Path(options.image).stem}_{options.type.replace('/', '_')}.png")
+    if out.suffix != ".png":
+        raise Refused(f"--out {out}", "not a .png", remedy="name a .png, which keeps every pixel")
+    _check_writable("--out", out)
+    files = out, out.with_name(f"{out.stem}_mask.png")
+    for path in files:
+        if path.resolve() in (Path(options.image).resolve(), Path(options.mask).resolve()):
+            raise Refused(path, "it would overwrite what is read", remedy="name another file with --out")
+    return files
+
+
+def _write_photograph(out: Path, made, mask_out: Path, mask) -> None:
+    from .images.pictures import write_mask, write_picture
+
+    write_picture(out, made)
+    write_mask(mask_out, mask)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -278,7 +334,7 @@ def _export(options: argparse.Namespace) -> None:
 def _worst(options: argparse.Namespace) -> None:
     from .synthesis.worst import save_worst_sheet, summary, value, words, worst_pairs
 
-    worst = worst_pairs(options.pairs, **values_of(options, WorstPairs))
+    worst = worst_pairs(options.pairs, **values_of(options, WorstSettings))
     save_worst_sheet(options.out, worst)
     for line in worst.pairs:
         scores = ", ".join(f"{words(score)} {value(line, score)}" for score in worst.scores)
@@ -361,6 +417,8 @@ def _training_line(phase: str, step: int, steps: int, loss: float, rate: float) 
 
 
 _COMMANDS = {
+    "make": _make,
+    "draw": _draw,
     "demo": _demo,
     "surfaces": _surfaces,
     "inspect": _inspect,

@@ -8,11 +8,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from .choices import ADAPTERS, LAYOUTS, METHODS, PARTS
+from .choices import ADAPTERS, DEFECTS, LAYOUTS, METHODS, PARTS
 from .datasets.settings import ExportSettings, SplitSettings, SurfaceSettings
 from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
 from .settings import Setting, settings_of
-from .synthesis.settings import DROP, RunSettings, Settings, WorstPairs
+from .synthesis.settings import DROP, Look, MakeSettings, RunSettings, Settings, WorstSettings
 from .training.settings import AdapterTraining, BaseTraining, DrawnPool, FastTraining, StageTraining
 
 _EXPORTS = """\
@@ -44,7 +44,19 @@ def parser() -> argparse.ArgumentParser:
         description="Synthesize industrial defects: from a normal image, a mask and an anomaly type to a checked pair.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_demo, _surfaces, _inspect, _split, _train_base, _train, _import_stage, _synthesize, _worst):
+    for add in (
+        _make,
+        _draw,
+        _demo,
+        _surfaces,
+        _inspect,
+        _split,
+        _train_base,
+        _train,
+        _import_stage,
+        _synthesize,
+        _worst,
+    ):
         add(commands)
     _evaluate(commands)
     _export(commands)
@@ -69,6 +81,38 @@ def values_of(options: argparse.Namespace, cls: type) -> dict[str, Any]:
             switch = known[name].type == "bool" and known[name].default
             found[name] = tuple(value) if isinstance(value, list) else not value if switch else value
     return found
+
+
+def _make(commands) -> None:
+    command = _command(
+        commands, "make", "Make a defect on a photograph, where its mask is.", "No training, no download."
+    )
+    _photograph(command)
+    _settings(command, Look, "contrast", "strength", "softness")
+    command.add_argument("--base", help="A compact base, .safetensors. By default the bundled one for any surface.")
+    _settings(command, MakeSettings, "seed", "steps", "guidance", "tries", refine="--mask-as-given")
+    _device(command)
+
+
+def _draw(commands) -> None:
+    command = _command(commands, "draw", "Draw a defect on a photograph by rules, without a model.")
+    _photograph(command)
+    _settings(command, MakeSettings, "seed")
+
+
+def _photograph(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="A photograph without a defect, of any size.")
+    parser.add_argument(
+        "--mask", required=True, metavar="FILE", help="Where the defect goes: its size, white is defect."
+    )
+    types = ", ".join(DEFECTS)
+    parser.add_argument("--type", default="crack", help=f"Kind of defect: {types}. [default: crack]")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="The image to write, .png; its mask goes beside it, as <name>_mask.png. By default <image>_<type>.png in "
+        "the current folder.",
+    )
 
 
 def _demo(commands) -> None:
@@ -232,7 +276,7 @@ def _worst(commands) -> None:
     command.add_argument(
         "--pairs", required=True, metavar="DIR", help="A folder of `synthesize`, `demo` or Save Pairs."
     )
-    _settings(command, WorstPairs, "by", "count")
+    _settings(command, WorstSettings, "by", "count")
     command.add_argument("--out", required=True, metavar="FILE", help="The sheet to write, .png.")
 
 

@@ -30,7 +30,11 @@ class SplitSettings:
 class ExportSettings:
     """Settings of `exports.export.export_pairs`."""
 
-    format: str = setting(help="Format to write; see below.", choices=FORMATS)
+    format: str = setting(
+        help="Files to write: annotations/instances.json (coco), labels/ and data.yaml (yolo), or images/ and masks/ "
+        "with the same names (plain).",
+        choices=FORMATS,
+    )
     segmentation: str | None = setting(
         None,
         "With coco: store masks as run lengths (the default) or as polygons; both are exact to the pixel.",

@@ -9,18 +9,19 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..choices import FOREGROUND_MODES, KINDS, PRESETS
+from ..choices import FOREGROUND_MODES, KINDS
 from ..errors import Refused
 from ..samplers.aias import sample_aias
 from ..samplers.graded_windows import Window, graded_grid
 from ..samplers.grid import aias_grid, grid_sigmas
 from ..samplers.schedule import TIMESTEPS
+from ..synthesis.settings import Settings
 from ..synthesis.start import sampling
 from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
 from .noise_levels import flow_alpha, level_table, typed_windows
 from .provenance import graph_seed
-from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
+from .sockets import CATEGORY, MAX_SEED, SEED, widget
 from .stage import heads_of
 
 _log = logging.getLogger(__name__)
@@ -42,29 +43,15 @@ class KSamplerAIAS(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="Any model: eps, v or flow."),
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
-                io.Int.Input(
-                    "steps",
-                    default=20,
-                    min=1,
-                    max=MAX_STEPS,
-                    tooltip="Calls of the model in all; each runs it twice where cfg is not 1. 10 is quick, 20 the "
-                    "default, the paper uses 50.",
+                widget(Settings, "steps", more="10 is quick, the paper uses 50."),
+                widget(
+                    Settings, "guidance", "cfg", more="2 suits compact bases, 5 to 8 text models.", max=100.0, step=0.1
                 ),
-                io.Float.Input(
-                    "cfg",
-                    default=2.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="Guidance towards the anomaly: 1 is off and twice as fast, 2 suits compact bases, 5 to 8 "
-                    "text models.",
-                ),
-                io.Combo.Input(
+                widget(
+                    Settings,
                     "preset",
-                    options=list(PRESETS),
-                    default="recommended",
-                    tooltip="recommended: from 6 steps on, with a little fresh noise from 10 on. fast: the same "
-                    "without noise. paper: FAST's published levels and noise; wants 50 steps.",
+                    more="recommended works from 6 steps on and adds a little fresh noise from 10 on; fast is the "
+                    "same without noise.",
                 ),
                 io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Conditioning."),
                 io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),
@@ -146,7 +133,7 @@ class AIASSigmas(io.ComfyNode):
             description="The noise levels that an AIAS run visits: coarse where the shape is decided, fine at the end.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample; its table of noise levels is used."),
-                io.Int.Input("steps", default=20, min=1, max=MAX_STEPS, tooltip="Calls of the model in all."),
+                widget(Settings, "steps"),
                 io.Combo.Input(
                     "kind",
                     options=list(KINDS),

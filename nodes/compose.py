@@ -14,18 +14,18 @@ import torch.nn.functional as F
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..choices import MODES
 from ..errors import Refused
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..synthesis.compose import Made, composed_picture, composed_values
 from ..synthesis.labels import refined_mask
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
+from ..synthesis.settings import Settings
 from ..synthesis.sheets import overlay
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
-from .sockets import CATEGORY
+from .sockets import CATEGORY, widget
 
 SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
 
@@ -50,20 +50,8 @@ class ComposePair(io.ComfyNode):
                     tooltip="Defect Latent's latent, decoded: the same without the anomaly. The VAE's own blur is "
                     "measured by it and kept out of the result.",
                 ),
-                io.Combo.Input(
-                    "mode",
-                    options=list(MODES),
-                    default="difference",
-                    tooltip="difference (default): adds made - roundtrip, keeps the surface's fine texture. paste: "
-                    "takes made itself inside the mask (the papers).",
-                ),
-                io.Int.Input(
-                    "feather",
-                    default=0,
-                    min=0,
-                    max=256,
-                    tooltip="Pixels over which the anomaly fades in, from the mask's edge inwards. 0 (default): none.",
-                ),
+                widget(Settings, "mode"),
+                widget(Settings, "feather", max=256),
                 io.Float.Input(
                     "visible_above",
                     default=1.0,

@@ -8,7 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..errors import Refused
-from ..modules.appearance import FREE, Look
+from ..synthesis.settings import FREE, Look
 from ..synthesis.windows import Crop
 from . import sockets
 from .images import lines

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from comfy_api.latest import io, ui
 
-from ..choices import FORMATS, SEGMENTATIONS
 from ..datasets.exports.export import export_pairs
+from ..datasets.settings import ExportSettings
 from .errors import answer
 from .folders import check_written
 from .pairs import needed_root, pairs_folder, pairs_root
 from .progress import progress
-from .sockets import CATEGORY, single
+from .sockets import CATEGORY, single, widget
 
 
 class ExportPairs(io.ComfyNode):
@@ -35,31 +35,10 @@ class ExportPairs(io.ComfyNode):
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first. Default pairs.",
                 ),
-                io.Combo.Input(
-                    "format",
-                    options=list(FORMATS),
-                    default="coco",
-                    tooltip="coco (default): annotations/instances.json. yolo: labels/ and data.yaml, polygons. plain: "
-                    "images/ and masks/ with files of one name.",
-                ),
-                io.Combo.Input(
-                    "segmentation",
-                    options=list(SEGMENTATIONS),
-                    default=SEGMENTATIONS[0],
-                    tooltip="Of coco: rle (default), run lengths, or polygon, for trainers that read nothing else. Not "
-                    "used by other formats.",
-                ),
-                io.Boolean.Input(
-                    "visible_only",
-                    default=False,
-                    tooltip="On: leave out pairs whose manifest does not say that they are visible, which are noise in "
-                    "the labels; that needs Compose Pair's scores on Save Pairs. Off (default): all pairs.",
-                ),
-                io.Boolean.Input(
-                    "normals",
-                    default=True,
-                    tooltip="On (default): write their normal images, too, without a label. Off: defects only.",
-                ),
+                widget(ExportSettings, "format", default="coco"),
+                widget(ExportSettings, "segmentation", more="Not used by other formats."),
+                widget(ExportSettings, "visible_only", more="Needs Compose Pair's scores on Save Pairs."),
+                widget(ExportSettings, "normals"),
                 io.String.Input(
                     "folder",
                     default="",

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from comfy_api.latest import io
 
-from ..choices import BLENDS, PRESETS, STAGES
+from ..choices import BLENDS, STAGES
 from ..errors import Refused
 from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
+from ..synthesis.settings import Settings
 from ..synthesis.start import sampling
 from . import sockets
 from .aias import aias_sigmas, check_variance, foreground_mode_input, solver_inputs
@@ -17,7 +18,7 @@ from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
 from .noise_levels import level_table, timestep_of, typed_windows
 from .provenance import graph_seed
-from .sockets import CATEGORY, MAX_SEED, MAX_STEPS, SEED
+from .sockets import CATEGORY, MAX_SEED, SEED, widget
 from .stage import headed, heads_of
 
 WINDOWS = "1000-800, 400-300"
@@ -40,29 +41,15 @@ class KSamplerGraded(io.ComfyNode):
                     "model", tooltip="Any model, eps, v or flow, through Apply MGA; the stage 'baseline' needs no MGA."
                 ),
                 io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
-                io.Int.Input(
-                    "steps",
-                    default=20,
-                    min=1,
-                    max=MAX_STEPS,
-                    tooltip="Calls of the model in all; each runs it twice where cfg is not 1. At least one falls into "
-                    "each window. Default 20; the paper has 1000.",
+                widget(Settings, "steps", more="At least one falls into each window; the paper uses 1000."),
+                widget(
+                    Settings, "guidance", "cfg", more="2 suits compact bases, 5 to 8 text models.", max=100.0, step=0.1
                 ),
-                io.Float.Input(
-                    "cfg",
-                    default=2.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="Guidance towards the anomaly: 1 is off and twice as fast, 2 suits compact bases, 5 to 8 "
-                    "text models.",
-                ),
-                io.Combo.Input(
+                widget(
+                    Settings,
                     "preset",
-                    options=list(PRESETS),
-                    default="recommended",
-                    tooltip="Levels and noise. recommended: from 6 steps on; with fresh noise from 10 on, all of it "
-                    "where EMA or windows work. fast: the same without noise. paper: FAST's levels, all the noise.",
+                    more="recommended works from 6 steps on and adds fresh noise from 10 on, all of it where EMA or "
+                    "windows work; fast is the same without noise.",
                 ),
                 io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Tokens with the same adapter."),
                 io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),

@@ -9,11 +9,11 @@ from pathlib import Path
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..choices import SCORES
 from ..datasets.inspection import inspect_dataset
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
 from ..synthesis.dataset_sheet import DatasetSheet
+from ..synthesis.settings import WorstSettings
 from ..synthesis.worst import Worst, summary, value, words, worst_pairs, worst_sheet
 from .dataset import BUILT_IN, check_dataset, dataset_tree, layout_name
 from .errors import answer
@@ -21,7 +21,7 @@ from .folders import AS_TYPED, chosen, may_read
 from .images import to_batch
 from .pairs import needed_root, pairs_root, pairs_state
 from .progress import passes, progress
-from .sockets import CATEGORY, LAYOUTS, dataset_menu, single
+from .sockets import CATEGORY, LAYOUTS, dataset_menu, single, widget
 from .split_dataset import surfaces_folder
 from .tables import Table, markdown, on_node
 
@@ -114,21 +114,8 @@ class WorstPairs(io.ComfyNode):
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first.",
                 ),
-                io.Combo.Input(
-                    "by",
-                    options=list(SCORES),
-                    default="visibility",
-                    tooltip="The score; only those that the folder's manifest has. Of visibility (default), strength, "
-                    "excess, completeness, precision and boundary the lowest are shown, of seam and nearest_real the "
-                    "highest.",
-                ),
-                io.Int.Input(
-                    "count",
-                    default=12,
-                    min=1,
-                    max=100,
-                    tooltip="How many pairs are shown, 1 to 100. Default 12; up to 3 stand in one column.",
-                ),
+                widget(WorstSettings, "by", more="Only scores that the folder's manifest has."),
+                widget(WorstSettings, "count", more="Up to 3 are in one column.", max=100),
             ],
             outputs=[
                 io.Image.Output("sheet", display_name="sheet", tooltip="All of them as one picture, the worst first."),

@@ -15,21 +15,21 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..baselines.drawn import MARGIN, draw_defects
-from ..datasets.surfaces.defects import TYPES
+from ..choices import DEFECTS, PRESETS
 from ..errors import Refused
 from ..images.masks import mask_box
 from ..images.windows import covered, cut_image
-from ..modules.appearance import FREE, Look
 from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import NORMAL, known_type
 from ..modules.tokens import Type
 from ..seeds import CONTROL_SEED, part_seed
 from ..synthesis import controls
-from ..synthesis.draws import TRIES, VISIBLE_ABOVE, best_draw
+from ..synthesis.draws import VISIBLE_ABOVE, best_draw
 from ..synthesis.make import BATCH
+from ..synthesis.settings import FREE, Look
 from ..synthesis.start import Sampling, sampling
 from ..synthesis.windows import Crop, crop_parts
-from .aias import PRESETS, AIASSampler, aias_sigmas
+from .aias import AIASSampler, aias_sigmas
 from .compact_base import base_names, base_path, compact_model, compact_vae
 from .compose import Batch, Score, composed, overlays
 from .conditioning import Conditioning, token_conditioning
@@ -43,7 +43,7 @@ from .provenance import graph_seed, list_place, listed_seed
 from .sockets import CATEGORY, MAX_SEED, Scores, advanced
 
 NODE = "Make Defects"
-TYPES_MENU = sorted(TYPES)
+TYPES = sorted(DEFECTS)
 WINDOW = 512  # px, of models that do not say what they were trained at
 
 
@@ -53,7 +53,7 @@ class MakeDefects(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_MakeDefects",
             display_name=NODE,
-            category=CATEGORY,
+            category=f"{CATEGORY}/make",
             description=(
                 "Draws a defect of the chosen type into the mask, on any photograph. Nothing to train, nothing to "
                 "download. Images of any size; a mask may have several pieces; batches work. Outside the mask every "
@@ -66,7 +66,7 @@ class MakeDefects(io.ComfyNode):
                     tooltip="Where the defect goes: paint it in Load Image with Open in MaskEditor. One mask for all "
                     "images, or one for each.",
                 ),
-                io.Combo.Input("type", options=TYPES_MENU, default="crack", tooltip="The kind of defect."),
+                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -139,7 +139,7 @@ class MakeDefects(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "tries",
-                    default=TRIES,
+                    default=3,
                     min=1,
                     max=32,
                     optional=True,
@@ -233,7 +233,7 @@ class DrawDefects(io.ComfyNode):
         return io.Schema(
             node_id="SIAS_DrawDefects",
             display_name="Draw Defects",
-            category=CATEGORY,
+            category=f"{CATEGORY}/make",
             description=(
                 "Draws a defect of the chosen type into the mask by rules, without a model: in milliseconds, and the "
                 "same on every machine. A baseline to compare Make Defects with, and a quick source of many pairs."
@@ -245,7 +245,7 @@ class DrawDefects(io.ComfyNode):
                     tooltip="Where the defect goes. Scratches, cracks, cuts, fibres and burrs follow its length; all "
                     "other types fill its area.",
                 ),
-                io.Combo.Input("type", options=TYPES_MENU, default="crack", tooltip="The kind of defect."),
+                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
                 io.Int.Input(
                     "seed",
                     default=0,

@@ -12,12 +12,13 @@ from torch import Tensor
 from ..errors import Refused
 from ..images.masks import latent_mask
 from ..images.windows import cut_image
+from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, check_windows, crop_parts, stitch
 from . import sockets
 from .images import check_image, to_batch, with_masks
 from .latents import PARTS, PLACE, check_axes, reflected
 from .provenance import list_place
-from .sockets import CATEGORY
+from .sockets import CATEGORY, widget
 
 MAX_CROPS = 256
 
@@ -46,14 +47,12 @@ class CropToMask(io.ComfyNode):
                     tooltip="Side of the windows in pixels: the size that the model was trained at, 128 for the "
                     "bundled base, 512 for SD 1.5, 1024 for SDXL and Flux. Connect Load Anomaly LDM's resolution.",
                 ),
-                io.Float.Input(
+                widget(
+                    Settings,
                     "context",
-                    default=1.0,
-                    min=0.0,
+                    more="At least 16 px are shown, also at 0; more makes large defects smaller in their window.",
                     max=8.0,
                     step=0.1,
-                    tooltip="Surface shown on each side of a defect, in lengths of its box, at least 16 px. 0 is that "
-                    "minimum; more makes large defects smaller in their window. Default 1.",
                 ),
             ],
             outputs=[

@@ -16,6 +16,7 @@ from ..datasets.sample import Sample
 from ..errors import Refused
 from ..modules.tokens import Type
 from ..synthesis.nearest import Encode, Features, RealDefects, embedding_features, encoded_features, sample_windows
+from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, Part, crop_parts
 from . import sockets
 from .compose import Score
@@ -23,7 +24,7 @@ from .errors import answer
 from .images import check_image, check_masks, lines, to_picture, with_masks
 from .latents import check_axes, reflected
 from .progress import progress
-from .sockets import CATEGORY
+from .sockets import CATEGORY, widget
 from .split_dataset import Dataset
 
 _log = logging.getLogger(__name__)
@@ -58,15 +59,7 @@ class MeasureRealDefects(io.ComfyNode):
                     tooltip="Side of the windows in pixels: Crop to Mask's. Connect Load Anomaly LDM's resolution to "
                     "both. Default 128.",
                 ),
-                io.Float.Input(
-                    "context",
-                    default=1.0,
-                    min=0.0,
-                    max=8.0,
-                    step=0.1,
-                    tooltip="Surface shown on each side of a defect, in lengths of its box, at least 16 px: Crop to "
-                    "Mask's. 0 is that minimum. Default 1.",
-                ),
+                widget(Settings, "context", more="Use the value of Crop to Mask.", max=8.0, step=0.1),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,

@@ -14,6 +14,7 @@ from ..errors import Refused
 from ..modules.tokens import Type
 from ..synthesis.refine import Refined, Varied, refine
 from ..synthesis.scores import Scores
+from ..synthesis.settings import Policy, Settings
 from ..synthesis.windows import Crop
 from . import sockets
 from .compose import Batch, Score
@@ -22,7 +23,7 @@ from .latents import latent_seed
 from .nearest import Measured
 from .provenance import graph_seed
 from .redraw import Drawing, Search, nearest_to
-from .sockets import CATEGORY, MAX_SEED
+from .sockets import CATEGORY, MAX_SEED, widget
 
 MEDIANS = ("strength", "completeness", "boundary", "nearest_real")
 WHICH = ["all", "not visible"]
@@ -61,13 +62,7 @@ class RefinePairs(io.ComfyNode):
                     "visible_above are read off them.",
                 ),
                 io.Latent.Input("latent", tooltip="Defect Latent's latent: normal image and mask. Not the sampler's."),
-                io.Int.Input(
-                    "rounds",
-                    default=3,
-                    min=1,
-                    max=100,
-                    tooltip="How many more times a pair is made, at most. Default 3: four times the cost.",
-                ),
+                widget(Policy, "rounds", more="3 rounds cost four times as much as one draw.", max=100),
                 io.Int.Input(
                     "seed",
                     default=0,
@@ -77,14 +72,13 @@ class RefinePairs(io.ComfyNode):
                     tooltip="The random choice of all rounds: each has seeds of its own, also where this is the first "
                     "draw's seed. Item i of a batch uses its round's seed + i.",
                 ),
-                io.Float.Input(
+                widget(
+                    Settings,
+                    "guidance",
                     "cfg",
-                    default=2.0,
-                    min=0.0,
+                    more="Use that of the first draw; rounds 2 and 4 try 1.5 times and 1/1.5 of it.",
                     max=100.0,
                     step=0.1,
-                    tooltip="The first draw's guidance; rounds 2 and 4 try 1.5 times and 1/1.5 of it. 1 is "
-                    "off and stays off.",
                 ),
                 io.Combo.Input(
                     "refine",

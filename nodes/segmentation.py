@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..choices import NETWORKS
 from ..datasets.mvtec import Sample
 from ..errors import Refused
 from ..evaluation.cases import case_sheet
@@ -24,11 +23,12 @@ from ..evaluation.metrics import NAMES
 from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
 from ..evaluation.segmenter.training import Record, Training, train_segmenter
+from ..evaluation.settings import Study
 from . import sockets
 from .errors import answer
 from .images import to_batch
 from .pairs import pairs_root, pairs_state, saved_pairs
-from .sockets import CATEGORY, MAX_DATA_SEED, single
+from .sockets import CATEGORY, DATA_SEED, single, widget
 from .split_dataset import Dataset
 from .tables import SIZE, Table, markdown, on_node, picture
 
@@ -64,39 +64,18 @@ class TrainSegmenter(io.ComfyNode):
             ),
             inputs=[
                 sockets.Dataset.Input("dataset", tooltip="From Split Defect Dataset; only its training part is read."),
-                io.Combo.Input(
+                widget(
+                    Study,
+                    "networks",
                     "network",
-                    options=list(NETWORKS),
-                    default="small_unet",
-                    tooltip="small_unet (default): 0.5 million parameters, minutes on a CPU. segformer: SegFormer-B0 "
-                    "from scratch, 3.7 million, three times slower.",
+                    more="small_unet has 0.5 million parameters and takes minutes on a CPU. segformer is "
+                    "SegFormer-B0 from scratch, 3.7 million, three times slower.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=600,
-                    min=1,
-                    max=100_000,
-                    tooltip="Steps of the training, each of 8 real crops and, with pairs, 8 synthetic ones. Default "
-                    "600; fewer are for trying.",
+                widget(
+                    Training, "steps", more="Each takes 8 real crops and, with pairs, 8 synthetic ones.", max=100_000
                 ),
-                io.Int.Input(
-                    "crop",
-                    default=128,
-                    min=32,
-                    max=1024,
-                    step=8,
-                    tooltip="Side of the training crops in pixels, at native scale. Default 128; time grows with its "
-                    "square.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_DATA_SEED,
-                    control_after_generate=False,
-                    tooltip="Decides the weights to begin with and every draw. Compare under the same one, and under "
-                    "several. Default 0.",
-                ),
+                widget(Training, "crop", more="The time grows with its square.", max=1024, step=8),
+                widget(Training, "seed", more="Compare under the same seed, and under several.", **DATA_SEED),
                 io.String.Input(
                     "pairs",
                     default="",
@@ -104,13 +83,12 @@ class TrainSegmenter(io.ComfyNode):
                     tooltip="Folder of pairs below ComfyUI's output. Connect Save Pairs' folder, so that the pairs are "
                     "saved first. Empty (default): real defects only.",
                 ),
-                io.Boolean.Input(
+                widget(
+                    Training,
                     "hold_out",
-                    default=False,
+                    more="The record then says whether the steps suffice. Off: all groups train, as in a comparison, "
+                    "and the last weights are kept.",
                     optional=True,
-                    tooltip="On: about a fifth of the training part's groups does not train, and the weights that are "
-                    "best there are kept; the record then tells whether the steps suffice. Off (default): all groups "
-                    "train, as in a comparison, and the last weights are kept.",
                 ),
             ],
             outputs=[

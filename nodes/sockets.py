@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import signature
+from typing import Any
 
 from comfy_api.latest import io
 
 from ..choices import LAYOUTS as NAMES
 from ..errors import Refused
+from ..settings import settings_of
 from .folders import AS_TYPED, choices
 
 CATEGORY = "anomaly synthesis"
@@ -31,7 +33,32 @@ Segmenter = io.Custom("SIAS_SEGMENTER")  # nodes.segmentation.Segmenter: a train
 Adapter = io.Custom("SIAS_ADAPTER")  # nodes.adapters.LoadedAdapter: trained tokens with FARM or with MGA heads
 MaskSchedule = io.Custom("SIAS_MASK_SCHEDULE")  # samplers.mask_schedule.MaskSchedule
 
+DATA_SEED = {"min": 0, "max": MAX_DATA_SEED, "control_after_generate": False}
 LAYOUTS = ["auto", *NAMES]
+
+
+def widget(of: type, name: str, id: str = "", more: str = "", **options: Any) -> io.Input:
+    """The widget of a setting: its default, range and help.
+
+    Args:
+        of: a dataclass with settings, see `settings.setting`; name: its field.
+        id: of the input, where it is not the field's name.
+        more: sentences that only this node has to say.
+        options: of the widget, in place of the setting's own: max, step, optional, ...
+    """
+    found = settings_of(of)[name]
+    default = options.pop("default", found.default)
+    if found.choices:
+        kind, limits = io.Combo, {"options": list(found.choices)}
+        default = found.choices[0] if default is None else default[0] if isinstance(default, tuple) else default
+    else:
+        kind = {"int": io.Int, "float": io.Float, "bool": io.Boolean}[found.type]
+        number = float if found.type == "float" else int
+        limits = {"min": found.low, "max": found.high}
+        limits = {side: number(bound) for side, bound in limits.items() if bound is not None}
+    shown = {True: "on", False: "off"}[default] if kind is io.Boolean else default
+    words = f"{found.help} {more}".strip()
+    return kind.Input(id or name, default=default, tooltip=f"{words} Default {shown}.", **limits | options)
 
 
 def advanced() -> dict[str, bool]:

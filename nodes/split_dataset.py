@@ -16,6 +16,7 @@ from ..datasets.groups import find_groups
 from ..datasets.procedural import write_surfaces
 from ..datasets.reading import read_dataset
 from ..datasets.sample import Sample, check_samples
+from ..datasets.settings import SplitSettings
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from ..errors import Refused
 from . import sockets
@@ -23,7 +24,7 @@ from .dataset import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout
 from .errors import answer
 from .folders import AS_TYPED, chosen, may_read, readable_file
 from .progress import passes
-from .sockets import CATEGORY, LAYOUTS, MAX_DATA_SEED, dataset_menu
+from .sockets import CATEGORY, DATA_SEED, LAYOUTS, dataset_menu, widget
 from .tables import Table, markdown
 
 # Small enough to train on while one waits. The bundled base was trained on surfaces of seed 0, and those that Load
@@ -57,28 +58,21 @@ class SplitDataset(io.ComfyNode):
                     "Empty (default): split here, by share and seed; groups come from a manifest.csv in or beside the "
                     "folder, else from images that look alike.",
                 ),
-                io.Float.Input(
+                widget(
+                    SplitSettings,
                     "share",
+                    more="The rest is held back. Not used where a split.json is given.",
                     default=0.333,
                     min=0.001,
                     max=0.999,
                     step=0.001,
-                    tooltip="Share of every type's defect images that trains, 0.001 to 0.999; the rest is held back. "
-                    "Default a third. Not used where a split.json is given.",
                 ),
                 io.String.Input(
                     "types",
                     default="",
                     tooltip="Only these defect types, separated by commas or lines; empty (default) is all.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_DATA_SEED,
-                    control_after_generate=False,
-                    tooltip="Decides which groups train. Not used where a split.json is given. Default 0.",
-                ),
+                widget(SplitSettings, "seed", more="Not used where a split.json is given.", **DATA_SEED),
                 io.Combo.Input(
                     "layout",
                     options=LAYOUTS,

@@ -13,7 +13,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..choices import CHECKPOINTING, HEADS
+from ..choices import HEADS
 from ..errors import Refused
 from ..modules.adapter_file import Adapter
 from ..modules.adapter_modules import tokens_of
@@ -33,7 +33,7 @@ from .conditioning import Conditioning
 from .frozen_model import base_tokens, frozen_model
 from .latents import check_axes, check_channels
 from .progress import passes
-from .sockets import CATEGORY, MAX_DATA_SEED
+from .sockets import CATEGORY, DATA_SEED, widget
 from .split_dataset import Dataset, temporary
 from .training_record import curve_picture, in_words, previewer
 
@@ -50,7 +50,7 @@ class TrainFASTAdapter(io.ComfyNode):
                 "anomaly from noise. The model itself stays as it is. A training that was cancelled goes on where it "
                 "was, as long as ComfyUI is not restarted."
             ),
-            inputs=[*_sources(), *_widgets(1.5e-4), _conditioning_input(), _checkpointing(), _look_every()],
+            inputs=[*_sources(), *_widgets(FastTraining), _conditioning_input(), *_optional_widgets()],
             outputs=_outputs("For Save FAST Adapter, Apply FARM and Anomaly Tokens."),
         )
 
@@ -99,7 +99,7 @@ class TrainSTAGEAdapter(io.ComfyNode):
             ),
             inputs=[
                 *_sources(),
-                *_widgets(1e-3),
+                *_widgets(StageTraining),
                 _conditioning_input(),
                 sockets.Adapter.Input(
                     "tokens_of",
@@ -114,16 +114,9 @@ class TrainSTAGEAdapter(io.ComfyNode):
                     tooltip="How the mask that the anomaly-aware head is told closes as the noise falls: connect the "
                     "EMA Mask Schedule that you will sample with. Open: the paper's, linear, closed at t = 200.",
                 ),
-                _checkpointing(),
-                _look_every(),
-                io.Boolean.Input(
-                    "normalise",
-                    default=True,
-                    optional=True,
-                    label_on="over the mask",
-                    label_off="over all (paper)",
-                    tooltip="On (default): the error is averaged over each defect's own area, so that a small defect "
-                    "weighs as much as a large one. Off: over the whole map, as in the paper.",
+                *_optional_widgets(),
+                widget(
+                    StageTraining, "normalise", optional=True, label_on="over the mask", label_off="over all (paper)"
                 ),
                 io.Combo.Input(
                     "heads",
@@ -191,35 +184,12 @@ def _sources() -> list[io.Input]:
     ]
 
 
-def _widgets(learning_rate: float) -> list[io.Input]:
-    """learning_rate: the paper's."""
+def _widgets(method: type[AdapterTraining]) -> list[io.Input]:
     return [
-        io.Int.Input(
-            "steps",
-            default=2000,
-            min=1,
-            max=1_000_000,
-            tooltip="Steps of the training. Default 2000; a few hundred are for trying.",
-        ),
-        io.Int.Input(
-            "batch", default=4, min=1, max=256, tooltip="Crops per step. Default 4 (paper); fewer need less memory."
-        ),
-        io.Float.Input(
-            "learning_rate",
-            default=learning_rate,
-            min=1e-7,
-            max=1.0,
-            step=1e-6,
-            round=False,
-            tooltip=f"Of AdamW, at its highest. Default {f'{learning_rate:.6f}'.rstrip('0')} (paper).",
-        ),
-        io.Int.Input(
-            "tokens",
-            default=8,
-            min=1,
-            max=64,
-            tooltip="Learned tokens per type, added to the conditioning. Default 8 (paper).",
-        ),
+        widget(method, "steps", max=1_000_000),
+        widget(method, "batch", max=256),
+        widget(method, "learning_rate", min=1e-7, max=1.0, step=1e-6, round=False),
+        widget(method, "tokens", max=64),
         io.Int.Input(
             "resolution",
             default=128,
@@ -229,22 +199,8 @@ def _widgets(learning_rate: float) -> list[io.Input]:
             tooltip="Side of the training crops in pixels. For a compact base connect Load Anomaly LDM's resolution "
             "(128, the default); 512 for SD 1.5, 1024 for SDXL and Flux. Crop to Mask wants the same.",
         ),
-        io.Int.Input(
-            "patience",
-            default=0,
-            min=0,
-            max=1000,
-            tooltip="End after so many looks (see look_every) without a lower error on held-out defects. "
-            "0 (default): never.",
-        ),
-        io.Int.Input(
-            "seed",
-            default=0,
-            min=0,
-            max=MAX_DATA_SEED,
-            control_after_generate=False,
-            tooltip="Decides the weights to begin with and every draw. Default 0.",
-        ),
+        widget(method, "patience", more="See look_every.", max=1000),
+        widget(method, "seed", **DATA_SEED),
     ]
 
 
@@ -257,27 +213,18 @@ def _conditioning_input() -> io.Input:
     )
 
 
-def _checkpointing() -> io.Input:
-    return io.Combo.Input(
-        "checkpointing",
-        options=list(CHECKPOINTING),
-        default="auto",
-        optional=True,
-        tooltip="on: the model's blocks are run again for the gradient instead of kept, for less memory and a third "
-        "more time. auto (default): where memory is short. off: never.",
-    )
-
-
-def _look_every() -> io.Input:
-    return io.Int.Input(
-        "look_every",
-        default=100,
-        min=1,
-        max=100_000,
-        optional=True,
-        tooltip="Steps between two looks at the held-out defects: a point of the curve, and a new preview. "
-        "Default 100.",
-    )
+def _optional_widgets() -> list[io.Input]:
+    return [
+        widget(AdapterTraining, "checkpointing", optional=True),
+        widget(
+            AdapterTraining,
+            "evaluate_every",
+            "look_every",
+            more="Each gives a point of the curve and a new preview.",
+            max=100_000,
+            optional=True,
+        ),
+    ]
 
 
 def _outputs(use: str) -> list[io.Output]:

@@ -10,7 +10,6 @@ from ..seeds import anomaly_seed
 # excess above which a defect of the general base counts as visible: 99 of 100 masks that were filled with normal
 # surface stay below it (benchmarks/README.md, "Make Defects").
 VISIBLE_ABOVE = 2.0
-TRIES = 3
 
 
 class Draw(Protocol):
@@ -22,9 +21,7 @@ class Draw(Protocol):
 Drawn = TypeVar("Drawn", bound=Draw)
 
 
-def best_draw(
-    make: Callable[[int], Drawn], seed: int, tries: int = TRIES, visible_above: float = VISIBLE_ABOVE
-) -> Drawn:
+def best_draw(make: Callable[[int], Drawn], seed: int, tries: int, visible_above: float = VISIBLE_ABOVE) -> Drawn:
     """The first draw whose excess is above `visible_above`, of at most `tries`; else the one of the largest excess.
 
     make: a draw with a seed; seed: of the first.

@@ -14,7 +14,6 @@ from ..errors import Refused
 from ..images.masks import latent_mask
 from ..images.pictures import Picture
 from ..images.windows import cut_picture
-from ..modules.appearance import FREE, Look
 from ..modules.compact_ldm import CompactLDM
 from ..modules.tokens import Type
 from ..samplers.aias import sample_aias
@@ -23,7 +22,7 @@ from ..samplers.grid import grid_sigmas
 from ..samplers.noise import initial_noise
 from ..samplers.schedule import ldm_sigmas, nearest_timestep
 from .adapters import Adapters
-from .settings import Settings
+from .settings import FREE, Look, Settings
 from .start import farm_options, sampling, start_state
 from .windows import Part, crop_parts
 

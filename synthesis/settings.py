@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from math import nan
 from typing import Any
 
 from ..choices import MODES, POLICIES, PRESETS, SCORES, STAGES
@@ -62,6 +63,58 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Look:
+    """How a defect is asked to look; None leaves an entry to the base. See `datasets.surfaces.crops.Appearance`."""
+
+    contrast: float | None = setting(
+        None, "Below 0 darker than the surface, above 0 lighter. By default the model decides.", low=-1, high=1
+    )
+    strength: float | None = setting(
+        None,
+        "How much the defect changes the surface, from 0.1 faint to 0.6 strong. By default the model decides.",
+        low=0,
+        high=1,
+    )
+    softness: float | None = setting(
+        None, "How softly the defect ends, from 0.1 sharp to 0.7 blurred. By default the model decides.", low=0, high=1
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def free(self) -> bool:
+        """Whether all is left to the base."""
+        return all(value is None for value in astuple(self))
+
+    def row(self) -> list[float]:
+        """The entries, NaN for None: a row of what `modules.appearance.AppearanceTokens` reads."""
+        return [nan if value is None else float(value) for value in astuple(self)]
+
+
+FREE = Look()
+
+
+@dataclass(frozen=True)
+class MakeSettings:
+    """How a defect is made on one photograph. Raises Refused for values out of range."""
+
+    seed: int = setting(0, "Decides every random choice: another seed is another defect.", low=0)
+    steps: int = setting(10, "Sampling steps. 10 is quick, more draw finer defects.", low=1, high=1000)
+    guidance: float = setting(2.0, "Scale of classifier-free guidance; 1 switches it off.", low=0)
+    tries: int = setting(3, "Draws at most, with other seeds, until the defect is visible.", low=1, high=32)
+    refine: bool = setting(
+        True,
+        "Let the mask that is written follow the defect.",
+        off="Write the mask as it was given, and redraw all of it. By default the mask that is written holds only the "
+        "pixels that the defect fills.",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
 class Policy:
     """What happens to pairs whose defect is not visible. Raises Refused for values that are out of range or exclude
     each other."""
@@ -106,7 +159,7 @@ class RunSettings:
 
 
 @dataclass(frozen=True)
-class WorstPairs:
+class WorstSettings:
     """Which pairs of a folder to look at."""
 
     by: str = setting(

@@ -19,7 +19,7 @@ from ..files.untrusted_json import JsonValue
 from ..images.mask_files import read_mask
 from ..images.pictures import Picture, read_picture, write_picture
 from ..settings import check_values
-from .settings import WorstPairs
+from .settings import WorstSettings
 from .sheets import close_up, labelled_row, tiled
 
 # Keys of the manifest; whether a high score is the bad one.
@@ -55,7 +55,7 @@ class Worst:
     scores: tuple[str, ...]
 
 
-def worst_pairs(root: str | Path, by: str = WorstPairs.by, count: int = WorstPairs.count) -> Worst:
+def worst_pairs(root: str | Path, by: str = WorstSettings.by, count: int = WorstSettings.count) -> Worst:
     """The `count` pairs of a folder with the worst score `by`, one of SCORES; equal ones in the manifest's order.
 
     The manifest is read line by line and only the worst are kept, whatever the folder's size.
@@ -64,7 +64,7 @@ def worst_pairs(root: str | Path, by: str = WorstPairs.by, count: int = WorstPai
         Refused: another score, a count below 1, a folder without manifest or pairs, a damaged line, or no pair that
             has this score; the message names the scores that there are.
     """
-    check_values(WorstPairs, by=by, count=count)
+    check_values(WorstSettings, by=by, count=count)
     seen = _Seen(Path(root), by)
     sign = -1 if SCORES[by] else 1
     pairs = heapq.nsmallest(count, seen.lines(), key=lambda line: sign * line[by])

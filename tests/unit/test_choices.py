@@ -6,6 +6,7 @@ import sys
 import pytest
 from anomaly_synthesis import choices
 from anomaly_synthesis.datasets import exports, layouts
+from anomaly_synthesis.datasets.surfaces import defects
 from anomaly_synthesis.evaluation import methods, networks
 from anomaly_synthesis.samplers import presets, stage_presets
 from anomaly_synthesis.synthesis import worst
@@ -15,6 +16,7 @@ TABLES = {
     "STAGES": stage_presets._PRESETS,
     "LAYOUTS": [layout.name for layout in layouts.LAYOUTS],
     "FORMATS": exports.FORMATS,
+    "DEFECTS": defects.TYPES,
     "NETWORKS": networks.NETWORKS,
     "METHODS": [methods.REAL_ONLY, *methods.METHODS, *methods.SHORT],
     "SCORES": worst.SCORES,

@@ -1,22 +1,21 @@
 """A defect on one photograph: the area around its mask decides, draws repeat until one shows, types have names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.images.windows import Window, covered
-from anomaly_synthesis.modules.appearance import Look
 from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig, known_type
 from anomaly_synthesis.seeds import anomaly_seed
 from anomaly_synthesis.synthesis.draws import best_draw
-from anomaly_synthesis.synthesis.make import Settings
 from anomaly_synthesis.synthesis.photograph import make_defect
+from anomaly_synthesis.synthesis.settings import Look, MakeSettings
 
 from .refusals import refused
 
 LABELS = (("any", "good"), ("any", "crack"), ("any", "pit"))
-QUICK = Settings(steps=2)
+QUICK = MakeSettings(seed=3, steps=2)
 
 
 def small_base(**config) -> CompactLDM:
@@ -37,8 +36,9 @@ def photograph(size: int = 200) -> tuple[Picture, torch.Tensor]:
 def test_pixels_outside_the_label_stay_and_the_seed_decides():
     base, (picture, mask) = small_base(), photograph()
     for refine in (True, False):
-        made, label, pair = make_defect(base, picture, mask, "crack", 3, settings=QUICK, refine=refine)
-        again, _, _ = make_defect(base, picture, mask, "crack", 3, settings=QUICK, refine=refine)
+        how = replace(QUICK, refine=refine)
+        made, label, pair, _ = make_defect(base, picture, mask, "crack", settings=how)
+        again = make_defect(base, picture, mask, "crack", settings=how)[0]
         assert np.array_equal(made.pixels, again.pixels)
         assert np.array_equal(made.pixels[~label.numpy()], picture.pixels[~label.numpy()])
         assert (label <= mask).all() and label.any() and pair.excess is not None
@@ -50,8 +50,8 @@ def test_the_place_in_a_large_picture_does_not_count():
     large = np.full((900, 700, 3), 99, np.uint8)
     there = torch.zeros(900, 700, dtype=torch.bool)
     large[300:500, 400:600], there[300:500, 400:600] = picture.pixels, mask
-    ours, _, _ = make_defect(base, picture, mask, "pit", 1, settings=QUICK)
-    theirs, _, _ = make_defect(base, Picture(large), there, "pit", 1, settings=QUICK)
+    ours = make_defect(base, picture, mask, "pit", settings=QUICK)[0]
+    theirs = make_defect(base, Picture(large), there, "pit", settings=QUICK)[0]
     assert np.abs(ours.pixels.astype(int) - theirs.pixels[300:500, 400:600]).max() <= 1
     assert np.array_equal(theirs.pixels[:250], large[:250])
 
@@ -60,12 +60,12 @@ def test_a_look_reaches_the_base_or_is_refused():
     picture, mask = photograph()
     base = small_base(appearance=True)
     free, asked = (
-        make_defect(base, picture, mask, "pit", 1, look, QUICK, tries=1, refine=False)[0].pixels
+        make_defect(base, picture, mask, "pit", look, replace(QUICK, tries=1, refine=False))[0].pixels
         for look in (Look(), Look(contrast=0.9))
     )
     assert not np.array_equal(free, asked)
     with refused(subject="contrast, strength and softness"):
-        make_defect(small_base(), picture, mask, "pit", 1, Look(contrast=0.9), QUICK)
+        make_defect(small_base(), picture, mask, "pit", Look(contrast=0.9), QUICK)
     with refused(subject="strength", got="1.5", accepted="0 to 1"):
         Look(strength=1.5)
 

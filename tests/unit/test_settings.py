@@ -12,7 +12,7 @@ from anomaly_synthesis.datasets.settings import ExportSettings, SplitSettings, S
 from anomaly_synthesis.evaluation.settings import Study, Training
 from anomaly_synthesis.images import windows
 from anomaly_synthesis.settings import check_settings, setting, settings_of
-from anomaly_synthesis.synthesis.settings import DROP, Policy, RunSettings, Settings, WorstPairs
+from anomaly_synthesis.synthesis.settings import DROP, Policy, RunSettings, Settings, WorstSettings
 from anomaly_synthesis.training.settings import AdapterTraining, BaseTraining, FastTraining, StageTraining
 
 from .refusals import refused
@@ -30,7 +30,7 @@ EVERY = (
     Study,
     SurfaceSettings,
     Training,
-    WorstPairs,
+    WorstSettings,
 )
 
 
