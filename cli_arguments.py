@@ -11,7 +11,7 @@ from typing import Any
 from .choices import ADAPTERS, DEFECTS, LAYOUTS, METHODS, PARTS
 from .datasets.settings import ExportSettings, SplitSettings, SurfaceSettings
 from .evaluation.settings import QUICK, QUICK_TRAINING, Study, Training
-from .settings import Setting, settings_of
+from .settings import Setting, settings_of, shown
 from .synthesis.settings import DROP, Look, MakeSettings, RunSettings, Settings, WorstSettings
 from .training.settings import AdapterTraining, BaseTraining, DrawnPool, FastTraining, StageTraining
 
@@ -202,14 +202,14 @@ def _train(commands) -> None:
     command.add_argument("--out", required=True, help="The adapter to write, .safetensors.")
     _settings(command, AdapterTraining, "steps", "batch")
     rate = settings_of(AdapterTraining)["learning_rate"]
-    rates = ", ".join(f"{one.method} {_shown(one.learning_rate)}" for one in (FastTraining, StageTraining))
+    rates = ", ".join(f"{one.method} {shown(one.learning_rate)}" for one in (FastTraining, StageTraining))
     _own(command, rate, AdapterTraining, f"{rate.accepted}; default: {rates}")
     _settings(command, AdapterTraining, "tokens")
     command.add_argument(
         "--tokens-of", metavar="FILE", help="With stage: keep the tokens of this adapter and train the heads alone."
     )
     widths = settings_of(StageTraining)["widths"]
-    _own(command, widths, StageTraining, f"{widths.accepted}; default: {_shown(widths.default)}", metavar="CHANNELS")
+    _own(command, widths, StageTraining, f"{widths.accepted}; default: {shown(widths.default)}", metavar="CHANNELS")
     _settings(command, AdapterTraining, "patience")
     command.add_argument(
         "--unaware",
@@ -380,7 +380,7 @@ def _settings(parser: argparse.ArgumentParser, of: Any, *names: str, **flags: st
 
 def _argument(parser: argparse.ArgumentParser, flag: str, found: Setting) -> argparse.Action:
     limits = "" if found.choices and found.type == "str" else found.accepted
-    default = "" if found.default in (None, MISSING) else f"default: {_shown(found.default)}"
+    default = "" if found.default in (None, MISSING) else f"default: {shown(found.default)}"
     note = "; ".join(filter(None, (limits, default)))
     options: dict[str, Any] = {"help": f"{found.help} [{note}]" if note else found.help}
     if found.type == "bool":
@@ -411,13 +411,6 @@ _TYPES = {"int": int, "float": float}
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
-
-
-def _shown(value: Any) -> str:
-    """A default as one would type it."""
-    if isinstance(value, tuple):
-        return " ".join(map(_shown, value))
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _data(parser: argparse.ArgumentParser, source: argparse._ActionsContainer | None = None) -> None:

@@ -102,3 +102,12 @@ def check_values(cls: Any, **values: Any) -> None:
     known = settings_of(cls)
     for name, value in values.items():
         known[name].check(value)
+
+
+def shown(value: Any) -> str:
+    """A value in words, for help and tooltips."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return " ".join(map(shown, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -26,7 +26,7 @@ from ..seeds import CONTROL_SEED, part_seed
 from ..synthesis import controls
 from ..synthesis.draws import VISIBLE_ABOVE, best_draw
 from ..synthesis.make import BATCH
-from ..synthesis.settings import FREE, Look
+from ..synthesis.settings import FREE, Look, MakeSettings
 from ..synthesis.start import Sampling, sampling
 from ..synthesis.windows import Crop, crop_parts
 from .aias import AIASSampler, aias_sigmas
@@ -40,7 +40,7 @@ from .latents import ItemSeeds
 from .masked_sampler import sampled
 from .masks import MAX_CROPS, defect_latent
 from .provenance import graph_seed, list_place, listed_seed
-from .sockets import CATEGORY, MAX_SEED, Scores, advanced
+from .sockets import CATEGORY, MAX_SEED, Scores, advanced, widget
 
 NODE = "Make Defects"
 TYPES = sorted(DEFECTS)
@@ -75,32 +75,9 @@ class MakeDefects(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
                 ),
-                io.Float.Input(
-                    "contrast",
-                    default=0.0,
-                    min=-1.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="Below 0 darker than the surface, above 0 lighter. 0 (default): the model decides.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much it changes the surface, in brightness or colour: 0.1 is faint, 0.6 is strong. "
-                    "0 (default): the model decides.",
-                ),
-                io.Float.Input(
-                    "softness",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How softly it ends: 0.1 is a sharp edge, 0.7 a blurred one. 0 (default): the model "
-                    "decides.",
-                ),
+                widget(Look, "contrast", default=0.0, step=0.05),
+                widget(Look, "strength", default=0.0, step=0.05),
+                widget(Look, "softness", default=0.0, step=0.05),
                 io.String.Input(
                     "other_type",
                     default="",
@@ -118,43 +95,16 @@ class MakeDefects(io.ComfyNode):
                     "models/anomaly_bases. Not used where model is connected.",
                     **advanced(),
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=10,
-                    min=1,
-                    max=1000,
-                    optional=True,
-                    tooltip="Sampling steps. 10 (default) is quick; more draw finer defects.",
-                    **advanced(),
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=2.0,
-                    min=0.0,
-                    max=30.0,
-                    step=0.1,
-                    optional=True,
-                    tooltip="Guidance towards the type. 1 is off, 2 the default.",
-                    **advanced(),
-                ),
-                io.Int.Input(
-                    "tries",
-                    default=3,
-                    min=1,
-                    max=32,
-                    optional=True,
-                    tooltip="Where a defect does not show, it is drawn again with another seed, this often in all. "
-                    "Default 3.",
-                    **advanced(),
-                ),
-                io.Boolean.Input(
+                widget(MakeSettings, "steps", optional=True, **advanced()),
+                widget(MakeSettings, "guidance", "cfg", max=30.0, step=0.1, optional=True, **advanced()),
+                widget(MakeSettings, "tries", optional=True, **advanced()),
+                widget(
+                    MakeSettings,
                     "refine",
-                    default=True,
+                    more="The image keeps the photograph's pixels elsewhere. Off: the mask as you painted it.",
                     optional=True,
                     label_on="mask follows the defect",
                     label_off="mask as painted",
-                    tooltip="On (default): the mask that comes out holds only the pixels that the defect fills, and "
-                    "the image keeps the photograph's pixels elsewhere. Off: the mask as you painted it.",
                     **advanced(),
                 ),
                 io.Int.Input(

@@ -62,7 +62,7 @@ class RefinePairs(io.ComfyNode):
                     "visible_above are read off them.",
                 ),
                 io.Latent.Input("latent", tooltip="Defect Latent's latent: normal image and mask. Not the sampler's."),
-                widget(Policy, "rounds", more="3 rounds cost four times as much as one draw.", max=100),
+                widget(Policy, "rounds", max=100),
                 io.Int.Input(
                     "seed",
                     default=0,

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..choices import LAYOUTS as NAMES
 from ..errors import Refused
-from ..settings import settings_of
+from ..settings import settings_of, shown
 from .folders import AS_TYPED, choices
 
 CATEGORY = "anomaly synthesis"
@@ -56,9 +56,8 @@ def widget(of: type, name: str, id: str = "", more: str = "", **options: Any) ->
         number = float if found.type == "float" else int
         limits = {"min": found.low, "max": found.high}
         limits = {side: number(bound) for side, bound in limits.items() if bound is not None}
-    shown = {True: "on", False: "off"}[default] if kind is io.Boolean else default
     words = f"{found.help} {more}".strip()
-    return kind.Input(id or name, default=default, tooltip=f"{words} Default {shown}.", **limits | options)
+    return kind.Input(id or name, default=default, tooltip=f"{words} Default {shown(default)}.", **limits | options)
 
 
 def advanced() -> dict[str, bool]:

@@ -23,7 +23,9 @@ class Settings:
         "recommended", "Sampler settings. paper is FAST as published and needs 50 steps.", choices=PRESETS
     )
     steps: int = setting(20, "Sampling steps. Each calls the model once, twice with guidance.", low=1, high=1000)
-    guidance: float = setting(2.0, "Scale of classifier-free guidance; 1 switches it off.", low=0)
+    guidance: float = setting(
+        2.0, "Classifier-free guidance towards the anomaly; 1 switches it off and is twice as fast.", low=0
+    )
     aware: bool = setting(
         True,
         "Give the model the mask and the background, as a compact base is trained with them.",
@@ -34,11 +36,11 @@ class Settings:
     )
     mode: str = setting(
         "difference",
-        "How the result enters the image: difference adds its change and keeps the surface's fine texture, paste "
-        "copies its pixels as in the papers.",
+        "How the result enters the image. difference adds the change and keeps the surface's fine texture. paste "
+        "copies the pixels inside the mask, as in the papers.",
         choices=MODES,
     )
-    feather: int = setting(0, "Width of the blend inside the mask's edge, in pixels.", low=0)
+    feather: int = setting(0, "Width in pixels over which the defect fades in, from the mask's edge inwards.", low=0)
     farm: float = setting(
         1.0, "With an adapter of FAST: FARM's share of the estimate in the mask; 0 leaves FARM out.", low=0, high=1
     )
@@ -101,7 +103,9 @@ class MakeSettings:
 
     seed: int = setting(0, "Decides every random choice: another seed is another defect.", low=0)
     steps: int = setting(10, "Sampling steps. 10 is quick, more draw finer defects.", low=1, high=1000)
-    guidance: float = setting(2.0, "Scale of classifier-free guidance; 1 switches it off.", low=0)
+    guidance: float = setting(
+        2.0, "Classifier-free guidance towards the anomaly; 1 switches it off and is twice as fast.", low=0
+    )
     tries: int = setting(3, "Draws at most, with other seeds, until the defect is visible.", low=1, high=32)
     refine: bool = setting(
         True,
@@ -126,7 +130,7 @@ class Policy:
         choices=POLICIES,
     )
     redraw: int = setting(0, "New seeds to try for a pair that is not visible, before it is kept or dropped.", low=0)
-    rounds: int = setting(3, "With refine: rounds per pair, each as costly as a first draw.", low=1)
+    rounds: int = setting(3, "Rounds of refinement per pair; each costs as much as the first draw.", low=1)
 
     def __post_init__(self) -> None:
         if self.name not in POLICIES:

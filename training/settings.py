@@ -10,7 +10,7 @@ from ..settings import check_settings, setting
 
 _SEED = "Decides the first weights and every random choice."
 _PRECISION = "Number format of the products: auto is bf16 on a GPU and fp32 on a CPU."
-_RATE = "Peak learning rate."
+_RATE = "Peak learning rate of AdamW."
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class AdapterTraining:
     method: ClassVar[str]  # one of choices.ADAPTERS
 
     steps: int = setting(2000, "Optimiser steps; a few hundred are enough for a trial.", low=1)
-    batch: int = setting(4, "Crops per step; fewer need less memory.", low=1)
+    batch: int = setting(4, "Crops per step; the papers use 4, fewer need less memory.", low=1)
     learning_rate: float = setting(1e-3, _RATE, above=0)
-    tokens: int = setting(8, "Anomaly tokens per defect type.", low=1)
+    tokens: int = setting(8, "Learned anomaly tokens per defect type; the papers use 8.", low=1)
     checkpointing: str = setting(
         "auto",
         "Recompute the model's blocks for the gradient instead of keeping them: less memory, a third more time. auto "

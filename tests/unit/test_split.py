@@ -222,7 +222,7 @@ def test_part_of_takes_part_of_the_data_but_no_other_data(mixed, tmp_path):
 
 def test_bad_input(mixed):
     samples, groups = mixed
-    with refused(subject="^share$", got="^1$", accepted="more than 0 and less than 1"):
+    with refused(subject="^share$", got="^1$", accepted="^above 0, below 1$"):
         make_split(samples, groups, share=1)
     with refused(got="no images"):
         make_split([], {})
