@@ -100,7 +100,7 @@ def test_the_command_trains_either_method(files, tmp_path, capsys):
     ]
     fast = str(tmp_path / "fast.safetensors")
     assert cli.main([*command, "--out", fast, "--tokens-of", out]) == 1
-    assert "needs --method stage" in capsys.readouterr().err
+    assert "use --method stage" in capsys.readouterr().err
     assert cli.main([*command, "--out", fast]) == 0
     assert load_adapter(fast).training["settings"]["learning_rate"] == 1.5e-4
     stage = [
