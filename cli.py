@@ -141,9 +141,9 @@ def _surfaces(options: argparse.Namespace) -> None:
 
 def _inspect(options: argparse.Namespace) -> None:
     from .datasets.inspection import inspect_dataset
+    from .datasets.inspection_sheet import DatasetSheet
     from .datasets.inspection_text import as_json, as_text
     from .files.durable import write_atomic
-    from .synthesis.dataset_sheet import DatasetSheet
 
     for name in ("sheet", "json"):
         _check_writable(f"--{name}", getattr(options, name))
@@ -218,7 +218,7 @@ def _train_base(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .training.adapter_run import train_adapter_file
+    from .training.adapter import train_adapter_file
 
     if options.tokens_of and options.method == "fast":
         raise Refused("--tokens-of", "it keeps another adapter's tokens for STAGE's heads", remedy="use --method stage")
@@ -332,7 +332,8 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _worst(options: argparse.Namespace) -> None:
-    from .synthesis.worst import save_worst_sheet, summary, value, words, worst_pairs
+    from .synthesis.sheets import save_worst_sheet
+    from .synthesis.worst import summary, value, words, worst_pairs
 
     worst = worst_pairs(options.pairs, **values_of(options, WorstSettings))
     save_worst_sheet(options.out, worst)

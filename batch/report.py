@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from ..datasets.pairs import MANIFEST, manifest_lines
 from ..files.durable import write_atomic
@@ -19,48 +22,47 @@ from .table import FETCHED, SET_ASIDE, WRITTEN, Table
 
 _SHOWN = 24
 _SHOWN_KEYS = ("object", "type", "image", "mask", "normal")
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:left}
-td.n{text-align:right;font-variant-numeric:tabular-nums}figure{display:inline-block;margin:.3em}
-figure img{height:128px;image-rendering:pixelated}figcaption{font-size:12px;color:#555}pre{white-space:pre-wrap}"""
+_FAILURES = 500
 
 
 def write_report(job: Job, table: Table) -> Path:
     """Write report.html into the job's folder; its path. Pictures are shown from the output folder, not copied."""
     counts = table.counts()
     elapsed = float(table.fact("elapsed", 0.0))
-    per_hour = counts[WRITTEN] / elapsed * 3600 if elapsed else 0
     kinds = Counter((line["object"], line["type"]) for line in _lines(job))
-    body = [
-        f"<h1>{counts[WRITTEN]} of {sum(counts.values())} pairs</h1>",
-        f"<p>{_text(job.path)} into {_text(job.out)}; {elapsed / 60:.1f} minutes of running, {per_hour:.0f} pairs an "
-        f"hour; {counts[SET_ASIDE]} set aside.</p>",
-        "<h2>States</h2>",
-        _table(("state", "items"), counts.items()),
-        "<h2>Servers</h2>",
-        _table(
-            ("server", "ComfyUI", "items", "seconds each"),
-            [
-                (url, table.fact(f"version {url}", ""), made, f"{seconds or 0:.2f}")
-                for url, made, seconds in table.by_server()
-            ],
-        ),
-        "<h2>Kinds</h2>",
-        _table(("object", "type", "pairs"), [(*kind, count) for kind, count in sorted(kinds.items())]),
-    ]
-    tried = [
-        (row.item, row.state, row.tries, row.crashes, row.error or "")
-        for row in islice((row for row in table.rows() if row.tries or row.crashes), 500)
-    ]
-    if tried:
-        body += ["<h2>Failures</h2>", _table(("item", "state", "tries", "crashes", "last error"), tried)]
-    if counts[FETCHED]:
-        body.append(f"<p>{counts[FETCHED]} pairs are fetched and wait for an earlier item.</p>")
-    body += ["<h2>Pairs</h2>", *(_figure(job, line) for line in _shown(job, kinds.total()))]
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>batch</title><style>{_STYLE}</style>"
+    tried = (row for row in table.rows() if row.tries or row.crashes)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=_plain,  # of every value that the template shows
+    )
+    page = environment.get_template("report.html.jinja").render(
+        written=counts[WRITTEN],
+        waiting=counts[FETCHED],
+        aside=counts[SET_ASIDE],
+        counts=counts,
+        source=job.path,
+        out=job.out,
+        minutes=f"{elapsed / 60:.1f}",
+        per_hour=f"{counts[WRITTEN] / elapsed * 3600 if elapsed else 0:.0f}",
+        servers=[
+            (url, table.fact(f"version {url}", ""), made, f"{seconds or 0:.2f}")
+            for url, made, seconds in table.by_server()
+        ],
+        kinds=[(*kind, count) for kind, count in sorted(kinds.items())],
+        failures=[(row.item, row.state, row.tries, row.crashes, row.error or "") for row in islice(tried, _FAILURES)],
+        pairs=_shown(job, kinds.total()),
+    )
     path = job.folder / "report.html"
-    write_atomic(path, (page + "\n".join(body) + "</html>").encode())
+    write_atomic(path, page.encode())
     return path
+
+
+def _plain(value: Any) -> str:
+    """Names and errors come from others, so control characters become escapes; a macro's result went through here."""
+    return value if isinstance(value, Markup) else lines_of(value)
 
 
 def _lines(job: Job) -> Iterator[dict[str, str]]:
@@ -71,28 +73,8 @@ def _lines(job: Job) -> Iterator[dict[str, str]]:
 
 
 def _shown(job: Job, count: int) -> Iterator[dict]:
-    """Some of so many pairs, from all of the run."""
-    return islice(_lines(job), 0, _SHOWN * max(1, count // _SHOWN), max(1, count // _SHOWN))
-
-
-def _figure(job: Job, line: dict) -> str:
+    """Some of so many pairs, from all of the run, with the addresses of their pictures."""
     root = Path(os.path.relpath(job.out, job.folder)).as_posix()
-    images = "".join(f'<img src="{quote(f"{root}/{line[key]}")}" alt="{key}">' for key in ("normal", "image", "mask"))
-    caption = f"item {line['item']}: {_text(line['object'])} / {_text(line['type'])}"
-    return f"<figure>{images}<figcaption>{caption}</figcaption></figure>"
-
-
-def _table(head: tuple, rows) -> str:
-    cells = (
-        "".join(f"<td{' class=n' if isinstance(cell, int | float) else ''}>{_text(cell)}</td>" for cell in row)
-        for row in rows
-    )
-    return (
-        f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>"
-        + "".join(f"<tr>{row}</tr>" for row in cells)
-        + "</table>"
-    )
-
-
-def _text(value) -> str:
-    return html.escape(lines_of(value))
+    step = max(1, count // _SHOWN)
+    for line in islice(_lines(job), 0, _SHOWN * step, step):
+        yield line | {"pictures": {key: quote(f"{root}/{line[key]}") for key in ("normal", "image", "mask")}}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets.sample import Sample, read_sample, whole_images
+from ..images.drawing import labelled_row, tiled
 from ..images.pictures import Picture, write_picture
-from ..synthesis.sheets import labelled_row, tiled
 from .metrics import THRESHOLD
 from .segmenter.prediction import predict
 from .segmenter.testing import Seen, Tested

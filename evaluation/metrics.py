@@ -1,12 +1,12 @@
-"""Pixel metrics of anomaly segmentation, from tallies; scikit-learn computes what it knows."""
+"""Pixel metrics of anomaly segmentation, computed from tallies with numpy; ties and all they equal scikit-learn's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from .tally import BINS, Tally, score_bins
+from .tally import Tally, score_bins
 
 THRESHOLD = 0.5
 PRO_LIMIT = 0.3
@@ -36,27 +36,6 @@ def metrics(tally: Tally) -> dict[str, float | None]:
     }
 
 
-def bootstrap(
-    groups: Mapping[str, Tally], measure: Callable[[Tally], float | None], draws: int = 1000, seed: int = 0
-) -> tuple[float, float] | None:
-    """95 % interval of a measure over groups drawn with replacement; None where fewer than two groups define it.
-
-    Groups, not images: pictures of one part are not independent.
-    """
-    names, generator, values = sorted(groups), np.random.default_rng(seed), []
-    if len(names) < 2:
-        return None
-    stacked = [np.stack([getattr(groups[name], key) for name in names]) for key in ("anomalous", "normal", "regions")]
-    counts = np.array([groups[name].region_count for name in names])
-    for _ in range(draws):
-        weights = np.bincount(generator.integers(len(names), size=len(names)), minlength=len(names)).astype(float)
-        drawn = Tally(*(weights @ histogram for histogram in stacked), region_count=float(weights @ counts))
-        value = measure(drawn)
-        if value is not None:
-            values.append(value)
-    return (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))) if len(values) > 1 else None
-
-
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean over seeds, and half the 95 % interval of that mean (Student's t); None with one seed."""
     from scipy.stats import t
@@ -80,36 +59,32 @@ def at_threshold(tally: Tally) -> tuple[float, float, float]:
 
 
 def _precision_recall(tally: Tally) -> tuple[float, float]:
-    """Best F1 over all thresholds, and average precision."""
-    from sklearn.metrics import average_precision_score
-
-    hits, false = np.cumsum(tally.anomalous[::-1]), np.cumsum(tally.normal[::-1])
-    f1 = 2 * hits / (tally.anomalous.sum() + hits + false)
-    truth, scores, weights = _as_samples(tally)
-    return float(f1.max()), float(average_precision_score(truth, scores, sample_weight=weights))
+    """Best F1 over all thresholds, and average precision: the precision at every threshold, weighted by the recall it
+    adds (no interpolation, as in sklearn.metrics.average_precision_score)."""
+    hits, false = _above(tally.anomalous), _above(tally.normal)
+    total = hits[-1]
+    precision = hits / np.maximum(hits + false, 1)  # no pixel at or above the threshold: no hit, and no recall added
+    return float((2 * hits / (total + hits + false)).max()), float((np.diff(hits) * precision[1:]).sum() / total)
 
 
 def _auroc(tally: Tally) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    truth, scores, weights = _as_samples(tally)
-    return float(roc_auc_score(truth, scores, sample_weight=weights))
+    hits, false = _above(tally.anomalous), _above(tally.normal)
+    return _area(false / false[-1], hits / hits[-1])
 
 
 def _aupro(tally: Tally) -> float:
-    from sklearn.metrics import auc
-
-    overlap = np.concatenate([[0], np.cumsum(tally.regions[::-1]) / tally.region_count])
-    false = np.concatenate([[0], np.cumsum(tally.normal[::-1]) / tally.normal.sum()])
+    overlap, false = _above(tally.regions) / tally.region_count, _above(tally.normal)
+    false = false / false[-1]
     inside = false <= PRO_LIMIT
     at_limit = np.interp(PRO_LIMIT, false, overlap)
-    x, y = np.append(false[inside], PRO_LIMIT), np.append(overlap[inside], at_limit)
-    return float(auc(x, y) / PRO_LIMIT)
+    return _area(np.append(false[inside], PRO_LIMIT), np.append(overlap[inside], at_limit)) / PRO_LIMIT
 
 
-def _as_samples(tally: Tally) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One weighted sample per class and bin that holds any pixel."""
-    held = [np.flatnonzero(histogram) for histogram in (tally.anomalous, tally.normal)]
-    truth = np.repeat([1, 0], [len(bins) for bins in held])
-    weights = np.concatenate([tally.anomalous[held[0]], tally.normal[held[1]]])
-    return truth, np.concatenate(held) / BINS, weights
+def _above(histogram: np.ndarray) -> np.ndarray:
+    """[BINS + 1]: the sum of the k highest bins, k from 0: what lies at or above each threshold, the highest first."""
+    return np.concatenate([[0.0], np.cumsum(histogram[::-1])])
+
+
+def _area(x: np.ndarray, y: np.ndarray) -> float:
+    """Below the polyline through (x, y), x ascending, by trapezoids."""
+    return float((np.diff(x) * (y[1:] + y[:-1])).sum() / 2)

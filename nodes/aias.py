@@ -26,8 +26,6 @@ from .stage import heads_of
 
 _log = logging.getLogger(__name__)
 
-# Those of samplers.presets and samplers.grid, in the order of the menus of released workflows.
-
 
 class KSamplerAIAS(io.ComfyNode):
     @classmethod

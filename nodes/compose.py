@@ -15,13 +15,13 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..errors import Refused
+from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..synthesis.compose import Made, composed_picture, composed_values
 from ..synthesis.labels import refined_mask
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
 from ..synthesis.settings import Settings
-from ..synthesis.sheets import overlay
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
@@ -299,7 +299,7 @@ def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]
 
 
 def overlays(batch: Batch) -> Tensor:
-    """Every pair as one picture to check it by, [B, h, w, 3]; see `synthesis.sheets`."""
+    """Every pair as one picture to check it by, [B, h, w, 3]; see `images.drawing`."""
     sheets = [
         overlay(batch.normals[item].cpu(), batch.images[item].cpu(), mask, _label(batch.scores, item))
         for item, mask in enumerate(batch.masks)

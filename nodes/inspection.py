@@ -10,11 +10,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..datasets.inspection import inspect_dataset
+from ..datasets.inspection_sheet import DatasetSheet
 from ..datasets.inspection_text import as_text
 from ..datasets.reading import find_dataset
-from ..synthesis.dataset_sheet import DatasetSheet
+from ..images.drawing import Table
 from ..synthesis.settings import WorstSettings
-from ..synthesis.worst import Worst, summary, value, words, worst_pairs, worst_sheet
+from ..synthesis.sheets import worst_sheet
+from ..synthesis.worst import Worst, summary, value, words, worst_pairs
 from .dataset import BUILT_IN, check_dataset, dataset_tree, layout_name
 from .errors import answer
 from .folders import AS_TYPED, chosen, may_read
@@ -23,7 +25,7 @@ from .pairs import needed_root, pairs_root, pairs_state
 from .progress import passes, progress
 from .sockets import CATEGORY, LAYOUTS, dataset_menu, single, widget
 from .split_dataset import surfaces_folder
-from .tables import Table, markdown, on_node
+from .tables import markdown, on_node
 
 
 class InspectDataset(io.ComfyNode):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from comfy_api.latest import io, ui
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..choices import SHAPES
+from ..images.drawing import captioned, curves
 from ..samplers.mask_schedule import MaskSchedule
 from . import sockets
-from .curves import GAP, SIZE, picture
 from .errors import answer
 from .images import mask_batch
 from .noise_levels import typed_levels
@@ -99,7 +97,7 @@ def schedule_picture(schedule: MaskSchedule, mask: Tensor | None, levels: Sequen
     """
     curve = [(t, schedule.zeta(t)) for t in range(schedule.timesteps + 1)]
     title = f"zeta(t): how far the mask is open ({schedule.shape}, t_s = {schedule.t_s:g})"
-    sheet = picture({title: {"at pure noise": curve}})
+    sheet = curves({title: {"at pure noise": curve}})
     if mask is None:
         return sheet[None]
     shown = _row(_first(mask), schedule, levels, sheet.shape[1])
@@ -113,20 +111,10 @@ def _first(mask: Tensor) -> Tensor:
 
 def _row(mask: Tensor, schedule: MaskSchedule, levels: Sequence[float], width: int) -> Tensor:
     """Mp at the levels, COLUMNS beside each other, each with its t below: [h, width, 3]."""
-    height = round(TILE * mask.shape[0] / max(mask.shape)) or 1
-    size = height, round(TILE * mask.shape[1] / max(mask.shape)) or 1
+    size = [round(TILE * side / max(mask.shape)) or 1 for side in mask.shape]
     small = F.adaptive_max_pool2d(mask[None, None], size)[0, 0]  # a defect of one pixel stays
-    step = height + 2 * SIZE
-    sheet = Image.new("RGB", (width, step * -(-len(levels) // COLUMNS) + GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=SIZE)
-    for place, t in enumerate(levels):
-        row, column = divmod(place, COLUMNS)
-        left, top = GAP + column * (TILE + SPACE), row * step
-        tile = Image.fromarray((schedule(small, t) * 255).round().byte().numpy())
-        sheet.paste(tile.convert("RGB"), (left, top))
-        draw.rectangle((left - 1, top, left + size[1], top + height), outline="#888888")
-        draw.text((left, top + height + 3), f"t = {t:g}", "black", font=font)
-    return torch.from_numpy(np.asarray(sheet).astype(np.float32) / 255)
+    tiles = [schedule(small, t) for t in levels]
+    return captioned(tiles, [f"t = {t:g}" for t in levels], COLUMNS, TILE + SPACE, width)
 
 
 NODES = [EMAMaskSchedule]

@@ -9,13 +9,14 @@ from comfy_api.latest import io
 from ..datasets.mvtec import Sample
 from ..errors import Refused
 from ..evaluation.pair_statistics import Defect, measure_samples, summary
+from ..images.drawing import Table, table_picture
 from . import sockets
 from .errors import answer
 from .pairs import pairs_root, pairs_state, saved_pairs
 from .progress import passes
 from .sockets import CATEGORY, single
 from .split_dataset import Dataset
-from .tables import Table, markdown, on_node, picture
+from .tables import markdown, on_node
 
 HEAD = [
     "object / type",
@@ -88,7 +89,7 @@ class PairStatistics(io.ComfyNode):
         (data,) = single(dataset=dataset)
         table = pair_table(data, saved_pairs(pairs, data))
         text = markdown(table)
-        return io.NodeOutput(text, ui=on_node(picture(table)[None], text, cls))
+        return io.NodeOutput(text, ui=on_node(table_picture(table)[None], text, cls))
 
 
 def pair_table(dataset: Dataset, pairs: Sequence[Sample]) -> Table:

@@ -1,4 +1,4 @@
-"""Seeds in a graph: of the items of a list, whose nodes run once for each, and those that were used, for the manifest.
+"""Where a pair comes from, for the manifest: seeds, widgets and files, read from the graph that made it.
 
 A seed widget is one number for a whole list. Item k of it, from 0, is sampled with the widget's seed where k is 0, else
 with `derived_seed(seed, k, "list")`: (seed, k) alone decides. Inside of a batch item i adds i, as ever. k belongs to

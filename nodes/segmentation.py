@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import comfy.model_management
@@ -24,13 +22,14 @@ from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
 from ..evaluation.segmenter.training import Record, Training, train_segmenter
 from ..evaluation.settings import Study
+from ..images.drawing import LETTERS, Table, table_picture
 from . import sockets
 from .errors import answer
 from .images import to_batch
 from .pairs import pairs_root, pairs_state, saved_pairs
 from .sockets import CATEGORY, DATA_SEED, single, widget
 from .split_dataset import Dataset
-from .tables import SIZE, Table, markdown, on_node, picture
+from .tables import markdown, on_node
 
 ROOM = 4 * 2**30  # bytes that a training may want on the device, which models of other nodes may still fill
 
@@ -137,7 +136,7 @@ class EvaluateSegmentation(io.ComfyNode):
             category=f"{CATEGORY}/evaluation",
             description=(
                 "Tests a segmenter on the whole images that were held back, and shows its metrics per type with its "
-                "best and worst cases. Needs scikit-learn, which does not come with ComfyUI."
+                "best and worst cases."
             ),
             inputs=[
                 sockets.Dataset.Input(
@@ -166,10 +165,6 @@ class EvaluateSegmentation(io.ComfyNode):
             ],
             is_output_node=True,
         )
-
-    @classmethod
-    def validate_inputs(cls, dataset):
-        return answer(cls, check_installed)
 
     @classmethod
     def execute(cls, dataset, segmenter) -> io.NodeOutput:
@@ -245,10 +240,9 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
     """The table, the mean IoU over types, and the cases [1, h, w, 3] in 0 .. 1.
 
     Raises:
-        Refused: images that the segmenter was trained on, scikit-learn is not installed, a picture that can no
-            longer be read, scores that are not finite.
+        Refused: images that the segmenter was trained on, a picture that can no longer be read, scores that are not
+            finite.
     """
-    check_installed()
     _check_unseen(dataset, segmenter)
     bar = comfy.utils.ProgressBar(len(dataset.held_back))
 
@@ -265,20 +259,10 @@ def evaluate(dataset: Dataset, segmenter: Segmenter) -> tuple[Table, float, Tens
 def results_picture(table: Table, cases: Tensor) -> Tensor:
     """The table above the cases as one picture [1, h, w, 3], its letters as large as the width allows."""
     table = replace(table, notes=[*table.notes, CASES])
-    size = SIZE * cases.shape[2] // picture(table).shape[1]
-    parts = [picture(table, max(size, SIZE)), cases[0].cpu()]
+    size = LETTERS * cases.shape[2] // table_picture(table).shape[1]
+    parts = [table_picture(table, max(size, LETTERS)), cases[0].cpu()]
     width = max(part.shape[1] for part in parts)
     return torch.cat([F.pad(part, (0, 0, 0, width - part.shape[1]), value=1.0) for part in parts])[None]
-
-
-def check_installed() -> None:
-    """Raise Refused without scikit-learn, which measures and does not come with ComfyUI."""
-    if find_spec("sklearn") is None:
-        raise Refused(
-            "scikit-learn",
-            "not installed",
-            remedy=f"run `{sys.executable} -m pip install scikit-learn`, and restart ComfyUI",
-        )
 
 
 def _check_unseen(dataset: Dataset, segmenter: Segmenter) -> None:

@@ -19,13 +19,14 @@ from ..datasets.sample import Sample, check_samples
 from ..datasets.settings import SplitSettings
 from ..datasets.split import Split, load_split, make_split, part_of, save_split
 from ..errors import Refused
+from ..images.drawing import Table
 from . import sockets
 from .dataset import BUILT_IN, dataset_folder, dataset_tree, fingerprint, layout_name
 from .errors import answer
 from .folders import AS_TYPED, chosen, may_read, readable_file
 from .progress import passes
 from .sockets import CATEGORY, DATA_SEED, LAYOUTS, dataset_menu, widget
-from .tables import Table, markdown
+from .tables import markdown
 
 # Small enough to train on while one waits. The bundled base was trained on surfaces of seed 0, and those that Load
 # Defect Dataset shows are of seed 1: these are seen for the first time here.

@@ -6,21 +6,20 @@ from collections.abc import Callable
 
 import latent_preview
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
+from ..images.drawing import curves, named_rows
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..samplers.mask_schedule import MaskSchedule
-from ..training.branch_estimates import branch_estimates
 from ..training.defects import Defects
-from ..training.farm_alone import made_by_farm
 from ..training.frozen import Frozen, Latents
+from ..training.previews import branch_estimates, made_by_farm
 from ..training.settings import AdapterTraining
 from .adapters import LoadedAdapter
-from .curves import picture
 
-COUNT, TILE, GAP = 4, 128, 4  # pairs at most, and px of each
+COUNT, TILE = 4, 128  # pairs at most, and px of each
 Preview = tuple[str, Image.Image, int]  # as the host's progress bar takes it
 
 
@@ -53,14 +52,10 @@ def previewer(
 
     def preview(modules: FastModules | StageModules) -> Preview:
         rows = {"real": shown.x0} | learnt(modules)
-        width, height = (count * (TILE + GAP) - GAP for count in (len(shown), len(rows)))
-        sheet = Image.new("RGB", (width, height), "white")
-        draw = ImageDraw.Draw(sheet)
-        for row, (name, latents) in enumerate(rows.items()):
-            for column, latent in enumerate(latents.cpu()):
-                tile = _coloured(latent_format, latent[None]).resize((TILE, TILE), Image.Resampling.BICUBIC)
-                sheet.paste(tile, (column * (TILE + GAP), row * (TILE + GAP)))
-            draw.text((4, row * (TILE + GAP) + 2), name, "white", stroke_width=2, stroke_fill="black")
+        images = {
+            name: [_coloured(latent_format, latent[None]) for latent in latents.cpu()] for name, latents in rows.items()
+        }
+        sheet = named_rows(images, TILE)
         return "JPEG", sheet, max(sheet.size)
 
     return preview
@@ -121,7 +116,7 @@ def curve_picture(adapter: LoadedAdapter) -> Tensor:
     names = dict.fromkeys(name for _, errors in notes["curve"] for name in errors)
     held_out = {name: [(step, errors[name]) for step, errors in notes["curve"] if name in errors] for name in names}
     panels = {"loss in training": {"mean since the last look": notes["losses"]}, "error on held-out defects": held_out}
-    return picture(panels, [ERRORS[adapter.adapter.method]])[None]
+    return curves(panels, [ERRORS[adapter.adapter.method]])[None]
 
 
 def _of_tokens(adapter: LoadedAdapter) -> str:

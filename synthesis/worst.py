@@ -1,4 +1,4 @@
-"""The worst pairs of a folder by one of their scores: what to look at before one trains on them."""
+"""The worst pairs of a folder by one of their scores: what to look at before training on them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from ..datasets.pairs import MANIFEST, manifest_lines
 from ..errors import Refused
 from ..files.progress import tracked
 from ..files.relative_path import is_file_below
 from ..files.untrusted_json import JsonValue
-from ..images.mask_files import read_mask
-from ..images.pictures import Picture, read_picture, write_picture
 from ..settings import check_values
 from .settings import WorstSettings
-from .sheets import close_up, labelled_row, tiled
 
 # Keys of the manifest; whether a high score is the bad one.
 SCORES = {
@@ -33,7 +28,6 @@ SCORES = {
     "seam": True,
     "nearest_real": True,
 }
-TILE, FONT = 224, 18  # px
 _NEEDED = ("index", "image", "mask", "normal", "object", "type")
 
 
@@ -74,20 +68,6 @@ def worst_pairs(root: str | Path, by: str = WorstSettings.by, count: int = Worst
         raise Refused(root, seen.why())
     scores = tuple(score for score in SCORES if score in seen.has)
     return Worst(Path(root), by, pairs, seen.scored, seen.unscored, seen.gone, scores)
-
-
-def worst_sheet(worst: Worst) -> Tensor:
-    """Every pair close up as normal, result, result with the mask's outline, and its scores: uint8 [H, W, 3].
-
-    Raises Refused or OSError, which name the file, where one can no longer be read.
-    """
-    rows = [_row(worst, line) for line in tracked("drawing pairs", worst.pairs)]
-    return tiled(rows, 1 if len(rows) < 4 else 2)
-
-
-def save_worst_sheet(path: str | Path, worst: Worst) -> None:
-    """Write `worst_sheet` as PNG, whole or not at all."""
-    write_picture(path, Picture(worst_sheet(worst).numpy()))
 
 
 def summary(worst: Worst) -> list[str]:
@@ -172,25 +152,3 @@ def _length(manifest: Path) -> int:
         return 0
     with manifest.open("rb") as file:
         return sum(1 for _ in file)
-
-
-def _row(worst: Worst, line: dict[str, Any]) -> Tensor:
-    mask = read_mask(worst.root / line["mask"])
-    normal, result = (read_picture(worst.root / line[key]) for key in ("normal", "image"))
-    for picture, key in ((normal, "normal"), (result, "image")):
-        if picture.size != tuple(mask.shape):
-            raise Refused(
-                worst.root / line[key],
-                f"{picture.size[0]} x {picture.size[1]}, the mask {mask.shape[0]} x {mask.shape[1]} (height x width)",
-                remedy="remove this pair",
-            )
-    (normal, shown), (result, _) = (close_up(picture, mask, TILE) for picture in (normal, result))
-    return labelled_row([(normal, None), (result, None), (result, shown)], _label(worst, line), TILE, FONT)
-
-
-def _label(worst: Worst, line: dict[str, Any]) -> str:
-    others = [score for score in worst.scores if score != worst.by]
-    flag = "" if line["visible"] in (True, None) else "  NOT VISIBLE"
-    told = ", ".join(f"{words(score)} {value(line, score)}" for score in others)
-    name = f"{line['index']}  {line['object']} / {line['type']}"
-    return f"{name}, {words(worst.by)} {value(line, worst.by)}{flag}\n{told}".rstrip()

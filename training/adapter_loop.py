@@ -6,20 +6,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from math import ceil
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .best import Best
-from .checkpointing import checkpointed
-from .loop import Report, train
-from .loss_curve import LossCurve
+from .loop import Best, Loss, Report, train
+from .memory import checkpointed
 from .settings import AdapterTraining
 
 Modules = TypeVar("Modules", bound=nn.Module)
-Loss = Callable[[int, torch.Generator], Tensor]
 Curve = list[tuple[int, dict[str, float]]]
 
 
@@ -99,3 +97,27 @@ def train_modules(
 def _by_type(types: Sequence[tuple[str, str]], errors: Sequence[float]) -> dict[str, float]:
     """Types without a held-out latent are left out."""
     return {"/".join(type): error for type, error in zip(types, errors, strict=True) if error == error}
+
+
+class LossCurve:
+    """Means over so many steps each, noted without waiting for the device.
+
+    kept: what a training must save to go on as if it had never stopped.
+    """
+
+    def __init__(self, every: int, steps: int, device: torch.device | str = "cpu"):
+        self.every, self.steps = every, steps
+        self.kept = {f"loss.{name}": torch.zeros(ceil(steps / every), device=device) for name in ("sum", "count")}
+
+    def noted(self, step: int, loss: Tensor) -> Tensor:
+        """The loss of a step, noted."""
+        place = step // self.every
+        self.kept["loss.sum"][place] += loss.detach().float()
+        self.kept["loss.count"][place] += 1
+        return loss
+
+    @property
+    def points(self) -> list[tuple[int, float]]:
+        """(last step, mean loss) of every part that is begun."""
+        means = (self.kept["loss.sum"] / self.kept["loss.count"]).tolist()
+        return [(min((place + 1) * self.every, self.steps), mean) for place, mean in enumerate(means) if mean == mean]

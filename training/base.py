@@ -17,11 +17,8 @@ from ..files.progress import tracked
 from ..images.masks import latent_mask
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import ANY, NORMAL, CompactLDM, CompactLDMConfig
-from .balanced import balanced
-from .crops import Batch, Crops, PictureCache
-from .drawn_crops import DrawnCrops
-from .loop import Report, train
-from .precision import mixed
+from .crops import Batch, Crops, DrawnCrops, PictureCache
+from .loop import Report, balanced, mixed, train
 from .settings import BaseTraining, DrawnPool
 
 KL_WEIGHT = 3e-4

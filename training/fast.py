@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 
 from ..modules.fast import FastModules
-from .adapter_loop import Curve, Loss, train_modules
-from .balanced import balanced
-from .defect_draws import balanced_draw, check_latents, places_by_type
+from .adapter_loop import Curve, train_modules
+from .defects import balanced_draw, check_latents, places_by_type
 from .frozen import Frozen, Latents
-from .held_out_error import HeldOutError
-from .precision import mixed
+from .loop import Loss, balanced, mixed
 from .settings import FastTraining
 
 DENOISER, FOREGROUND = 2.0, 5.0  # weights of the two losses (FAST, Sec. 3.4)
+LEVELS, AT_ONCE = (100, 300, 500, 700, 900), 16  # t that are looked at, and latents at a time
 
 
 def train_fast(
@@ -46,12 +45,12 @@ def train_fast(
         ValueError: no latents, or an empty mask among them; as `train_modules`.
     """
     check_latents(latents, types)
-    modules, loss = begun(base, types, latents, settings, device)
+    modules, loss = prepare(base, types, latents, settings, device)
     measure = HeldOutError(base, held_out, len(types))
     return train_modules(base.network, modules, loss, measure, types, settings, **options)
 
 
-def begun(
+def prepare(
     base: Frozen, types: Sequence[tuple[str, str]], latents: Latents, settings: FastTraining, device: str | torch.device
 ) -> tuple[FastModules, Loss]:
     """What trains, before its first step, and the loss of a step."""
@@ -99,3 +98,32 @@ def new_modules(base: Frozen, types: Sequence[tuple[str, str]], settings: FastTr
         )
         modules.tokens.begin_as(base.context(torch.arange(len(types))))
     return modules
+
+
+class HeldOutError:
+    """FARM's squared error inside the masks of held-out latents over the latents' own square, per type; 1 is what an
+    answer of 0 gets. Levels and noise are the same at every look."""
+
+    def __init__(self, base: Frozen, held_out: Latents, types: int):
+        """types: how many there are; one without a held-out latent has an error of NaN."""
+        self.base, self.held_out, self.types = base, held_out, types
+
+    @torch.no_grad()
+    def __call__(self, modules: FastModules) -> Tensor:
+        """[types], float64."""
+        error, power = torch.zeros(2, self.types, dtype=torch.float64)
+        generator = torch.Generator().manual_seed(0)
+        for start in range(0, len(self.held_out), AT_ONCE):
+            some = self.held_out.take(torch.arange(start, min(start + AT_ONCE, len(self.held_out))))
+            noise = torch.randn(some.x0.shape, generator=generator)
+            device = modules.tokens.rows.device
+            some, noise = some.to(device), noise.to(device)
+            squared = some.mask * some.x0**2
+            for level in LEVELS:
+                t = torch.full((len(some),), level, device=device)
+                a, s = self.base.level(t)
+                made = modules.reconstruct(a * some.x0 + s * noise, t, some.mask, some.x0, some.row)
+                wrong = some.mask * (made - some.x0) ** 2
+                error.index_add_(0, some.row.cpu(), wrong.sum((1, 2, 3)).double().cpu())
+                power.index_add_(0, some.row.cpu(), squared.sum((1, 2, 3)).double().cpu())
+        return error / power

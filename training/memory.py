@@ -1,28 +1,29 @@
-"""What a training step keeps in memory for its gradients, before the first step is taken."""
+"""What a training step keeps in memory for its gradients: an estimate before the first step, and checkpointing."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
 
 from ..errors import Refused
-from .adapter_loop import Loss
-from .checkpointing import checkpointed
 from .frozen import Latents
+from .loop import Loss
 from .settings import AdapterTraining
 
 _log = logging.getLogger(__name__)
 PROBE = 32  # side of the latents that are tried
 TIGHT, TOO_MUCH = 0.8, 1.5  # of the free memory: where the blocks are computed again, and where it cannot work
 
-Begun = Callable[[Latents, AdapterTraining], tuple[nn.Module, Loss]]
+Prepare = Callable[[Latents, AdapterTraining], tuple[nn.Module, Loss]]
+_LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 def kept_for_gradients(loss: Callable[[], Tensor], weights: Iterable[Tensor] = ()) -> int:
@@ -54,19 +55,19 @@ class StepMemory:
 
 
 def step_memory(
-    network: nn.Module, begun: Begun, latents: Latents, settings: AdapterTraining, free: int | None
+    network: nn.Module, prepare: Prepare, latents: Latents, settings: AdapterTraining, free: int | None
 ) -> StepMemory:
     """What a step will keep, from one try on a small latent: it grows with the batch and the area.
 
     Args:
         network: the frozen denoiser.
-        begun: the method's modules and the loss of a step, of some latents and settings.
+        prepare: of latents and settings, the method's modules and the loss of a step.
         free: bytes that the device has for a step; None where that is not known.
 
     Raises:
         Refused: a step needs far more than `free`.
     """
-    kept, wanted = partial(_estimate, network, begun, latents, settings), settings.checkpointing == "on"
+    kept, wanted = partial(_estimate, network, prepare, latents, settings), settings.checkpointing == "on"
     plain = kept(wanted)
     spared = plain if wanted or free is None or plain <= TIGHT * free else kept(True)
     choice = wanted or (settings.checkpointing == "auto" and spared < plain)
@@ -84,10 +85,10 @@ def step_memory(
 
 
 def _estimate(
-    network: nn.Module, begun: Begun, latents: Latents, settings: AdapterTraining, checkpointing: bool
+    network: nn.Module, prepare: Prepare, latents: Latents, settings: AdapterTraining, checkpointing: bool
 ) -> int:
     small = Latents(latents.x0[:1, :, :PROBE, :PROBE], latents.mask[:1, :, :PROBE, :PROBE], latents.row[:1])
-    modules, loss = begun(small, replace(settings, steps=1, batch=1))
+    modules, loss = prepare(small, replace(settings, steps=1, batch=1))
     weights = [*network.parameters(), *modules.train().parameters()]
     with checkpointed(network) if checkpointing else nullcontext():
         kept = kept_for_gradients(lambda: loss(0, torch.Generator()), weights)
@@ -96,3 +97,41 @@ def _estimate(
 
 def _gigabytes(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
+
+
+def blocks_of(network: nn.Module) -> list[nn.Module]:
+    """The outermost modules of a network that compute: what its lists hold, and the parts beside them.
+
+    As ComfyUI's own training finds them: the residual and attention blocks of a UNet, the blocks of a transformer.
+    """
+    parts = list(network.children())
+    while len(parts) == 1 and not isinstance(parts[0], _LISTS):  # a network in a wrapper
+        parts = list(parts[0].children())
+    found: list[nn.Module] = []
+    for part in parts:
+        found += blocks_of_list(part) if isinstance(part, _LISTS) else [part]
+    return found
+
+
+def blocks_of_list(part: nn.Module) -> list[nn.Module]:
+    """The modules of a list, and of the lists in it."""
+    return [
+        block
+        for child in part.children()
+        for block in (blocks_of_list(child) if isinstance(child, _LISTS) else [child])
+    ]
+
+
+@contextmanager
+def checkpointed(network: nn.Module) -> Iterator[None]:
+    """Inside, what the blocks of `network` compute is not kept for the gradient; the results stay the same."""
+    # A single layer keeps little more than its input anyway; a block whose forward is patched stays as it is.
+    blocks = [one for one in blocks_of(network) if any(True for _ in one.children()) and "forward" not in vars(one)]
+    for block in blocks:
+        # Frozen networks draw nothing at random, so there is no generator to put back.
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward

@@ -178,6 +178,21 @@ def _in_bins(cells: Sequence[dict], areas: dict[tuple, int], edges: np.ndarray) 
     return Areas([(int(one.min()), int(one.max())) for one in held], [len(one) for one in held], iou)
 
 
+def contrasts(cells: Sequence[dict], methods: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """{row: {type: signed contrasts}}: "real, train", "real, held back", then the methods that make pairs."""
+    rows: dict[str, dict[str, list[float]]] = {"real, train": {}, "real, held back": {}}
+    for cell in cells:
+        rows["real, train"] |= cell["contrasts"]["train"]
+        rows["real, held back"] |= cell["contrasts"]["held_back"]
+    for method in methods:
+        # The same pairs train every network: one cell per seed holds them all.
+        by_seed = {cell["seed"]: cell["contrasts"]["pairs"] for cell in of(cells, method)}
+        types = {type for found in by_seed.values() for type in found}
+        if types:
+            rows[method] = {type: [v for found in by_seed.values() for v in found.get(type, [])] for type in types}
+    return rows
+
+
 def validation(cells: Sequence[dict], method: str) -> list[list[tuple[int, float]]]:
     """The curves (step, IoU) of the method's trainings with groups held out, in cells of one network; may be none."""
     found = (cell["validation"]["curve"] for cell in of(cells, method) if cell.get("validation"))

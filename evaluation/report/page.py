@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...files.durable import write_atomic
-from . import compare, figures, tables
+from ...images import figures
+from ..methods import REAL_ONLY
+from ..pair_statistics import VISIBLE
+from . import compare, tables
 
 TITLE = "Does it train better segmentation?"
 _INSTALL = "`pip install 'anomaly-synthesis[eval]'`"
@@ -36,7 +39,7 @@ class _Picture:
 def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) -> str:
     """Write out/report.md, out/figures/*.png and out/report.html, which holds its pictures itself.
 
-    Without matplotlib there are no figures, without the package markdown no report.html; the report says so.
+    Without matplotlib there are no figures, without markdown and jinja2 no report.html; the report says so.
 
     Args:
         cells: as `evaluation.cell.fill` makes them, or with "method", "network", "seed" and "error"; may be none.
@@ -54,12 +57,12 @@ def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) 
     page = _Page(cells, out, against)
     # A file system's names need not be UTF-8: halves of characters are shown as escapes.
     text = page.text().encode("utf-8", "backslashreplace").decode()
-    rendered = _rendered(text)
-    if rendered is None:
+    html = _html(text, page.pictures, out)
+    if html is None:
         (out / "report.html").unlink(missing_ok=True)  # an earlier one would tell of earlier cells
-        text += f"\nThere is no report.html: {_INSTALL} brings the package markdown, which makes it.\n"
+        text += f"\nThere is no report.html: {_INSTALL} brings the packages markdown and jinja2, which make it.\n"
     else:
-        write_atomic(out / "report.html", _inlined(rendered, page.pictures, out).encode())
+        write_atomic(out / "report.html", html.encode())
     write_atomic(out / "report.md", text.encode())
     return text
 
@@ -71,6 +74,7 @@ class _Page:
         self.cells, self.out, self.against, self.pictures = cells, out, against, []
         self.good = [cell for cell in cells if "error" not in cell]
         self.methods = compare.methods(self.good)
+        self.styles = figures.styles(self.methods, grey=REAL_ONLY)
 
     def text(self) -> str:
         parts = [f"# {TITLE}\n", tables.HOW if self.good else "No cell is finished.\n"]
@@ -83,29 +87,55 @@ class _Page:
     def _network(self, network: str) -> list[str]:
         own = [cell for cell in self.good if cell["network"] == network]
         try:
-            drawn = figures.network_figures(own, self.methods)
+            area, validation = self._area(own), self._validation(own)
         except ImportError:
-            drawn = {}
+            area = validation = None
         references = compare.references(own, self.against)
         return [
             f"## {tables.escape(network)}\n",
             tables.setup(own),
             tables.headline(own, references),
             tables.telling(own, references),
-            self._figure(drawn.get("validation"), f"validation-{network}", _VALIDATION),
+            self._figure(validation, f"validation-{network}", _VALIDATION),
             tables.per_type(own),
             tables.by_size(own),
-            self._figure(drawn.get("area"), f"area-{network}", _AREA),
+            self._figure(area, f"area-{network}", _AREA),
             self._cases(own),
         ]
 
     def _pairs(self) -> list[str]:
         missing = ""
         try:
-            drawn = figures.contrast_figure(self.good, self.methods)
+            drawn = self._contrasts()
         except ImportError:
             drawn, missing = None, f"There are no figures: {_INSTALL} brings matplotlib, which draws them.\n"
         return [tables.statistics(self.good), self._figure(drawn, "contrasts", _CONTRASTS), missing]
+
+    def _area(self, cells: Sequence[dict]) -> bytes | None:
+        """IoU by defect size; None where no defect has an area. ImportError without matplotlib, here and below."""
+        areas = compare.by_area(cells)
+        if areas is None:
+            return None
+        bins = [
+            f"{low} to {high}\n({images} images)"
+            for (low, high), images in zip(areas.bounds, areas.images, strict=True)
+        ]
+        shares = {method: areas.iou[method] for method in self.methods if method in areas.iou}
+        return figures.dots_by_bin(bins, shares, self.styles, "mask area, px", "pooled IoU, %")
+
+    def _validation(self, cells: Sequence[dict]) -> bytes | None:
+        trainings = {method: compare.validation(cells, method) for method in self.methods}
+        trainings = {method: own for method, own in trainings.items() if own and len(own[0]) > 1}
+        if not trainings:
+            return None
+        means = {method: compare.mean_curve(own) for method, own in trainings.items()}
+        steps = f"training step (grey: {next(iter(trainings))})"
+        return figures.curve_panels(trainings, means, self.styles, steps, "validation IoU, %")
+
+    def _contrasts(self) -> bytes | None:
+        rows = compare.contrasts(self.good, self.methods)
+        types = sorted({type for found in rows.values() for type, values in found.items() if values})
+        return figures.box_panels(rows, types, self.styles, VISIBLE, _CONTRAST_AXIS) if types else None
 
     def _figure(self, drawn: bytes | None, name: str, caption: str) -> str:
         if drawn is None:
@@ -132,55 +162,22 @@ class _Page:
 
 _VALIDATION = "IoU on groups held out of further trainings (thin lines, other groups in each); the cells train on all."
 _AREA = "IoU by defect size: mean over seeds, bars from the lowest seed to the highest."
+_CONTRAST_AXIS = "signed contrast, SD of the surface around (negative: darker; grey band: hardly visible)"
 _CONTRASTS = f"Signed contrasts: median, quartiles, 5 and 95 %; a dot is a defect, at most {figures.DOTS} a row."
 
 
-def _rendered(text: str) -> str | None:
-    """The Markdown as HTML; None without the package that does it."""
+def _html(text: str, pictures: Sequence[_Picture], out: Path) -> str | None:
+    """The whole page with every picture inside it; None without the packages that make it."""
     try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markdown import markdown
+        from markupsafe import Markup
     except ImportError:
         return None
-    return markdown(text, extensions=["tables"])
-
-
-def _inlined(body: str, pictures: Sequence[_Picture], out: Path) -> str:
-    """The whole page, every picture inside it."""
+    body = markdown(text, extensions=["tables"])  # `text` holds no markup of others: `tables.escape`
     for picture in pictures:
         data = base64.b64encode((out / picture.path).read_bytes()).decode()
         body = body.replace(f'src="{picture.link}"', f'src="data:image/png;base64,{data}"')
-    return _PAGE.replace("TITLE", TITLE).replace("BODY", body)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>TITLE</title>
-<style>
-:root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --soft: #5d646c; --line: #dfe2e6; --band: #f5f6f8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e6e9; --paper: #16181b; --soft: #a0a7af; --line: #33383e; --band: #1f2226; }
-}
-body { max-width: 70rem; margin: 0 auto; padding: 1.5rem; color: var(--ink); background: var(--paper);
-       font: 16px/1.55 system-ui, sans-serif; }
-h1, h2, h3 { line-height: 1.25; margin: 2.2em 0 0.6em; }
-h1 { margin-top: 0.5em; }
-h2 { padding-bottom: 0.3em; border-bottom: 1px solid var(--line); }
-p, li { max-width: 48rem; }
-p:has(> img) { max-width: none; }
-table { display: block; width: max-content; max-width: 100%; overflow-x: auto; border-collapse: collapse;
-        margin: 1em 0 1.5em; font-size: 0.8rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35em 0.6em; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { text-align: left; color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
-tbody tr:nth-child(even) { background: var(--band); }
-img { display: block; max-width: 100%; height: auto; border-radius: 6px; background: #fff; }
-em { color: var(--soft); font-size: 0.9rem; }
-</style>
-</head>
-<body>
-BODY
-</body>
-</html>
-"""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template("page.html.jinja").render(title=TITLE, body=Markup(body))

@@ -17,9 +17,8 @@ from ...datasets.hold_out import hold_out
 from ...datasets.sample import Sample, whole_images
 from ...datasets.split import Split
 from ...errors import Refused
-from ...training.best import Best
 from ...training.crops import PictureCache
-from ...training.loop import Report, train
+from ...training.loop import Best, Report, train
 from ..networks import NETWORKS
 from ..settings import Training
 from .crops import Crops

@@ -16,20 +16,11 @@ from .server import Server
 NO_HOST = "HOST TESTS SKIPPED: no ComfyUI found; set COMFYUI_PATH (and COMFYUI_PYTHON) or put one at ~/comfy/ComfyUI"
 NO_BROWSER = "BROWSER TESTS SKIPPED: they need Chromium or Chrome on the PATH, and the package playwright"
 NO_HOSTS = [pytest.param(None, marks=pytest.mark.lacking(NO_HOST))]
-NO_METRICS = "NOT RUN: Evaluate Segmentation needs scikit-learn in this ComfyUI's own environment; install it there"
 
 
 def python_of(host: Path) -> str:
     found = [host / name / "bin" / "python" for name in (".venv", "venv")]
     return os.environ.get("COMFYUI_PYTHON") or str(next((path for path in found if path.exists()), "python3"))
-
-
-def skip_without_metrics(host: Path, prompt: str) -> None:
-    """Skip, loudly, a prompt that measures where the host has nothing to measure with: it brings no scikit-learn."""
-    if "SIAS_EvaluateSegmentation" in prompt:
-        found = subprocess.run([python_of(host), "-c", "import sklearn"], capture_output=True, check=False)
-        if found.returncode:
-            pytest.skip(NO_METRICS)
 
 
 def pytest_collection_modifyitems(items):

@@ -17,7 +17,7 @@ from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules.base_file import file_digest
 
-from .conftest import REPOSITORY, python_of, skip_without_metrics
+from .conftest import REPOSITORY, python_of
 from .server import cached
 
 pytestmark = pytest.mark.host
@@ -35,7 +35,6 @@ def _prompt(name: str, **changes: dict) -> dict:
 
 @pytest.mark.parametrize("path", PROMPTS, ids=lambda path: path.stem)
 def test_every_prompt_writes_pairs_that_open_again_and_change_the_mask_only(host, server, path):
-    skip_without_metrics(host, path.read_text())
     folder = f"every/{path.stem}"
     entry = server.run(_prompt(path.stem, SavePairs={"folder": folder}))
     assert server.images(entry)

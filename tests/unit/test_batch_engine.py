@@ -20,6 +20,7 @@ from anomaly_synthesis.batch.writer import Writer
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
 
+from . import simulated_server
 from .batch_jobs import FAST, content, run, write_job
 from .refusals import refused
 from .simulated_server import Simulated
@@ -490,6 +491,16 @@ def test_status_cancel_export_and_report(server, tmp_path):
     assert len(rows) == 5 and rows[0].startswith("item,state,object") and "plate/test/scratch/000000.png" in rows[1]
     with refused(subject="items.txt$", accepted=r"\.csv or .jsonl"):
         commands.export(path, tmp_path / "items.txt")
+
+
+def test_the_report_shows_what_a_server_says_as_text(server, tmp_path, monkeypatch):
+    ended = simulated_server._failed
+    wild = ValueError("<script>é\x1b[2J & \u202e")
+    monkeypatch.setattr(simulated_server, "_failed", lambda _: ended(wild))
+    server.fails = {1}
+    commands.run_batch(write_job(tmp_path, [server], count=4, limits={"tries": 1}), lambda _: None, timing=FAST)
+    page = (tmp_path / "pairs.batch" / "report.html").read_text(encoding="utf-8")
+    assert "ValueError: &lt;script&gt;é\\x1b[2J &amp; \\u202e</td>" in page and "<h2>Failures</h2>\n<table><tr>" in page
 
 
 def test_cancel_stops_the_runner_or_clears_the_servers(server, tmp_path):

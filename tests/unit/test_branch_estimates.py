@@ -4,9 +4,8 @@ import pytest
 import torch
 from anomaly_synthesis.modules.stage import StageModules
 from anomaly_synthesis.samplers.mask_schedule import MaskSchedule
-from anomaly_synthesis.training.branch_estimates import LEVEL, branch_estimates
-from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.frozen_compact import FrozenCompact
+from anomaly_synthesis.training.frozen import FrozenCompact, Latents
+from anomaly_synthesis.training.previews import LEVEL, branch_estimates
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 import torch
 from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.inspection import inspect_dataset
+from anomaly_synthesis.datasets.inspection_sheet import DatasetSheet
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.sample import read_sample
+from anomaly_synthesis.images import overview as drawn
+from anomaly_synthesis.images.drawing import OUTLINE
 from anomaly_synthesis.images.pictures import read_picture
-from anomaly_synthesis.synthesis import dataset_sheet as drawn
-from anomaly_synthesis.synthesis.dataset_sheet import DatasetSheet
-from anomaly_synthesis.synthesis.sheets import OUTLINE
 
 
 @pytest.fixture

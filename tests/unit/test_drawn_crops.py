@@ -11,7 +11,7 @@ from anomaly_synthesis.evaluation.base_run import train_general_base_file
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig
 from anomaly_synthesis.training.base import BaseTraining
-from anomaly_synthesis.training.drawn_crops import NORMALS, DrawnCrops
+from anomaly_synthesis.training.crops import NORMALS, DrawnCrops
 
 from .refusals import refused
 

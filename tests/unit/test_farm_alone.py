@@ -2,9 +2,8 @@
 
 import torch
 from anomaly_synthesis.modules.fast import FastModules
-from anomaly_synthesis.training.farm_alone import made_by_farm
-from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.frozen_compact import FrozenCompact
+from anomaly_synthesis.training.frozen import FrozenCompact, Latents
+from anomaly_synthesis.training.previews import made_by_farm
 
 
 def test_it_fills_the_masks_alone(tiny_base):

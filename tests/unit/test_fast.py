@@ -7,10 +7,8 @@ import torch
 from anomaly_synthesis.modules.fast import FastModules
 from anomaly_synthesis.training import adapter_loop, fast
 from anomaly_synthesis.training.defects import encoded_defects, types_of
-from anomaly_synthesis.training.fast import FastTraining, fast_loss, train_fast
-from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.frozen_compact import FrozenCompact
-from anomaly_synthesis.training.held_out_error import HeldOutError
+from anomaly_synthesis.training.fast import FastTraining, HeldOutError, fast_loss, train_fast
+from anomaly_synthesis.training.frozen import FrozenCompact, Latents
 
 from .refusals import refused
 

@@ -9,7 +9,7 @@ from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.split import make_split, save_split
 from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import load_base, save_base
-from anomaly_synthesis.training import adapter_run, defects
+from anomaly_synthesis.training import adapter, defects
 from PIL import Image
 
 from .refusals import refused
@@ -113,7 +113,7 @@ def test_too_little_memory(run, monkeypatch):
     def full(*_, **__):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(adapter_run, "train_adapter", full)
+    monkeypatch.setattr(adapter, "train_adapter", full)
     code, told = run()
     assert code == 1 and "too little memory for a batch of 2 at 64 px" in told and "lower --batch" in told
 

@@ -16,10 +16,10 @@ import sys
 from functools import partial
 from anomaly_synthesis.training import adapter_loop, defects
 from anomaly_synthesis.training.fast import FastTraining
-from anomaly_synthesis.training.adapter_run import train_fast_file
+from anomaly_synthesis.training.adapter import train_adapter_file
 defects.FITTING, defects.HELD_OUT = 8, 4
 adapter_loop.train = partial(adapter_loop.train, save_every=0)
-train_fast_file(*sys.argv[1:], FastTraining(steps=16, batch=2, tokens=2, evaluate_every=3), resume=True)
+train_adapter_file(*sys.argv[1:], FastTraining(steps=16, batch=2, tokens=2, evaluate_every=3), resume=True)
 """
 
 

@@ -11,7 +11,7 @@ from anomaly_synthesis.synthesis.folder import Source, synthesize
 from anomaly_synthesis.synthesis.pair import Job, Settings, make_pairs
 from anomaly_synthesis.synthesis.policy import Policy
 from anomaly_synthesis.training import defects
-from anomaly_synthesis.training.adapter_run import train_fast_file
+from anomaly_synthesis.training.adapter import train_adapter_file
 from anomaly_synthesis.training.fast import FastTraining
 
 from .refusals import refused
@@ -32,13 +32,13 @@ def files(tmp_path, surfaces, split, tiny_base, monkeypatch):
 @pytest.mark.slow
 def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
     data, split_file, base, out = files
-    notes = train_fast_file(*files, QUICK)
+    notes = train_adapter_file(*files, QUICK)
     assert notes["split"] == split.digest and not out.with_name("adapter.safetensors.state").exists()
     with refused(subject="adapter.safetensors$", got="exists", remedy="choose another output"):
-        train_fast_file(*files, QUICK)
-    assert train_fast_file(*files, QUICK, resume=True)["seconds"] == notes["seconds"]
+        train_adapter_file(*files, QUICK)
+    assert train_adapter_file(*files, QUICK, resume=True)["seconds"] == notes["seconds"]
     with refused(subject="adapter.safetensors$", got="with other settings than asked for", remedy="another output"):
-        train_fast_file(*files, FastTraining(steps=9), resume=True)
+        train_adapter_file(*files, FastTraining(steps=9), resume=True)
 
     settings = Settings(steps=3, guidance=1.0)
     quiet = Settings(steps=3, guidance=1.0, farm=0.0)
@@ -56,7 +56,7 @@ def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
 @pytest.mark.slow
 def test_a_killed_training_goes_on(files, tmp_path):
     data, split_file, base, out = files
-    train_fast_file(*files, QUICK)
+    train_adapter_file(*files, QUICK)
     steps = []
 
     def stop():
@@ -66,8 +66,8 @@ def test_a_killed_training_goes_on(files, tmp_path):
 
     other = tmp_path / "other.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_fast_file(data, split_file, base, other, QUICK, check_interrupt=stop)
-    train_fast_file(data, split_file, base, other, QUICK, resume=True)
+        train_adapter_file(data, split_file, base, other, QUICK, check_interrupt=stop)
+    train_adapter_file(data, split_file, base, other, QUICK, resume=True)
     one, two = (load_fast(path, base_fit_of(base)) for path in (out, other))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
@@ -117,7 +117,7 @@ def test_strength_0_is_the_sampler_without_farm(tiny_base, preset):
 
 def test_what_does_not_fit_is_refused(files, tiny_base, split):
     data, split_file, base, out = files
-    train_fast_file(*files, QUICK, types=["pit"])
+    train_adapter_file(*files, QUICK, types=["pit"])
     fit = base_fit_of(base)
     with refused(subject="^cast_grain/crack$", got="not in the adapter .*, which has .*pit"):
         load_fast(out, fit, split.digest, [("cast_grain", "crack")])
@@ -130,6 +130,6 @@ def test_what_does_not_fit_is_refused(files, tiny_base, split):
     with refused(got="not whole", remedy="train or fetch it again"):
         from_adapter(adapter)
     with refused(subject="adapter.pt$", accepted=".safetensors file"):
-        train_fast_file(data, split_file, base, out.with_suffix(".pt"), QUICK)
+        train_adapter_file(data, split_file, base, out.with_suffix(".pt"), QUICK)
     with pytest.raises(ValueError, match="farm: 2"):
         Settings(farm=2)

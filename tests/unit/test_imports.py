@@ -79,4 +79,12 @@ def test_core_needs_only_what_comfyui_ships(path):
     outside = {name for name in outside if not name.startswith("comfy")}
     outside -= HOST if path.parent.name == "nodes" else set()
     room = path.relative_to(ROOT).parts[0]
+    outside -= {"matplotlib"} if path == ROOT / "images" / "figures.py" else set()
     assert not outside or room in ("batch", "evaluation"), f"{outside} must be an optional extra"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_sheets_tables_and_curves_are_drawn_in_images(path):
+    text = path.read_text()
+    drawn = [name for name in ("ImageDraw", "ImageFont", "matplotlib.figure") if name in text]
+    assert not drawn or path.parent.name == "images", f"{drawn} belongs in images/"

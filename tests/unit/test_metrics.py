@@ -1,14 +1,12 @@
-"""Pixel metrics against hand-computed cases, scikit-learn on the raw pixels, and an independent AU-PRO."""
+"""Pixel metrics against hand-computed cases, scikit-learn on bins and on raw pixels, and an independent AU-PRO."""
 
 import numpy as np
 import pytest
-from anomaly_synthesis.evaluation.metrics import NAMES, bootstrap, iou, metrics, spread
-from anomaly_synthesis.evaluation.tally import Tally, tally
+from anomaly_synthesis.evaluation.metrics import NAMES, PRO_LIMIT, metrics, spread
+from anomaly_synthesis.evaluation.tally import Tally, score_bins, tally
 from scipy.ndimage import label
 
 from .refusals import refused
-
-pytest.importorskip("sklearn")
 
 
 def _noisy(seed: int, size: int = 96, strength: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +75,39 @@ def test_a_constant_predictor_gets_what_chance_gives(value):
     assert found["aupro"] == pytest.approx(0.15)
 
 
+@pytest.mark.parametrize("strength", [-3.0, 0.0, 0.8, 1.5, 4.0, 30.0])
+@pytest.mark.parametrize("levels", [1, 3, 200, None])
+def test_metrics_equal_scikit_learn_on_the_bins(strength, levels):
+    """The same formulas, to rounding, at every share of ties: `levels` is how many distinct scores there are."""
+    sklearn = pytest.importorskip("sklearn.metrics")
+    images = [_noisy(seed, strength=strength) for seed in range(3)]
+    if levels:
+        images = [(np.ceil(scores * levels) / levels, mask) for scores, mask in images]
+    found, summed = metrics(_sum(images)), _sum(images)
+    bins, truth = np.concatenate([[score_bins(s).ravel(), m.ravel()] for s, m in images], axis=1)
+    precision, recall, _ = sklearn.precision_recall_curve(truth, bins)
+    with np.errstate(invalid="ignore"):
+        f1 = np.nanmax(2 * precision * recall / (precision + recall))
+    predicted = bins >= score_bins(np.array(0.5))
+    false, overlap = (np.append(0, np.cumsum(h[::-1]) / total) for h, total in _curves(summed))
+    end = np.append(overlap[false <= PRO_LIMIT], np.interp(PRO_LIMIT, false, overlap))
+    aupro = sklearn.auc(np.append(false[false <= PRO_LIMIT], PRO_LIMIT), end) / PRO_LIMIT
+    assert found == {
+        "iou": pytest.approx(sklearn.jaccard_score(truth, predicted), abs=1e-12),
+        "recall": pytest.approx(sklearn.recall_score(truth, predicted), abs=1e-12),
+        "f1": pytest.approx(f1, abs=1e-12),
+        "ap": pytest.approx(sklearn.average_precision_score(truth, bins), abs=1e-12),
+        "auroc": pytest.approx(sklearn.roc_auc_score(truth, bins), abs=1e-12),
+        "aupro": pytest.approx(aupro, abs=1e-12),
+    }
+
+
+def _curves(summed: Tally):
+    return (summed.normal, summed.normal.sum()), (summed.regions, summed.region_count)
+
+
 def test_streamed_metrics_equal_scikit_learn_on_the_pixels():
+    pytest.importorskip("sklearn")
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
     images = [_noisy(seed) for seed in range(5)]
@@ -119,16 +149,6 @@ def test_bad_scores_are_refused(bad):
     scores[1, 2] = bad
     with refused(subject="scores", got="diverged"):
         tally(scores, np.zeros((4, 4), dtype=bool))
-
-
-def test_the_bootstrap_interval_holds_the_mean_and_narrows_with_groups():
-    groups = {str(seed): tally(*_noisy(seed, 48, 3.0)) for seed in range(40)}
-    few = {name: groups[name] for name in list(groups)[:5]}
-    low, high = bootstrap(groups, iou, draws=300)
-    assert low < iou(sum(groups.values(), Tally())) < high
-    wide = bootstrap(few, iou, draws=300)
-    assert high - low < wide[1] - wide[0]
-    assert bootstrap({"one": groups["0"]}, iou) is None
 
 
 def test_the_spread_over_seeds_is_students():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from anomaly_synthesis.synthesis.sheets import GAP, LONGEST, OUTLINE, overlay
+from anomaly_synthesis.images.drawing import GAP, LONGEST, OUTLINE, overlay
 
 RED = torch.tensor(OUTLINE) / 255
 LABEL = "visibility 0.31  contrast -0.02  NOT VISIBLE"

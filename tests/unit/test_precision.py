@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 from anomaly_synthesis.training.fast import FastTraining, fast_loss, new_modules
-from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.frozen_compact import FrozenCompact
-from anomaly_synthesis.training.precision import mixed
+from anomaly_synthesis.training.frozen import FrozenCompact, Latents
+from anomaly_synthesis.training.loop import mixed
 
 from .refusals import refused
 

@@ -23,7 +23,6 @@ from PIL import Image
 
 from .refusals import refused
 
-pytest.importorskip("sklearn")
 QUICK = Training(crop=32, batch=2, steps=4, hold_out=True, evaluate_every=2, seed=3)
 
 

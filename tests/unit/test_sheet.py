@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
+from anomaly_synthesis.images.drawing import GAP, LABEL, TILE
 from anomaly_synthesis.images.pictures import Picture, read_picture
-from anomaly_synthesis.synthesis.sheets import GAP, LABEL, TILE, save_sheet
+from anomaly_synthesis.synthesis.sheets import save_sheet
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ from anomaly_synthesis.modules.stage import StageModules, from_adapter, load_sta
 from anomaly_synthesis.modules.tokens import AnomalyTokens
 from anomaly_synthesis.samplers.mask_schedule import MaskSchedule
 from anomaly_synthesis.training import adapter_loop, stage
-from anomaly_synthesis.training.defect_draws import places_by_type
-from anomaly_synthesis.training.denoised import cached, denoised, drawn
+from anomaly_synthesis.training.adapter_loop import LossCurve
+from anomaly_synthesis.training.branches import cached, denoised, drawn
+from anomaly_synthesis.training.defects import places_by_type
 from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.held_out_noise import HeldOutNoise
-from anomaly_synthesis.training.loss_curve import LossCurve
-from anomaly_synthesis.training.stage import StageTraining, heads_loss, train_stage
+from anomaly_synthesis.training.stage import HeldOutNoise, StageTraining, heads_loss, train_stage
 
 from .refusals import refused
 

@@ -8,7 +8,7 @@ from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, load_base, save_base
 from anomaly_synthesis.modules.stage import load_stage
 from anomaly_synthesis.training import defects
-from anomaly_synthesis.training.adapter_run import train_fast_file, train_stage_file
+from anomaly_synthesis.training.adapter import train_adapter_file
 from anomaly_synthesis.training.fast import FastTraining
 from anomaly_synthesis.training.stage import StageTraining
 
@@ -34,23 +34,23 @@ def fit_of(path):
 @pytest.mark.slow
 def test_an_adapter_is_trained_and_written_once(files, split):
     _, _, base, out = files
-    notes = train_stage_file(*files, QUICK)
+    notes = train_adapter_file(*files, QUICK)
     assert notes["split"] == split.digest and not out.with_name("adapter.safetensors.state").exists()
     modules = load_stage(out, fit_of(base), split.digest)
     assert modules.tokens.rows.shape[1] == 2 and modules.aware.widths == (16, 16)
     with refused(subject="adapter.safetensors$", got="exists", remedy="choose another output"):
-        train_stage_file(*files, QUICK)
-    assert train_stage_file(*files, QUICK, resume=True)["seconds"] == notes["seconds"]
+        train_adapter_file(*files, QUICK)
+    assert train_adapter_file(*files, QUICK, resume=True)["seconds"] == notes["seconds"]
     with refused(subject="adapter.safetensors$", got="with other settings than asked for", remedy="another output"):
-        train_stage_file(*files, StageTraining(steps=9), resume=True)
+        train_adapter_file(*files, StageTraining(steps=9), resume=True)
     with refused(subject="adapter.pt$", accepted=".safetensors file"):
-        train_stage_file(*files[:3], out.with_suffix(".pt"), QUICK)
+        train_adapter_file(*files[:3], out.with_suffix(".pt"), QUICK)
 
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on(files, tmp_path):
     data, split_file, base, out = files
-    train_stage_file(*files, QUICK)
+    train_adapter_file(*files, QUICK)
     steps = []
 
     def stop():
@@ -60,8 +60,8 @@ def test_a_killed_training_goes_on(files, tmp_path):
 
     other = tmp_path / "other.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        train_stage_file(data, split_file, base, other, QUICK, check_interrupt=stop)
-    train_stage_file(data, split_file, base, other, QUICK, resume=True)
+        train_adapter_file(data, split_file, base, other, QUICK, check_interrupt=stop)
+    train_adapter_file(data, split_file, base, other, QUICK, resume=True)
     one, two = (load_stage(path, fit_of(base)).state_dict().values() for path in (out, other))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
@@ -70,12 +70,12 @@ def test_a_killed_training_goes_on(files, tmp_path):
 def test_heads_are_trained_beside_the_tokens_of_a_fast_adapter(files, tmp_path):
     data, split_file, base, out = files
     fast = tmp_path / "fast.safetensors"
-    train_fast_file(data, split_file, base, fast, FastTraining(steps=2, batch=2, tokens=3, evaluate_every=2))
-    notes = train_stage_file(*files, QUICK, tokens_file=fast)
+    train_adapter_file(data, split_file, base, fast, FastTraining(steps=2, batch=2, tokens=3, evaluate_every=2))
+    notes = train_adapter_file(*files, QUICK, tokens_file=fast)
     assert notes["tokens"] == file_digest(fast)
     assert torch.equal(load_stage(out, fit_of(base)).tokens.rows, load_adapter(fast).tensors["tokens.rows"])
     with refused(got="with other tokens than asked for"):
-        train_stage_file(*files, QUICK, resume=True)
+        train_adapter_file(*files, QUICK, resume=True)
 
 
 @pytest.mark.slow

@@ -25,7 +25,6 @@ from anomaly_synthesis.synthesis.pair import Settings
 
 from .refusals import refused
 
-pytest.importorskip("sklearn")
 QUICK = Training(crop=64, batch=2, steps=2, evaluate_every=2)
 
 

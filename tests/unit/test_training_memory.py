@@ -7,11 +7,9 @@ import pytest
 import torch
 from anomaly_synthesis.modules.tokens import AnomalyTokens
 from anomaly_synthesis.training import fast, memory, stage
-from anomaly_synthesis.training.checkpointing import blocks_of, checkpointed
 from anomaly_synthesis.training.fast import FastTraining, fast_loss, new_modules
-from anomaly_synthesis.training.frozen import Latents
-from anomaly_synthesis.training.frozen_compact import FrozenCompact
-from anomaly_synthesis.training.memory import kept_for_gradients
+from anomaly_synthesis.training.frozen import FrozenCompact, Latents
+from anomaly_synthesis.training.memory import blocks_of, checkpointed, kept_for_gradients
 from anomaly_synthesis.training.stage import StageTraining
 from torch import nn
 
@@ -37,8 +35,8 @@ def wanted(frozen, types):
     """wanted(latents, settings, free): what `step_memory` finds for a method's own step."""
 
     def wanted(some, settings, free=None, **given):
-        begun = partial(METHODS[settings.method][0].begun, frozen, types, device="cpu", **given)
-        return memory.step_memory(frozen.network, begun, some, settings, free)
+        prepare = partial(METHODS[settings.method][0].prepare, frozen, types, device="cpu", **given)
+        return memory.step_memory(frozen.network, prepare, some, settings, free)
 
     return wanted
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.pairs import PairWriter
+from anomaly_synthesis.images.drawing import OUTLINE, close_up, close_up_window
 from anomaly_synthesis.images.pictures import Picture, read_picture, write_picture
-from anomaly_synthesis.synthesis.sheets import OUTLINE, close_up, close_up_window
-from anomaly_synthesis.synthesis.worst import SCORES, summary, worst_pairs, worst_sheet
+from anomaly_synthesis.synthesis.sheets import worst_sheet
+from anomaly_synthesis.synthesis.worst import SCORES, summary, worst_pairs
 
 from .refusals import refused
 

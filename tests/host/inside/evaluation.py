@@ -1,4 +1,4 @@
-"""From a dataset's split over a training to a test, and pairs beside real defects; needs scikit-learn in the host."""
+"""From a dataset's split over a training to a test, and pairs beside real defects."""
 
 from __future__ import annotations
 
@@ -258,17 +258,6 @@ def check_a_missing_folder_is_told_before_the_run():
     for node in map(own, ("TrainSegmenter", "PairStatistics")):
         assert node.validate_inputs(pairs=[_pairs()]) is True and node.validate_inputs(pairs=[None]) is True
         assert "gone: no such folder" in node.validate_inputs(pairs=["gone"])
-
-
-def check_a_missing_package_is_told_before_the_run():
-    node, segmentation = own("EvaluateSegmentation"), room("nodes.segmentation")
-    assert node.validate_inputs(dataset=None) is True
-    finds, segmentation.find_spec = segmentation.find_spec, lambda name: None
-    try:
-        told = node.validate_inputs(dataset=None)
-    finally:
-        segmentation.find_spec = finds
-    assert told.startswith("Evaluate Segmentation: scikit-learn: not installed") and "install scikit-learn" in told
 
 
 def check_another_pair_in_a_folder_that_is_typed_is_seen():

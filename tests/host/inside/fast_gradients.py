@@ -107,7 +107,7 @@ def check_weights_that_stay_in_main_memory_give_the_same_gradients():
 
 def check_checkpointing_spares_memory_and_changes_nothing():
     """Core's UNet by its residual and attention blocks."""
-    glue, memory, sparing = (room(name) for name in ("nodes.frozen_model", "training.memory", "training.checkpointing"))
+    glue, memory = room("nodes.frozen_model"), room("training.memory")
     fast = room("training.fast")
     modules = room("modules.fast").FastModules([("a", "b"), ("a", "c")], 4, 768, count=3)
     settings, generator = fast.FastTraining(batch=2), torch.Generator().manual_seed(0)
@@ -129,7 +129,7 @@ def check_checkpointing_spares_memory_and_changes_nothing():
             weights = [*frozen.network.parameters(), *modules.parameters()]
             found.append(torch.autograd.grad(loss(), list(modules.parameters())))
             kept.append(memory.kept_for_gradients(loss, weights))
-            with sparing.checkpointed(frozen.network):
+            with memory.checkpointed(frozen.network):
                 found.append(torch.autograd.grad(loss(), list(modules.parameters())))
                 kept.append(memory.kept_for_gradients(loss, weights))
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(*found, strict=True))
@@ -138,7 +138,7 @@ def check_checkpointing_spares_memory_and_changes_nothing():
 
 
 def check_the_compact_base_is_the_command_line_s():
-    """The same noise, levels and conditioning as `training.frozen_compact`, told mask and background or not."""
+    """The same noise, levels and conditioning as `training.frozen.FrozenCompact`, told mask and background or not."""
     loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     types = [KIND, ("cast_grain", "crack")]
     generator = torch.Generator().manual_seed(8)
@@ -148,7 +148,7 @@ def check_the_compact_base_is_the_command_line_s():
     glue, largest = room("nodes.frozen_model"), 0.0
     for aware in (True, False):
         model, _, _ = call("LoadAnomalyLDM", base_name="surfaces (bundled)", aware=aware)
-        ours = room("training.frozen_compact").FrozenCompact(loaded, types, aware)
+        ours = room("training.frozen").FrozenCompact(loaded, types, aware)
         with (
             torch.inference_mode(False),
             glue.frozen_model(model, *glue.base_tokens(model, types, None), (2, 4, 16, 16)) as frozen,

@@ -60,11 +60,11 @@ def check_files_that_are_no_adapters_are_refused():
     with refused(node, "no adapter 'gone.safetensors' in anomaly_adapters", str(ADAPTERS)):
         call("LoadFASTAdapter", adapter_name="gone.safetensors")
     torch.save(_Opened(), ADAPTERS / "pickled.safetensors")
-    with refused(node, "pickled.safetensors", "no readable safetensors file"):
+    with refused(f"{node}pickled.safetensors: ", "no readable safetensors file"):
         call("LoadFASTAdapter", adapter_name="pickled.safetensors")
     assert not (ADAPTERS / "opened").exists()
     (ADAPTERS / "lora.safetensors").write_bytes(safetensors.torch.save({"weight": torch.zeros(3)}))
-    with refused(node, "lora.safetensors", "not an adapter of this pack", "ComfyUI's own loaders"):
+    with refused(f"{node}lora.safetensors: ", "not an adapter of this pack", "ComfyUI's own loaders"):
         call("LoadFASTAdapter", adapter_name="lora.safetensors")
 
 

@@ -199,8 +199,8 @@ def check_the_worst_are_shown_and_told():
     done = _worst([_pairs()])
     sheet, table, indices = done.args
     assert indices == [1, 4, 0]
-    engine = room("synthesis.worst")
-    drawn = engine.worst_sheet(engine.worst_pairs(OUTPUT / _pairs(), "visibility", 3))
+    chosen = room("synthesis.worst").worst_pairs(OUTPUT / _pairs(), "visibility", 3)
+    drawn = room("synthesis.sheets").worst_sheet(chosen)
     assert torch.equal((sheet[0] * 255).round().to(torch.uint8), drawn)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "/test/" in line]
     assert rows[0] == ["plate/test/spot/000001.png", "1", "plate / spot", "0.40", "no"]

@@ -30,11 +30,11 @@ def check_every_node_takes_every_form_of_a_mask():
     image, mask = one((70, 64))
     check = room("nodes.images").check_masks
     for name, form in _forms(mask).items():
-        (found,) = check("Node", form, image)
+        (found,) = check(form, image)
         assert found.dtype == torch.bool and torch.equal(found, mask[0] > 0.5), name
     for size in ((1, 1), (1, 64), (64, 1)):
         for shape in (size, (1, *size), (1, 1, *size), (1, *size, 1)):
-            (found,) = check("Node", torch.ones(shape), torch.zeros(1, *size, 3))
+            (found,) = check(torch.ones(shape), torch.zeros(1, *size, 3))
             assert found.shape == size and found.all()
     four, vae = mask[:, None], base()[1]
     windows, shown, crop = call("CropToMask", image=image, mask=four, resolution=64, context=1.0)

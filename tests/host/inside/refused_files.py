@@ -33,17 +33,17 @@ def check_a_base_outside_the_folder_is_not_there():
     _base("../surfaces.safetensors")
 
 
-@refused("Load Anomaly LDM: ", "cut.safetensors", "no readable safetensors file")
+@refused("Load Anomaly LDM: cut.safetensors: ", "no readable safetensors file")
 def check_a_truncated_base_is_refused():
     _base("cut.safetensors", _bundled()[: len(_bundled()) // 2])
 
 
-@refused("Load Anomaly LDM: ", "other.safetensors", "not a compact base", "ComfyUI's own loaders")
+@refused("Load Anomaly LDM: other.safetensors: ", "not a compact base", "ComfyUI's own loaders")
 def check_another_safetensors_file_is_refused():
     _base("other.safetensors", safetensors.torch.save({"weight": torch.zeros(3)}))
 
 
-@refused("Load Anomaly LDM: ", "part.safetensors", "not whole")
+@refused("Load Anomaly LDM: part.safetensors: ", "not whole")
 def check_a_base_without_all_its_tensors_is_refused():
     with safetensors.safe_open(room("nodes.compact_base").base_path("surfaces (bundled)"), "pt") as file:
         tensors = {name: file.get_tensor(name) for name in list(file.keys())[1:]}
@@ -60,7 +60,7 @@ class _Opened:
 
 def check_a_renamed_pickle_is_refused_and_never_opened():
     torch.save(_Opened(), BASES / "pickle.safetensors")
-    with refused("Load Anomaly LDM: ", "pickle.safetensors", "pickles are never opened"):
+    with refused("Load Anomaly LDM: pickle.safetensors: ", "pickles are never opened"):
         _base("pickle.safetensors")
     assert not (BASES / "opened").exists()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..modules.tokens import AnomalyTokens
-from .defect_draws import balanced_draw, places_by_type
+from .defects import balanced_draw, places_by_type
 from .frozen import Frozen, Latents
 
 AT_ONCE = 16  # latents that a cache denoises at a time
