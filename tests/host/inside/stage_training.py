@@ -34,7 +34,7 @@ def check_small_heads_are_small():
 def check_train_save_and_load():
     before = bits(base()[0])
     stage = room("training.stage")
-    adapter, record, curve = train(seed=3, widths=stage.WIDTHS)
+    adapter, record, curve = train(seed=3, widths=room("modules.mga").WIDTHS)
     assert adapter.adapter.training["settings"] == asdict(stage.StageTraining(steps=2, batch=2, tokens=3, seed=3)), (
         "the defaults of the node are those of the command line"
     )

@@ -22,7 +22,7 @@ def train(model=None, vae=None, data=None, widths=(16,), **changed) -> tuple:
         "seed": 0,
         "conditioning": None,
     } | changed
-    training = room("training.stage")
+    training = room("nodes.training")
     real = training.StageTraining
     training.StageTraining = partial(real, widths=widths)
     try:
