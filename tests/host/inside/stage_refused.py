@@ -90,7 +90,7 @@ def check_levels_that_miss_a_window_are_refused_with_where_to_get_others():
 
 def check_a_model_without_heads_is_refused_where_the_stage_has_them():
     latent, _ = plain_latent()
-    for stage in room("samplers.stage_presets").STAGE_PRESETS[1:]:
+    for stage in room("choices").STAGES[1:]:
         with refused(KSAMPLER, f"stage: '{stage}' uses MGA heads", "connect Apply MGA", "choose 'baseline'"):
             graded(base()[0], told(), latent, stage=stage)
 

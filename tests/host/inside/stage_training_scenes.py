@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 
 from .fast_scenes import dataset
 from .fast_scenes import train as train_fast
@@ -22,15 +22,15 @@ def train(model=None, vae=None, data=None, widths=(16,), **changed) -> tuple:
         "seed": 0,
         "conditioning": None,
     } | changed
-    training = room("training.stage")
-    real = training.StageTraining
-    training.StageTraining = partial(real, widths=widths)
+    training = room("nodes.training")
+    real = training.head_settings
+    training.head_settings = lambda heads: {"widths": widths} | real(heads)
     try:
         return call(
             "TrainSTAGEAdapter", model=model or base()[0], vae=vae or base()[1], dataset=data or dataset(), **widgets
         )
     finally:
-        training.StageTraining = real
+        training.head_settings = real
 
 
 @cache
