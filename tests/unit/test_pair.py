@@ -101,8 +101,8 @@ def test_empty_masks_other_sizes_and_unknown_types_are_refused(tiny_base):
 @pytest.mark.parametrize(
     ("changed", "subject", "got"),
     [
-        ({"steps": 0}, "steps", "leave no segment"),
-        ({"steps": 1001}, "steps", "1000 levels"),
+        ({"steps": 0}, "steps", "^0$"),
+        ({"steps": 1001}, "steps", "^1001$"),
         ({"preset": "best"}, "preset", "^'best'$"),
         ({"mode": "blend"}, "mode", "^'blend'$"),
         ({"feather": -1}, "feather", "^-1$"),

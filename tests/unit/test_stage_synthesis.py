@@ -104,12 +104,12 @@ def test_both_adapters_work_together_and_an_item_is_itself_in_any_batch(tiny_bas
     ).all()
 
 
-def test_what_cannot_work_is_told(tiny_base, types, farm):
+def test_what_cannot_work_is_refused(tiny_base, types, farm):
     with pytest.raises(ValueError, match="use MGA heads, and the adapter has none; give an adapter of STAGE"):
         make_pairs(tiny_base, jobs(types), replace(QUICK, graded="mga"), farm)
     with pytest.raises(ValueError, match="steps: 3 cannot reach all of the windows .*4 or more"):
         Settings("paper", steps=3, graded="stage")
-    with pytest.raises(ValueError, match="^preset: "):
+    with pytest.raises(ValueError, match="^graded: 'everything'"):
         Settings(graded="everything")
 
 
