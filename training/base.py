@@ -23,6 +23,7 @@ from .settings import BaseTraining, DrawnPool
 
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
+SNR_CLAMP = 5.0  # gamma of min-SNR weighting
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True}
 
@@ -214,7 +215,11 @@ def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: s
         told = torch.cat([x_t, told_mask, told_background], dim=1)
         with mixed(settings.precision, device):
             predicted = base.unet.forward_told(told, t.to(device), base.context(rows, batch.appearance))
-        return balanced((predicted.float() - v) ** 2, mask)
+        # Min-SNR weighting (Hang et al., ICCV 2023): without it the steps go to noise that no network can tell from
+        # a surface's own grain, and the shapes, which are made at high noise, are learned last.
+        snr = abar / (1 - abar)
+        weight = snr.clamp_max(SNR_CLAMP) / (snr + 1)
+        return balanced(weight * (predicted.float() - v) ** 2, mask)
 
     return loss
 
