@@ -34,7 +34,7 @@ lint: .venv/ready
 pictures: .venv/ready
 	$(BIN)/pytest tests/host/make_pictures.py
 
-# The bundled base, from nothing; weights/README.md tells how long this takes.
+# The bundled base, from nothing; weights/README.md says how long this takes.
 base: .venv/ready
 	test -d build/surfaces || $(BIN)/anomaly-synthesis surfaces --out build/surfaces --normals 150 --defects 100
 	$(BIN)/anomaly-synthesis split --data build/surfaces --share 0.9 --ungrouped --out build/surfaces.json

@@ -1,6 +1,6 @@
 """The names that a setting may have, for the command line and the nodes. Nothing is imported here.
 
-Where a name stands for code, its room keeps the table from name to code; tests/unit/test_choices.py compares the two.
+Where a name selects code, its room keeps the table from name to code; tests/unit/test_choices.py compares the two.
 The order is that of the menus and of the help.
 """
 

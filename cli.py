@@ -155,7 +155,7 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.json:
         write_atomic(options.json, as_json(inspection).encode())
     if inspection.unusable:
-        raise Refused(options.folder, f"problems to be mended before it can be used: {inspection.unusable}")
+        raise Refused(options.folder, f"problems to fix before it can be used: {inspection.unusable}")
 
 
 def _check_writable(option: str, path: str | Path | None) -> None:
@@ -328,7 +328,7 @@ def _export(options: argparse.Namespace) -> None:
         **values_of(options, ExportSettings),
         resume=options.resume,
     )
-    print(f"{options.out}: {done.told()}")
+    print(f"{options.out}: {done.summary()}")
 
 
 def _worst(options: argparse.Namespace) -> None:

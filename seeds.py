@@ -15,7 +15,7 @@ _RANGE = 2**63
 _PART_STRIDE = 0x9E3779B97F4A7C15  # golden ratio of 2^64: keeps the seeds of parts and of neighboring items apart
 # 2^64 over the plastic number: no few multiples of it and of _PART_STRIDE come together.
 _ROUND_STRIDE = 0xC13FA9A902A6328F
-# The same noises for every pair: a search over seeds must not find one visible for controls that happened to be alike.
+# The same noises for every pair: a search over seeds must not find one visible because its controls happened to agree.
 CONTROL_SEED = 2**62 + 1
 
 

@@ -85,7 +85,7 @@ def poisson(background: np.ndarray, guide: np.ndarray, mask: np.ndarray) -> np.n
 def _placed(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where in the source each pixel of the target lies: (places [H, W, 2], source pixels per target pixel [2]).
 
-    source, target: masks, laid box on box; of all mirrorings and turns the one that puts most of the target's mask on
+    source, target: masks, boxes aligned; of all mirrorings and turns the one that puts most of the target's mask on
     the source's.
     """
     points, inside = np.argwhere(source), np.argwhere(target)

@@ -62,7 +62,7 @@ class NotThere(Exception):
 class Timing:
     """Seconds.
 
-    answer: for one answer; poll, poll_blind: between looks at a server, with a socket that tells of ends and without;
+    answer: for one answer; poll, poll_blind: between looks at a server, with a socket that reports ends and without;
     retry, retry_most: the first and the longest wait before a lost server is tried again; grace: after which a lost
     server's items go to others; start: to wait for a first server; tick: of the display and of housekeeping.
     """

@@ -1,4 +1,4 @@
-"""What the `batch` command does; each returns or tells its words as text."""
+"""What the `batch` command does; each returns or prints its result as text."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def run_batch(
     try:
         asyncio.run(_run(Runner(job, timing, show), job, ray))
     except (ValueError, OSError):
-        with contextlib.suppress(ValueError, OSError):  # not started, or a full disk: what stopped the run is told
+        with contextlib.suppress(ValueError, OSError):  # not started, or a full disk: the first error is the one raised
             _reported(job)
         raise
     return _reported(job)
@@ -147,7 +147,7 @@ async def _probe(runner: Runner, job: Job) -> dict[str, str]:
 def _estimate(job: Job) -> str:
     if not (job.folder / "items.sqlite").is_file():
         hours = len(job.plan) / max(len(job.servers), 1) / 3600
-        return f"time: {hours:.1f} h for every second that an item takes on one server; `status` tells it once it runs"
+        return f"time: {hours:.1f} h for every second that an item takes on one server; `status` measures it"
     with _table(job) as table:
         return f"time: {_time_left(table)}"
 
@@ -177,7 +177,7 @@ def cancel(path: str | Path) -> str:
     if _is_running(job):
         with _table(job) as table:
             table.set_fact("stop", "cancel")
-        return "the runner was told to stop; what runs now is finished and kept"
+        return "the runner was asked to stop; what runs now is finished and kept"
     with _table(job, alone=True) as table:
         rows = list(table.rows(SENT))
         notes = asyncio.run(_take_back({row.server for row in rows}, [row.prompt_id for row in rows if row.prompt_id]))
@@ -210,7 +210,7 @@ def export(path: str | Path, to: str | Path) -> str:
         if written:
             written.writeheader()
         count = 0
-        for count, row in enumerate(_exported(job, table), 1):  # noqa: B007 - told below
+        for count, row in enumerate(_exported(job, table), 1):  # noqa: B007 - used below
             if written:
                 written.writerow({name: csv_cell(value) for name, value in row.items()})
             else:
@@ -233,7 +233,7 @@ _COLUMNS = [
     "digest",
     "error",
 ]
-_OF_PAIRS = ("object", "type", "image", "mask")  # the columns that the manifest tells
+_OF_PAIRS = ("object", "type", "image", "mask")  # the columns that come from the manifest
 
 
 def _exported(job: Job, table: Table) -> Iterator[dict[str, Any]]:

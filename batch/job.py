@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as its file tells it; nothing in it has met a server yet.
+    """A job as its file describes it, not yet checked against a server.
 
     inputs: (node's title or id, input) -> value; pictures: image, mask, normal; names: object and type;
     record: further entries of the manifest; tries: failures of an item until it is set aside; seconds: that an item

@@ -32,12 +32,12 @@ _NAME = 200  # bytes of an object's or type's name: a file name has at most 255,
 
 
 class ItemFailed(Exception):
-    """The item's own fault: its run failed, or its result is not what the job asks for."""
+    """The item's own fault: its run failed, or its result is not what the job requires."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A checked pair; a normal that is a file of this machine is told by its path."""
+    """A checked pair; a normal that is a file of this machine is given by its path."""
 
     picture: Picture
     mask: np.ndarray

@@ -29,7 +29,7 @@ _HOPELESS = 20  # items set aside in a row, none done: the job itself is wrong
 _LOOK = 64  # waiting items that are looked at for a claim
 _CHECKED = 2  # results that are decoded at a time
 _LOSSES = 50  # times that servers may lose an item's prompt before each further one counts against the item
-_RESERVED = 10.0  # seconds that an item taken back from one server is kept for the one it was taken for
+_RESERVED = 10.0  # seconds that an item taken back from one server is reserved for the server that asked for it
 
 
 class Runner:
@@ -95,8 +95,10 @@ class Runner:
         self.table.set_fact(f"version {worker.server.url}", version)
         self._versions[worker.server.url] = version
         if len(set(self._versions.values())) > 1:
-            told = ", ".join(f"{url} {one}" for url, one in self._versions.items())
-            _log.warning("ComfyUI is of several versions (%s): a pair's bytes may depend on which server made it", told)
+            versions = ", ".join(f"{url} {one}" for url, one in self._versions.items())
+            _log.warning(
+                "ComfyUI is of several versions (%s): a pair's bytes may depend on which server made it", versions
+            )
 
     async def examine(self, worker: Worker) -> None:
         """Raises Unfit with all problems of the job on a server."""
@@ -220,11 +222,11 @@ class Runner:
     async def _sitting(self) -> None:
         writing = asyncio.ensure_future(self.writer.run())
         working = [asyncio.ensure_future(worker.serve()) for worker in self.workers]
-        telling = asyncio.ensure_future(self._tell(working))
+        housekeeping = asyncio.ensure_future(self._housekeeping(working))
         try:
             pending = {writing, *working}
             while pending:
-                done, _ = await asyncio.wait({*pending, telling}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({*pending, housekeeping}, return_when=asyncio.FIRST_COMPLETED)
                 pending -= done
                 for task in done:
                     task.result()  # raises OSError
@@ -235,16 +237,16 @@ class Runner:
                 elif not pending - {writing}:
                     self.writer.close()  # all servers are done with, or unfit
         finally:
-            for task in (writing, telling, *working):
+            for task in (writing, housekeeping, *working):
                 task.cancel()
-            await asyncio.gather(writing, telling, *working, return_exceptions=True)
+            await asyncio.gather(writing, housekeeping, *working, return_exceptions=True)
             self._report()
         if self._stop_words:
             raise Refused(self.job.path, self._stop_words)
         if all(worker.unfit for worker in self.workers):
             raise _unusable({worker.server.url: worker.note for worker in self.workers})
 
-    async def _tell(self, working: list[asyncio.Task]) -> None:
+    async def _housekeeping(self, working: list[asyncio.Task]) -> None:
         """Every tick: show progress, add up the time, take back queued prompts once stopping, hear `cancel`."""
         before, recalled = time.monotonic(), False
         while True:

@@ -4,8 +4,8 @@
        ^                |
        +---- release ---+--- after `tries` failures ---> set_aside
 
-A row is committed before the act that it tells of where the act can be found again (a prompt by its id), and after it
-where the act itself is atomic (a file that was renamed). Nothing here looks at a clock: an item's lease ends when its
+A row is committed before the act that it records if the act can be found again (a prompt by its id), and after it
+if the act itself is atomic (a file that was renamed). Nothing here looks at a clock: an item's lease ends when its
 server is seen to have lost it, and a whole runner's when the next takes the lock.
 """
 

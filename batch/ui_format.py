@@ -191,7 +191,7 @@ def _defined(type: str, definition: Definition) -> dict[str, tuple[str, Mapping[
 
 
 def _value(value: Any) -> Any:
-    """A list would be taken for a link; the API marks it."""
+    """A list would be read as a link, so the API format wraps it."""
     return {"__value__": value} if isinstance(value, list) else value
 
 

@@ -16,7 +16,7 @@ from .results import ItemFailed
 from .waiting import happened
 
 _log = logging.getLogger(__name__)
-_MISSES = 3  # answers of /history in a row that do not tell how a prompt ended, while the queue answers
+_MISSES = 3  # answers of /history in a row that do not say how a prompt ended, while the queue answers
 
 
 class Lost(Exception):
@@ -117,7 +117,7 @@ class Watch:
         if kind in ("executing", "execution_start") and (kind, node) != ("executing", None):
             self._running.setdefault(prompt_id, time.monotonic())
         elif (kind, node) == ("executing", None):  # sent after the history has the prompt
-            with contextlib.suppress(ServerGone, Busy, ValueError):  # `_look` asks again, and counts
+            with contextlib.suppress(ServerGone, Busy, ValueError):  # `_look` tries again, and counts
                 await self._ask(prompt_id, forgotten=False)
         elif kind in ("execution_error", "execution_interrupted"):
             self._look_now.set()

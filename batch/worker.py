@@ -1,4 +1,4 @@
-"""Feeds one server: as many prompts as its rate asks for, each followed to its checked result on this disk."""
+"""Feeds one server: as many prompts as its rate allows, each followed to its checked result on this disk."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Worker:
             except (ServerGone, Busy, Unfit) as error:
                 trouble = error
             finally:
-                await self._drop_slots()  # what is stored meanwhile tells that all is fine
+                await self._drop_slots()  # results stored meanwhile reset `note`
             if isinstance(trouble, Unfit):
                 self.note, self.unfit = f"not used: {trouble}", True
                 self._release_all()

@@ -69,10 +69,10 @@ def groups_from_near_duplicates(
 ) -> dict[str, str]:
     """Groups of images that look alike: {sample name: name of the group's first image}.
 
-    Two images of one object are alike if 1 - the correlation of their grey 16 x 16 thumbnails is at most `distance`
-    (0 identical, 1 unrelated; blind to brightness and contrast, not to turns or shifts); likeness is passed on from
-    image to image. On magnetic_tile (true groups known) the default finds about half of the pairs of one group: what
-    it finds are repeated exposures, not other views of the same part. Give groups where they are known.
+    Two images of one object are near-duplicates if 1 - the correlation of their grey 16 x 16 thumbnails is at most
+    `distance` (0 identical, 1 unrelated; blind to brightness and contrast, not to turns or shifts); groups are the
+    connected components. On magnetic_tile (true groups known) the default finds about half of the pairs of one group:
+    what it finds are repeated exposures, not other views of the same part. Give groups where they are known.
     thumbnails: of all the images, where they were made in an earlier pass; None reads the images, one at a time; note:
     takes the warnings.
     Raises Refused for a distance outside 0..1 or a damaged image.
@@ -85,7 +85,7 @@ def groups_from_near_duplicates(
         members[sample.object].add(sample.name)
     groups: dict[str, str] = {}
     for name, images in sorted(members.items()):
-        found = thumbnails.alike(sorted(images), 1 - distance)
+        found = thumbnails.near_duplicates(sorted(images), 1 - distance)
         _note_lumped(name, found, note)
         groups.update(found)
     return groups

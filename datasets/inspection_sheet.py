@@ -46,7 +46,7 @@ class DatasetSheet:
             *inspection.notes,
         ]
         problems = []
-        for unusable, title in ((True, "to be mended before it can be used"), (False, "worth a look")):
+        for unusable, title in ((True, "to fix before it can be used"), (False, "worth a look")):
             lines = [f"{p.file}: {p.what}" for p in inspection.problems if p.unusable == unusable]
             problems.append((f"{len(lines)} {title}", lines))
         return overview(head, sections, problems)

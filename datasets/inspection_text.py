@@ -32,7 +32,7 @@ def as_json(inspection: Inspection) -> str:
 
 
 def as_text(inspection: Inspection, most: int | None = _SHOWN) -> str:
-    """What it holds, object by object, then what must be mended and what is worth a look: `most` of each, None all."""
+    """What it holds, object by object, then what must be fixed and what is worth a look: `most` of each, None all."""
     defective = sum(one.defective for one in inspection.objects.values())
     lines = [
         f"{inspection.root}: {inspection.layout} layout ({inspection.why})",
@@ -42,9 +42,9 @@ def as_text(inspection: Inspection, most: int | None = _SHOWN) -> str:
     ]
     for name, one in inspection.objects.items():
         lines += ["", *_object(name, one)]
-    mend, look = ([p for p in inspection.problems if p.unusable == unusable] for unusable in (True, False))
-    lines += _problems("to be mended before it can be used", mend, most) + _problems("worth a look", look, most)
-    return "\n".join(map(one_line, lines if mend or look else [*lines, "", "no problems"]))
+    fix, look = ([p for p in inspection.problems if p.unusable == unusable] for unusable in (True, False))
+    lines += _problems("to fix before it can be used", fix, most) + _problems("worth a look", look, most)
+    return "\n".join(map(one_line, lines if fix or look else [*lines, "", "no problems"]))
 
 
 def _object(name: str, one: Inspected) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a pair changes of its normal image, and what tells it from other pairs: both from pixels as they are written.
+"""What a pair changes of its normal image, and what identifies it among pairs: both from pixels as they are written.
 
 A pair is blank where its image shows no defect inside the mask: no pixel differs from the normal image by more than one
 level, and at most one pixel in 100 differs at all. Bypassed nodes give equal pixels; one level here and there is what

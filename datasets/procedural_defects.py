@@ -155,7 +155,7 @@ def missing_threads(patch: Patch, rng: np.random.Generator) -> tuple[np.ndarray,
     u = u - 0.5 * ((wide + 1) % 2)  # an even number of threads is centred between two of them
     thread = np.clip(np.floor(u + wide / 2).astype(int), 0, wide - 1)
     middle = (np.arange(wide) + 0.5) * 2 / wide - 1
-    ends = long / 2 * np.sqrt(1 - 0.6 * middle**2) + rng.uniform(-0.6, 0.3, (2, wide))  # no two break alike
+    ends = long / 2 * np.sqrt(1 - 0.6 * middle**2) + rng.uniform(-0.6, 0.3, (2, wide))  # no two break in the same way
     end = np.where(v < 0, ends[0][thread], ends[1][thread])
     inward = np.minimum(wide / 2 - np.abs(u), end - np.abs(v)) * pitch
     crossing = np.clip(1.5 * np.cos(2 * np.pi * v) - 0.3, 0, 1) * (0.42 if run else 0.07)

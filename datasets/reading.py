@@ -1,4 +1,4 @@
-"""Read a dataset in any layout that is known here: find out which, list its images, say what is wrong."""
+"""Read a dataset in any layout that is known here: detect it, list its images, report what is wrong."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _INSPECT = "list them all with `anomaly-synthesis inspect {}`"
 class Dataset:
     """A folder that was read, its problems included.
 
-    layout: which it is in; why: what tells; samples: sorted by name, defect images that lack their mask with mask None;
+    layout: which it is in; why: its sign; samples: sorted by name, defect images that lack their mask with mask None;
     notes: how what the folder does not say was understood.
     """
 
@@ -58,7 +58,7 @@ def read_dataset(
         note: takes the warnings.
 
     Returns:
-        one sample per image and defect type on it. No pixel is read but where only a mask's pixels tell what an image
+        one sample per image and defect type on it. No pixel is read but where only a mask's pixels say what an image
         shows (layouts "stems" and "index"); `check_samples` reads all.
 
     Raises:
@@ -116,7 +116,7 @@ def is_bare(sample: Sample) -> bool:
 
 
 def _detect(root: Path, known: list[Layout]) -> tuple[Layout, list[Path], str]:
-    """The layout, its objects' folders, and what tells; root as one object goes before the folders in it."""
+    """The layout, its objects' folders, and what shows it; root as one object goes before the folders in it."""
     for places in ([root], _children(root)):
         whys: dict[str, list[tuple[Path, str]]] = defaultdict(list)
         for place in places:
@@ -151,7 +151,7 @@ def _left_out(others: list[Path], layout: Layout, found: Found) -> None:
             found.leave_out(folder)
         elif holds_images(folder, found):
             what = f"it holds images, but not in {layout.title} layout; left out"
-            found.problem(folder, what, "lay it out as the others, or move it away", False)
+            found.problem(folder, what, "arrange it like the others, or move it away", False)
             found.leave_out(folder)
 
 
@@ -233,7 +233,7 @@ def _of_types(samples: Iterable[Sample], types: Iterable[str] | None, root: str 
 
 
 def _check(found: Found) -> None:
-    """Names that cannot be told apart, or cannot be folders, as pairs of them will need."""
+    """Report names that differ only in case or Unicode form, or cannot be folders, as pairs of them will need."""
     objects, types = defaultdict(set), defaultdict(set)
     for sample in found.samples:
         objects[_alike(sample.object)].add(sample.object)

@@ -18,7 +18,7 @@ from ..images.pictures import read_picture
 
 @dataclass(frozen=True, order=True)
 class MaskFiles:
-    """Defect is wherever one of the files holds `value`, a class number or a colour; None: anything but 0."""
+    """The pixels where one of the files holds `value`, a class number or a colour; None: anything but 0."""
 
     files: tuple[Path, ...]
     value: int | Colour | None = None
@@ -43,7 +43,7 @@ class MaskFiles:
 
 @dataclass(frozen=True, order=True)
 class ColourMask:
-    """Defect is wherever a mask file has exactly this colour, (red, green, blue) in 0..255, a palette's included."""
+    """The pixels of a mask file with exactly this colour, (red, green, blue) in 0..255, a palette's included."""
 
     file: Path
     colour: tuple[int, int, int]

@@ -24,7 +24,7 @@ class Sample:
     """One image and one defect type on it; an image with defects of several types is one sample for each of them.
 
     object: the object's name; type: "good" or the defect's name; part: "train" or "test" of the layout, "" where the
-    layout does not tell; name: posix path of the image relative to root, which samples of one image share; mask: where
+    layout does not say; name: posix path of the image relative to root, which samples of one image share; mask: where
     this type's defect is (a mask's path, or a description of several files, class values or outlines), None for normal
     images.
     """

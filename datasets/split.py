@@ -39,7 +39,7 @@ class Split:
     train, held_back, dropped: sorted image names (posix paths relative to the data's root); groups: {name: group} of
     all of them; share: the part of every type's defect images meant for training, 0..1; marks: {name: content mark of
     the image file} of all of them; digest: SHA-256 (hex) of train, held_back, dropped, groups and marks, the same
-    wherever the folder lies.
+    in any location.
     """
 
     seed: int
@@ -59,7 +59,7 @@ def make_split(
     share: float = SplitSettings.share,
     note: Callable[[str], None] = _log.warning,
 ) -> Split:
-    """Deal whole groups so that about `share` of the defect images of every type train and the rest is held back.
+    """Split whole groups so that about `share` of the defect images of every type train and the rest is held back.
 
     Every type with two groups or more gets a training and a held-back group; a type with one group trains, with a
     warning. Images of test/good are held back. Normal images whose group stands on the other side are dropped. Groups
@@ -75,15 +75,15 @@ def make_split(
     for sample in ordered:
         members[groups[sample.name]].append(sample)
     draw = random.Random(seed)
-    training = _deal_defects(members, share, draw, note) | _deal_normals(members, draw)
+    training = _assign_defects(members, share, draw, note) | _assign_normals(members, draw)
     sides: dict[str, list[str]] = {"train": [], "held_back": [], "dropped": []}
     for group, images in members.items():
         for sample in images:
             sides[_side(sample, images, group in training)].append(sample.name)
-    dealt = {side: tuple(sorted(set(found))) for side, found in sides.items()}  # types of one image share its name
-    dealt |= {"groups": {sample.name: groups[sample.name] for sample in ordered}}
-    dealt |= {"marks": {sample.name: _mark(sample.image) for sample in tracked("marking images", ordered)}}
-    return Split(seed=seed, share=share, **dealt, digest=_digest(dealt))
+    parts = {side: tuple(sorted(set(found))) for side, found in sides.items()}  # types of one image share its name
+    parts |= {"groups": {sample.name: groups[sample.name] for sample in ordered}}
+    parts |= {"marks": {sample.name: _mark(sample.image) for sample in tracked("marking images", ordered)}}
+    return Split(seed=seed, share=share, **parts, digest=_digest(parts))
 
 
 def save_split(split: Split, path: str | Path) -> None:
@@ -157,7 +157,7 @@ def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
 
 
 def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
-    """Names alone do not tell data apart: train/good/000.png is in every folder."""
+    """Names alone do not identify data: train/good/000.png is in every folder."""
     tracked_samples = tracked("comparing images with the split", samples)
     other = sorted(sample.name for sample in tracked_samples if _mark(sample.image) != split.marks.get(sample.name))
     if other:
@@ -176,7 +176,7 @@ def _check_input(samples: Sequence[Sample], groups: Mapping[str, str], share: fl
         )
 
 
-def _deal_defects(
+def _assign_defects(
     members: Mapping[str, list[Sample]], share: float, draw: random.Random, note: Callable[[str], None]
 ) -> set[str]:
     """The groups with defects that train: the best of a few drawn orders."""
@@ -188,11 +188,11 @@ def _deal_defects(
         note(f"all {type} images of {object} are in one group; they train and none is held back")
     fixed = [group for group, kinds in counts.items() if single & set(kinds)]
     free = [group for group in counts if group not in fixed]
-    deals = (_Deal(counts, share, fixed, draw.sample(free, len(free))) for _ in range(_ORDERS))
-    return min(deals, key=_Deal.total_cost).training
+    orders = (_Assignment(counts, share, fixed, draw.sample(free, len(free))) for _ in range(_ORDERS))
+    return min(orders, key=_Assignment.total_cost).training
 
 
-class _Deal:
+class _Assignment:
     """One assignment of groups to training: single groups are flipped, in the order given, while that lowers the cost.
 
     The cost is the sum over types of |training images / images - share|, plus the penalties.
@@ -234,8 +234,8 @@ class _Deal:
         return penalty + abs(self._images[kind] / self._total[kind] - self._share)
 
 
-def _deal_normals(members: Mapping[str, list[Sample]], draw: random.Random) -> set[str]:
-    """The groups without defects that train; mixed ones are dealt per object by the proportion of their images."""
+def _assign_normals(members: Mapping[str, list[Sample]], draw: random.Random) -> set[str]:
+    """The groups without defects that train; mixed ones are assigned per object by the proportion of their images."""
     training, mixed = set(), defaultdict(list)
     for group, images in sorted(members.items()):
         parts = {sample.part for sample in images}
@@ -249,12 +249,12 @@ def _deal_normals(members: Mapping[str, list[Sample]], draw: random.Random) -> s
         draw.shuffle(names)
         parts = Counter(sample.part for group in names for sample in members[group])
         goal = sum(_NORMALS[part] * count for part, count in parts.items()) / sum(parts.values())
-        dealt = seen = 0
+        assigned = seen = 0
         for group in names:
             size = len(members[group])
             seen += size
-            if dealt + size / 2 <= goal * seen:
-                dealt += size
+            if assigned + size / 2 <= goal * seen:
+                assigned += size
                 training.add(group)
     return training
 
@@ -276,13 +276,13 @@ def _names(split: Split) -> set[str]:
 
 
 def _digest(values: Mapping[str, object]) -> str:
-    """Of what was dealt, not of how: two seeds that deal alike make the same split."""
+    """Of the result, not of how it was drawn: two seeds with equal parts make the same split."""
     covered = {key: values[key] for key in ("train", "held_back", "dropped", "groups", "marks")}
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
 
 
 def _mark(path: Path) -> str:
-    """The file's size and the CRC-32 of its first and last 64 kB: cheap, and tells images apart."""
+    """The file's size and the CRC-32 of its first and last 64 kB: cheap, and enough to distinguish images."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)

@@ -25,7 +25,7 @@ from ..synthesis.pair import Settings, make_pairs
 from ..synthesis.plan import Planned
 
 REAL_ONLY = "real-only"
-AdapterKey = tuple[str, bool]  # method, and whether it was trained with the base told mask and background
+AdapterKey = tuple[str, bool]  # method, and whether it was trained with the base conditioned on mask and background
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _parted(name: str) -> tuple[str, str]:
 
 
 def _changes(name: str) -> dict[str, str | int | float | bool]:
-    """The settings that a method's name asks for."""
+    """The settings that a method's name selects."""
     options = _parted(name)[1]
     return dict(_setting(name, option) for option in options.split(",")) if options else {}
 

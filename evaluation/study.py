@@ -107,7 +107,7 @@ def _adapters(
         if key in found:
             raise Refused(
                 path,
-                f"it and {found[key][0]} are both {key[0].upper()}'s and were trained alike (aware: {key[1]})",
+                f"it and {found[key][0]} are both {key[0].upper()}'s and were trained the same way (aware: {key[1]})",
                 remedy="give one of them",
             )
         found[key] = path, modules_of(adapter)

@@ -32,8 +32,8 @@ class Table:
 
     def column(self, name: str) -> str | None:
         """The column of that name, else the one that differs from it in case alone."""
-        alike = [one for one in self.columns if one.casefold() == name.strip().casefold()]
-        return name if name in self.columns else alike[0] if len(alike) == 1 else None
+        similar = [one for one in self.columns if one.casefold() == name.strip().casefold()]
+        return name if name in self.columns else similar[0] if len(similar) == 1 else None
 
 
 def read_table(path: str | Path, wanted: Sequence[str]) -> Table:

@@ -12,7 +12,7 @@ from ..errors import Refused
 from .untrusted_text import one_line
 
 _MOST_VALUES = 4_000_000  # some 400 MB once parsed; the largest /object_info that we know has about 200,000
-_MOST_LEVELS = 200  # of lists and objects; well below what Python's own recursion allows wherever they are used
+_MOST_LEVELS = 200  # of lists and objects; well below Python's own recursion limit
 _DEEP, _ACCEPTED = f"nested more than {_MOST_LEVELS} levels deep", "JSON"
 _MISSING = object()
 _NAMES = {

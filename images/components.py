@@ -34,7 +34,7 @@ def windowed_parts(mask: Tensor, resolution: int, context: float = CONTEXT) -> l
     Two specks at far ends of an image would share one window, reduced until both vanish. Here pieces (8-connected)
     stay together only while that makes the window no larger than the largest of them needs by itself.
 
-    Of a mask of more than MANY pieces, those that a window shows at native scale share one wherever it holds them all,
+    Of a mask of more than MANY pieces, those that a window shows at native scale share one if it holds them all,
     each with the context that it needs alone: 4,000 specks are some hundred windows, not some hundred more.
 
     Args:

@@ -52,7 +52,7 @@ def pixel_values(image: Image.Image) -> np.ndarray:
 
 
 def orientation(image: Image.Image) -> int:
-    """How a decoded image is yet to be turned: EXIF's number, 1 to 8; 1 also where there is none or a wrong one."""
+    """How a decoded image still has to be turned: EXIF's number, 1 to 8; 1 also where there is none or a wrong one."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # damaged EXIF data do no harm to pixels; Pillow raises many kinds

@@ -26,7 +26,7 @@ LETTERS = 15  # px, in tables and curves
 RULE = (190, 190, 190)
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_LEFT, PANEL_GAP = 460, 260, 64, 28  # px of a panel of curves, and around it
 TICKS = 4
-# Okabe and Ito's colours, told apart by colour-blind eyes as well; a ninth line begins again.
+# Okabe and Ito's colours, distinct for colour-blind readers too; a ninth line begins again.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A00")
 
 Line = Sequence[tuple[int, float]]

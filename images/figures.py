@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DPI, WIDE = 110, 9.5  # inches: about 1000 px
 DOTS = 60  # in a row of boxes: evenly through the sorted values
 _GREY = "#555555"
-# Okabe and Ito's colours without yellow, which white swallows, and three of Tol's: told apart with any colour vision.
+# Okabe and Ito's colours without yellow, which white swallows, and three of Tol's: distinct with any colour vision.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#332288")
 _MARKERS = "osD^vPX*<>"
 _RC = {

@@ -111,7 +111,7 @@ def _one_colour(values: np.ndarray, raster: Raster) -> np.ndarray:
     inner = binary_erosion(strength > 1.5 * 255 * DARK, np.ones((5, 5)))  # without edges, where colours mix
     if _differ(core, 0.05) or _differ(values[inner].astype(float), 0.02) or (strength[inner] < level / 2).any():
         why = "in a lossy file" if raster.lossy else "with noise or soft edges"
-        raise raster.refuse(f"it has several colours {why}, which cannot be told apart", "save them exactly, as PNG")
+        raise raster.refuse(f"it has several colours {why}, which cannot be separated", "save them exactly, as PNG")
     colour = np.median(core, axis=0)
     rounded = [int(_LEVELS[np.abs(_LEVELS - value).argmin()]) for value in colour]
     return np.where(strength > level / 2, code_of(rounded), 0)

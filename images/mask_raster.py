@@ -67,7 +67,7 @@ def load(data: bytes, path: str | Path, size: tuple[int, int] | None = None, of:
 def _turned(
     image: Image.Image, stored: tuple[int, int], path: str | Path, size: tuple[int, int] | None, of: str | Path | None
 ) -> int:
-    """How the mask is to be turned: by its own EXIF, or as its picture where it fits only so."""
+    """How the mask has to be turned: by its own EXIF, or as its picture where it fits only so."""
     own = orientation(image)
     shown = stored if own < 5 else stored[::-1]
     if size is None or shown == tuple(size):
@@ -150,7 +150,7 @@ def check_no_photograph(values: np.ndarray, raster: Raster) -> None:
 
 
 def is_grey_palette(raster: Raster) -> bool:
-    """Whether a palette stands for a grey image: its indices are grey values, or it has many greys."""
+    """Whether a palette encodes a grey image: its indices are grey values, or it has many greys."""
     used = np.unique(raster.values)
     colours = raster.palette[used]
     if (colours != colours[:, :1]).any():

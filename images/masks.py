@@ -44,7 +44,7 @@ def mask_box(mask: Tensor) -> tuple[int, int, int, int]:
     """(top, left, height, width) of the set pixels of a bool [H, W]. Raises Refused on an empty mask."""
     rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
     if not len(rows):
-        raise Refused("mask", "it is empty", "at least one pixel that is to become a defect")
+        raise Refused("mask", "it is empty", "at least one pixel that becomes a defect")
     top, left = int(rows[0]), int(columns[0])
     return top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
 

@@ -1,4 +1,4 @@
-"""Grey thumbnails of images, to find those that look alike: one small table, filled image by image."""
+"""Grey thumbnails of images, to find near-duplicates: one small table, filled image by image."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Thumbnails:
         row = self._rows.setdefault(name, len(self._rows))
         self._values[row] = values / max(float(np.linalg.norm(values)), 1e-6)
 
-    def alike(self, names: Sequence[str], threshold: float) -> dict[str, str]:
-        """{name: first name of its group}: two images are alike where their correlation is at least `threshold`, and
-        likeness is passed on from image to image."""
+    def near_duplicates(self, names: Sequence[str], threshold: float) -> dict[str, str]:
+        """{name: first name of its group}: images whose correlation is at least `threshold` are joined, and groups
+        are the connected components."""
         values = self._values[[self._rows[name] for name in names]]
         first = np.arange(len(names))  # of each image's group
         for start in tracked("looking for near-duplicates", range(0, len(names), _ROWS), _ROWS, len(names)):

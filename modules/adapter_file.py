@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..choices import ADAPTERS
 from ..errors import Refused, reason
-from .tensor_file import AGAIN, check_version, not_finite, spoilt, unreadable, write_tensors
+from .tensor_file import AGAIN, check_version, non_finite_reason, not_finite, unreadable, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.adapter", 1
 _KINDS = {"str": str, "int": int}
@@ -58,8 +58,8 @@ class Adapter:
 
 def save_adapter(path: str | Path, adapter: Adapter) -> None:
     """Write an adapter, whole or not at all; equal adapters give equal files. Raises OSError that names `path`."""
-    told = {name: json.dumps(getattr(adapter, name)) for name in ("method", "types", "split", "shapes", "training")}
-    metadata = {"format": FORMAT, "version": str(VERSION), "base": json.dumps(asdict(adapter.base))} | told
+    entries = {name: json.dumps(getattr(adapter, name)) for name in ("method", "types", "split", "shapes", "training")}
+    metadata = {"format": FORMAT, "version": str(VERSION), "base": json.dumps(asdict(adapter.base))} | entries
     write_tensors(Path(path), adapter.tensors, metadata)
 
 
@@ -67,7 +67,7 @@ def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
     """Read an adapter.
 
     Args:
-        base: the base it shall work on; None asks for nothing.
+        base: the base that it must fit; None skips the check.
 
     Raises:
         Refused: no such file, not a safetensors file (pickles are never opened), not an adapter, another version, not
@@ -85,7 +85,7 @@ def load_adapter(path: str | Path, base: Fit | None = None) -> Adapter:
         raise Refused(path, unreadable(error)) from error
     bad = not_finite(tensors)
     if bad:
-        raise Refused(path, spoilt(bad), remedy=AGAIN)
+        raise Refused(path, non_finite_reason(bad), remedy=AGAIN)
     adapter = _adapter(path, metadata, tensors)
     if base is not None:
         _check_fit(path, adapter.base, base)
@@ -105,21 +105,21 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
 
 def _adapter(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Adapter:
     try:
-        told = {name: json.loads(metadata[name]) for name in ("method", "types", "split", "shapes", "training")}
-        told["types"] = tuple((object, type) for object, type in told["types"])
-        if told["method"] not in ADAPTERS:
-            raise Refused("method", repr(told["method"]), " or ".join(ADAPTERS))
-        if not all(isinstance(name, str) for kind in told["types"] for name in kind):
+        entries = {name: json.loads(metadata[name]) for name in ("method", "types", "split", "shapes", "training")}
+        entries["types"] = tuple((object, type) for object, type in entries["types"])
+        if entries["method"] not in ADAPTERS:
+            raise Refused("method", repr(entries["method"]), " or ".join(ADAPTERS))
+        if not all(isinstance(name, str) for kind in entries["types"] for name in kind):
             raise Refused("types", "they are no names")
-        if not isinstance(told["shapes"], dict) or not isinstance(told["training"], dict):
+        if not isinstance(entries["shapes"], dict) or not isinstance(entries["training"], dict):
             raise Refused("shapes or training", "it is no table")
         base = Fit(**json.loads(metadata["base"]))
-        described = {"split": (told["split"], "str")}
+        described = {"split": (entries["split"], "str")}
         described |= {f"base.{field.name}": (getattr(base, field.name), field.type) for field in fields(Fit)}
         for name, (value, kind) in described.items():
             if type(value) is not _KINDS[kind]:
                 raise Refused(name, f"{value!r:.40}", f"a {kind}")
-        return Adapter(base=base, tensors=tensors, **told)
+        return Adapter(base=base, tensors=tensors, **entries)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise Refused(path, f"not whole ({reason(error)})", remedy=AGAIN) from error
 

@@ -45,7 +45,7 @@ def load_for(path: str | Path, base: Fit, split_digest: str | None = None, types
     """The adapter of a file, for work on `base`.
 
     Args:
-        split_digest: of the split whose figures count; None asks for none.
+        split_digest: of the split whose figures count; None accepts any.
         types: what will be made, each of which the adapter must know.
 
     Raises:

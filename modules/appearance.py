@@ -1,4 +1,4 @@
-"""How a defect is to look, as tokens: contrast, strength and softness, each a number or left free."""
+"""How a defect should look, as tokens: contrast, strength and softness, each a number or left free."""
 
 from __future__ import annotations
 

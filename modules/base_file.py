@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import Refused, reason
 from .adapter_file import Fit
 from .compact_ldm import CompactLDM, CompactLDMConfig
-from .tensor_file import AGAIN, check_shapes, check_version, not_finite, spoilt, unreadable, write_tensors
+from .tensor_file import AGAIN, check_shapes, check_version, non_finite_reason, not_finite, unreadable, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
 _LARGEST = 16384  # pixels, as ComfyUI's own nodes allow
@@ -59,7 +59,7 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
         raise Refused(path, unreadable(error)) from error
     bad = not_finite(tensors)
     if bad:
-        raise Refused(path, spoilt(bad), remedy=AGAIN)
+        raise Refused(path, non_finite_reason(bad), remedy=AGAIN)
     try:
         config, record = _config(json.loads(metadata["config"])), json.loads(metadata["record"])
         check_shapes(lambda: CompactLDM(config), tensors, {"unet_widths": config.unet_widths})

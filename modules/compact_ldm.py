@@ -132,7 +132,7 @@ class CompactLDM(nn.Module):
             change: (x, x0) -> x0, of the conditional and of the unconditional estimate, before guidance mixes them.
             appearance: [B, 3], see `context`.
         """
-        told = None if mask is None or background is None else background * (1 - mask)
+        around = None if mask is None or background is None else background * (1 - mask)
         cond = self.context(list(labels), appearance)
         cond = cond if tokens is None else torch.cat([cond, tokens.to(cond)], dim=1)
         uncond = self.context([self.unconditional] * len(labels))
@@ -144,7 +144,7 @@ class CompactLDM(nn.Module):
 
             def estimate(context: Tensor) -> Tensor:
                 # v = sqrt(abar) eps - sqrt(1 - abar) x0, so x0 = sqrt(abar) x_vp - sqrt(1 - abar) v.
-                x0 = (x / norm - spread * self.unet(x / norm, t, context, mask, told)) / norm
+                x0 = (x / norm - spread * self.unet(x / norm, t, context, mask, around)) / norm
                 return x0 if change is None else change(x, x0)
 
             x0 = estimate(cond)

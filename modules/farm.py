@@ -18,10 +18,10 @@ _GROUP = 16  # channels that are normalised together
 class FARM(nn.Module):
     """F(x_t, t, M), an estimate of M * x0 (FAST, Sec. 3.3).
 
-    An encoder of three levels, a soft mask that lets a part of the background through, as the noise level tells, and
-    a decoder that is shown the mask at every size. Beyond the paper it can be told the clean background and the type:
-    without the one it has to guess the exposure from noise, and without the other a module that serves several types
-    answers with their mean.
+    An encoder of three levels, a soft mask that lets a part of the background through, by the noise level, and
+    a decoder that is shown the mask at every size. Beyond the paper it can take the clean background and the type:
+    without the background it guesses the exposure from noise; without the type a module for several types answers with
+    their mean.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class FARM(nn.Module):
         """
         Args:
             latent_channels: C of the base's latents.
-            token_channels: length of an anomaly token; 0 for a module that is not told the type (the paper).
+            token_channels: length of an anomaly token; 0 for a module without the type (the paper).
             told_background: whether `forward` gets the clean background (the paper: not).
             norm: "group" suits batches of one and of mixed noise levels; "batch" is the paper's.
 

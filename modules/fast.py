@@ -14,7 +14,7 @@ from .tokens import COUNT, AnomalyTokens, Type
 
 
 class FastModules(nn.Module):
-    """tokens: `AnomalyTokens`; farm: `FARM`, told each item's type by the same tokens."""
+    """tokens: `AnomalyTokens`; farm: `FARM`, conditioned on each item's type by the same tokens."""
 
     def __init__(
         self,

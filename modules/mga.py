@@ -1,4 +1,4 @@
-"""MGA, the Mask Guidance Adapter (STAGE): a small head on a frozen denoiser's noise estimate, told the mask."""
+"""MGA, the Mask Guidance Adapter (STAGE): a small head on a frozen denoiser's noise estimate, given the mask."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MGA(nn.Module):
     """eps' = eps + h(eps, M, t) (STAGE, Sec. III-D): five 3x3 convolutions, widths 64-256-512-256-64, and a 1x1.
 
     The last layer starts at zero, so that an untrained head is the frozen denoiser; the published form answers with
-    noise of its own until it has learned to repeat what it was given. The noise level is told, since one answer for
+    noise of its own until it has learned to repeat what it was given. The noise level is an input, since one answer for
     all of them is their mean; group norm, since a batch mixes levels and masks.
     """
 
@@ -66,7 +66,7 @@ class MGA(nn.Module):
 
         Args:
             eps: the frozen denoiser's, [B, C, h, w], any size.
-            mask: what the branch is told, [B, 1, h, w] in 0 .. 1: Mp(t) for "aware", M0 for "only".
+            mask: the branch's mask, [B, 1, h, w] in 0 .. 1: Mp(t) for "aware", M0 for "only".
             t: [B], 0 .. 999; the released form does not read it.
         """
         mask = mask.to(eps).expand(-1, self.latent_channels if self.released else 1, -1, -1)

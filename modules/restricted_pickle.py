@@ -1,6 +1,6 @@
 """Reads files of `torch.save` without running what they hold: a whitelist of names, and nothing of torch's own loader.
 
-A pickle is a program: it names functions and calls them. Here the names that a saved module needs stand for plain
+A pickle is a program: it names functions and calls them. Here the names that a saved module needs map to plain
 containers and for functions of this file, and every other name is refused before anything is called.
 
 Work and memory grow with the file alone. A table's keys are plain values: the hash of tuples in tuples takes twice the
@@ -45,7 +45,7 @@ _LAYERS = {
 
 
 class Container:
-    """What stands for a module: the attributes that it was saved with, and no behaviour."""
+    """The stand-in for a module: the attributes that it was saved with, and no behaviour."""
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):

@@ -43,7 +43,7 @@ def unreadable(error: Exception) -> str:
     return f"no readable safetensors file ({reason(error)}), and pickles are never opened"
 
 
-def spoilt(name: str) -> str:
+def non_finite_reason(name: str) -> str:
     """What is wrong with a file whose tensor of that name is not finite."""
     return f"it holds NaN or infinity in {name}: its training failed, or the file is damaged"
 
@@ -72,7 +72,7 @@ def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], s
     """Raise Refused where the weights are not those of the module that `make` makes, before room is made for it: its
     sizes are numbers in a file. Raises whatever `make` raises, too.
 
-    sizes: what the file describes it by; a list in it stands for layers, of which each has a weight at least.
+    sizes: what the file describes it by; a list in it means layers, of which each has a weight at least.
     """
     for name, value in sizes.items():
         if isinstance(value, list | tuple) and len(value) > len(tensors):

@@ -44,12 +44,12 @@ class AnomalyTokens(nn.Module):
         Attention is a mean: a sequence that is repeated as a whole (k a multiple of n) changes nothing, so that the
         base answers as it did until the tokens have learned something. Random vectors draw attention away from what
         the base knows of the type, and a training of a thousand steps hardly moves them. Types that share one text get
-        a tenth of its spread as noise, for FARM to tell them apart.
+        a tenth of its spread as noise, so that FARM can distinguish them.
         """
         context, count = context.to(self.rows), self.rows.shape[1]
-        alike = len(context) > 1 and bool((context == context[:1]).all())
-        begun = context[:, torch.arange(count, device=context.device) % context.shape[1]]
-        self.rows.copy_(begun + 0.1 * alike * context.std() * torch.randn_like(self.rows))
+        equal = len(context) > 1 and bool((context == context[:1]).all())
+        start = context[:, torch.arange(count, device=context.device) % context.shape[1]]
+        self.rows.copy_(start + 0.1 * equal * context.std() * torch.randn_like(self.rows))
 
     def row(self, object: str, type: str) -> int:
         """The type's row. Raises Refused with the known types where it was not trained."""

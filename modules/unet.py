@@ -140,11 +140,11 @@ class UNet(nn.Module):
             background: clean latent [B, C, h, w], read outside the mask only; None where it is not to be known.
         """
         # An absent mask is 0 everywhere, a given one is -1 outside and 1 inside; an absent background is all zero.
-        told_mask = torch.zeros_like(x[:, :1]) if mask is None else 2 * mask - 1
-        told_background = torch.zeros_like(x) if background is None else background
-        return self.forward_told(torch.cat([x, told_mask, told_background], dim=1), t, context)
+        mask_channel = torch.zeros_like(x[:, :1]) if mask is None else 2 * mask - 1
+        background_channels = torch.zeros_like(x) if background is None else background
+        return self.forward_concatenated(torch.cat([x, mask_channel, background_channels], dim=1), t, context)
 
-    def forward_told(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+    def forward_concatenated(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The same from the ready stack of state, mask (-1, 0, 1) and background, [B, 2 C + 1, h, w]."""
         height, width = x.shape[2:]
         unit = 2 ** len(self.shrink)

@@ -242,7 +242,7 @@ def fit_of(model, token_channels: int = 0) -> Fit:
     """What an adapter of a MODEL must fit.
 
     Args:
-        token_channels: of its conditioning, where the model does not tell; 0 is unknown.
+        token_channels: of its conditioning, where the model does not say; 0 is unknown.
     """
     inner, sampling = model.model, model.get_model_object("model_sampling")
     width = inner.model_config.unet_config.get("context_dim")

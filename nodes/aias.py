@@ -207,7 +207,7 @@ def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:
         io.Boolean.Input(
             "correct",
             default=True,
-            tooltip="Mend every state by the estimate made at it, at no cost. On by default; meant for order 2 "
+            tooltip="Correct every state by the estimate made at it, at no cost. On by default; meant for order 2 "
             "and the levels 'half'.",
         ),
     ]

@@ -55,9 +55,9 @@ class LoadAnomalyLDM(io.ComfyNode):
                 io.Boolean.Input(
                     "aware",
                     default=True,
-                    label_on="told mask and background",
+                    label_on="mask and background",
                     label_off="unconditional (papers)",
-                    tooltip="On (default): the model is told where the defect goes and what surrounds it. Off: it is "
+                    tooltip="On (default): the model sees where the defect goes and what surrounds it. Off: it is "
                     "the unconditional model of the papers, held by the background alone.",
                 ),
             ],
@@ -144,11 +144,11 @@ class CompactUNet(nn.Module):
             raise Refused(
                 "ControlNet", "a compact base takes none", remedy="remove Apply ControlNet", door="Load Anomaly LDM"
             )
-        return self.unet.forward_told(x, timesteps, context)
+        return self.unet.forward_concatenated(x, timesteps, context)
 
 
 class CompactModel(comfy.model_base.BaseModel):
-    """Tells the UNet mask and background wherever the sampled latent has a noise_mask, whichever sampler runs."""
+    """Gives the UNet mask and background where the sampled latent has a noise_mask, whichever sampler runs."""
 
     def __init__(self, base: CompactLDM, aware: bool, digest: str):
         config = comfy.supported_models_base.BASE({})
@@ -163,7 +163,7 @@ class CompactModel(comfy.model_base.BaseModel):
         self.anomaly_context, self.anomaly_resolution = base.context, base.config.resolution
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
-        """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or it is not to be told."""
+        """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or `aware` is off."""
         channels = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
         if self.aware and denoise_mask is not None and latent_image is not None:
             mask = denoise_mask[:, :1].to(device)
@@ -186,7 +186,7 @@ class CompactAutoencoder(nn.Module):
 
 
 def compact_model(base: CompactLDM, aware: bool = True, digest: str = "") -> comfy.model_patcher.ModelPatcher:
-    """The base as a MODEL. `aware`: tell it mask and background; False is the papers' unconditional LDM; `digest`: of
+    """The base as a MODEL. `aware`: give it mask and background; False is the papers' unconditional LDM; `digest`: of
     its file, which adapters name their base by."""
     return comfy.model_patcher.ModelPatcher(
         CompactModel(base, aware, digest),

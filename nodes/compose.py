@@ -135,7 +135,7 @@ class Score(Scores):
     """What Compose Pair knows of a pair.
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
-    where not by that node; seed: it was sampled with, None where the graph tells it; refined: the search behind it, for
+    where not by that node; seed: it was sampled with, None where the graph has it; refined: the search behind it, for
     the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler;
     refined_mask: bool [H, W], see `synthesis.labels`; None without controls.
     """

@@ -25,7 +25,7 @@ class AnomalyConditioning(io.ComfyNode):
             display_name="Anomaly Conditioning",
             category=f"{CATEGORY}/sampling",
             description=(
-                "Tells the model which anomaly to make on which object. A compact base has learned tokens for the "
+                "Sets which anomaly the model makes on which object. A compact base has learned tokens for the "
                 "types it was trained on; for other checkpoints connect CLIP, and the words are encoded as text."
             ),
             inputs=[
@@ -86,7 +86,7 @@ def token_conditioning(
     """(positive, negative) from the tokens of a compact base: rows of the types, and its unconditional row.
 
     Args:
-        look: what all anomalies are to look like.
+        look: what all anomalies should look like.
 
     Raises:
         Refused: an (object, type) that the base was not trained on; a look that it cannot be asked for.

@@ -99,7 +99,7 @@ class LoadDefectDataset(io.ComfyNode):
                     options=LAYOUTS,
                     default=LAYOUTS[0],
                     optional=True,
-                    tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
+                    tooltip="What the folder is read as. auto (default) detects it; name it where the folder fits "
                     "several layouts. Not for the built-in surfaces.",
                 ),
                 dataset_menu(),
@@ -222,7 +222,7 @@ def dataset_tree(folder: str) -> Path:
 
 
 def layout_name(layout: str) -> str | None:
-    """A widget's choice as the readers take it: None finds out."""
+    """A widget's choice as the readers take it: None detects it."""
     return None if layout == "auto" else layout
 
 

@@ -110,7 +110,7 @@ def export_folder(
         resume=True,
         report=progress(),
     )
-    return out, done.told()
+    return out, done.summary()
 
 
 NODES = [ExportPairs]

@@ -64,7 +64,7 @@ class FrozenModel:
     def _denoised(
         self, x: Tensor, sigma: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor
     ) -> Tensor:
-        """The host's answer without guidance, in its own precision, told of mask and background as when it samples."""
+        """The host's answer without guidance, in its own precision, given mask and background as when it samples."""
         types = len(self.tokens)
         extras = {
             key: value[rows.to(value.device)] if isinstance(value, Tensor) and len(value) == types > 1 else value

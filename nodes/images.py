@@ -37,7 +37,7 @@ def mask_batch(mask: Tensor, size: tuple[int, int] | None = None) -> Tensor:
     """A MASK as float [B, H, W], 1 is defect: from [H, W], [B, H, W], [B, 1, H, W] or [B, H, W, 1], of any number type.
 
     Args:
-        size: (H, W) that it should have, which tells axes of length 1 apart; a mask of another size is not refused.
+        size: (H, W) that it should have, which resolves axes of length 1; a mask of another size is not refused.
 
     Raises:
         Refused: other axes, NaN.
@@ -131,7 +131,7 @@ def repeated(image: Tensor, batch: int, name: str) -> Tensor:
 
 def to_picture(image: Tensor, depth: np.dtype | None = None) -> Picture:
     """An image [H, W, 3] in 0 .. 1 as its file held it: grey where the three channels are equal; of `depth` (uint8 or
-    uint16), else 8 bit where every value is a multiple of 1/255 as far as its float type can tell, else 16 bit."""
+    uint16), else 8 bit where every value is a multiple of 1/255 within its float type's precision, else 16 bit."""
     tolerance = max(1e-3, 255 * torch.finfo(image.dtype).eps)
     values = image.detach().cpu().double().clamp(0, 1)
     scaled = values * 255

@@ -51,7 +51,7 @@ class InspectDataset(io.ComfyNode):
                     "layout",
                     options=LAYOUTS,
                     default=LAYOUTS[0],
-                    tooltip="What the folder is read as. auto (default) finds out, and the report says why; name it "
+                    tooltip="What the folder is read as. auto (default) detects it, and the report says why; name it "
                     "where the folder fits several.",
                 ),
                 dataset_menu(),
@@ -155,7 +155,7 @@ class WorstPairs(io.ComfyNode):
 
 
 def inspect_folder(folder: str, layout: str) -> tuple[str, Tensor, str, int, str]:
-    """The report, the picture [1, h, w, 3] in 0 .. 1, the kinds by lines, how many problems must be mended, the path.
+    """The report, the picture [1, h, w, 3] in 0 .. 1, the kinds by lines, how many problems must be fixed, the path.
 
     Images are read one by one, and of every type five small examples are kept.
 

@@ -242,7 +242,7 @@ def _returned(model_wrap, sigmas: Tensor, x: Tensor, latent_image: Tensor, mask:
 
 
 def _with_models_shape(model, latent: dict) -> dict:
-    """An empty latent gets the model's channels, and its size where the host tells what it was made for."""
+    """An empty latent gets the model's channels, and its size where the host says what it was made for."""
     hints = {key: latent[key] for key in ("downscale_ratio_spacial", "downscale_ratio_temporal") if key in latent}
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], **hints)
     return {key: value for key, value in latent.items() if key not in hints} | {"samples": samples}

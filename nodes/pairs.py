@@ -134,7 +134,7 @@ class SavePairs(io.ComfyNode):
 def save_pairs(
     folder: str, batch: Batch, objects: Sequence[str], types: Sequence[str], seed: int | None, not_visible: str, graph
 ) -> dict:
-    """Append the pairs of a batch to a folder in MVTec layout below the host's output, and tell the host what to show.
+    """Append the pairs of a batch to a folder in MVTec layout below the host's output, and return what the host shows.
 
     A pair that the folder holds already is not added again, see `datasets.known_pairs`. A blank one (see
     `datasets.pair_identity`) is left out, and with "drop" one that is not visible by its scores; each leaves a line in
@@ -143,7 +143,7 @@ def save_pairs(
     Args:
         not_visible: see `check_not_visible`; without scores nothing is left out by it.
         seed: of the batch's first item; where None, the graph's own, see `sampling_seed`.
-        graph: what the host tells an output node: prompt, unique_id, extra_pnginfo.
+        graph: what the host passes to an output node: prompt, unique_id, extra_pnginfo.
 
     Raises:
         Refused: a folder outside the output, a name that is no file name, a folder that holds something else.
@@ -304,7 +304,7 @@ class Counts:
 
 
 def saved_pairs(names: Sequence[str], dataset: Dataset) -> list[Sample]:
-    """The pairs of the one folder that `names` tell of, perhaps many times; none where they are empty.
+    """The pairs of the one folder that `names` name, perhaps many times; none where they are empty.
 
     Raises:
         Refused: several folders, no such folder, no pairs in it, objects or types that the dataset does not have.

@@ -62,7 +62,7 @@ class Drawn(Score):
 
 
 class Search:
-    """The parts of a search in a graph: what `synthesis.refine.refine` asks for. Raises Refused as `refined_pairs`.
+    """The parts of a search in a graph: what `synthesis.refine.refine` needs. Raises Refused as `refined_pairs`.
 
     given: what the first draw was made with; calls: of the model so far, for one window each.
     """
@@ -81,7 +81,7 @@ class Search:
         self.given = Varied(drawing.cfg, _varied_share(drawing))
         steps = len(drawing.sigmas) - 1
         self._show = latent_preview.prepare_callback(drawing.model, rounds * steps)
-        self._steps, self._total, self._begun = steps, rounds * steps, 0
+        self._steps, self._total, self._done = steps, rounds * steps, 0
 
     @property
     def calls(self) -> int:
@@ -152,14 +152,14 @@ class Search:
             part.latent["samples"],
             part.latent["noise_mask"],
             part.sigmas,
-            partial(self._report, self._begun),
+            partial(self._report, self._done),
         )
-        self._begun += self._steps
+        self._done += self._steps
         return _decoded(part.vae, made if alone else made[places], "what was sampled"), len(made)
 
-    def _report(self, begun: int, step: int, x0: Tensor, x: Tensor, steps: int) -> None:
+    def _report(self, done: int, step: int, x0: Tensor, x: Tensor, steps: int) -> None:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        self._show(begun + step, x0, x, self._total)
+        self._show(done + step, x0, x, self._total)
 
 
 def nearest_to(batch: Batch, crop: Crop | None, real: Measured, kinds: Sequence[Type]) -> Measure:
@@ -203,7 +203,7 @@ def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
     if len(samples) != len(crop.parts):
         raise Refused(
             "latent",
-            f"{len(samples)} latents, but {len(crop.parts)} windows are to be filled",
+            f"{len(samples)} latents, but there are {len(crop.parts)} windows to fill",
             remedy="connect Defect Latent's latent of these images, "
             f"{'and their crop' if crop.whole else 'which is of the crops'}",
         )

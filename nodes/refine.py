@@ -38,7 +38,7 @@ class RefinePairs(io.ComfyNode):
             category=f"{CATEGORY}/dataset",
             description=(
                 "Makes every pair a few times more in the same place, with new seeds and one setting changed at a "
-                "time, and keeps the best: visible before all, then near to a real defect, then complete, then alike "
+                "time, and keeps the best: visible first, then near to a real defect, then complete, then matching "
                 "in outline. The first draw takes part, so no pair gets worse by this order. Use it between Compose "
                 "Pair and Save Pairs, with any model and any sampler."
             ),

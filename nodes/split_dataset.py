@@ -79,7 +79,7 @@ class SplitDataset(io.ComfyNode):
                     options=LAYOUTS,
                     default=LAYOUTS[0],
                     optional=True,
-                    tooltip="What the folder is read as. auto (default) finds out; name it where the folder fits "
+                    tooltip="What the folder is read as. auto (default) detects it; name it where the folder fits "
                     "several layouts. Not for the built-in surfaces.",
                 ),
                 dataset_menu(),
@@ -99,7 +99,7 @@ class SplitDataset(io.ComfyNode):
                     "split_file",
                     display_name="split",
                     tooltip="Path of the split.json in use. Connect it to Load Defect Dataset's split: "
-                    "else pairs may be made of what is tested on.",
+                    "else pairs may be made of the images that you test on.",
                 ),
             ],
         )
@@ -132,11 +132,11 @@ class Dataset:
 
 
 def split_dataset(folder: str, split: str, share: float, types: str, seed: int, layout: str) -> tuple[Dataset, str]:
-    """The dataset, and in words how it was dealt.
+    """The dataset, and a summary of its split.
 
     Args:
         folder: as Load Defect Dataset takes it.
-        split: path of a split.json, absolute or below the host's input; empty deals here, by `share` and `seed`.
+        split: path of a split.json, absolute or below the host's input; empty splits here, by `share` and `seed`.
         types: by commas or lines; empty is all.
         layout: "auto", or the name of one.
 
@@ -152,18 +152,18 @@ def split_dataset(folder: str, split: str, share: float, types: str, seed: int, 
         samples = read_dataset(root, wanted, None if built_in else layout_name(layout), note=warnings.append)
         if split.strip():
             file, source = _split_file(split), split.strip()
-            dealt = load_split(file)
+            made = load_split(file)
         else:
             if built_in:
                 groups, source = _each(samples)
             else:
                 groups, source = find_groups(samples, root, may_read=may_read, note=warnings.append)
-            dealt = make_split(samples, groups, seed, share, note=warnings.append)
-            file = _kept(dealt)
-        train, held_back = (part_of(dealt, samples, part) for part in ("train", "held_back"))
+            made = make_split(samples, groups, seed, share, note=warnings.append)
+            file = _kept(made)
+        train, held_back = (part_of(made, samples, part) for part in ("train", "held_back"))
         check_samples([*train, *held_back])
         _check_testable(held_back)
-    return Dataset(tuple(train), tuple(held_back), dealt, file), _summary(samples, dealt, source, warnings)
+    return Dataset(tuple(train), tuple(held_back), made, file), _summary(samples, made, source, warnings)
 
 
 def split_fingerprint(folder: str, split: str, layout: str) -> str:
@@ -197,7 +197,7 @@ def surfaces_folder() -> Path:
 
 
 def _kept(split: Split) -> Path:
-    """The file of a split that was dealt here, for the nodes that read one."""
+    """The file of a split that was made here, for the nodes that read one."""
     file = temporary() / f"split-{split.digest[:16]}-{split.seed}-{split.share}.json"
     save_split(split, file)
     return file

@@ -111,7 +111,7 @@ class TrainSTAGEAdapter(io.ComfyNode):
                 sockets.MaskSchedule.Input(
                     "mask_schedule",
                     optional=True,
-                    tooltip="How the mask that the anomaly-aware head is told closes as the noise falls: connect the "
+                    tooltip="How the anomaly-aware head's mask closes as the noise falls: connect the "
                     "EMA Mask Schedule that you will sample with. Open: the paper's, linear, closed at t = 200.",
                 ),
                 *_optional_widgets(),

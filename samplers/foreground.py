@@ -58,7 +58,7 @@ class Foreground:
 
         Args:
             denoised: denoised(x) -> the denoiser's estimate.
-            composite: the mask outside which the background is to replace the estimate.
+            composite: the mask outside which the background replaces the estimate.
         """
         if not self.active(level):
             return x, denoised(x)

@@ -31,7 +31,7 @@ def aias_grid(
     - `lambda`: uniform in log sigma, which is log-SNR for eps and v models;
     - `half`: the noisiest level, then uniform in log(sigma / alpha) from s * steps, but no more than half of the
       noisiest, down to s / steps, s = DATA_STD. Both ends lie as far from the data's own scale s, so that what is lost
-      above them and below them falls as 1 / steps^2 alike. Made for 6 to 20 steps with `pure_start` and `correct` of
+      above them and below them falls as 1 / steps^2. Made for 6 to 20 steps with `pure_start` and `correct` of
       `sample_aias`.
 
     Where two levels fall on one index the later takes the nearest free index upward.

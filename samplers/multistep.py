@@ -1,4 +1,4 @@
-"""Linear multistep rules: which mix of the last two x0 estimates stands for x0 along a step.
+"""Linear multistep rules: which mix of the last two x0 estimates represents x0 along a step.
 
 In w = alpha / sigma the probability-flow ODE is d(x / sigma) = x0hat dw, so that a step from w_s to w_e needs the mean
 of x0hat over it. A clock is a function y(w) in which x0hat is taken to be linear: it gives y at a level, and the mean

@@ -35,7 +35,7 @@ class Source:
     data: a dataset's folder; split: its split.json; base: compact base; types: defect types (None is all);
     normals: part that the normal images come from, "train" or, for studies, "held_back"; foreign_base: accept a base
     that was trained under another split, or on other data; adapter: trained on the base, of FAST or of STAGE, or one of
-    each; layout: the data's, None finds out.
+    each; layout: the data's, None detects it.
     """
 
     data: str

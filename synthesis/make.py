@@ -135,5 +135,5 @@ def check_job(base: CompactLDM, job: Job) -> None:
             remedy="give a mask of the image's size",
         )
     if not job.mask.any():
-        raise Refused("mask", "it is empty", "one pixel or more that is to become a defect")
+        raise Refused("mask", "it is empty", "one pixel or more that becomes a defect")
     base.label(job.object, job.type)

@@ -79,8 +79,8 @@ class RealDefects:
             return None
         if kind not in self._groups:
             return f"there is none of {' / '.join(kind)} among the images that train"
-        alike = "all of one group of images" if self._groups[kind] < 2 else "the same ones"
-        return f"those of {' / '.join(kind)} are {alike}, and a distance needs different ones of two groups"
+        shared = "all of one group of images" if self._groups[kind] < 2 else "the same ones"
+        return f"those of {' / '.join(kind)} are {shared}, and a distance needs different ones of two groups"
 
     def distances(self, kinds: Sequence[Type], crops: Sequence[tuple[Tensor, Tensor]]) -> list[float | None]:
         """Of made defects, each a crop [3, R, R] and its mask bool [R, R]; None where the type has no distance."""
@@ -218,10 +218,10 @@ def embedding_features(embed: Embed) -> Features:
     """The direction in which a defect moves an encoder's view of it, [B, F] of length 1: from the embedding of a close
     view with the mask filled in the mean colour of the ring around it to the embedding of the view itself.
 
-    The embedding of a whole crop was not taken: most of its pixels are surface, so that it tells object, colour and
+    The embedding of a whole crop was not taken: most of its pixels are surface, so that it encodes object, colour and
     light, in which a made pair on another normal image is far from every real one, and hardly the defect. The
     difference to the normal image was not taken either: real defects have none. The filled view stands in for it, and
-    is there for real and made defects alike. Its length is not kept, since surface that shows nothing moves the view
+    exists for real and made defects. Its length is dropped, since surface that shows nothing moves the view
     by little, and would lie in the midst of all real defects; its direction does not.
     The view is the square around the mask's box of twice its longer side, at least 32 px, inside the crop: an encoder
     sees 14 to 32 px as one patch, and of a large surface around a small defect little else than the surface.

@@ -41,7 +41,7 @@ class Negative:
 
 def thresholds(negatives: Sequence[Negative]) -> Thresholds:
     """visible: the 99th percentile of excess; changed: the 95th of the pixels' change, every negative counting
-    alike, whatever its mask's area."""
+    the same, whatever its mask's area."""
     pixels = np.concatenate([one.levels for one in negatives])
     return Thresholds(visible_above([one.excess for one in negatives]), float(np.quantile(pixels, PIXELS)))
 

@@ -79,7 +79,7 @@ def farm_varies(settings: Settings) -> bool:
 
 
 def rank(scores: Scores, visible: bool) -> tuple:
-    """Greater is better: visible before all; then near to a real defect; then complete; then alike in outline.
+    """Greater is better: visible first; then near to a real defect; then complete; then matching in outline.
 
     A pair that shows nothing teaches the network a wrong label, so nothing makes up for that. Below 1 the distance
     counts no more: that near real defects are to each other, and nearer ones would be preferred for being copies.

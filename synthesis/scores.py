@@ -257,8 +257,8 @@ def strength(result: Tensor, roundtrip: Tensor, normal: Tensor, mask: Tensor, ar
     |result - normal| over the geometric mean of c + 2/255 and t + 1/255. t is the standard deviation, in the ring, of
     the roundtrip's fine texture (what differs from the mean of 9 x 9 px): re-sampled surface changes by about as much,
     while c also counts shading, under which a defect is seen all the same. The quarter, since a crack fills little of
-    its mask. It tells real defects from re-sampled surface better than `visibility`: benchmarks/README.md. Arguments as
-    there.
+    its mask. It separates real defects from re-sampled surface better than `visibility`: benchmarks/README.md.
+    Arguments as there.
     """
     around = ring(mask) if around is None else around
     grey = roundtrip.mean(0)

@@ -85,6 +85,6 @@ def _close_up(worst: Worst, line: dict[str, Any]) -> Tensor:
 def _scores(worst: Worst, line: dict[str, Any]) -> str:
     others = [score for score in worst.scores if score != worst.by]
     flag = "" if line["visible"] in (True, None) else "  NOT VISIBLE"
-    told = ", ".join(f"{words(score)} {value(line, score)}" for score in others)
+    values = ", ".join(f"{words(score)} {value(line, score)}" for score in others)
     name = f"{line['index']}  {line['object']} / {line['type']}"
-    return f"{name}, {words(worst.by)} {value(line, worst.by)}{flag}\n{told}".rstrip()
+    return f"{name}, {words(worst.by)} {value(line, worst.by)}{flag}\n{values}".rstrip()

@@ -125,11 +125,11 @@ def window_of(image: Tensor, resolution: int) -> Tensor:
 def stitch(images: Tensor, crops: Tensor, crop: Crop) -> Tensor:
     """Copies of `images` [B, C, H, W] with the windows `crops` [P, C, R, R] in them.
 
-    Where windows overlap, the later lies on top; then every part's own mask is laid once more, so that no window
+    Where windows overlap, the later lies on top; then every part's own mask is pasted once more, so that no window
     covers another one's defect.
 
     Raises:
-        Refused: another number of crops, or images of another size, than `crop` tells.
+        Refused: another number of crops, or images of another size, than `crop` says.
     """
     if tuple(images.shape[2:]) != crop.size or len(images) != crop.items:
         raise Refused(

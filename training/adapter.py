@@ -121,7 +121,7 @@ def train_adapter_file(
         types, layout: as `read_dataset` takes them.
         tokens_file: adapter of the same base and split whose tokens are kept, so that only STAGE's heads train; None
             trains new tokens.
-        aware: whether the base is told mask and background while the adapter trains.
+        aware: whether the base is conditioned on mask and background while the adapter trains.
         resume: continue a killed run of the same data, split, base and settings; a finished one is left as it is.
 
     Returns:

@@ -118,6 +118,6 @@ class LossCurve:
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """(last step, mean loss) of every part that is begun."""
+        """(last step, mean loss) of every part that has started."""
         means = (self.kept["loss.sum"] / self.kept["loss.count"]).tolist()
         return [(min((place + 1) * self.every, self.steps), mean) for place, mean in enumerate(means) if mean == mean]

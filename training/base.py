@@ -210,11 +210,11 @@ def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: s
         x_t, v = abar.sqrt() * x0 + (1 - abar).sqrt() * noise, abar.sqrt() * noise - (1 - abar).sqrt() * x0
         rows = torch.where(torch.rand(count, generator=generator) < DROP_TOKEN, base.unconditional, batch.label)
         mask = latent_mask(batch.mask, x0.shape[2:]).to(device)
-        told_mask = (2 * mask - 1) * _kept(count, DROP_MASK, generator, device)
-        told_background = (1 - mask) * x0 * _kept(count, DROP_BACKGROUND, generator, device)
-        told = torch.cat([x_t, told_mask, told_background], dim=1)
+        mask_channel = (2 * mask - 1) * _kept(count, DROP_MASK, generator, device)
+        background_channels = (1 - mask) * x0 * _kept(count, DROP_BACKGROUND, generator, device)
+        channels = torch.cat([x_t, mask_channel, background_channels], dim=1)
         with mixed(settings.precision, device):
-            predicted = base.unet.forward_told(told, t.to(device), base.context(rows, batch.appearance))
+            predicted = base.unet.forward_concatenated(channels, t.to(device), base.context(rows, batch.appearance))
         # Min-SNR weighting (Hang et al., ICCV 2023): without it the steps go to noise that no network can tell from
         # a surface's own grain, and the shapes, which are made at high noise, are learned last.
         snr = abar / (1 - abar)

@@ -45,7 +45,7 @@ def denoised(
 ) -> Denoised:
     """Both branches' states and what the base finds in them: x_t = q(x0, t; e1) and x^p_t = q(M0 x0, t; e2).
 
-    A base that is told mask and background is told the same in both, as in sampling, where one model serves both.
+    A base conditioned on mask and background gets the same in both, as in sampling, where one model serves both.
 
     Args:
         tokens: appended to the base's own conditioning; None is the base alone.
@@ -85,12 +85,12 @@ def cached(
     seed: int,
     device: torch.device | str,
     check_interrupt: Callable[[], None] | None = None,
-    told: Callable[[int, int], None] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> Denoised:
     """`count` draws, denoised once, on the CPU: for heads alone, whose gradient need not pass the denoiser.
 
     Args:
-        told: called with (done, of).
+        report: called with (done, of).
     """
     generator, places, parts = torch.Generator().manual_seed(seed), places_by_type(latents), []
     for start in range(0, count, AT_ONCE):
@@ -98,6 +98,6 @@ def cached(
             check_interrupt()
         chosen, *noised = drawn(latents, places, min(AT_ONCE, count - start), generator)
         parts.append(denoised(base, tokens, chosen.to(device), *(part.to(device) for part in noised)).to("cpu"))
-        if told:
-            told(min(start + AT_ONCE, count), count)
+        if report:
+            report(min(start + AT_ONCE, count), count)
     return Denoised(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Denoised)))

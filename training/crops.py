@@ -14,7 +14,7 @@ from ..datasets.surfaces.crops import draw_crop
 from ..errors import Refused
 from ..images.windows import Window, context_side, cut_image, cut_mask, place_window
 
-NORMALS = 0.3  # share of crops whose mask is to be filled with normal surface
+NORMALS = 0.3  # share of crops whose mask is filled with normal surface
 FREE, ASKED = 0.4, 0.5  # shares of crops without any appearance, and of its entries that the others keep
 
 
@@ -23,7 +23,7 @@ class Batch:
     """image [B, 3, R, R] in 0 .. 1; mask [B, 1, R, R] 0 or 1; label [B] row; defect [B] bool; appearance [B, 3], NaN
     where the base is left free, or None where it is not known.
 
-    A normal crop carries the mask of some defect too: what a normal token is to fill with normal surface.
+    A normal crop carries the mask of some defect too: the region that a normal token fills with normal surface.
     """
 
     image: Tensor

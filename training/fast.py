@@ -76,9 +76,9 @@ def fast_loss(base: Frozen, modules: FastModules, latents: Latents, t: Tensor, n
     mask = latents.mask
     x_t = a * latents.x0 + s * noise
     foreground = modules.reconstruct(x_t, t, mask, latents.x0, latents.row).float()
-    mended = mask * (a * foreground + s * noise) + (1 - mask) * x_t
+    blended = mask * (a * foreground + s * noise) + (1 - mask) * x_t
     context = modules.tokens.appended(base.context(latents.row), latents.row)
-    found = base.noise(mended, t, context, mask, latents.x0, latents.row).float()
+    found = base.noise(blended, t, context, mask, latents.x0, latents.row).float()
     denoiser, rebuilt = (found - noise) ** 2, (foreground - mask * latents.x0) ** 2
     mean = balanced if settings.balanced else lambda error, mask: error.mean()
     return DENOISER * mean(denoiser, mask) + FOREGROUND * mean(rebuilt, mask)

@@ -1,4 +1,4 @@
-"""What an adapter's training asks of a frozen base, the compact base in that form, and the latents to train on."""
+"""What an adapter's training needs from a frozen base, the compact base in that form, and the latents to train on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..modules.compact_ldm import CompactLDM
 
 
 class Frozen(Protocol):
-    """A base whose weights stay: what an adapter's training asks of it, in VP terms whatever its own prediction.
+    """A base whose weights stay: what an adapter's training needs from it, in VP terms whatever its own prediction.
 
     latent_channels: C; token_channels: d of its conditioning; network: the denoiser itself.
     """
@@ -34,7 +34,7 @@ class Frozen(Protocol):
         """The noise that the base finds in the state, [B, C, h, w]; gradients reach `x_vp` and `context`.
 
         Args:
-            rows: the type per item, for what a base is told of it beside the context (pooled text).
+            rows: the type per item, for a base that takes it beside the context too (pooled text).
         """
         ...
 
@@ -60,7 +60,8 @@ class Latents:
 class FrozenCompact:
     """A compact base whose weights stay; see `training.frozen.Frozen`.
 
-    aware: whether it is told mask and background while the adapter trains (False is the papers' unconditional base).
+    aware: whether it is conditioned on mask and background while the adapter trains (False: the papers'
+    unconditional base).
     """
 
     def __init__(self, base: CompactLDM, types: Sequence[tuple[str, str]], aware: bool = True):
@@ -84,5 +85,5 @@ class FrozenCompact:
         self, x_vp: Tensor, t: Tensor, context: Tensor, mask: Tensor, background: Tensor, rows: Tensor | None = None
     ) -> Tensor:
         a, s = self.level(t)
-        told = (mask, background * (1 - mask)) if self.aware else ()
-        return a * self.base.unet(x_vp, t, context, *told) + s * x_vp  # v = a e - s x0
+        extra = (mask, background * (1 - mask)) if self.aware else ()
+        return a * self.base.unet(x_vp, t, context, *extra) + s * x_vp  # v = a e - s x0

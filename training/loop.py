@@ -118,7 +118,7 @@ class _Progress:
 
     def check(self, norm: Tensor | None = None) -> None:
         """Raise Refused with the first step since the last report whose loss is not finite, or for a gradient
-        whose `norm` is not: the weights after it are spoilt, though its loss was not."""
+        whose `norm` is not: the weights after it are not finite, though its loss was."""
         losses = torch.stack(self.losses).tolist() if self.losses else []
         what, value, step = next(
             (("loss", loss, self.step + place) for place, loss in enumerate(losses) if not isfinite(loss)),

@@ -20,7 +20,7 @@ LEVEL = 500  # t; above it a defect is mostly guessed, below it mostly seen
 def made_by_farm(base: Frozen, modules: FastModules, latents: Latents) -> Tensor:
     """The latents with what FARM puts into their masks from pure noise, [N, C, h, w]; the denoiser is not asked.
 
-    The same noise at every call, so that two glances differ by what was learnt between them.
+    The same noise at every call, so that two previews differ by what was learnt between them.
     """
     device = modules.tokens.rows.device
     some = latents.to(device)
@@ -56,9 +56,9 @@ def branch_estimates(
     """Clean latents from a middle noise level, each [N, C, h, w]: of the base alone, of the anomaly-aware branch, and
     of the anomaly-only branch.
 
-    Each is laid over the real background by the branch's own mask, as the sampler does, so that what differs is what
+    Each is blended over the real background by the branch's own mask, as the sampler does, so that what differs is what
     the branch has to say: the base alone and the anomaly-aware branch by Mp(t), the anomaly-only one by M0. The same
-    noise at every call, so that two glances differ by what was learnt between them.
+    noise at every call, so that two previews differ by what was learnt between them.
     """
     device = modules.tokens.rows.device
     some, t = latents.to(device), torch.full((len(latents),), LEVEL, device=device)
@@ -66,12 +66,12 @@ def branch_estimates(
     alone, found = (denoised(base, tokens, some, t, e1, e2) for tokens in (None, modules.tokens))
     (a, s), mp = base.level(t), schedule(some.mask, LEVEL)
 
-    def laid(x0: Tensor, noise: Tensor, found: Tensor, mask: Tensor) -> Tensor:
+    def blended(x0: Tensor, noise: Tensor, found: Tensor, mask: Tensor) -> Tensor:
         made = x0 + (noise - found) * s / a  # (a x0 + s noise - s found) / a
         return mask * made + (1 - mask) * some.x0
 
     return (
-        laid(some.x0, e1, alone.f1, mp),
-        laid(some.x0, e1, modules.aware(found.f1, mp, t), mp),
-        laid(some.mask * some.x0, e2, modules.only(found.f2, some.mask, t), some.mask),
+        blended(some.x0, e1, alone.f1, mp),
+        blended(some.x0, e1, modules.aware(found.f1, mp, t), mp),
+        blended(some.mask * some.x0, e2, modules.only(found.f2, some.mask, t), some.mask),
     )

@@ -190,7 +190,7 @@ class HeldOutNoise:
         """
         Args:
             types: how many there are; one without a held-out latent has an error of NaN.
-            schedule: of the mask that the anomaly-aware head is told.
+            schedule: of the anomaly-aware head's mask.
             tokens_stay: whether only heads train: what the base finds is then the same at every look, and is kept.
             check_interrupt: called before the base is asked; may raise to stop.
         """

@@ -30,7 +30,7 @@ _NORMALS = 4  # decoded at a time; pairs of one normal image often follow each o
 
 @dataclass
 class Exported:
-    """What came of it: pairs and normal images written, and pairs left out.
+    """The result: pairs and normal images written, and pairs left out.
 
     broken: not whole, `why` says it of the first few; blank: the image shows no defect, see `datasets.pair_identity`;
     repeated: of the content, object and type of a pair before them.
@@ -43,7 +43,7 @@ class Exported:
     blank: int = 0
     repeated: int = 0
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In words, for the log and the command line."""
         words = [f"{self.pairs} pairs, {self.normals} normal images"]
         if self.repeated:
@@ -197,7 +197,7 @@ def _check_apart(pairs: Path, out: Path) -> None:
 
 
 def _digest(pairs: Path) -> str:
-    """Tells the folder's run from others: its settings and its first pair, which stay while pairs are added."""
+    """Identifies the folder's run: its settings and its first pair, which stay while pairs are added."""
     run = below(pairs, RUN, str(pairs))
     first = next(manifest_lines(pairs)) | {"seconds": None}  # a pair that is made again takes another time
     content = (run.read_bytes() if run.is_file() else b"") + json.dumps(first, sort_keys=True).encode()

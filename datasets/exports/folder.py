@@ -28,7 +28,7 @@ class Folder:
     root: the folder; settings: what defines the export (JSON-able), kept in export.json; resume: go on with a folder of
     the same settings; link: place images and masks of ours as hard links where the disk can. A folder that holds no
     placed file yet counts as empty. placed.jsonl names every file before it is
-    placed, so that none of a run that was killed is forgotten, and none of the user's is taken for an own one.
+    placed, so that none of a run that was killed is forgotten, and none of the user's is mistaken for ours.
     The folder is locked against other processes until `close`. Nothing outside of root is written or removed, whatever
     placed.jsonl names and whatever links lie in root.
     Raises Refused if another process writes there, if root holds something and resume is not set, if it holds no

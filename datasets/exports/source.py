@@ -91,7 +91,7 @@ def whole_size(path: Path) -> tuple[int, int]:
 
 
 def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
-    """The pairs of a folder in order, without those that are not known to be visible where `visible_only` asks so.
+    """The pairs of a folder in order; with `visible_only` only those that are known to be visible.
 
     Raises Refused if there is no manifest, or a line of it is none of a pair.
     """

@@ -113,9 +113,9 @@ def child(folder: Path, name: str) -> Path:
     path = folder / name
     if path.exists():
         return path
-    alike = [one for one in entries(folder) if same(one.name).casefold() == same(name).casefold()]
-    exact = [one for one in alike if same(one.name) == same(name)]
-    return next((few[0] for few in (exact, alike) if len(few) == 1), path)
+    similar = [one for one in entries(folder) if same(one.name).casefold() == same(name).casefold()]
+    exact = [one for one in similar if same(one.name) == same(name)]
+    return next((few[0] for few in (exact, similar) if len(few) == 1), path)
 
 
 def part_of(image: Path, root: Path) -> str:

@@ -63,8 +63,8 @@ class Found:
             self._names[path.parent] = names = {}
             for one in path.parent.iterdir() if path.parent.is_dir() else ():
                 names.setdefault(_alike(one.name), []).append(one.name)
-        alike = self._names[path.parent].get(_alike(path.name), [])
-        return path.with_name(alike[0]) if len(alike) == 1 and path.with_name(alike[0]).is_file() else None
+        similar = self._names[path.parent].get(_alike(path.name), [])
+        return path.with_name(similar[0]) if len(similar) == 1 and path.with_name(similar[0]).is_file() else None
 
     def leave_out(self, *paths: Path) -> None:
         """Images, or folders of them, that a reader leaves out knowingly: known to be no data, or reported by it."""
@@ -76,7 +76,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Layout:
-    """A way to lay out a dataset.
+    """A layout of a dataset's folder.
 
     name: a user's choice; title: its name in words; example: a tree, one path a line; truth: where the mask of a defect
     image belongs; matches: why a folder is one object in this layout, or None; read: (folder, object's name, what to

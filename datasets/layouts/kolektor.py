@@ -72,7 +72,7 @@ def _sides(folder: Path) -> Iterator[tuple[str, list[Path], list[Path], list[Pat
 
 
 def _matches_2(folder: Path) -> str | None:
-    """Numbers of five digits alone tell it from other images with a mask of a like name."""
+    """Only its five-digit names distinguish it from other images with a mask of a similar name."""
     sides = list(_sides(folder))
     first = next((masks[0] for _, _, masks, _ in sides if masks), None)
     alone = all(_NUMBER.fullmatch(stem(path)) for _, pictures, _, _ in sides for path in pictures)

@@ -59,11 +59,11 @@ def _report(left: dict[Path, list[str]], found: Found, layout: Layout) -> None:
         foreign = sorted(set(kinds) & set(UNREAD))
         count = f"{len(names)} image{'s' * (len(names) > 1)} not read, such as {names[0]}"
         if len(foreign) == len(kinds):
-            found.problem(place, f"{count}: {', '.join(foreign)} is no kind that is read", "convert to PNG", False)
+            found.problem(place, f"{count}: {', '.join(foreign)} is not a supported format", "convert to PNG", False)
         else:
-            remedy = f"lay them out as {layout.title} layout has it, or move them away"
+            remedy = f"arrange them in {layout.title} layout, or move them away"
             found.problem(place, f"{count}: {layout.title} layout has no such place or name", remedy, False)
     others = list(left.values())[_MOST_FOLDERS:]
     if others:
         what = f"{sum(map(len, others))} more images not read, in {len(others)} more folders"
-        found.problem(found.root, what, f"lay them out as {layout.title} layout has it, or move them away", False)
+        found.problem(found.root, what, f"arrange them in {layout.title} layout, or move them away", False)

@@ -103,7 +103,7 @@ def _by_place(folder: Path, found: Found) -> dict[Path, list[Path]]:
 
 
 class _Meanings:
-    """What the values of an object's masks stand for, from its images of one type alone; read when they are needed."""
+    """What the values of an object's masks mean, from its images of one type alone; read when they are needed."""
 
     def __init__(self, types_of: dict[Sample, list[str]]) -> None:
         self._single: dict[tuple[str, str], list[Sample]] = defaultdict(list)
@@ -132,7 +132,7 @@ def _values(sample: Sample) -> set[int]:
     try:
         return {int(value) for value in np.unique(read_labels(sample.mask.files[0]))} - {0}
     except (ValueError, OSError):
-        return set()  # reading the sample tells why
+        return set()  # reading the sample reports why
 
 
 def _listed_types(folder: Path, found: Found) -> dict[Path, list[str]]:

@@ -1,4 +1,4 @@
-"""A painted shape that a drawn defect is to fill: how deep every pixel lies in it, and the line along its length."""
+"""A painted shape that a drawn defect fills: how deep every pixel lies in it, and the line along its length."""
 
 from __future__ import annotations
 

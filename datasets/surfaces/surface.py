@@ -19,7 +19,7 @@ GREY = 0.35  # share of pictures without colour, as many cameras give
 class Surface:
     """A lit surface before the camera.
 
-    picture: float32 [H, W, 3], about 0 .. 1; under: what shows where the surface is gone, lit alike, [H, W, 3], or
+    picture: float32 [H, W, 3], about 0 .. 1; under: what shows where the surface is gone, lit the same, [H, W, 3], or
     None; lamp: unit vector (x, y, z) towards the light; gloss: share of mirrored light; inside: coverage of the object
     on its ground in 0 .. 1, [H, W], or None where the surface fills the picture; grey: the camera has no colour.
     """

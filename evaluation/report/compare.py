@@ -17,7 +17,7 @@ from ..methods import NEEDS_BASE, REAL_ONLY, needs
 DRAWS = 2000
 WIDTH = 1.96  # standard deviations to either side: 95 % of a normal distribution
 BINS = 4
-TINY = 100  # px: masks below are told by themselves, since they are the first that methods lose
+TINY = 100  # px: smaller masks are reported separately, since they are the first that methods lose
 RISE = 0.02  # IoU by which a training has to change over the last third of its looks to be no longer level
 _SIGNS = np.array([1.0, -1.0])
 

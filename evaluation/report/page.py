@@ -59,7 +59,7 @@ def write_report(cells: Sequence[dict], out: Path, against: Sequence[str] = ()) 
     text = page.text().encode("utf-8", "backslashreplace").decode()
     html = _html(text, page.pictures, out)
     if html is None:
-        (out / "report.html").unlink(missing_ok=True)  # an earlier one would tell of earlier cells
+        (out / "report.html").unlink(missing_ok=True)  # an earlier one would show earlier cells
         text += f"\nThere is no report.html: {_INSTALL} brings the packages markdown and jinja2, which make it.\n"
     else:
         write_atomic(out / "report.html", html.encode())
@@ -95,7 +95,7 @@ class _Page:
             f"## {tables.escape(network)}\n",
             tables.setup(own),
             tables.headline(own, references),
-            tables.telling(own, references),
+            tables.findings(own, references),
             self._figure(validation, f"validation-{network}", _VALIDATION),
             tables.per_type(own),
             tables.by_size(own),

@@ -81,11 +81,11 @@ def headline(cells: Sequence[dict], references: Sequence[str]) -> str:
     return table(head, rows)
 
 
-def telling(cells: Sequence[dict], references: Sequence[str]) -> str:
-    """What the table can tell: every difference in words, its noise, what would narrow it, and the trainings' state."""
+def findings(cells: Sequence[dict], references: Sequence[str]) -> str:
+    """What the table shows: every difference in words, its noise, what would narrow it, and the trainings' state."""
     known = compare.methods(cells)
     compared = [(other, [m for m in known if m != other]) for other in references if other in known and len(known) > 1]
-    parts = ["### What this table can tell\n"]
+    parts = ["### What this table shows\n"]
     if not compared:
         parts.append("There is nothing to compare: it takes a baseline and another method.\n")
     for reference, others in compared:
@@ -100,7 +100,7 @@ some leave 0 by chance.
 
 
 def per_type(cells: Sequence[dict]) -> str:
-    """IoU and recall of every type; a type that defines none, or was trained but not tested, is told in words."""
+    """IoU and recall of every type; a type that defines none, or was trained but not tested, is named in words."""
     types = sorted({type for cell in cells for type in (*cell["types"], *cell["contrasts"]["train"])})
     known = [type for type in types if any(value is not None for value in _of_type(cells, type, "iou"))]
     parts = [
@@ -227,11 +227,11 @@ def _verdict(cells: Sequence[dict], method: str, best: str) -> str:
         return f"{escape(method)} and {escape(best)} share no seed, or there are fewer than two groups: no comparison."
     over = f"over {_many(found.seeds, 'seed')} and {found.groups} groups"
     if found.seeds == 1:
-        return f"{escape(method)} - {escape(best)}: {_signed(found)} points {over}; one training each tells little."
+        return f"{escape(method)} - {escape(best)}: {_signed(found)} points {over}; one training each says little."
     if found.low > 0 or found.high < 0:
         side = "above" if found.low > 0 else "below"
         return f"{escape(method)} is {side} {escape(best)}: {_signed(found)} points {over}."
-    return f"{escape(method)} and {escape(best)} are not told apart: {_signed(found)} points {over}."
+    return f"{escape(method)} and {escape(best)} cannot be distinguished: {_signed(found)} points {over}."
 
 
 def _noises(cells: Sequence[dict], others: Sequence[str], best: str) -> str:
@@ -252,7 +252,7 @@ def _noises(cells: Sequence[dict], others: Sequence[str], best: str) -> str:
 
 _NOISE = f"""The noise of the difference to {{best}} in points, and what would make its interval ±{POINTS}: so many
 seeds with these groups, or so many test groups with these seeds. "none": the other noise alone is too wide; `-`: one
-seed does not tell. The SD of a few seeds is itself rough, and with such an interval a true difference of {POINTS}
+seed does not show it. The SD of a few seeds is itself rough, and with such an interval a true difference of {POINTS}
 points is still overlooked every second time.
 """
 
@@ -293,7 +293,7 @@ def _plateau(cells: Sequence[dict]) -> str:
     curves = {method: compare.validation(cells, method) for method in compare.methods(cells)}
     known = {method: compare.progress(compare.mean_curve(own)) for method, own in curves.items() if own}
     if not known:
-        return "Whether the trainings had reached a plateau is not known; `--validate` tells.\n"
+        return "Whether the trainings had reached a plateau is not known; `--validate` measures it.\n"
     words = "; ".join(
         f"{state}: {', '.join(escape(method) for method, own in known.items() if own == found)}"
         for state, found in _STATES.items()
@@ -306,7 +306,7 @@ _STATES = {
     "level, so the steps suffice": "level",
     "still rising, so more steps may help": "rising",
     "falling, so fewer steps may do better": "falling",
-    "seen too seldom to tell": None,
+    "validated too seldom to say": None,
 }
 
 

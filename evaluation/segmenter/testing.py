@@ -98,7 +98,7 @@ def test(
     return Tested(dict(kinds), tuple(images))
 
 
-test.__test__ = Tested.__test__ = False  # pytest would collect them wherever a test file imports them
+test.__test__ = Tested.__test__ = False  # pytest would collect them in every test file that imports them
 
 
 def tally_of(network: nn.Module, image: Tensor, mask: Tensor | None) -> Tally:

@@ -22,7 +22,7 @@ class Validation:
     """IoU at probability 0.5, mean over types: what `Best` measures of a network.
 
     Not average precision: it may be best long before the network has learnt what probability means, and IoU is what
-    the test asks for. Good images count in every type, since false alarms must.
+    the test measures. Good images count in every type, since false alarms must.
     """
 
     def __init__(

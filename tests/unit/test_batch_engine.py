@@ -509,7 +509,7 @@ def test_cancel_stops_the_runner_or_clears_the_servers(server, tmp_path):
 
     async def cancel(_):
         await asyncio.sleep(0.3)
-        assert "told to stop" in await asyncio.to_thread(commands.cancel, path)
+        assert "asked to stop" in await asyncio.to_thread(commands.cancel, path)
 
     assert 0 < run(path, during=cancel)["written"] < 12
     process = _command("resume", path)

@@ -260,7 +260,7 @@ def test_an_export_follows_pairs_that_came_went_and_changed(tmp_path, make, form
         path.write_bytes(b"mine")
     done = export_pairs(pairs, out, format, resume=True)
     assert (done.pairs, done.broken) == (4, 3) and "000003" not in "".join(files(out))
-    assert "0003_mask.png: not a readable image" in done.told() and "3 pairs are not whole" in done.told()
+    assert "0003_mask.png: not a readable image" in done.summary() and "3 pairs are not whole" in done.summary()
     for path in mine:
         path.unlink()
     export_pairs(pairs, tmp_path / "new", format)
@@ -408,7 +408,7 @@ def test_blank_pairs_and_all_but_the_first_of_the_same_are_left_out(tmp_path, ma
     done = export_pairs(pairs, tmp_path / "out", format)
     assert [line["index"] for line in read_manifest(tmp_path / "out")] == [0, 1, 2, 4]
     assert (done.pairs, done.repeated, done.blank, done.broken) == (4, 2, 1, 0)
-    assert "4 pairs" in done.told() and "2 duplicates" in done.told() and "1 blank pairs" in done.told()
+    assert "4 pairs" in done.summary() and "2 duplicates" in done.summary() and "1 blank pairs" in done.summary()
 
 
 def test_a_folder_of_blank_pairs_alone_is_refused_before_anything_is_written(tmp_path, normals):

@@ -87,7 +87,7 @@ def test_the_command_prints_and_writes_the_report(tile, put, spot, tmp_path, cap
     put("tile/ground_truth/crack/0_mask.png", spot(value=0))
     assert cli.main(["inspect", str(tile), "--layout", "mvtec"]) == 1
     seen = capsys.readouterr()
-    assert "1 to be mended" in seen.out and "the mask is empty" in seen.out and "before it can be used: 1" in seen.err
+    assert "1 to fix" in seen.out and "the mask is empty" in seen.out and "before it can be used: 1" in seen.err
     assert cli.main(["inspect", str(tmp_path / "none")]) == 1
     assert "no such folder" in capsys.readouterr().err
     assert cli.main(["inspect", str(tile), "--layout", "coco"]) == 1

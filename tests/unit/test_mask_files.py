@@ -189,7 +189,7 @@ def test_one_colour_of_a_lossy_file(save, colour, rounded):
 
 @pytest.mark.parametrize("second", [(0, 0, 128), (0, 255, 0), (90, 0, 0)])
 def test_several_colours_of_a_lossy_file_are_refused(save, second):
-    with refused(subject="m.jpg", got="it has several colours in a lossy file, which cannot be told apart"):
+    with refused(subject="m.jpg", got="it has several colours in a lossy file, which cannot be separated"):
         read_mask(save(painted((255, 0, 0)) + painted(second, OTHER), "jpg", quality=80))
 
 

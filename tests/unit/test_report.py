@@ -65,8 +65,8 @@ def failed(error="no base", method="aias"):
     return {"method": method, "network": NETWORK, "seed": 0, "error": error}
 
 
-def telling(cells, *against):
-    return tables.telling(cells, compare.references(cells, against))
+def findings(cells, *against):
+    return tables.findings(cells, compare.references(cells, against))
 
 
 def headline(cells, *against):
@@ -113,7 +113,7 @@ def test_seeds_are_drawn_together_with_the_groups():
         return [image("g0", hits, 0, 100), image("g1", hits, 0, 100)]
 
     cells = [cell("a", 0, of(50)), cell("a", 1, of(70)), cell("b", 0, of(40)), cell("b", 1, of(40))]
-    found = compare.difference(cells, "a", "b", draws=2000)  # groups are alike: only seeds scatter, .1 and .3
+    found = compare.difference(cells, "a", "b", draws=2000)  # groups are equal: only seeds scatter, .1 and .3
     assert (found.mean, found.low, found.high) == pytest.approx((0.2, 0.1, 0.3))
     alone = compare.difference(cells[:1] + cells[2:3], "a", "b")
     assert (alone.mean, alone.low, alone.high) == pytest.approx((0.1, 0.1, 0.1))
@@ -171,7 +171,7 @@ def test_halves_of_one_arm():
     found = compare.halves(cells[::-1], "a", NETWORK)
     assert found.mean == pytest.approx(0.1) and found.seeds == 2  # the middle one of five is left out
     assert compare.halves(cells[:3], "a", NETWORK) is None and compare.halves(cells, "a", "other") is None
-    assert "a +10.0 (2 and 2)" in telling(cells) and "10.0 points, is what so few" in telling(cells)
+    assert "a +10.0 (2 and 2)" in findings(cells) and "10.0 points, is what so few" in findings(cells)
 
 
 def test_by_area_pools_within_quarters_of_all_types():
@@ -217,10 +217,10 @@ def test_whether_the_steps_suffice_is_told_of_every_method_that_was_validated():
         return cell(method, 0, validation={"curve": [[index, value] for index, value in enumerate(values)]})
 
     cells = [of("a", 0.1, 0.2, 0.3), of("b", 0.3, 0.3, 0.3), of("c", 0.3, 0.3, 0.3), cell("d", 1, validation=None)]
-    told = telling(cells)
+    told = findings(cells)
     assert compare.mean_curve(compare.validation([*cells, of("a", 0.3, 0.2)], "a")) == [(0, 0.2), (1, 0.2)]
     assert "level, so the steps suffice: b, c; still rising, so more steps may help: a.\n" in told
-    assert "had reached a plateau is not known" in telling(cells[3:])
+    assert "had reached a plateau is not known" in findings(cells[3:])
 
 
 def test_the_best_baseline_is_none_of_ours():
@@ -232,12 +232,12 @@ def test_the_best_baseline_is_none_of_ours():
 def test_a_difference_is_worded_by_its_interval():
     better = [image(f"g{index}", 70 + index, 0, 100) for index in range(4)]
     arms = [(cell("real-only", seed), cell("cutpaste", seed, iou=0.4), cell("aias", seed, better)) for seed in (0, 1)]
-    text = telling([*arms[0], *arms[1]])
+    text = findings([*arms[0], *arms[1]])
     assert "aias is above real-only: +20.0 [+20.0 +20.0] points over 2 seeds and 4 groups." in text
-    assert "cutpaste and real-only are not told apart: +0.0 [+0.0 +0.0]" in text
-    text = telling(arms[0])
-    assert "aias - real-only: +20.0 [+20.0 +20.0] points over 1 seed and 4 groups; one training each tells" in text
-    assert row(text, "aias") == ["aias", "-", "0.0", "-", "-"]  # one seed does not tell what it takes
+    assert "cutpaste and real-only cannot be distinguished: +0.0 [+0.0 +0.0]" in text
+    text = findings(arms[0])
+    assert "aias - real-only: +20.0 [+20.0 +20.0] points over 1 seed and 4 groups; one training each says" in text
+    assert row(text, "aias") == ["aias", "-", "0.0", "-", "-"]  # one seed does not show what it takes
 
 
 def test_undefined_is_a_dash_and_a_type_without_defects_is_told():
@@ -266,20 +266,20 @@ def test_methods_may_be_compared_with_more_than_the_best_baseline():
         for seed in (0, 1)
         for name, images in (("real-only", None), ("aias", worse), ("fast", better))
     ]
-    told = telling(cells, "aias", "stage")  # the last one has no cells
+    told = findings(cells, "aias", "stage")  # the last one has no cells
     assert "fast is above real-only" in told and "fast is above aias: +30.0" in told and "stage" not in told
     first, second = row(headline(cells, "aias"), "fast")[9:11]
     assert first.startswith("+18.5 [+1") and second == "+30.0 [+30.0 +30.0]"
-    assert row(headline(cells, "aias"), "aias")[10] == "" and telling(cells, "real-only") == telling(cells)
+    assert row(headline(cells, "aias"), "aias")[10] == "" and findings(cells, "real-only") == findings(cells)
 
 
 def test_other_metrics_are_compared_seed_by_seed():
     cells = [cell("a", 0, iou=0.5), cell("a", 1, iou=0.7), cell("b", 0, iou=0.4), cell("b", 1, iou=0.5), cell("a", 2)]
     assert compare.gains(cells, "a", "b", "f1") == pytest.approx([0.1, 0.2])
     assert compare.gains([*cells, cell("b", 2, iou=None)], "a", "b", "f1") == pytest.approx([0.1, 0.2])
-    told = tables.telling(cells, ["b"])
+    told = tables.findings(cells, ["b"])
     assert "| a | +15.0 ± 63.5 |" in told  # 12.706 * .0707 / sqrt 2
-    assert "| a | +10.0 |" in tables.telling(cells[::2], ["b"])
+    assert "| a | +10.0 |" in tables.findings(cells[::2], ["b"])
 
 
 def test_escaping_leaves_neither_markup_nor_bars():

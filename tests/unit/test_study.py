@@ -199,7 +199,7 @@ def test_the_fast_methods_take_an_adapter_of_the_base(few, tmp_path, tiny_base, 
     unaware = replace(study("fast@aware=false", base=str(base), adapters=(str(adapter),)), **changes)
     with refused(subject="^fast@aware=false$", got="no adapter of method fast, .* base unaware"):
         run_study(unaware, tmp_path / "out")
-    with refused(subject="adapter.safetensors$", got="trained alike", remedy="give one of them"):
+    with refused(subject="adapter.safetensors$", got="trained the same way", remedy="give one of them"):
         run_study(replace(arms, adapters=(str(adapter), str(adapter)), **changes), tmp_path / "out")
     cells = run_study(replace(arms, adapters=(str(adapter),), **changes), tmp_path / "out")
     assert [cell.get("error") for cell in cells] == [None, None]

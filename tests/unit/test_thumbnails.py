@@ -38,7 +38,7 @@ def test_likeness_is_passed_on_and_even_images_are_like_none():
     values = {name: thumbnails._values[thumbnails._rows[name]] for name in "abcde"}
     near = min(values["b"] @ values["d"], values["d"] @ values["a"])
     assert values["a"] @ values["b"] < near and np.abs(values["c"]).max() < 1e-6
-    assert thumbnails.alike(list("abcde"), near) == {"a": "a", "b": "a", "c": "c", "d": "a", "e": "e"}
+    assert thumbnails.near_duplicates(list("abcde"), near) == {"a": "a", "b": "a", "c": "c", "d": "a", "e": "e"}
 
 
 def test_inspection_decodes_every_image_once_whatever_is_asked_of_it(put, spot, tmp_path, monkeypatch):

@@ -26,8 +26,8 @@ def _plates() -> str:
     room("datasets.procedural").write_surfaces(
         INPUT / "plates", materials=("cast_grain",), normals=3, defects=2, size=64, seed=4
     )
-    shutil.copytree(INPUT / "plates", INPUT / "spoiled")
-    mask = INPUT / "spoiled" / "cast_grain" / "ground_truth" / "pit" / "000_mask.png"
+    shutil.copytree(INPUT / "plates", INPUT / "damaged")
+    mask = INPUT / "damaged" / "cast_grain" / "ground_truth" / "pit" / "000_mask.png"
     room("images.pictures").write_mask(mask, np.zeros((64, 64)))
     return "plates"
 
@@ -82,8 +82,8 @@ def check_kinds_are_what_batch_plan_takes():
 
 def check_a_spoiled_dataset_is_told_and_not_refused():
     _plates()
-    report, picture, _, unusable, _ = _inspect("spoiled").args
-    assert unusable == 1 and "1 to be mended before it can be used:" in report and "the mask is empty" in report
+    report, picture, _, unusable, _ = _inspect("damaged").args
+    assert unusable == 1 and "1 to fix before it can be used:" in report and "the mask is empty" in report
     assert not torch.equal(picture[:, :100], torch.ones_like(picture[:, :100]))
 
 
@@ -172,7 +172,7 @@ def check_a_missing_dataset_is_told_before_the_run():
 
 def check_a_file_that_changes_is_seen_also_where_the_dataset_is_spoiled():
     node, _ = own("InspectDataset"), _plates()
-    for folder in ("plates", "spoiled"):
+    for folder in ("plates", "damaged"):
         before = node.fingerprint_inputs(folder=folder, layout="auto")
         assert node.fingerprint_inputs(folder=folder, layout="auto") == before
         next(Path(INPUT / folder).rglob("*.png")).touch()
