@@ -132,6 +132,7 @@ class MakeDefects(io.ComfyNode):
                 io.Image.Output("made", display_name="image", tooltip="The photographs with their defects."),
                 io.Mask.Output("refined", display_name="mask", tooltip="The pixels of every defect, 0 or 1."),
                 Scores.Output("scores", display_name="scores", tooltip="For Save Pairs and Pair Statistics."),
+                io.String.Output("kind", display_name="type", tooltip="The type that was drawn, for Save Pairs."),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
@@ -174,7 +175,8 @@ class MakeDefects(io.ComfyNode):
         first = listed_seed(graph_seed(seed, cls.hidden), list_place())
         images, labels, scores = made_defects(by, image, masks, first, steps, cfg, tries, refine)
         batch = Batch(image, images, [one > 0 for one in labels], scores)
-        return io.NodeOutput(images, labels, scores, ui=ui.PreviewImage(overlays(batch), cls=cls))
+        kind = other_type.strip().split("/")[-1] or type
+        return io.NodeOutput(images, labels, scores, kind, ui=ui.PreviewImage(overlays(batch), cls=cls))
 
 
 class DrawDefects(io.ComfyNode):
@@ -246,7 +248,10 @@ def _loaded(path: Path, stamp: tuple[int, int]):
 def _base(name: str):
     path = base_path(name)
     status = path.stat()
-    return _loaded(path, (status.st_mtime_ns, status.st_size))
+    try:
+        return _loaded(path, (status.st_mtime_ns, status.st_size))
+    except Refused as error:
+        raise error.of(name) from error  # the menu's name, not the server's path
 
 
 @dataclass(frozen=True, eq=False)

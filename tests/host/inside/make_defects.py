@@ -28,8 +28,9 @@ def _made(image: Tensor, mask: Tensor, **changed) -> tuple:
 def check_nothing_changes_outside_the_mask_that_comes_out():
     image, mask = _photograph(batch=2)
     for refine in (True, False):
-        made, label, scores = _made(image, mask, refine=refine)
+        made, label, scores, kind = _made(image, mask, refine=refine)
         assert made.shape == image.shape and label.shape == image.shape[:3] and len(scores) == 2
+        assert kind == "stain"
         assert torch.equal(made[label == 0], image[label == 0])
         assert ((label > 0) <= (mask > 0)).all() and label.flatten(1).any(1).all()
         assert not torch.equal(made, image)
@@ -58,9 +59,10 @@ def check_the_place_in_a_large_image_does_not_count():
 def check_it_draws_as_the_long_graph_does():
     image, mask = one()
     model, vae, resolution = base()
-    made, _, (score,) = _made(
+    made, _, (score,), kind = _made(
         image, mask, model=model, vae=vae, other_type="brushed_metal/scratch", tries=1, refine=False
     )
+    assert kind == "scratch"
     crops, masks, crop = call("CropToMask", image=image, mask=mask, resolution=resolution, context=1.0)
     latent = call("DefectLatent", image=crops, mask=masks, vae=vae, crop=crop)[0]
     positive, negative = call("AnomalyConditioning", model=model, object="brushed_metal", type="scratch", crop=crop)
@@ -101,7 +103,7 @@ def check_a_checkpoint_draws_by_its_conditioning():
             strict=True,
         )
     )
-    made, label, _ = _made(image, mask, model=model, vae=vae, window=128, **conditioning)
+    made, label, *_ = _made(image, mask, model=model, vae=vae, window=128, **conditioning)
     assert torch.equal(made[label == 0], image[label == 0]) and not torch.equal(made, image)
     with refused(NODE, "contrast"):
         _made(image, mask, model=model, vae=vae, contrast=0.5, **conditioning)
@@ -123,7 +125,7 @@ def check_masks_of_every_kind():
     pixel, whole = torch.zeros_like(mask), torch.ones_like(mask)
     pixel[0, 17, 200] = 1
     for some in (pixel, whole, mask[:, None], mask[..., None]):
-        made, label, _ = _made(image, some)
+        made, label, *_ = _made(image, some)
         assert torch.equal(made[label == 0], image[label == 0]) and label.any()
     tiny, dot = torch.full((1, 1, 1, 3), 0.5), torch.ones(1, 1, 1)
     assert _made(tiny, dot)[0].shape == tiny.shape
