@@ -11,6 +11,7 @@ import pytest
 
 from ..conftest import REPOSITORY, hosts
 from .browser import Page, find_browser
+from .painted import NAME, paint
 from .server import Server
 
 NO_HOST = "HOST TESTS SKIPPED: no ComfyUI found; set COMFYUI_PATH (and COMFYUI_PYTHON) or put one at ~/comfy/ComfyUI"
@@ -60,6 +61,7 @@ def in_host(host):
 def server(host, tmp_path_factory):
     """A ComfyUI with this pack that all tests share: what one test leaves in its folders, the next one finds."""
     with Server(host, python_of(host), REPOSITORY, tmp_path_factory.mktemp("comfyui")) as running:
+        paint(running.input / NAME)
         yield running
 
 

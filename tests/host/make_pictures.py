@@ -21,6 +21,7 @@ THUMBNAILS = {
     "stage-synthesis": (1, 3, 5, 9),
     "fast-and-stage": (1, 3, 5, 9),
 }
+MADE, MADE_TYPES = "make-defects", ("pit", "crack", "corrosion", "scratch")
 TRAININGS = ("fast-train", "stage-train")
 DATASET = "dataset-to-pairs"
 THUMBNAIL, TILE = 400, 198
@@ -59,6 +60,19 @@ def test_thumbnail(newest, server, name):
     sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
+def test_made_thumbnail(newest, server):
+    """The same photograph and mask with four types."""
+    sheet = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white")
+    for place, kind in enumerate(MADE_TYPES):
+        prompt = json.loads((PROMPTS / f"{MADE}.json").read_text())
+        prompt["2"]["inputs"]["type"] = kind
+        entry = server.run(prompt)
+        (result,) = server.images({"outputs": {"3": entry["outputs"]["3"]}})
+        tile = Image.open(result).convert("RGB").crop((80, 50, 300, 270)).resize((TILE, TILE), Image.Resampling.LANCZOS)
+        sheet.paste(tile, (place % 2 * (THUMBNAIL - TILE), place // 2 * (THUMBNAIL - TILE)))
+    sheet.save(WORKFLOWS / f"{MADE}.jpg", quality=88)
+
+
 @pytest.mark.parametrize("name", TRAININGS)
 def test_training_thumbnail(newest, server, name):
     """The error on held-out defects while it trained, over the pair that the adapter then makes."""
@@ -93,7 +107,7 @@ def test_help_pictures(newest, server, page, tmp_path):
     made = set()
     # A node is shown in the first that has it.
     others = "core-ksampler", "evaluate", "baselines", "refine-pairs", DATASET, "nearest-real"
-    for name in (*THUMBNAILS, *others, *TRAININGS):
+    for name in (MADE, *THUMBNAILS, *others, *TRAININGS):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)
