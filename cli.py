@@ -68,10 +68,11 @@ def _make(options: argparse.Namespace) -> None:
     from .images.mask_files import read_mask
     from .images.pictures import read_picture
     from .modules.base_file import load_base
-    from .synthesis.photograph import GENERAL_BASE, make_defect
+    from .synthesis.demo import BUNDLED_BASE
+    from .synthesis.photograph import make_defect
 
     out, mask_out = _photograph_files(options)
-    base, _ = load_base(options.base or GENERAL_BASE)
+    base, _ = load_base(options.base or BUNDLED_BASE)
     started = time.perf_counter()
     made, mask, pair, visible = make_defect(
         base.to(_device(options)),

@@ -87,25 +87,24 @@ def _make(commands) -> None:
     command = _command(
         commands, "make", "Make a defect on a photograph, where its mask is.", "No training, no download."
     )
-    _photograph(command)
+    _photograph(command, "one that the base knows; the bundled one knows crack, missing, pit, scratch and stain")
     _settings(command, Look, "contrast", "strength", "softness")
-    command.add_argument("--base", help="A compact base, .safetensors. By default the bundled one for any surface.")
+    command.add_argument("--base", help="A compact base, .safetensors. By default the bundled one.")
     _settings(command, MakeSettings, "seed", "steps", "guidance", "tries", refine="--mask-as-given")
     _device(command)
 
 
 def _draw(commands) -> None:
     command = _command(commands, "draw", "Draw a defect on a photograph by rules, without a model.")
-    _photograph(command)
+    _photograph(command, ", ".join(DEFECTS))
     _settings(command, MakeSettings, "seed")
 
 
-def _photograph(parser: argparse.ArgumentParser) -> None:
+def _photograph(parser: argparse.ArgumentParser, types: str) -> None:
     parser.add_argument("image", metavar="IMAGE", help="A photograph without a defect, of any size.")
     parser.add_argument(
         "--mask", required=True, metavar="FILE", help="Where the defect goes: its size, white is defect."
     )
-    types = ", ".join(DEFECTS)
     parser.add_argument("--type", default="crack", help=f"Kind of defect: {types}. [default: crack]")
     parser.add_argument(
         "--out",

@@ -43,17 +43,17 @@ class CompactLDMConfig:
 
 
 def known_type(labels: Sequence[tuple[str, str]], wanted: str) -> tuple[str, str]:
-    """The (object, type) among the labels of a base that a name means: "object/type", or a type that one object has.
+    """The (object, type) among the labels of a base that a name means: "object/type", or a type, of the first object
+    that has it.
 
     Raises Refused with the types that the base knows.
     """
     types = [label for label in labels if label[1] != NORMAL]
     found = [label for label in types if wanted in (label[1], "/".join(label))]
-    if len(found) == 1:
+    if found:
         return found[0]
     known = ", ".join(type if object == ANY else f"{object}/{type}" for object, type in types)
-    got = f"{wanted!r}, which several objects have" if found else f"{wanted!r}, which this base does not know"
-    raise Refused("type", got, f"one of {known}")
+    raise Refused("type", f"{wanted!r}, which this base does not know", f"one of {known}")
 
 
 class CompactLDM(nn.Module):
@@ -97,7 +97,7 @@ class CompactLDM(nn.Module):
                 raise Refused(
                     "contrast, strength and softness",
                     "this base cannot be asked for them",
-                    remedy="use the general base, or leave them out",
+                    remedy="use a base that was trained on drawn surfaces (`train-base --drawn`), or leave them out",
                 )
             return tokens
         free = tokens.new_full((len(tokens), 3), torch.nan)

@@ -25,7 +25,7 @@ from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import CompactLDM
 from ..samplers.schedule import ldm_sigmas
 from .errors import answer
-from .folders import BASES, BUNDLED, BUNDLED_BASES, WEIGHTS
+from .folders import BASES, BUNDLED, WEIGHTS
 from .sockets import CATEGORY
 
 RATIO = 4  # pixels per latent cell
@@ -94,14 +94,14 @@ class LoadAnomalyLDM(io.ComfyNode):
 
 
 def base_names() -> list[str]:
-    """What the menu offers: the bundled bases, then the files of models/anomaly_bases."""
-    return [*BUNDLED_BASES, *folder_paths.get_filename_list(BASES)]
+    """What the menu offers: the bundled base, then the files of models/anomaly_bases."""
+    return [BUNDLED, *folder_paths.get_filename_list(BASES)]
 
 
 def base_path(name: str) -> Path:
     """The file of a base. Raises Refused with the folders searched where there is none."""
-    if name in BUNDLED_BASES:
-        return WEIGHTS / BUNDLED_BASES[name]
+    if name == BUNDLED:
+        return WEIGHTS / "surfaces.safetensors"
     path = folder_paths.get_full_path(BASES, name)
     if path is None:
         searched = ", ".join(folder_paths.get_folder_paths(BASES))

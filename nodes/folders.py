@@ -16,8 +16,7 @@ VARIABLE = "ANOMALY_SYNTHESIS_FOLDERS"  # further folders that nodes may read, s
 LIST = "anomaly_synthesis_folders.txt"  # the same, one per line, in ComfyUI's user folder, where no workflow can write
 AS_TYPED = "as typed in folder"
 BASES, ADAPTERS = "anomaly_bases", "anomaly_adapters"
-BUNDLED, GENERAL = "surfaces (bundled)", "general (bundled)"
-BUNDLED_BASES = {GENERAL: "general.safetensors", BUNDLED: "surfaces.safetensors"}  # below WEIGHTS
+BUNDLED = "surfaces (bundled)"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 _log = logging.getLogger(__name__)
 

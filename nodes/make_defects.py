@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ..baselines.drawn import MARGIN, draw_defects
 from ..choices import DEFECTS, PRESETS
+from ..datasets.procedural import MATERIALS
 from ..errors import Refused
 from ..images.masks import mask_box
 from ..images.windows import covered, cut_image
+from ..modules.appearance import APPEARANCE
 from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import NORMAL, known_type
 from ..modules.tokens import Type
@@ -34,7 +36,7 @@ from .compact_base import base_names, base_path, compact_model, compact_vae
 from .compose import Batch, Score, composed, overlays
 from .conditioning import Conditioning, token_conditioning
 from .errors import answer
-from .folders import GENERAL
+from .folders import BUNDLED
 from .images import to_image, to_picture, with_masks
 from .latents import ItemSeeds
 from .masked_sampler import sampled
@@ -43,7 +45,8 @@ from .provenance import graph_seed, list_place, listed_seed
 from .sockets import CATEGORY, MAX_SEED, Scores, advanced, widget
 
 NODE = "Make Defects"
-TYPES = sorted(DEFECTS)
+TYPES = sorted({type for types in MATERIALS.values() for type in types})  # of the bundled base
+LOOKS = "0 is that default. For a base of `train-base --drawn`; others cannot be asked."
 WINDOW = 512  # px, of models that do not say what they were trained at
 
 
@@ -75,9 +78,7 @@ class MakeDefects(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
                 ),
-                widget(Look, "contrast", default=0.0, step=0.05),
-                widget(Look, "strength", default=0.0, step=0.05),
-                widget(Look, "softness", default=0.0, step=0.05),
+                *(widget(Look, name, more=LOOKS, default=0.0, step=0.05, **advanced()) for name in APPEARANCE),
                 io.String.Input(
                     "other_type",
                     default="",
@@ -89,10 +90,10 @@ class MakeDefects(io.ComfyNode):
                 io.Combo.Input(
                     "base_name",
                     options=base_names(),
-                    default=GENERAL,
+                    default=BUNDLED,
                     optional=True,
-                    tooltip="The model that draws: the bundled one for any surface (default), or a .safetensors in "
-                    "models/anomaly_bases. Not used where model is connected.",
+                    tooltip="The model that draws: the bundled one (default), which learned from four drawn "
+                    "surfaces, or a .safetensors in models/anomaly_bases. Not used where model is connected.",
                     **advanced(),
                 ),
                 widget(MakeSettings, "steps", optional=True, **advanced()),
@@ -152,7 +153,7 @@ class MakeDefects(io.ComfyNode):
         strength: float = 0.0,
         softness: float = 0.0,
         other_type: str = "",
-        base_name: str = GENERAL,
+        base_name: str = BUNDLED,
         steps: int = 10,
         cfg: float = 2.0,
         tries: int = 3,
@@ -197,7 +198,7 @@ class DrawDefects(io.ComfyNode):
                     tooltip="Where the defect goes. Scratches, cracks, cuts, fibres and burrs follow its length; all "
                     "other types fill its area.",
                 ),
-                io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
+                io.Combo.Input("type", options=sorted(DEFECTS), default="crack", tooltip="The kind of defect."),
                 io.Int.Input(
                     "seed",
                     default=0,

@@ -23,7 +23,7 @@ _KEPT = 256  # nodes whose seeds are remembered
 # (what a node depends on, the node that ran) -> {place in the list: the seeds of its items}
 _used: OrderedDict[tuple[str, str], dict[int, list[int]]] = OrderedDict()
 SEED_INPUTS = ("seed", "noise_seed")
-NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise", "SIAS_CutPaste", "SIAS_DRAEM")
+NOISE_NODES = ("RandomNoise", "SIAS_PerItemNoise", "SIAS_CutPaste", "SIAS_DRAEM", "SIAS_DrawDefects")
 BASE_INPUTS = ("base_name", "ckpt_name", "unet_name")
 ADAPTER_INPUTS = ("adapter_name",)
 ADAPTER_LOADERS = {"fast": "SIAS_LoadFASTAdapter", "stage": "SIAS_LoadSTAGEAdapter"}

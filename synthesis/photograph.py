@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,8 +18,6 @@ from .make import Job, check_job
 from .pair import Pair, make_pairs
 from .settings import FREE, Look, MakeSettings, Settings
 from .windows import crop_parts
-
-GENERAL_BASE = Path(__file__).parent.parent / "weights" / "general.safetensors"
 
 
 def make_defect(

@@ -21,7 +21,11 @@ THUMBNAILS = {
     "stage-synthesis": (1, 3, 5, 9),
     "fast-and-stage": (1, 3, 5, 9),
 }
-MADE, MADE_TYPES = "make-defects", ("pit", "crack", "corrosion", "scratch")
+# By type, on the same photograph and mask.
+MADE = {
+    "draw-defects": ("scratch", "pit", "corrosion", "crack"),
+    "make-defects": ("pit", "stain", "crack", "missing"),
+}
 TRAININGS = ("fast-train", "stage-train")
 DATASET = "dataset-to-pairs"
 THUMBNAIL, TILE = 400, 198
@@ -60,17 +64,17 @@ def test_thumbnail(newest, server, name):
     sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
-def test_made_thumbnail(newest, server):
-    """The same photograph and mask with four types."""
+@pytest.mark.parametrize("name", MADE)
+def test_made_thumbnail(newest, server, name):
     sheet = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "white")
-    for place, kind in enumerate(MADE_TYPES):
-        prompt = json.loads((PROMPTS / f"{MADE}.json").read_text())
+    for place, kind in enumerate(MADE[name]):
+        prompt = json.loads((PROMPTS / f"{name}.json").read_text())
         prompt["2"]["inputs"]["type"] = kind
         entry = server.run(prompt)
         (result,) = server.images({"outputs": {"3": entry["outputs"]["3"]}})
         tile = Image.open(result).convert("RGB").crop((80, 50, 300, 270)).resize((TILE, TILE), Image.Resampling.LANCZOS)
         sheet.paste(tile, (place % 2 * (THUMBNAIL - TILE), place // 2 * (THUMBNAIL - TILE)))
-    sheet.save(WORKFLOWS / f"{MADE}.jpg", quality=88)
+    sheet.save(WORKFLOWS / f"{name}.jpg", quality=88)
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -107,7 +111,7 @@ def test_help_pictures(newest, server, page, tmp_path):
     made = set()
     # A node is shown in the first that has it.
     others = "core-ksampler", "evaluate", "baselines", "refine-pairs", DATASET, "nearest-real"
-    for name in (MADE, *THUMBNAILS, *others, *TRAININGS):
+    for name in (*MADE, *THUMBNAILS, *others, *TRAININGS):
         workflow = WORKFLOWS / f"{name}.json"
         if workflow.exists():
             page.load_workflow(json.loads(workflow.read_text()), name)
