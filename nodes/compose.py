@@ -201,7 +201,7 @@ def composed(
         made, roundtrip: decoded windows with anomaly and without, [P, h, w, 3].
         crop: which window is where; None where made and roundtrip are whole images.
         controls: the windows made again as normal surface at least twice, decoded, [k P, h, w, 3]: all P of them, and
-            then all again; see `visibility.excess`.
+            then all again; see `synthesis.scores.excess`.
 
     Raises:
         Refused: counts or sizes that do not fit together, values not finite.
