@@ -32,7 +32,7 @@ def check_other_numbers_are_refused():
         ({"normal": batch.images[:3]}, ("normal: 3 images",)),
         ({"mask": batch.masks[:3]}, ("3 masks for 2 images",)),
         ({"scores": two.scores[:1]}, ("1 scores for 2 images", "Compose Pair")),
-        ({"latent": eight_drawn().inputs["latent"]}, ("latents, but 2 windows", "Defect Latent")),
+        ({"latent": eight_drawn().inputs["latent"]}, ("latents, but there are 2 windows", "Defect Latent")),
         ({"crop": eight_drawn().inputs["crop"]}, ("crop: of 8 images", "that were cropped")),
         ({"positive": told(type="scratch\nstain\nscratch").positive}, ("positive: a conditioning for 3", "one line")),
     ):

@@ -289,10 +289,10 @@ def check_the_schedule_is_shown_with_the_mask_at_its_levels():
         assert picture.shape[0] == 1 and picture.shape[3] == 3 and picture.min() >= 0 and picture.max() == 1
         assert len(set(TEMPORARY.glob("*.png")) - before) == 1, "it is shown on the node"
         sheets.append(picture[0])
-    shown = room("nodes.mask_schedule")
+    shown, gap = room("nodes.mask_schedule"), room("images.drawing").PANEL_GAP
     assert torch.equal(sheets[1][: len(sheets[0])], sheets[0]) and len(sheets[1]) > len(sheets[0]) + shown.TILE
     tiles = sheets[1][len(sheets[0]) :]
-    inner = [tiles[5 : shown.TILE - 5, shown.GAP + place * (shown.TILE + shown.SPACE) :][:, 5:70] for place in range(3)]
+    inner = [tiles[5 : shown.TILE - 5, gap + place * (shown.TILE + shown.SPACE) :][:, 5:70] for place in range(3)]
     means = [tile.mean().item() for tile in inner]
     assert means[0] == 1 and abs(means[1] - 0.5) < 0.01 and 0 < means[2] < 0.01, means
 
