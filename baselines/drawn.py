@@ -9,7 +9,7 @@ from torch import Tensor
 from ..datasets.surfaces.defects import TYPES, draw_defect
 from ..datasets.surfaces.region import Region
 from ..datasets.surfaces.shapes import Place
-from ..datasets.surfaces.surface import Surface
+from ..datasets.surfaces.surface import Surface, random_lamp
 from ..errors import Refused
 from ..images.components import pieces
 from ..images.pictures import Picture
@@ -45,7 +45,8 @@ def draw_defects(normal: Picture, mask: Tensor, type: str, seed: int) -> tuple[P
     if not mask.any():
         raise Refused("mask", "it is empty", "one pixel or more that is to become a defect")
     values, changed = to_float(normal), np.zeros(normal.size, bool)
-    lamp = _lamp(np.random.default_rng(derived_seed(seed, 0, "lamp")))
+    # The same light on all pieces of an image.
+    lamp = random_lamp(np.random.default_rng(derived_seed(seed, 0, "lamp")))
     for number, (shape, (top, left)) in enumerate(pieces(mask.numpy())):
         rows = slice(max(top - MARGIN, 0), top + shape.shape[0] + MARGIN)
         columns = slice(max(left - MARGIN, 0), left + shape.shape[1] + MARGIN)
@@ -80,9 +81,3 @@ def _drawn(area: np.ndarray, inside: np.ndarray, type: str, lamp: np.ndarray, rn
         if strong >= wanted:
             break
     return like(np.clip(best, 0, 1).astype(np.float64), area.shape[2])
-
-
-def _lamp(rng: np.random.Generator) -> np.ndarray:
-    """Where the light comes from, a unit vector (x, y, z): the same for all pieces of an image."""
-    azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.3)
-    return np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)], np.float32)

@@ -70,14 +70,7 @@ class MakeDefects(io.ComfyNode):
                     "images, or one for each.",
                 ),
                 io.Combo.Input("type", options=TYPES, default="crack", tooltip="The kind of defect."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
-                ),
+                _seed(),
                 *(widget(Look, name, more=LOOKS, default=0.0, step=0.05, **advanced()) for name in APPEARANCE),
                 io.String.Input(
                     "other_type",
@@ -199,14 +192,7 @@ class DrawDefects(io.ComfyNode):
                     "other types fill its area.",
                 ),
                 io.Combo.Input("type", options=sorted(DEFECTS), default="crack", tooltip="The kind of defect."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
-                ),
+                _seed(),
             ],
             outputs=[
                 io.Image.Output("drawn", display_name="image", tooltip="The photographs with their defects."),
@@ -231,6 +217,17 @@ class DrawDefects(io.ComfyNode):
             labels[number, rows, columns] = where.float()
         device = comfy.model_management.intermediate_device()
         return io.NodeOutput(images.to(device), labels.to(device))
+
+
+def _seed() -> io.Input:
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=MAX_SEED,
+        control_after_generate=True,
+        tooltip="The random choice: another seed is another defect. Image i of a batch uses seed + i.",
+    )
 
 
 def _around(mask: Tensor) -> tuple[slice, slice]:
@@ -283,7 +280,7 @@ class _Model:
                 remedy="connect CLIP Text Encode twice: the defect in words, and an empty text",
             )
         if not look.free:
-            got = "asked of a model that is told by conditioning"
+            got = "set, but conditioning alone tells this model what to draw"
             raise Refused("contrast, strength and softness", got, remedy="set them to 0, and say it in the text")
         return cls(model, vae, None, (positive, negative), look, resolution)
 

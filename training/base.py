@@ -215,8 +215,7 @@ def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: s
         channels = torch.cat([x_t, mask_channel, background_channels], dim=1)
         with mixed(settings.precision, device):
             predicted = base.unet.forward_concatenated(channels, t.to(device), base.context(rows, batch.appearance))
-        # Min-SNR weighting (Hang et al., ICCV 2023): without it the steps go to noise that no network can tell from
-        # a surface's own grain, and the shapes, which are made at high noise, are learned last.
+        # Min-SNR weighting (Hang et al., ICCV 2023): little weight for levels whose noise is like a surface's grain.
         snr = abar / (1 - abar)
         weight = snr.clamp_max(SNR_CLAMP) / (snr + 1)
         return balanced(weight * (predicted.float() - v) ** 2, mask)

@@ -35,8 +35,7 @@ class Surface:
 def draw_surface(size: Size, rng: Rng, families: Sequence[str] = tuple(FAMILIES)) -> Surface:
     """A random surface of one of the families, [H, W] = size."""
     material = FAMILIES[families[rng.integers(len(families))]](size, rng)
-    azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.3)
-    lamp = np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)], np.float32)
+    lamp = random_lamp(rng)
     inside, ground = None, None
     if rng.random() < OBJECTS:
         inside, dome, ground = _object(size, rng)
@@ -54,6 +53,12 @@ def draw_surface(size: Size, rng: Rng, families: Sequence[str] = tuple(FAMILIES)
     if grey:
         picture, under = _without_colour(picture), None if under is None else _without_colour(under)
     return Surface(picture, under, lamp, material.gloss, inside, grey)
+
+
+def random_lamp(rng: Rng) -> np.ndarray:
+    """Where the light comes from: a unit vector (x, y, z)."""
+    azimuth, height = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.3)
+    return np.array([np.cos(azimuth) * np.cos(height), np.sin(azimuth) * np.cos(height), np.sin(height)], np.float32)
 
 
 def shading(relief: np.ndarray, lamp: np.ndarray, gloss: float) -> tuple[np.ndarray, np.ndarray]:
