@@ -29,7 +29,8 @@ class CompactLDMConfig:
     labels: (object, type) rows of the token table; type "good" is an object's normal token.
     resolution: side of the square crops that it was trained on, pixels.
     unet_widths: channels per level, multiples of 32; tokens, token_channels: k and d of a label's rows; appearance: it
-    can be asked for a defect's contrast, strength and softness, see `AppearanceTokens`.
+    can be asked for a defect's contrast, strength and softness, see `AppearanceTokens`; edits: it was trained with the
+    normal surface under the mask too, which it changes into the defect; others see the background outside only.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -40,6 +41,7 @@ class CompactLDMConfig:
     tokens: int = 4
     token_channels: int = 128
     appearance: bool = False
+    edits: bool = False
 
 
 def known_type(labels: Sequence[tuple[str, str]], wanted: str) -> tuple[str, str]:
@@ -103,6 +105,11 @@ class CompactLDM(nn.Module):
         free = tokens.new_full((len(tokens), 3), torch.nan)
         return torch.cat([tokens, self.appearance(free if appearance is None else appearance.to(tokens))], dim=1)
 
+    def shown(self, mask: Tensor, background: Tensor) -> Tensor:
+        """What the UNet gets of the normal image's clean latent [B, C, h, w]: the part outside mask [B, 1, h, w], and
+        all of it where the base edits."""
+        return background if self.config.edits else background * (1 - mask)
+
     def encode(self, image: Tensor) -> Tensor:
         """Latent [B, C, H/4, W/4] of an image [B, 3, H, W] in 0 .. 1, H and W multiples of 4."""
         return (self.autoencoder.encode(2 * image - 1)[0] - self.latent_mean) / self.latent_std
@@ -126,13 +133,13 @@ class CompactLDM(nn.Module):
         Args:
             labels: token row per item.
             mask: [B, 1, h, w]; None runs the unconditional LDM of the papers.
-            background: clean latent [B, C, h, w], read outside the mask only.
+            background: clean latent of the normal image, [B, C, h, w], see `shown`.
             guidance: 1 is the conditional model alone; w gives uncond + w (cond - uncond).
             tokens: anomaly tokens [B, k, d] of an adapter, appended to the labels' own.
             change: (x, x0) -> x0, of the conditional and of the unconditional estimate, before guidance mixes them.
             appearance: [B, 3], see `context`.
         """
-        around = None if mask is None or background is None else background * (1 - mask)
+        around = None if mask is None or background is None else self.shown(mask, background)
         cond = self.context(list(labels), appearance)
         cond = cond if tokens is None else torch.cat([cond, tokens.to(cond)], dim=1)
         uncond = self.context([self.unconditional] * len(labels))

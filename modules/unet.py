@@ -137,7 +137,7 @@ class UNet(nn.Module):
             t: [B], 0 .. 999.
             context: tokens [B, k, d].
             mask: [B, 1, h, w] in 0 .. 1, NaN-free; None where the model is not to know it.
-            background: clean latent [B, C, h, w], read outside the mask only; None where it is not to be known.
+            background: clean latent [B, C, h, w], zero where it is not to be known; None: nowhere.
         """
         # An absent mask is 0 everywhere, a given one is -1 outside and 1 inside; an absent background is all zero.
         mask_channel = torch.zeros_like(x[:, :1]) if mask is None else 2 * mask - 1

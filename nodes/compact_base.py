@@ -161,13 +161,15 @@ class CompactModel(comfy.model_base.BaseModel):
         self.anomaly_labels = base.config.labels
         self.anomaly_tokens = base.context(range(len(base.tokens))).detach().clone()
         self.anomaly_context, self.anomaly_resolution = base.context, base.config.resolution
+        self.shown = base.shown
 
     def concat_cond(self, *, noise: Tensor, device, denoise_mask=None, latent_image=None, **_) -> Tensor:
-        """Mask (-1 outside, 1 inside) and background outside it; zeros where there is none, or `aware` is off."""
+        """Mask (-1 outside, 1 inside) and background, see `CompactLDM.shown`; zeros where there is none, or `aware` is
+        off."""
         channels = torch.zeros_like(noise[:, :1], device=device), torch.zeros_like(noise, device=device)
         if self.aware and denoise_mask is not None and latent_image is not None:
             mask = denoise_mask[:, :1].to(device)
-            channels = 2 * mask - 1, latent_image.to(device) * (1 - mask)
+            channels = 2 * mask - 1, self.shown(mask, latent_image.to(device))
         return torch.cat(channels, dim=1)
 
 

@@ -25,7 +25,8 @@ KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
 SNR_CLAMP = 5.0  # gamma of min-SNR weighting
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
-GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True}
+SHOWN = torch.tensor(0.8), torch.tensor(0.3)  # share of defects and of normal fills with the surface under their mask
+GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True, "edits": True}
 
 
 def labels_of(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
@@ -198,27 +199,38 @@ def _normalise_latents(base: CompactLDM, crops: Crops, settings: BaseTraining, d
     base.latent_std.copy_(latent.std((0, 2, 3), keepdim=True))
 
 
-def _unet_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, device: str):
+def _unet_loss(base: CompactLDM, crops: Crops | DrawnCrops, settings: BaseTraining, device: str):
     def loss(step: int, generator: torch.Generator) -> Tensor:
         batch = crops.draw(settings.batch, generator)
         with torch.no_grad(), mixed(settings.precision, device):
             x0 = base.encode(batch.image.to(device)).float()
+            normal = None if batch.normal is None else base.encode(batch.normal.to(device)).float()
         count = len(x0)
+        mask = latent_mask(batch.mask, x0.shape[2:]).to(device)
+        if normal is None:
+            background, counted = x0 * (1 - mask), torch.ones_like(mask)
+        else:
+            x0 = torch.lerp(normal, x0, mask)  # as the samplers compose it
+            shown = torch.where(batch.defect, *SHOWN) > torch.rand(count, generator=generator)
+            background = torch.where(shown[:, None, None, None].to(device), normal, normal * (1 - mask))
+            counted = F.max_pool2d(mask, 3, 1, 1)
         t = torch.randint(0, 1000, (count,), generator=generator)
         noise = torch.randn(x0.shape, generator=generator).to(device)
         abar = base.abar[t.to(device)][:, None, None, None]
         x_t, v = abar.sqrt() * x0 + (1 - abar).sqrt() * noise, abar.sqrt() * noise - (1 - abar).sqrt() * x0
         rows = torch.where(torch.rand(count, generator=generator) < DROP_TOKEN, base.unconditional, batch.label)
-        mask = latent_mask(batch.mask, x0.shape[2:]).to(device)
-        mask_channel = (2 * mask - 1) * _kept(count, DROP_MASK, generator, device)
-        background_channels = (1 - mask) * x0 * _kept(count, DROP_BACKGROUND, generator, device)
-        channels = torch.cat([x_t, mask_channel, background_channels], dim=1)
+        told = _kept(count, DROP_MASK, generator, device)
+        channels = [x_t, (2 * mask - 1) * told, background * _kept(count, DROP_BACKGROUND, generator, device)]
         with mixed(settings.precision, device):
-            predicted = base.unet.forward_concatenated(channels, t.to(device), base.context(rows, batch.appearance))
+            predicted = base.unet.forward_concatenated(
+                torch.cat(channels, dim=1), t.to(device), base.context(rows, batch.appearance)
+            )
         # Min-SNR weighting (Hang et al., ICCV 2023): little weight for levels whose noise is like a surface's grain.
         snr = abar / (1 - abar)
         weight = snr.clamp_max(SNR_CLAMP) / (snr + 1)
-        return balanced(weight * (predicted.float() - v) ** 2, mask)
+        # A model that knows the mask is replaced outside it, so only what it draws inside counts.
+        counted = torch.where(told > 0, counted, 1.0)
+        return balanced(counted * weight * (predicted.float() - v) ** 2, mask)
 
     return loss
 

@@ -21,7 +21,7 @@ FREE, ASKED = 0.4, 0.5  # shares of crops without any appearance, and of its ent
 @dataclass(frozen=True)
 class Batch:
     """image [B, 3, R, R] in 0 .. 1; mask [B, 1, R, R] 0 or 1; label [B] row; defect [B] bool; appearance [B, 3], NaN
-    where the base is left free, or None where it is not known.
+    where the base is left free, or None where it is not known; normal: the image without its defect, or None.
 
     A normal crop carries the mask of some defect too: the region that a normal token fills with normal surface.
     """
@@ -31,6 +31,7 @@ class Batch:
     label: Tensor
     defect: Tensor
     appearance: Tensor | None = None
+    normal: Tensor | None = None
 
 
 class PictureCache:
@@ -176,20 +177,23 @@ class DrawnCrops:
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
         """`count` crops; what they are depends on the generator alone."""
-        image, mask, label, appearance = zip(*(self._one(generator) for _ in range(count)), strict=True)
+        both, mask, label, appearance = zip(*(self._one(generator) for _ in range(count)), strict=True)
+        image, normal = torch.stack(both).chunk(2, dim=1)
         label = torch.tensor(label)
-        return Batch(torch.stack(image), torch.stack(mask)[:, None].float(), label, label != 0, torch.stack(appearance))
+        mask = torch.stack(mask)[:, None].float()
+        return Batch(image, mask, label, label != 0, torch.stack(appearance), normal)
 
     def _one(self, generator: torch.Generator) -> tuple[Tensor, Tensor, int, Tensor]:
-        image, normal, exact, mask, label, appearance = self._crop(int(chance(generator) * self.pool))
+        """Image and normal image in one, [6, R, R]; mask, row, look."""
+        image, surface, exact, mask, label, appearance = self._crop(int(chance(generator) * self.pool))
+        normal = image.clone()
+        normal[:, exact] = surface
         if chance(generator) < NORMALS:
-            image = image.clone()
-            image[:, exact] = normal
-            label, appearance = 0, torch.full_like(appearance, torch.nan)
+            image, label, appearance = normal, 0, torch.full_like(appearance, torch.nan)
         turns = int(chance(generator) * 4)
-        image, mask = (torch.rot90(part, turns, (-2, -1)) for part in (image.float() / 255, mask))
+        both, mask = (torch.rot90(part, turns, (-2, -1)) for part in (torch.cat([image, normal]).float() / 255, mask))
         keep = torch.rand(3, generator=generator) < (0.0 if chance(generator) < FREE else ASKED)
-        return *augmented(image, mask, generator), label, torch.where(keep, appearance, torch.nan)
+        return *augmented(both, mask, generator), label, torch.where(keep, appearance, torch.nan)
 
     def _crop(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor, int, Tensor]:
         """image uint8 [3, R, R], the normal surface's pixels [3, N] where `exact` is set, both masks, row, look."""
