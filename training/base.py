@@ -26,7 +26,13 @@ PHASES = ("autoencoder", "unet")
 SNR_CLAMP = 5.0  # gamma of min-SNR weighting
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 SHOWN = torch.tensor(0.8), torch.tensor(0.3)  # share of defects and of normal fills with the surface under their mask
-GENERAL = {"latent_channels": 8, "autoencoder_widths": (48, 96), "unet_widths": (64, 128, 192), "appearance": True, "edits": True}
+GENERAL = {
+    "latent_channels": 8,
+    "autoencoder_widths": (48, 96),
+    "unet_widths": (64, 128, 192),
+    "appearance": True,
+    "edits": True,
+}
 
 
 def labels_of(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
