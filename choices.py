@@ -73,6 +73,8 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 
 # baselines/ and evaluation/
 VARIANTS = ("patch", "scar")
+LABELS = ("refined", "requested")
+AUGMENTATIONS = ("standard", "light")
 NETWORKS = ("small_unet", "segformer")
 METHODS = (
     "real-only",

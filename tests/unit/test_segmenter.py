@@ -23,7 +23,7 @@ from PIL import Image
 
 from .refusals import refused
 
-QUICK = Training(crop=32, batch=2, steps=4, hold_out=True, evaluate_every=2, seed=3)
+QUICK = Training(crop=32, batch=2, synthetic=2, steps=4, augmentation="light", hold_out=True, evaluate_every=2, seed=3)
 
 
 def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
@@ -108,9 +108,9 @@ def test_held_out_groups_never_train(real, monkeypatch):
     trained = []
 
     class Spy(Crops):
-        def __init__(self, samples, *rest):
+        def __init__(self, samples, **rest):
             trained.extend(samples)
-            super().__init__(samples, *rest)
+            super().__init__(samples, **rest)
 
     monkeypatch.setattr(training, "Crops", Spy)
     monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
@@ -155,7 +155,7 @@ def test_no_type_loses_its_last_group():
 
 def test_with_nothing_held_out_every_group_trains_and_the_last_weights_stay(real, monkeypatch):
     trained = []
-    monkeypatch.setattr(training, "Crops", lambda samples, *rest: trained.extend(samples) or Crops(samples, *rest))
+    monkeypatch.setattr(training, "Crops", lambda samples, **rest: trained.extend(samples) or Crops(samples, **rest))
     _, record = train_segmenter("small_unet", real, [], _split(real), replace(QUICK, hold_out=False))
     assert trained == list(real) and (record.best_step, record.curve, record.validation) == (4, (), ())
 
@@ -335,7 +335,7 @@ def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatc
     assert [(seen.type, seen.anomalous) for seen in tested.images] == [("dent + pit", 480), ("dent", 320)]
 
     trained = []
-    monkeypatch.setattr(training, "Crops", lambda given, *rest: trained.extend(given) or Crops(given, *rest))
+    monkeypatch.setattr(training, "Crops", lambda given, **rest: trained.extend(given) or Crops(given, **rest))
     train_segmenter("small_unet", samples, [], _split(samples), replace(QUICK, hold_out=False))
     assert [one.type for one in trained] == ["dent + pit", "dent"]
     assert int(read_sample(trained[0])[1].sum()) == 480
