@@ -70,9 +70,9 @@ class Study:
     """What is compared on what.
 
     data: a dataset's folder; split: its split.json; methods: see `evaluation.methods`; base: a compact base trained
-    under that split; adapters: trained on that base, at most one of each method with the base given mask and background
-    and one without; types: None is all; textures: folder of DRAEM's textures, None the procedural surfaces; layout: the
-    data's, None detects it.
+    under that split, or on drawn surfaces; adapters: trained on that base, at most one of each method with the base
+    given mask and background and one without; shots: real defects of every type that train, None is all; types: None is
+    all; textures: folder of DRAEM's textures, None the procedural surfaces; layout: the data's, None detects it.
     """
 
     data: str

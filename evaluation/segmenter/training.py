@@ -76,8 +76,8 @@ def train_segmenter(
         The network, in evaluation mode, and what happened.
 
     Raises:
-        ValueError: an unknown network, neither a real nor a synthetic defect, an image without a group or held back by the split, a picture
-            that cannot be read, a loss that is no longer finite, a state of another training.
+        ValueError: an unknown network, neither a real nor a synthetic defect, an image without a group or held back by
+            the split, a picture that cannot be read, a loss that is no longer finite, a state of another training.
     """
     _check(network_name, real, synthetic, split)
     real = whole_images(real)
