@@ -75,7 +75,7 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 VARIANTS = ("patch", "scar")
 LABELS = ("refined", "requested")
 AUGMENTATIONS = ("standard", "light")
-NETWORKS = ("small_unet", "segformer")
+NETWORKS = ("unet", "small_unet", "segformer")
 METHODS = (
     "real-only",
     "cutpaste",

@@ -57,6 +57,12 @@ class Training:
     learning_rate: float = setting(1e-3, "Peak learning rate; a third of it for pretrained weights.", above=0)
     average: float = setting(0.99, "Decay of the running average of the weights.", low=0, below=1)
     seed: int = setting(0, "Decides the first weights and every random choice.", low=0)
+    weights: str = setting(
+        "pretrained",
+        "First weights of the encoders of unet and segformer: trained on ImageNet, or random. The other networks "
+        "always begin at random.",
+        choices=("pretrained", "random"),
+    )
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -78,7 +84,7 @@ class Study:
     data: str
     split: str
     methods: tuple[str, ...]
-    networks: tuple[str, ...] = setting(("small_unet",), "Segmentation networks to train.", choices=NETWORKS)
+    networks: tuple[str, ...] = setting(("unet",), "Segmentation networks to train.", choices=NETWORKS)
     seeds: int = setting(3, "Number of seeds. Each trains every network and samples every pair anew.", low=1)
     shots: tuple[int | None, ...] = (None,)
     per_type: int = setting(200, "Pairs per defect type and seed.", low=1)

@@ -85,7 +85,7 @@ def train_segmenter(
     fitting, held_out = hold_out(real, split.groups, settings.seed) if settings.hold_out else (real, [])
     sources = _sources(fitting, synthetic, settings, pictures)
     with _own_randomness("cpu", settings.seed):
-        network = NETWORKS[network_name]().to(settings.device)
+        network = NETWORKS[network_name](settings.weights).to(settings.device)
     validation = Validation(held_out, pictures, check_interrupt)
     looks = Best(network, validation.iou, every=settings.evaluate_every, steps=settings.steps, sign=1)
     described = [

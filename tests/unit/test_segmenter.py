@@ -95,7 +95,7 @@ def test_a_seed_decides_the_weights_and_leaves_torch_alone(real, synthetic):
 
 def test_real_crops_are_the_same_with_and_without_synthetic_ones(real, synthetic, monkeypatch):
     networks = []
-    monkeypatch.setitem(training.NETWORKS, "constant", lambda: networks.append(_Constant()) or networks[-1])
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: networks.append(_Constant()) or networks[-1])
     _, alone = train_segmenter("constant", real, [], _split(real), QUICK)
     _, both = train_segmenter("constant", real, synthetic, _split(real), QUICK)
     assert alone.real == both.real == 8 and (alone.synthetic, both.synthetic) == (0, 8)
@@ -113,7 +113,7 @@ def test_held_out_groups_never_train(real, monkeypatch):
             super().__init__(samples, **rest)
 
     monkeypatch.setattr(training, "Crops", Spy)
-    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
     split = _split(real)
     split.groups = {s.name: f"group {index // 2}" for index, s in enumerate(sorted(real, key=lambda s: s.image.stem))}
     _, record = train_segmenter("constant", real, [], split, QUICK)
@@ -168,7 +168,7 @@ def test_without_validation_every_step_is_taken(real):
 
 
 def test_the_best_weights_are_kept(real, monkeypatch):
-    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
     values, levels = iter([0.1, 0.5, 0.4, 0.5]), []
 
     def look(self, network):
@@ -246,7 +246,7 @@ def test_loss_ignores_padding_and_survives_empty_masks():
 
 def test_a_loss_of_nan_is_refused(real, monkeypatch):
     monkeypatch.setattr(_Constant, "value", float("nan"))
-    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
     with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first look
         train_segmenter("constant", real, [], _split(real), QUICK)
     alone = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
