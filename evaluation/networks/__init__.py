@@ -19,3 +19,6 @@ NETWORKS: dict[str, Callable[[str], nn.Module]] = {
     "small_unet": SmallUNet,
     "segformer": SegFormer,
 }
+
+# Beginnings of the names of weights that "pretrained" loads: they learn at a lower rate.
+PRETRAINED = ("body.encoder.", "body.segformer.")
