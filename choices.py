@@ -73,7 +73,7 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 
 # baselines/ and evaluation/
 VARIANTS = ("patch", "scar")
-NETWORKS = ("unet", "small_unet", "segformer")
+NETWORKS = ("unet", "small_unet", "segformer", "bisenetv2", "stdc1")
 METHODS = (
     "real-only",
     "cutpaste",
