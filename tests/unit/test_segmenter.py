@@ -194,11 +194,13 @@ def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network_name", ["small_unet", "segformer"])
+@pytest.mark.parametrize("network_name", ["small_unet", "segformer", "unet", "stdc1"])
 def test_a_killed_training_ends_with_the_same_weights_and_curve(network_name, real, synthetic, tmp_path, monkeypatch):
     """In one process: what the state holds is everything, dropout and batch statistics included."""
     monkeypatch.setattr(training, "train", lambda *args, **more: train(*args, **more, save_every=0))
-    split, settings = _split(real), Training(crop=32, batch=2, steps=7, hold_out=True, evaluate_every=2)
+    pytest.importorskip({"unet": "segmentation_models_pytorch", "segformer": "transformers"}.get(network_name, "torch"))
+    settings = Training(crop=32, batch=1, steps=7, hold_out=True, evaluate_every=2, weights="random")
+    split = _split(real)
     whole, record = train_segmenter(network_name, real, synthetic, split, settings)
     steps = []
 
@@ -264,7 +266,7 @@ def test_an_interrupt_passes_through(real):
 
 def test_held_back_images_and_unknown_names_are_refused(real):
     split = _split(real)
-    with refused(subject="network", accepted="unet, small_unet, segformer"):
+    with refused(subject="network", accepted="unet, small_unet, segformer, bisenetv2, stdc1"):
         train_segmenter("net", real, [], split, QUICK)
     with refused(subject="training part", got="has a defect"):
         train_segmenter("small_unet", [s for s in real if s.mask is None], [], split, QUICK)

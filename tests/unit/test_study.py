@@ -136,7 +136,7 @@ def test_a_cell_that_fails_holds_its_error_and_is_tried_again(study, tmp_path, m
         (("aias@aware=yes",), {}, "sets aware to 'yes'; accepted is a value of type bool"),
         (("aias@preset=slow",), {}, "^preset: 'slow'"),
         (("cutpaste@steps=3",), {}, "cutpaste does not sample"),
-        (("real-only",), {"networks": ("vgg",)}, "networks: 'vgg'; accepted is one of small_unet"),
+        (("real-only",), {"networks": ("vgg",)}, "networks: 'vgg'; accepted is one of unet"),
         (("aias",), {}, "base: none for aias, .*one that was trained under this split; give the base"),
         (("real-only",), {"seeds": 0}, "seeds: 0; accepted is 1 or more"),
         (("draem",), {"textures": "no/such/folder"}, "no/such/folder"),
