@@ -35,7 +35,7 @@ def control_values(
     """
     if not places:
         return [], 0
-    again = _repeated(windows, places)
+    again = windows.repeated(places, COUNT)
     types = [(jobs[part.item].object, NORMAL) for part in again.parts]
     seeds = [part_seed(CONTROL_SEED + time, windows.parts[place].number) for time in range(COUNT) for place in places]
     made, calls = made_windows(base, again, types, seeds, control_settings(settings), Adapters())
@@ -52,17 +52,6 @@ def control_values(
         for number, place in enumerate(places)
     ]
     return values, COUNT * calls
-
-
-def _repeated(windows: Encoded, places: Sequence[int]) -> Encoded:
-    """The windows at `places`, all of them COUNT times, one after the other."""
-    chosen = list(places) * COUNT
-    return Encoded(
-        tuple(windows.parts[place] for place in chosen),
-        windows.mask[chosen],
-        windows.background[chosen],
-        windows.roundtrip[chosen],
-    )
 
 
 class KnownControls:

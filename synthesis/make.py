@@ -55,14 +55,24 @@ class Encoded:
     background: Tensor
     roundtrip: Tensor
 
+    def repeated(self, places: Sequence[int], times: int) -> Encoded:
+        """The windows at `places`, all of them `times` times, one after the other."""
+        chosen = list(places) * times
+        parts = tuple(self.parts[place] for place in chosen)
+        return Encoded(parts, self.mask[chosen], self.background[chosen], self.roundtrip[chosen])
 
-def encoded_windows(base: CompactLDM, jobs: Sequence[Job], context: float) -> Iterator[Encoded]:
-    """The windows of all parts of the jobs' masks, at most BATCH at a time; a part's `item` is its job's place."""
+
+def job_parts(base: CompactLDM, jobs: Sequence[Job], context: float) -> list[Part]:
+    """The parts of all masks, in windows of the base; a part's `item` is its job's place."""
+    return [p for index, job in enumerate(jobs) for p in crop_parts(index, job.mask, base.config.resolution, context)]
+
+
+def encoded_windows(base: CompactLDM, normals: Sequence[Picture], parts: Sequence[Part]) -> Iterator[Encoded]:
+    """The windows of `parts`, at most BATCH at a time; a part's `item` is the place of its normal picture."""
     device = base.latent_mean.device
-    parts = [p for index, job in enumerate(jobs) for p in crop_parts(index, job.mask, base.config.resolution, context)]
     for first in range(0, len(parts), BATCH):
         some = tuple(parts[first : first + BATCH])
-        crops = torch.stack([cut_picture(jobs[part.item].picture, part.window) for part in some]).to(device)
+        crops = torch.stack([cut_picture(normals[part.item], part.window) for part in some]).to(device)
         masks = torch.stack([part.shown() for part in some]).to(device)
         background = base.encode(crops)
         mask = latent_mask(masks, background.shape[2:])

@@ -19,7 +19,7 @@ from .adapters import Adapters, adapters_of
 from .compose import Made, composed_picture
 from .controls import KnownControls, control_values
 from .labels import refined_mask
-from .make import Job, Settings, check_job, encoded_windows, made_windows
+from .make import Job, Settings, check_job, encoded_windows, job_parts, made_windows
 from .nearest import RealDefects
 from .scores import CHANGED_ABOVE, Scores, scores_of
 
@@ -90,7 +90,9 @@ def make_pairs(
             windows=tuple(part.window for part, _ in one.parts),
             seconds=seconds,
             calls=one.calls,
-            refined=None if one.controls is None else refined_mask(picture, one.parts, one.controls),
+            refined=None
+            if one.controls is None
+            else refined_mask(picture, [part for part, _ in one.parts], one.controls),
         )
         for job, picture, scored, one, distance in zip(jobs, pictures, scores, made, nearest, strict=True)
     ]
@@ -133,7 +135,8 @@ def made_parts(
     for place in missing:
         made[place].controls = []
     with torch.inference_mode():
-        for windows in encoded_windows(base, jobs, settings.context):
+        normals = [job.picture for job in jobs]
+        for windows in encoded_windows(base, normals, job_parts(base, jobs, settings.context)):
             own = [jobs[part.item] for part in windows.parts]
             types = [(job.object, job.type) for job in own]
             seeds = [part_seed(job.seed, part.number) for job, part in zip(own, windows.parts, strict=True)]
