@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,10 +19,11 @@ from ..seeds import part_seed
 from .adapters import Adapters, adapters_of
 from .compose import Made, composed_picture
 from .controls import KnownControls, control_values
-from .labels import refined_mask
+from .labels import filled_mask
 from .make import Job, Settings, check_job, encoded_windows, job_parts, made_windows
 from .nearest import RealDefects
 from .scores import CHANGED_ABOVE, Scores, scores_of
+from .windows import Part
 
 __all__ = ["Job", "MadeParts", "Pair", "Settings", "make_pairs", "made_parts"]
 
@@ -30,17 +32,26 @@ __all__ = ["Job", "MadeParts", "Pair", "Settings", "make_pairs", "made_parts"]
 class Pair(Scores):
     """A made pair, and its scores.
 
-    windows: where its parts were made (see `windows.crop_parts`); seconds: its share of the batch's time; calls: of the
-    denoiser's network, for one window each; refined: the mask's pixels that the defect fills, bool [H, W], see
-    `synthesis.labels`; None without controls.
+    parts: of its mask, see `windows.crop_parts`; seconds: its share of the batch's time; calls: of the denoiser's
+    network, for one window each; controls: of every part, see `controls.control_values`, or None.
     """
 
     job: Job
     picture: Picture
-    windows: tuple[Window, ...]
+    parts: tuple[Part, ...]
     seconds: float
     calls: int
-    refined: np.ndarray | None = None
+    controls: Sequence[np.ndarray] | None = None
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Where its parts were made."""
+        return tuple(part.window for part in self.parts)
+
+    @cached_property
+    def filled_mask(self) -> np.ndarray | None:
+        """The mask's pixels that the defect fills, bool [H, W], see `synthesis.labels`; None without controls."""
+        return None if self.controls is None else filled_mask(self.picture, self.parts, self.controls)
 
 
 def make_pairs(
@@ -87,12 +98,10 @@ def make_pairs(
             **vars(scored) | {"nearest_real": distance},
             job=job,
             picture=picture,
-            windows=tuple(part.window for part, _ in one.parts),
+            parts=tuple(part for part, _ in one.parts),
             seconds=seconds,
             calls=one.calls,
-            refined=None
-            if one.controls is None
-            else refined_mask(picture, [part for part, _ in one.parts], one.controls),
+            controls=one.controls,
         )
         for job, picture, scored, one, distance in zip(jobs, pictures, scores, made, nearest, strict=True)
     ]

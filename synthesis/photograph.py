@@ -21,7 +21,7 @@ from ..seeds import CONTROL_SEED, anomaly_seed, part_seed
 from .adapters import Adapters
 from .compose import composed_picture, composed_values, is_changed
 from .controls import COUNT, STEPS
-from .labels import refined_mask, refined_picture
+from .labels import filled_mask, restored
 from .make import Job, check_job, encoded_windows, made_windows
 from .scores import Scores, scores_of
 from .settings import FREE, Look, MakeSettings, Settings
@@ -111,8 +111,8 @@ def draw_defect(normal: Picture, area: Area, filler: WindowFiller, settings: Mak
     best = best_draw(draw, settings.seed, settings.tries)
     if not settings.refine:
         return best, area.mask
-    refined = torch.from_numpy(refined_mask(best.picture, area.parts, controls))
-    return best, refined if refined.any() else area.mask
+    filled = torch.from_numpy(filled_mask(best.picture, area.parts, controls))
+    return best, filled if filled.any() else area.mask
 
 
 def best_draw(draw: Callable[[int], Draw], seed: int, tries: int, visible_above: float = VISIBLE_ABOVE) -> Draw:
@@ -154,7 +154,7 @@ def make_defect(
     normal = Picture(np.ascontiguousarray(picture.pixels[area.place]))
     draw, local = draw_defect(normal, area, _BaseFiller(base, job, normal, area), settings)
     pixels, label = picture.pixels.copy(), torch.zeros_like(mask)
-    pixels[area.place] = refined_picture(draw.picture, normal, local.numpy()).pixels
+    pixels[area.place] = restored(draw.picture, normal, local.numpy()).pixels
     label[area.place] = local
     return picture.with_pixels(pixels), label, draw
 
