@@ -61,16 +61,16 @@ class KnownControls:
         """known: what is known from the start; what is added stays here alone."""
         self._kept: ChainMap[str, list[np.ndarray]] = ChainMap({}, known._kept if known else {})
 
-    def of(self, job: Job, settings: Settings) -> list[np.ndarray] | None:
-        """Of every part of a job's mask, see `control_values`; None where they are not known."""
-        return self._kept.get(_key(job, settings))
+    def of(self, key: str) -> list[np.ndarray] | None:
+        """Of every part of the mask of a job with this `controls_key`; None where they are not known."""
+        return self._kept.get(key)
 
-    def keep(self, job: Job, settings: Settings, values: list[np.ndarray]) -> None:
-        self._kept[_key(job, settings)] = values
+    def keep(self, key: str, values: list[np.ndarray]) -> None:
+        self._kept[key] = values
 
 
-def _key(job: Job, settings: Settings) -> str:
-    """What controls depend on, as text."""
+def controls_key(job: Job, settings: Settings) -> str:
+    """What the controls of a job depend on, as text. It reads the whole picture: make it once per job."""
     digest = hashlib.sha256(job.picture.pixels.tobytes())
     digest.update(np.packbits(job.mask.numpy()).tobytes())
     shape = (job.picture.pixels.shape, job.picture.pixels.dtype, tuple(job.mask.shape), job.object)

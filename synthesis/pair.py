@@ -18,7 +18,7 @@ from ..modules.stage import StageModules
 from ..seeds import part_seed
 from .adapters import Adapters, adapters_of
 from .compose import Made, composed_picture
-from .controls import KnownControls, control_values
+from .controls import KnownControls, control_values, controls_key
 from .labels import filled_mask
 from .make import Job, Settings, check_job, encoded_windows, job_parts, made_windows
 from .nearest import RealDefects
@@ -137,12 +137,13 @@ def made_parts(
     for job in jobs:
         check_job(base, job)
     adapters, made = adapters_of(adapter), [MadeParts() for _ in jobs]
+    missing: dict[int, str] = {}  # places of jobs whose controls are not known, and their keys
     if known is not None:
-        for job, one in zip(jobs, made, strict=True):
-            one.controls = known.of(job, settings)
-    missing = {place for place, one in enumerate(made) if known is not None and one.controls is None}
-    for place in missing:
-        made[place].controls = []
+        for place, job in enumerate(jobs):
+            key = controls_key(job, settings)
+            made[place].controls = known.of(key)
+            if made[place].controls is None:
+                made[place].controls, missing[place] = [], key
     with torch.inference_mode():
         normals = [job.picture for job in jobs]
         for windows in encoded_windows(base, normals, job_parts(base, jobs, settings.context)):
@@ -160,6 +161,6 @@ def made_parts(
                 one = made[windows.parts[place].item]
                 one.controls.append(own_values)
                 one.calls += calls
-    for place in missing:
-        known.keep(jobs[place], settings, made[place].controls)
+    for place, key in missing.items():
+        known.keep(key, made[place].controls)
     return made
