@@ -37,7 +37,7 @@ from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
 from anomaly_synthesis.synthesis.compose import Made, composed_picture
 from anomaly_synthesis.synthesis.controls import KnownControls, control_values
-from anomaly_synthesis.synthesis.make import BATCH, Job, Settings, encoded_windows, job_parts
+from anomaly_synthesis.synthesis.make import BATCH, Job, Settings, encoded_windows
 from anomaly_synthesis.synthesis.pair import made_parts
 from anomaly_synthesis.synthesis.plan import Plan, Planned
 from anomaly_synthesis.synthesis.scores import Scores, scores_of, visible_above
@@ -119,7 +119,7 @@ def _composed(normal: Picture, made: list[Made], controls: list[np.ndarray], mod
 
 @torch.inference_mode()
 def _controls(base: CompactLDM, job: Job, settings: Settings) -> list[np.ndarray]:
-    windows = encoded_windows(base, [job.picture], job_parts(base, [job], settings.context))
+    windows = encoded_windows(base, [job], settings.context)
     return [own for one in windows for own in control_values(base, [job], one, range(len(one.parts)), settings)[0]]
 
 

@@ -1,7 +1,7 @@
 """Labels that follow the picture: the part of a mask that its defect fills.
 
 A person paints a wide stroke, and the base draws a thin crack in it. The requested mask then calls normal surface a
-defect. The filled mask keeps the pixels that are unlike all controls (see `synthesis.controls`), which are the same
+defect. The refined mask keeps the pixels that are unlike all controls (see `synthesis.controls`), which are the same
 mask filled with normal surface.
 """
 
@@ -10,19 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from ..images.components import EIGHT_NEIGHBOURS
+from ..images.masks import mask_box
 from ..images.pictures import Picture
 from .windows import Part
 
-# Hysteresis, as of Canny's edges: a piece of the filled mask has a pixel that changed by SURE spreads of the
+# Hysteresis, as of Canny's edges: a piece of the refined mask has a pixel that changed by SURE spreads of the
 # controls, and all of its pixels changed by LIKELY. FAINT is the least spread, in levels of 255.
 SURE, LIKELY, FAINT = 2.0, 1.0, 3.0
 SPREAD = 0.99  # quantile of the controls' own differences that counts as their spread
 
 
-def filled_mask(result: Picture, parts: Sequence[Part], controls: Sequence[np.ndarray]) -> np.ndarray:
+def refined_mask(result: Picture, parts: Sequence[Part], controls: Sequence[np.ndarray]) -> np.ndarray:
     """The pixels of a pair's mask that its defect fills, bool [H, W]; nothing where no defect shows.
 
     Args:
@@ -37,13 +39,23 @@ def filled_mask(result: Picture, parts: Sequence[Part], controls: Sequence[np.nd
     return filled
 
 
-def restored(result: Picture, normal: Picture, mask: np.ndarray) -> Picture:
-    """The pair's image with the normal picture's pixels again where `mask`, bool [H, W], is not set."""
-    return normal.with_pixels(np.where(mask[..., None], result.pixels, normal.pixels))
+def changed_mask(result: Picture, normal: Picture, mask: np.ndarray) -> np.ndarray:
+    """The pixels of a mask, bool [H, W], that differ from the normal picture; for pictures painted without a model."""
+    filled = np.zeros_like(mask)
+    top, left, height, width = mask_box(torch.from_numpy(mask))
+    area = slice(top, top + height), slice(left, left + width)
+    inside = mask[area]
+    filled[area] = _filled(result.pixels[area], inside, normal.pixels[area][inside][None])
+    return filled
+
+
+def refined_picture(result: Picture, normal: Picture, refined: np.ndarray) -> Picture:
+    """The pair's image under its refined mask: every pixel outside that mask is the normal picture's."""
+    return normal.with_pixels(np.where(refined[..., None], result.pixels, normal.pixels))
 
 
 def _filled(pixels: np.ndarray, inside: np.ndarray, controls: np.ndarray) -> np.ndarray:
-    """`filled_mask` of one part: pixels [h, w, C] of its area, inside bool [h, w]."""
+    """`refined_mask` of one part: pixels [h, w, C] of its area, inside bool [h, w]."""
     scale = np.iinfo(pixels.dtype).max / 255
     again = controls.astype(np.float32) / scale
     mean = again.mean(0)

@@ -19,8 +19,8 @@ from ..seeds import part_seed
 from .adapters import Adapters, adapters_of
 from .compose import Made, composed_picture
 from .controls import KnownControls, control_values, controls_key
-from .labels import filled_mask
-from .make import Job, Settings, check_job, encoded_windows, job_parts, made_windows
+from .labels import refined_mask
+from .make import Job, Settings, check_job, encoded_windows, made_windows
 from .nearest import RealDefects
 from .scores import CHANGED_ABOVE, Scores, scores_of
 from .windows import Part
@@ -49,9 +49,9 @@ class Pair(Scores):
         return tuple(part.window for part in self.parts)
 
     @cached_property
-    def filled_mask(self) -> np.ndarray | None:
+    def refined_mask(self) -> np.ndarray | None:
         """The mask's pixels that the defect fills, bool [H, W], see `synthesis.labels`; None without controls."""
-        return None if self.controls is None else filled_mask(self.picture, self.parts, self.controls)
+        return None if self.controls is None else refined_mask(self.picture, self.parts, self.controls)
 
 
 def make_pairs(
@@ -145,8 +145,7 @@ def made_parts(
             if made[place].controls is None:
                 made[place].controls, missing[place] = [], key
     with torch.inference_mode():
-        normals = [job.picture for job in jobs]
-        for windows in encoded_windows(base, normals, job_parts(base, jobs, settings.context)):
+        for windows in encoded_windows(base, jobs, settings.context):
             own = [jobs[part.item] for part in windows.parts]
             types = [(job.object, job.type) for job in own]
             seeds = [part_seed(job.seed, part.number) for job, part in zip(own, windows.parts, strict=True)]

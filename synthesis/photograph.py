@@ -7,7 +7,7 @@ which draw is kept, and which mask goes with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..seeds import CONTROL_SEED, anomaly_seed, part_seed
 from .adapters import Adapters
 from .compose import composed_picture, composed_values, is_changed
 from .controls import COUNT, STEPS
-from .labels import filled_mask, restored
+from .labels import refined_mask, refined_picture
 from .make import Job, check_job, encoded_windows, made_windows
 from .scores import Scores, scores_of
 from .settings import FREE, Look, MakeSettings, Settings
@@ -44,11 +44,11 @@ class Area:
     parts: tuple[Part, ...]
 
     @classmethod
-    def of(cls, mask: Tensor, resolution: int, context: float = CONTEXT) -> Area:
+    def of(cls, mask: Tensor, resolution: int) -> Area:
         """The area that the windows of a mask cover, bool [H, W], not empty; see `windows.crop_parts`."""
-        windows = [part.window for part in crop_parts(0, mask, resolution, context)]
+        windows = [part.window for part in crop_parts(0, mask, resolution)]
         place = covered(windows, tuple(mask.shape))
-        return cls(place, mask[place], tuple(crop_parts(0, mask[place], resolution, context)))
+        return cls(place, mask[place], tuple(crop_parts(0, mask[place], resolution)))
 
 
 class WindowFiller(Protocol):
@@ -111,8 +111,8 @@ def draw_defect(normal: Picture, area: Area, filler: WindowFiller, settings: Mak
     best = best_draw(draw, settings.seed, settings.tries)
     if not settings.refine:
         return best, area.mask
-    filled = torch.from_numpy(filled_mask(best.picture, area.parts, controls))
-    return best, filled if filled.any() else area.mask
+    refined = torch.from_numpy(refined_mask(best.picture, area.parts, controls))
+    return best, refined if refined.any() else area.mask
 
 
 def best_draw(draw: Callable[[int], Draw], seed: int, tries: int, visible_above: float = VISIBLE_ABOVE) -> Draw:
@@ -152,20 +152,20 @@ def make_defect(
     check_job(base, job)
     area = Area.of(mask, base.config.resolution)
     normal = Picture(np.ascontiguousarray(picture.pixels[area.place]))
-    draw, local = draw_defect(normal, area, _BaseFiller(base, job, normal, area), settings)
+    draw, local = draw_defect(normal, area, _BaseFiller(base, replace(job, picture=normal, mask=area.mask)), settings)
     pixels, label = picture.pixels.copy(), torch.zeros_like(mask)
-    pixels[area.place] = restored(draw.picture, normal, local.numpy()).pixels
+    pixels[area.place] = refined_picture(draw.picture, normal, local.numpy()).pixels
     label[area.place] = local
     return picture.with_pixels(pixels), label, draw
 
 
 class _BaseFiller:
-    """A compact base as a `WindowFiller`. job: of the whole photograph; normal: the picture of its area."""
+    """A compact base as a `WindowFiller`. job: in the area."""
 
     @torch.inference_mode()
-    def __init__(self, base: CompactLDM, job: Job, normal: Picture, area: Area):
+    def __init__(self, base: CompactLDM, job: Job):
         self.base, self.job = base, job
-        self._encoded = list(encoded_windows(base, [normal], area.parts))
+        self._encoded = list(encoded_windows(base, [job], CONTEXT))
         self.roundtrip = torch.cat([windows.roundtrip for windows in self._encoded])
 
     @torch.inference_mode()

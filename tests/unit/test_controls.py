@@ -7,7 +7,7 @@ import pytest
 import torch
 from anomaly_synthesis.seeds import CONTROL_SEED
 from anomaly_synthesis.synthesis.controls import COUNT, STEPS, KnownControls, control_settings, controls_key
-from anomaly_synthesis.synthesis.labels import filled_mask
+from anomaly_synthesis.synthesis.labels import refined_mask
 from anomaly_synthesis.synthesis.pair import Settings, made_parts, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.windows import crop_parts
@@ -117,13 +117,13 @@ def test_a_window_is_encoded_once_for_the_pair_and_its_controls(tiny_base, jobs,
     assert sum(seen) == sum(len(pair.windows) for pair in pairs)
 
 
-def test_the_filled_mask_is_made_when_asked_for_and_needs_controls(tiny_base, jobs, monkeypatch):
+def test_the_refined_mask_is_made_when_asked_for_and_needs_controls(tiny_base, jobs, monkeypatch):
     asked = []
-    patched = "anomaly_synthesis.synthesis.pair.filled_mask"
-    monkeypatch.setattr(patched, lambda *given: asked.append(given) or filled_mask(*given))
+    patched = "anomaly_synthesis.synthesis.pair.refined_mask"
+    monkeypatch.setattr(patched, lambda *given: asked.append(given) or refined_mask(*given))
     plain, checked = (make_pairs(tiny_base, jobs[:1], SETTINGS, controlled=on)[0] for on in (False, True))
-    assert plain.filled_mask is None and not asked
-    assert (checked.filled_mask <= jobs[0].mask.numpy()).all() and checked.filled_mask is checked.filled_mask
+    assert plain.refined_mask is None and not asked
+    assert (checked.refined_mask <= jobs[0].mask.numpy()).all() and checked.refined_mask is checked.refined_mask
     assert len(asked) == 1
 
 

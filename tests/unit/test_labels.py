@@ -1,9 +1,9 @@
-"""The filled mask: the pixels of the requested one that differ from all controls."""
+"""The refined mask: the pixels of the requested one that differ from all controls."""
 
 import numpy as np
 import torch
 from anomaly_synthesis.images.pictures import Picture
-from anomaly_synthesis.synthesis.labels import filled_mask, restored
+from anomaly_synthesis.synthesis.labels import refined_mask, refined_picture
 from anomaly_synthesis.synthesis.windows import crop_parts
 
 SIZE = 96
@@ -36,7 +36,7 @@ def test_a_thin_crack_in_a_wide_stroke_is_found_and_little_else():
     for dtype, by in ((np.uint8, -60), (np.uint16, -60 * 257)):
         image, mask, parts, controls = scene(dtype)
         true = crack(image, by)
-        found = filled_mask(Picture(image), parts, controls)
+        found = refined_mask(Picture(image), parts, controls)
         assert (found <= mask.numpy()).all() and found[true].all()
         assert found.sum() < 3 * true.sum()  # with its soft edge, not the whole stroke
         assert found.sum() < 0.4 * mask.sum()
@@ -44,13 +44,13 @@ def test_a_thin_crack_in_a_wide_stroke_is_found_and_little_else():
 
 def test_normal_surface_leaves_nothing():
     image, _, parts, controls = scene()
-    assert not filled_mask(Picture(image), parts, controls).any()
+    assert not refined_mask(Picture(image), parts, controls).any()
 
 
-def test_a_filled_mask_stays_whole():
+def test_a_refined_mask_stays_whole():
     image, mask, parts, controls = scene()
     image[mask.numpy()] = image[mask.numpy()] - 50
-    assert np.array_equal(filled_mask(Picture(image), parts, controls), mask.numpy())
+    assert np.array_equal(refined_mask(Picture(image), parts, controls), mask.numpy())
 
 
 def test_controls_that_are_alike_let_a_change_of_four_levels_count_and_of_two_not():
@@ -58,14 +58,14 @@ def test_controls_that_are_alike_let_a_change_of_four_levels_count_and_of_two_no
     for by, wanted in ((-8, True), (-2, False)):
         changed = image.copy()
         changed[mask.numpy()] = (changed[mask.numpy()].astype(int) + by).astype(np.uint8)
-        assert filled_mask(Picture(changed), parts, controls).any() == wanted
+        assert refined_mask(Picture(changed), parts, controls).any() == wanted
 
 
-def test_the_picture_keeps_the_normal_pixels_outside_the_filled_mask():
+def test_the_picture_keeps_the_normal_pixels_outside_the_refined_mask():
     image, mask, parts, controls = scene()
     normal = Picture(np.full_like(image, 120))
     crack(image, -60)
-    found = filled_mask(Picture(image), parts, controls)
-    kept = restored(Picture(image), normal, found)
+    found = refined_mask(Picture(image), parts, controls)
+    kept = refined_picture(Picture(image), normal, found)
     assert np.array_equal(kept.pixels[~found], normal.pixels[~found])
     assert np.array_equal(kept.pixels[found], image[found])
