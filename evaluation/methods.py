@@ -99,7 +99,7 @@ def _sampled(items: Sequence[Planned], tools: Tools, of: Sequence[str] = (), pas
         pasted = [Redraw(_copy_paste(item, tools), PASTED) for item in items]
         jobs = [replace(job, redraw=redraw) for job, redraw in zip(jobs, pasted, strict=True)]
     pairs = make_pairs(tools.base, jobs, settings, adapters, controlled=True)
-    return [(pair.picture, pair.refined) for pair in pairs]
+    return [(pair.picture, pair.refined_mask) for pair in pairs]
 
 
 def _label(item: Planned, tools: Tools) -> tuple[str, str]:

@@ -68,6 +68,12 @@ class Encoded:
     roundtrip: Tensor
     drawn: tuple[Tensor, float] | None = None
 
+    def repeated(self, places: Sequence[int], times: int) -> Encoded:
+        """The windows at `places`, all of them `times` times, one after the other; without `drawn`."""
+        chosen = list(places) * times
+        parts = tuple(self.parts[place] for place in chosen)
+        return Encoded(parts, self.mask[chosen], self.background[chosen], self.roundtrip[chosen])
+
 
 def encoded_windows(base: CompactLDM, jobs: Sequence[Job], context: float) -> Iterator[Encoded]:
     """The windows of all parts of the jobs' masks, at most BATCH at a time; a part's `item` is its job's place."""

@@ -92,7 +92,7 @@ def run(
                 continue
             record = _record(one, found.shown(one.pair), base_name, adapter_name)
             pair, visible_only = one.pair, policy.name == "drop"
-            settle_pair(writer, index, item, pair.picture, record, pair.refined, visible_only)
+            settle_pair(writer, index, item, pair.picture, record, pair.refined_mask, visible_only)
             if report:
                 report(index, item, one.pair, record["visible"])
     return found.visible

@@ -8,8 +8,7 @@ from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.images.windows import Window, covered
 from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig, known_type
 from anomaly_synthesis.seeds import anomaly_seed
-from anomaly_synthesis.synthesis.draws import best_draw
-from anomaly_synthesis.synthesis.photograph import make_defect
+from anomaly_synthesis.synthesis.photograph import best_draw, make_defect
 from anomaly_synthesis.synthesis.settings import Look, MakeSettings
 
 from .refusals import refused
@@ -37,11 +36,11 @@ def test_pixels_outside_the_label_stay_and_the_seed_decides():
     base, (picture, mask) = small_base(), photograph()
     for refine in (True, False):
         how = replace(QUICK, refine=refine)
-        made, label, pair, _ = make_defect(base, picture, mask, "crack", settings=how)
+        made, label, draw = make_defect(base, picture, mask, "crack", settings=how)
         again = make_defect(base, picture, mask, "crack", settings=how)[0]
         assert np.array_equal(made.pixels, again.pixels)
         assert np.array_equal(made.pixels[~label.numpy()], picture.pixels[~label.numpy()])
-        assert (label <= mask).all() and label.any() and pair.excess is not None
+        assert (label <= mask).all() and label.any() and draw.scores.excess is not None
     assert torch.equal(label, mask)
 
 
