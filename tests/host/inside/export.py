@@ -63,7 +63,7 @@ def check_invisible_pairs_and_normal_images_can_be_left_out():
         _export([_save("unknown", 1, visible=None)], visible_only=True)
 
 
-def check_what_cannot_be_exported_is_told():
+def check_what_cannot_be_exported_is_reported():
     pairs, node = _save("not exported", 1), own("ExportPairs")
     _export([pairs])
     with refused("Export Pairs: ", "it holds another export", "choose another folder"):

@@ -79,7 +79,7 @@ def check_half_precision_gives_the_gradients_of_full_precision():
 
 @contextmanager
 def _little_memory() -> Iterator[None]:
-    """The host loads a model but for a megabyte of it: as on a small GPU, the rest comes to each layer when it runs."""
+    """The host loads only a megabyte of a model: as on a small GPU, each layer's weights are loaded when it runs."""
     patcher = comfy.model_patcher.ModelPatcher
     real = patcher.load
 
@@ -138,7 +138,8 @@ def check_checkpointing_spares_memory_and_changes_nothing():
 
 
 def check_the_compact_base_is_the_command_line_s():
-    """The same noise, levels and conditioning as `training.frozen.FrozenCompact`, told mask and background or not."""
+    """The same noise, levels and conditioning as `training.frozen.FrozenCompact`, with and without mask and
+    background."""
     loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     types = [KIND, ("cast_grain", "crack")]
     generator = torch.Generator().manual_seed(8)

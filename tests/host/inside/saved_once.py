@@ -1,4 +1,4 @@
-"""Save Pairs where pairs are blank, are there already, or come from another image."""
+"""Save Pairs with pairs that are blank, already saved, or from another image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _save(folder: str, image, mask, normal, *, seed=40, prompt=None, object="pla
 
 
 def type_of(node, hidden):
-    return type("Told", (node,), {"hidden": hidden})
+    return type("WithHidden", (node,), {"hidden": hidden})
 
 
 def _batch(count: int, first: float = 0.0):
