@@ -245,7 +245,7 @@ def test_a_folder_in_no_layout_is_refused_with_examples(put, tmp_path):
         read_dataset(tmp_path, layout="btad")
 
 
-def test_what_lies_beside_the_objects_is_told(build, put, tmp_path):
+def test_files_beside_the_objects_are_reported(build, put, tmp_path):
     (tmp_path / "docs").mkdir()
     put("more/pictures/a.png")
     build("coco")

@@ -1,4 +1,4 @@
-"""The command line from surfaces to pairs, and its answers to bad input."""
+"""The command line from surfaces to pairs, and its errors for bad input."""
 
 import json
 import shutil
@@ -106,7 +106,7 @@ def test_bad_options_exit_1_with_words(files, tmp_path, capsys, more, words):
 @pytest.mark.parametrize(
     ("policy", "words"), [("drop", "of 3 dropped as not visible"), ("refine", "refined from first draw to kept")]
 )
-def test_policies_tell_what_they_did_and_are_part_of_the_run(files, tmp_path, capsys, policy, words):
+def test_policies_report_their_effect_and_are_part_of_the_run(files, tmp_path, capsys, policy, words):
     out, options = tmp_path / "pairs", ("--count", "3", "--rounds", "1", "--negatives", "8")
     assert _synthesize(files, out, *options, "--policy", policy) == 0
     assert words in capsys.readouterr().out and (out / "sheet.png").exists()
@@ -214,7 +214,7 @@ def test_what_cannot_be_used_is_named_before_work_starts(surfaces, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_a_base_of_another_split_is_refused_unless_asked_for(files, surfaces, tmp_path, capsys):
+def test_a_base_of_another_split_is_refused_without_the_option(files, surfaces, tmp_path, capsys):
     split = tmp_path / "split.json"
     assert cli.main(["split", "--data", str(surfaces), "--ungrouped", "--seed", "7", "--out", str(split)]) == 0
     assert _synthesize(files, tmp_path / "pairs", split=str(split)) == 1
@@ -291,7 +291,7 @@ def test_another_layout_goes_through_the_commands(surfaces, tmp_path, tiny_base,
     assert cli.main(train) == 0
 
 
-def test_help_tells_what_data_may_look_like(capsys):
+def test_help_describes_the_layouts_of_data(capsys):
     for command in ("inspect", "split", "synthesize", "evaluate"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
@@ -300,7 +300,7 @@ def test_help_tells_what_data_may_look_like(capsys):
 
 
 @pytest.mark.parametrize("option", ["--sheet", "--json"])
-def test_inspect_tells_before_it_reads_that_a_file_could_not_be_written(option, tmp_path, capsys, monkeypatch):
+def test_inspect_reports_an_output_that_cannot_be_written_before_it_reads(option, tmp_path, capsys, monkeypatch):
     from anomaly_synthesis.datasets import inspection
 
     monkeypatch.setattr(inspection, "inspect_dataset", lambda *_: pytest.fail("the dataset was read"))

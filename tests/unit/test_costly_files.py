@@ -1,4 +1,4 @@
-"""Small files that ask for much time or memory, and weights that are no numbers: refused, and soon."""
+"""Small files that would need much time or memory, and weights that are no numbers: refused quickly."""
 
 import json
 import struct
@@ -101,7 +101,7 @@ def test_a_module_that_repeats_itself_is_not_walked_through(tmp_path):
 
 
 def test_members_that_overlap_are_not_read_again_and_again(tmp_path):
-    """One storage's bytes under many names: a file of some kB that would take its size as often."""
+    """One storage's bytes under many names: a file of some kB that would be read once per name."""
     path = raw(
         tmp_path / "o.pt",
         b"\x80\x02("

@@ -1,4 +1,4 @@
-"""The glance at what FARM has learnt: in the masks alone, repeatable, and different once something was learnt."""
+"""The preview of what FARM has learnt: in the masks alone, repeatable, and changed by training."""
 
 import torch
 from anomaly_synthesis.modules.fast import FastModules

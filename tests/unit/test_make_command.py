@@ -35,7 +35,7 @@ def test_an_image_and_its_mask_are_written_and_nothing_else_changes(folder, caps
     assert f"part_pit.png and part_pit_mask.png: {mask.sum()} px" in capsys.readouterr().out
 
 
-def test_the_mask_as_given_and_a_name_of_ones_own(folder):
+def test_the_mask_as_given_and_a_given_name(folder):
     arguments = ["--base", "base.safetensors", "--steps", "2", "--mask-as-given", "--out", "mine.png"]
     assert main(["make", "part.png", "--mask", "mask.png", *arguments]) == 0
     assert np.array_equal(pair(folder, "mine")[1], read_mask(folder / "mask.png").numpy())

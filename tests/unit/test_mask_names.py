@@ -71,7 +71,7 @@ def test_a_class_list_names_numbers_that_would_be_greys(put, spot, tmp_path):
     assert found(tmp_path) == {"images/a.png": ("crack", 15)}, "a white that is named is a class"
 
 
-def test_the_named_layout_wins_over_what_masks_hold(put, spot, tmp_path):
+def test_the_named_layout_overrides_the_content_of_masks(put, spot, tmp_path):
     put("images/a.png")
     put("masks/a.png", spot(value=1))
     assert find_dataset(tmp_path).layout.name == "index"

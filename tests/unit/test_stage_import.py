@@ -103,7 +103,7 @@ def test_a_plain_table_of_tensors_serves_as_embeddings(released, tmp_path):
     assert import_stage(save(table, tmp_path / "e.pt"), *paths[1:]).types == tuple(TYPES)
 
 
-def test_the_wrong_file_is_told(released, released_class, tmp_path):
+def test_the_wrong_file_is_refused(released, released_class, tmp_path):
     (embeddings, image, mask), params, _ = released
     with refused(subject="missing.pt$", got="no such file"):
         import_stage(tmp_path / "missing.pt", image, mask)

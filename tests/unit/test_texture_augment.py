@@ -87,10 +87,10 @@ def test_what_is_turned_out_of_the_picture_is_black():
 def test_three_different_operations_follow_each_other(monkeypatch):
     drawn = []
 
-    def told(name):
+    def recorded(name):
         return lambda values, generator: drawn.append(name) or values
 
-    monkeypatch.setattr(texture_augment, "OPERATIONS", tuple(told(name) for name in range(10)))
+    monkeypatch.setattr(texture_augment, "OPERATIONS", tuple(recorded(name) for name in range(10)))
     for seed in range(200):
         texture_augment.augmented(textured(), np.random.default_rng(seed))
     runs = [tuple(drawn[i : i + 3]) for i in range(0, 600, 3)]
