@@ -73,14 +73,18 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 
 # baselines/ and evaluation/
 VARIANTS = ("patch", "scar")
-NETWORKS = ("small_unet", "segformer")
+LABELS = ("refined", "requested")
+AUGMENTATIONS = ("standard", "light")
+NETWORKS = ("unet", "small_unet", "segformer")
 METHODS = (
     "real-only",
     "cutpaste",
     "cutpaste-scar",
     "draem",
     "copy-paste",
+    "drawn",
     "aias",
+    "paste-and-redraw",
     "aias-unaware",
     "fast",
     "fast-no-farm",

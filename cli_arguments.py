@@ -307,7 +307,7 @@ def _evaluate(commands) -> None:
         help="Also compare with these methods, not only with the best baseline.",
     )
     _settings(command, Study, "networks", "seeds", per_type="--count")
-    _settings(command, Training, "steps")
+    _settings(command, Training, "steps", "weights")
     command.add_argument(
         "--validate",
         action="store_true",

@@ -37,7 +37,7 @@ def make_arm(
         restore_normals(writer, plan)
         for start, items, wanted in blocks(plan, writer.missing(count), count):
             started = time.perf_counter()
-            pictures = make(items, tools)
+            made = make(items, tools)
             record = {
                 **NOT_SCORED,
                 "visible": None,
@@ -46,9 +46,9 @@ def make_arm(
                 "settings": {"method": method},
                 "seconds": round((time.perf_counter() - started) / len(items), 4),
             }
-            for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
+            for index, (item, (picture, refined)) in enumerate(zip(items, made, strict=True), start):
                 if index in wanted:
-                    settle_pair(writer, index, item, picture, record | pixel_entries(item.job, picture))
+                    settle_pair(writer, index, item, picture, record | pixel_entries(item.job, picture), refined)
             if report:
                 report(method, count - len(writer.missing(count)), count)
         if next(manifest_lines(out), None) is None:

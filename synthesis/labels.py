@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from ..images.components import EIGHT_NEIGHBOURS
+from ..images.masks import mask_box
 from ..images.pictures import Picture
 from .compose import Made
 
@@ -34,6 +36,16 @@ def refined_mask(result: Picture, made: Sequence[Made], controls: Sequence[np.nd
     for (part, _), own in zip(made, controls, strict=True):
         area, inside = part.in_area(result.size)
         filled[area] |= _filled(result.pixels[area], inside.numpy(), own)
+    return filled
+
+
+def changed_mask(result: Picture, normal: Picture, mask: np.ndarray) -> np.ndarray:
+    """The pixels of a mask, bool [H, W], that differ from the normal picture; for pictures painted without a model."""
+    filled = np.zeros_like(mask)
+    top, left, height, width = mask_box(torch.from_numpy(mask))
+    area = slice(top, top + height), slice(left, left + width)
+    inside = mask[area]
+    filled[area] = _filled(result.pixels[area], inside, normal.pixels[area][inside][None])
     return filled
 
 

@@ -17,9 +17,10 @@ class SmallUNet(nn.Module):
     """[B, 3, H, W] in 0 .. 1, any size -> logits [B, 1, H, W].
 
     The outer level works on 2 x 2 blocks of pixels; a thin branch at full resolution gives the output back the edges.
+    `weights` has no effect: there are no pretrained ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: str = "random") -> None:
         super().__init__()
         ins = (12, *WIDTHS[:-1])
         self.down = nn.ModuleList(_level(i, o) for i, o in zip(ins, WIDTHS, strict=True))

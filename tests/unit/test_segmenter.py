@@ -23,7 +23,7 @@ from PIL import Image
 
 from .refusals import refused
 
-QUICK = Training(crop=32, batch=2, steps=4, hold_out=True, evaluate_every=2, seed=3)
+QUICK = Training(crop=32, batch=2, synthetic=2, steps=4, augmentation="light", hold_out=True, evaluate_every=2, seed=3)
 
 
 def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
@@ -95,7 +95,7 @@ def test_a_seed_decides_the_weights_and_leaves_torch_alone(real, synthetic):
 
 def test_real_crops_are_the_same_with_and_without_synthetic_ones(real, synthetic, monkeypatch):
     networks = []
-    monkeypatch.setitem(training.NETWORKS, "constant", lambda: networks.append(_Constant()) or networks[-1])
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: networks.append(_Constant()) or networks[-1])
     _, alone = train_segmenter("constant", real, [], _split(real), QUICK)
     _, both = train_segmenter("constant", real, synthetic, _split(real), QUICK)
     assert alone.real == both.real == 8 and (alone.synthetic, both.synthetic) == (0, 8)
@@ -108,12 +108,12 @@ def test_held_out_groups_never_train(real, monkeypatch):
     trained = []
 
     class Spy(Crops):
-        def __init__(self, samples, *rest):
+        def __init__(self, samples, **rest):
             trained.extend(samples)
-            super().__init__(samples, *rest)
+            super().__init__(samples, **rest)
 
     monkeypatch.setattr(training, "Crops", Spy)
-    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
     split = _split(real)
     split.groups = {s.name: f"group {index // 2}" for index, s in enumerate(sorted(real, key=lambda s: s.image.stem))}
     _, record = train_segmenter("constant", real, [], split, QUICK)
@@ -155,7 +155,7 @@ def test_no_type_loses_its_last_group():
 
 def test_with_nothing_held_out_every_group_trains_and_the_last_weights_stay(real, monkeypatch):
     trained = []
-    monkeypatch.setattr(training, "Crops", lambda samples, *rest: trained.extend(samples) or Crops(samples, *rest))
+    monkeypatch.setattr(training, "Crops", lambda samples, **rest: trained.extend(samples) or Crops(samples, **rest))
     _, record = train_segmenter("small_unet", real, [], _split(real), replace(QUICK, hold_out=False))
     assert trained == list(real) and (record.best_step, record.curve, record.validation) == (4, (), ())
 
@@ -168,7 +168,7 @@ def test_without_validation_every_step_is_taken(real):
 
 
 def test_the_best_weights_are_kept(real, monkeypatch):
-    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
     values, levels = iter([0.1, 0.5, 0.4, 0.5]), []
 
     def look(self, network):
@@ -246,7 +246,7 @@ def test_loss_ignores_padding_and_survives_empty_masks():
 
 def test_a_loss_of_nan_is_refused(real, monkeypatch):
     monkeypatch.setattr(_Constant, "value", float("nan"))
-    monkeypatch.setitem(training.NETWORKS, "constant", _Constant)
+    monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
     with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first look
         train_segmenter("constant", real, [], _split(real), QUICK)
     alone = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
@@ -335,7 +335,7 @@ def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatc
     assert [(seen.type, seen.anomalous) for seen in tested.images] == [("dent + pit", 480), ("dent", 320)]
 
     trained = []
-    monkeypatch.setattr(training, "Crops", lambda given, *rest: trained.extend(given) or Crops(given, *rest))
+    monkeypatch.setattr(training, "Crops", lambda given, **rest: trained.extend(given) or Crops(given, **rest))
     train_segmenter("small_unet", samples, [], _split(samples), replace(QUICK, hold_out=False))
     assert [one.type for one in trained] == ["dent + pit", "dent"]
     assert int(read_sample(trained[0])[1].sum()) == 480

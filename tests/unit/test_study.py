@@ -61,7 +61,7 @@ def test_cells_are_made_once_and_hold_what_the_report_needs(study, tmp_path, mon
         "cast_grain/stain",
     }
     assert cells[0]["training"]["real"] == cells[1]["training"]["real"] == 4
-    assert cells[0]["training"]["synthetic"] == 0 and cells[1]["training"]["synthetic"] == 4
+    assert cells[0]["training"]["synthetic"] == 0 and cells[1]["training"]["synthetic"] == 8
     for cell in cells:
         assert sum(image["anomalous"] for image in cell["images"]) > 0 and cell["mean"]["auroc"] > 0
         assert (tmp_path / "out" / "cells" / cell["method"] / "small_unet" / "0.png").is_file()
@@ -256,7 +256,7 @@ def test_without_a_held_back_defect_nothing_is_trained(few, study, tmp_path):
 
 def test_the_cases_show_best_and_worst_of_every_type_and_no_group_twice():
     def seen(name, group, type, hits, false, anomalous=100):
-        return Seen(name, group, "o", type, hits, false, anomalous)
+        return Seen(name, group, "o", type, hits, false, anomalous, hits, false)
 
     images = [seen(f"c{i}", f"g{i // 2}", "crack", 10 * i, 0) for i in range(10)]
     images += [seen("p", "h", "pit", 5, 5), seen("quiet", "i", "good", 0, 0, 0), seen("loud", "j", "good", 0, 9, 0)]
