@@ -141,7 +141,7 @@ def test_seeds_count_on_from_the_hosts_seed():
     assert torch.equal(given, sample_aias(denoiser, start(), SIGMAS, seeds=[5, 6]))
 
 
-def test_the_transition_draws_first_the_background_second_nobody_at_the_end():
+def test_the_transition_draws_first_the_background_second_and_nothing_at_the_end():
     sigmas = torch.tensor([4.0, 2.0, 1.0, 0.0], dtype=torch.float64)
     mask, background, noise, states = hard_mask(), normal(*SHAPE, seed=3), Recorded(), []
     sample_aias(

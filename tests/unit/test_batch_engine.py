@@ -378,7 +378,7 @@ def test_a_damaged_spool_is_made_again(server, tmp_path, undisturbed):
     assert _whole(tmp_path, undisturbed)
 
 
-def test_a_full_disk_stops_the_run_and_resume_goes_on(server, tmp_path, undisturbed, monkeypatch):
+def test_a_full_disk_stops_the_run_and_resume_completes_it(server, tmp_path, undisturbed, monkeypatch):
     path, written = write_job(tmp_path, [server]), []
     from anomaly_synthesis.batch import results
     from anomaly_synthesis.images import pictures

@@ -1,4 +1,4 @@
-"""FAST's training: its loss by hand, what learns and what does not, resumption, early end, the curve."""
+"""FAST's training: its loss by hand, which parameters learn, resume, early stop, the curve."""
 
 from dataclasses import replace
 

@@ -59,7 +59,7 @@ def by(process):
     return {"got": got, "remedy": "^wait until it ends, or stop it$"}
 
 
-def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_blocks_nobody(tmp_path, other):
+def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_does_not_block(tmp_path, other):
     process = other(tmp_path / "out")
     for act in (Lock, check_free):
         with refused(**by(process)):
@@ -121,7 +121,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     assert mine.read_text() == "mine"
 
 
-def test_a_file_system_without_locks_warns_and_goes_on(tmp_path, monkeypatch, caplog):
+def test_a_file_system_without_locks_gives_only_a_warning(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(folder_lock, "_locked", lambda *_, **__: None)
     Lock(tmp_path / "out").release()
     assert "this file system has no locks" in caplog.text

@@ -29,9 +29,9 @@ def test_an_image_and_its_mask_are_written_and_nothing_else_changes(folder, caps
     more = ["--base", "base.safetensors", "--steps", "2"] if command == "make" else []
     assert main([command, "part.png", "--mask", "mask.png", "--type", "pit", *more]) == 0
     image, mask = pair(folder, "part_pit")
-    normal, asked = read_picture(folder / "part.png").pixels, read_mask(folder / "mask.png").numpy()
+    normal, given = read_picture(folder / "part.png").pixels, read_mask(folder / "mask.png").numpy()
     assert np.array_equal(image[~mask], normal[~mask]) and (image[mask] != normal[mask]).any()
-    assert mask.any() and (mask <= asked).all()
+    assert mask.any() and (mask <= given).all()
     assert f"part_pit.png and part_pit_mask.png: {mask.sum()} px" in capsys.readouterr().out
 
 
@@ -55,7 +55,7 @@ def test_the_mask_as_given_and_a_given_name(folder):
         (["--seed", "-1"], ("--seed", "0 or more")),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(folder, capsys, command, changed, words):
+def test_bad_input_is_refused_before_anything_is_written(folder, capsys, command, changed, words):
     write_mask(folder / "small.png", np.ones((20, 20), bool))
     write_mask(folder / "empty.png", np.zeros((200, 200), bool))
     before = sorted(folder.iterdir()), (folder / "part.png").read_bytes()

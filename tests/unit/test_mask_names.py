@@ -1,4 +1,4 @@
-"""Which folder holds the masks, which mask belongs to which image: named where that is not clear, never chosen."""
+"""Which folder holds the masks, which mask belongs to which image: ambiguity is reported, never guessed away."""
 
 import numpy as np
 import pytest

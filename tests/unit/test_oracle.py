@@ -66,7 +66,7 @@ def test_the_denoiser_is_the_weighted_mean_of_exact_samples_in_two_dimensions():
         assert torch.allclose(prior.posterior_mean(x[None], sigma)[0], weights @ x0, atol=0.01)
 
 
-def test_the_denoiser_obeys_tweedie():
+def test_the_denoiser_satisfies_tweedies_formula():
     """E[x0 | x] = x + sigma^2 grad log p(x; sigma)."""
     prior, sigma = make_world("many", 0).prior, 0.6
     x = torch.randn(50, prior.means.shape[1], generator=seeded(), dtype=torch.float64, requires_grad=True)
@@ -147,8 +147,8 @@ def test_exact_samples_measure_as_exact_and_altered_ones_do_not():
     assert exact["w2_modes"] < 0.02 and exact["mode_error"] < 0.02 and exact["without_defect"] < 0.005
     assert exact["variances"] == pytest.approx([1, 1], abs=0.05)
     normal = world.conditional.draw_from(torch.zeros(20_000, dtype=torch.long), seeded(9))
-    spoiled = target.measure(torch.cat([x, normal]))
-    assert spoiled["without_defect"] == pytest.approx(0.5, abs=0.01) and spoiled["w2"] > 5 * exact["w2"]
+    altered = target.measure(torch.cat([x, normal]))
+    assert altered["without_defect"] == pytest.approx(0.5, abs=0.01) and altered["w2"] > 5 * exact["w2"]
     collapsed = target.measure(target.mixture.means[torch.ones(500, dtype=torch.long)])
     assert collapsed["variances"] == [None, pytest.approx(0)] and collapsed["w2_modes"] > 5 * exact["w2_modes"]
 

@@ -1,4 +1,5 @@
-"""A defect on one photograph: the area around its mask decides, draws repeat until one shows, types have names."""
+"""A defect on one photograph: only the area around its mask matters, draws repeat until one is visible, types have
+names."""
 
 from dataclasses import dataclass, replace
 
@@ -59,11 +60,11 @@ def test_the_position_in_a_large_picture_does_not_matter():
 def test_an_appearance_reaches_the_base_or_is_refused():
     picture, mask = photograph()
     base = small_base(appearance=True)
-    free, asked = (
+    free, conditioned = (
         make_defect(base, picture, mask, "pit", look, replace(QUICK, tries=1, refine=False))[0].pixels
         for look in (Look(), Look(contrast=0.9))
     )
-    assert not np.array_equal(free, asked)
+    assert not np.array_equal(free, conditioned)
     with refused(subject="contrast, strength and softness"):
         make_defect(small_base(), picture, mask, "pit", Look(contrast=0.9), QUICK)
     with refused(subject="strength", got="1.5", accepted="0 to 1"):

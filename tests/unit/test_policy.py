@@ -207,6 +207,6 @@ def test_refined_pairs_say_what_was_chosen(make, tmp_path):
         ({"name": "refine", "redraw": 1}, "redraw", "refine tries new seeds itself"),
     ],
 )
-def test_policies_that_cannot_be_are_refused(options, subject, got):
+def test_invalid_policies_are_refused(options, subject, got):
     with refused(f"^{subject}$", got):
         Policy(**options)

@@ -157,7 +157,7 @@ def test_dagms_older_release_has_ellipses(one):
         ("Class1", "damaged", "Class1_def/1.png"),
         ("Class1", "damaged", "Class1_def/2.png"),
     ]
-    assert list(problems(one)) == ["Class1_def/labels.txt"]  # the image of the bad line is not reported a second time
+    assert list(problems(one)) == ["Class1_def/labels.txt"]  # the image of the bad line is not reported twice
     masks = [read_sample(sample)[1].numpy() for sample in read_dataset(one.root)[3:]]
     for mask, half in zip(masks, ((5, 20), (20, 5)), strict=True):
         rows, columns = np.nonzero(mask)

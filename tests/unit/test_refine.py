@@ -1,4 +1,4 @@
-"""Refinement: proposals, the order of pairs, and what is never made worse."""
+"""Refinement: proposals, the order of pairs, and that no pair gets worse."""
 
 from dataclasses import replace
 

@@ -319,7 +319,7 @@ def test_the_page_is_self_contained(tmp_path):
     assert "url(" not in page and "<link" not in page and page.count("<table>") == 7
 
 
-def test_a_failed_cell_is_reported_and_the_table_goes_on(tmp_path):
+def test_a_failed_cell_is_reported_beside_the_others(tmp_path):
     text = write_report([cell("real-only", 0), failed("no base")], tmp_path)
     assert "- aias, small_unet, seed 0: no base" in text and row(text, "real-only")[1] == "1"
     assert "aias" in write_report([failed()], tmp_path) and "No cell is finished." in write_report([failed()], tmp_path)
@@ -345,7 +345,7 @@ def test_two_networks_have_a_section_each(tmp_path):
     assert (tmp_path / "figures" / "area-a-b--large-.png").exists() and text.count("](figures/contrasts.png)") == 1
 
 
-def test_without_matplotlib_the_report_goes_on(tmp_path, monkeypatch):
+def test_without_matplotlib_the_report_is_still_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     text = study(tmp_path)
     assert "There are no figures: `pip install 'anomaly-synthesis[eval]'`" in text and "](figures" not in text

@@ -1,4 +1,4 @@
-"""STAGE's adapter: its loss by hand, what learns and what does not, cached outputs, resumption, the file."""
+"""STAGE's adapter: its loss by hand, what learns and what does not, cached outputs, resume, the file."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""STAGE's released files become an adapter; hostile pickles are refused before anything of theirs is called."""
+"""STAGE's released files become an adapter; hostile pickles are refused before any of their calls runs."""
 
 import builtins
 import os
@@ -148,7 +148,7 @@ class Call:
 
 
 def hostile(folder):
-    """Values whose pickles would run something, each with a word of the refusal."""
+    """Values whose pickles would run code, each with a part of the refusal."""
     trap = f"touch {folder / 'trapped'}"
     chain = Call(getattr, Call(__import__, "os"), "system")
     return {

@@ -1,4 +1,4 @@
-"""The operations that DRAEM changes its textures by."""
+"""The operations with which DRAEM augments its textures."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ TEXTURES = {
     **{f"all {level}, grey": np.full((12, 9, 1), level) for level in (0.0, 0.5, 1.0)},
 }
 OPERATIONS = texture_augment.OPERATIONS
-FIXED = (texture_augment.invert, texture_augment.equalize)  # nothing of them is drawn
+FIXED = (texture_augment.invert, texture_augment.equalize)  # without random parameters
 
 
 def parametrized(operations):

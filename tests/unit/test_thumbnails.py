@@ -1,4 +1,4 @@
-"""Thumbnails without a float copy of the image, and what is done with them."""
+"""Thumbnails without a float copy of the image, and their uses."""
 
 import numpy as np
 import pytest

@@ -174,7 +174,7 @@ def test_an_image_in_two_parts_is_refused(cast):
         (indices(255, 255), MAP, "black and white, where other masks hold classes"),
     ],
 )
-def test_a_mask_with_what_is_no_class_leaves_its_image_out(cast, values, text, words):
+def test_a_mask_with_unknown_values_leaves_its_image_out(cast, values, text, words):
     cast.save("SegmentationClass/d.png", values)
     cast.picture("JPEGImages/e.jpg")
     cast.save("SegmentationClass/e.png", colours())

@@ -67,22 +67,22 @@ def check_a_dropped_pairs_line_has_the_command_lines_keys():
     assert set(_lines("keys")[1][0]) == {"index", "object", "type"} | set(line)
 
 
-def check_the_numbering_goes_on_over_drops_and_restarts():
+def check_the_numbering_continues_over_drops_and_restarts():
     made = 0
     for batch in ((False,), SEEN, (False, False), (True,), (True, False)):
-        _save("goes on", batch, first=made)
+        _save("continued", batch, first=made)
         made += len(batch)
-    kept, dropped = _lines("goes on")
+    kept, dropped = _lines("continued")
     assert [[line["index"] for line in lines] for lines in (kept, dropped)] == [[1, 3, 7, 8], [0, 2, 4, 5, 6, 9]]
-    assert _images("goes on") == ["000001", "000003", "000007", "000008"]
+    assert _images("continued") == ["000001", "000003", "000007", "000008"]
     read = room("images.pictures").read_picture
-    inside = [read(OUTPUT / "goes on" / line["image"]).pixels[40, 40, 0] for line in kept]
+    inside = [read(OUTPUT / "continued" / line["image"]).pixels[40, 40, 0] for line in kept]
     assert inside == [round(255 * place / 20) for place in (1, 3, 7, 8)], "every line has its own pair's image"
     for line in kept[2:3]:
         for key in ("image", "mask"):
-            (OUTPUT / "goes on" / line[key]).unlink()  # deleted by hand
-    _save("goes on", (True,), "keep", first=made)
-    assert [line["index"] for line in _lines("goes on")[0]] == [1, 3, 7, 8, 10]
+            (OUTPUT / "continued" / line[key]).unlink()  # deleted by hand
+    _save("continued", (True,), "keep", first=made)
+    assert [line["index"] for line in _lines("continued")[0]] == [1, 3, 7, 8, 10]
 
 
 def check_a_batch_that_is_dropped_whole_is_no_error():
@@ -96,7 +96,7 @@ def check_a_batch_that_is_dropped_whole_is_no_error():
 
 
 def check_keep_saves_pairs_as_before():
-    texts = _save("as ever", not_visible="keep").ui["text"], _save("seen", (True,)).ui["text"]
+    texts = _save("kept", not_visible="keep").ui["text"], _save("seen", (True,)).ui["text"]
     assert texts == (("4 saved",), ("1 saved",))
     image, mask = one((64, 64))
     other = torch.where(mask[..., None] > 0, 0.9, image)
@@ -108,11 +108,11 @@ def check_keep_saves_pairs_as_before():
         normal=image,
         object="plate",
         type="spot",
-        folder="as ever",
+        folder="kept",
     )
-    kept, dropped = _lines("as ever")
+    kept, dropped = _lines("kept")
     assert [line["visible"] for line in kept] == [*SEEN, None] and dropped == []
-    assert not (OUTPUT / "as ever" / "dropped.jsonl").exists()
+    assert not (OUTPUT / "kept" / "dropped.jsonl").exists()
 
 
 def check_an_unknown_choice_is_refused_before_the_run_and_in_it():

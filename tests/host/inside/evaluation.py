@@ -131,17 +131,17 @@ def check_a_given_split_is_used_unchanged_and_types_select():
 def check_near_duplicates_stay_together_and_untestable_types_are_reported():
     from shutil import copytree
 
-    folder = INPUT / "alike"
+    folder = INPUT / "duplicates"
     copytree(INPUT / _folder(), folder)
     for kind in ("test/crack", "ground_truth/crack"):
         first, *others = sorted((folder / "cast_grain" / kind).iterdir())
         for other in others:
             other.write_bytes(first.read_bytes())
-    data, summary, _ = _split("alike")
+    data, summary, _ = _split("duplicates")
     assert _rows(summary)["cast_grain / crack"] == ["6", "0", "0"] and "near-duplicates" in summary
     assert "Warning: all crack images of cast_grain are in one group; they train and none is held back." in summary
     with refused("Split Defect Dataset: ", "held-back images has a defect", "a smaller share or other types"):
-        _split("alike", types="crack")
+        _split("duplicates", types="crack")
 
 
 def check_a_file_that_changes_is_seen():

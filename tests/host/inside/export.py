@@ -80,7 +80,7 @@ def check_what_cannot_be_exported_is_reported():
     assert node.validate_inputs(pairs=["gone"]).startswith(f"Export Pairs: {OUTPUT / 'gone'}: no such folder")
 
 
-def check_an_export_can_be_stopped_and_goes_on():
+def check_an_export_can_be_stopped_and_resumed():
     pairs, stopped = _save("stopped", 2), False
     comfy.model_management.interrupt_current_processing(True)
     try:

@@ -100,14 +100,14 @@ def check_a_preview_of_held_out_defects_comes_at_every_look():
 def check_a_non_finite_loss_names_its_step_and_keeps_the_steps_before():
     training, loop, taken = room("training.adapter_loop"), room("training.loop"), []
 
-    def spoilt(phase, module, loss, **more):
+    def diverging(phase, module, loss, **more):
         def broken(step, generator):
             taken.append(step)
             return loss(step, generator) * (float("nan") if step == 3 else 1)
 
         return loop.train(phase, module, broken, **more | {"save_every": 0})
 
-    training.train = spoilt
+    training.train = diverging
     try:
         with refused(
             "Train FAST Adapter: fast training: the loss is nan at step 3; ", "lower learning rate", "is kept"

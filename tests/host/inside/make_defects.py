@@ -109,15 +109,15 @@ def check_a_checkpoint_draws_by_its_conditioning():
         _made(image, mask, model=model, vae=vae, contrast=0.5, **conditioning)
 
 
-def check_a_base_that_can_be_asked_is_and_another_is_not():
+def check_appearance_reaches_a_base_that_knows_it_and_others_refuse_it():
     image, mask = _photograph()
     room("modules.base_file").save_base(BASES / "drawn.safetensors", _drawn_base(), {})
-    asked = {"base_name": "drawn.safetensors", "other_type": "pit", "refine": False, "tries": 1}
-    free = _made(image, mask, **asked)[0]
+    options = {"base_name": "drawn.safetensors", "other_type": "pit", "refine": False, "tries": 1}
+    free = _made(image, mask, **options)[0]
     for name in ("contrast", "strength", "softness"):
-        assert not torch.equal(free, _made(image, mask, **asked, **{name: 0.8})[0])
+        assert not torch.equal(free, _made(image, mask, **options, **{name: 0.8})[0])
     with refused(NODE, "contrast", "-1 to 1"):
-        _made(image, mask, **asked, contrast=2.0)
+        _made(image, mask, **options, contrast=2.0)
     with refused(NODE, "contrast, strength and softness", "--drawn"):
         _made(image, mask, contrast=0.5)
 

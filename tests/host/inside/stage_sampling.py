@@ -314,5 +314,5 @@ def check_tokens_of_stage_are_appended():
     row = adapter.modules.tokens.row(*KIND)
     assert torch.equal(tokens[0, -3:], adapter.modules.tokens.rows[row].to(tokens))
     latent, _ = plain_latent()
-    spoken = Conditioning(with_tokens(condition(), adapter).positive, condition().negative)
-    assert apart(FORMS[0](base()[0], spoken, latent), FORMS[0](base()[0], condition(), latent)) > 0
+    extended = Conditioning(with_tokens(condition(), adapter).positive, condition().negative)
+    assert apart(FORMS[0](base()[0], extended, latent), FORMS[0](base()[0], condition(), latent)) > 0

@@ -69,15 +69,15 @@ def check_a_model_of_sd15s_shape_trains_to_a_file():
 @contextmanager
 def _counted() -> Iterator[list]:
     """The calls of the denoiser."""
-    asked, real = [], comfy.samplers.calc_cond_batch
+    calls, real = [], comfy.samplers.calc_cond_batch
 
     def counted(*args):
-        asked.append(1)
+        calls.append(1)
         return real(*args)
 
     comfy.samplers.calc_cond_batch = counted
     try:
-        yield asked
+        yield calls
     finally:
         comfy.samplers.calc_cond_batch = real
 
@@ -85,9 +85,9 @@ def _counted() -> Iterator[list]:
 def check_kept_tokens_stay_and_the_denoiser_is_called_once_per_draw():
     kept, counts = fast_adapter(), []
     for steps in (2, 4):  # of two crops each: 8 draws at most, which are denoised together
-        with _counted() as asked:
+        with _counted() as calls:
             adapter, record, _ = train(tokens_of=kept, steps=steps, tokens=5)
-        counts.append(len(asked))
+        counts.append(len(calls))
         assert torch.equal(adapter.modules.tokens.rows, kept.modules.tokens.rows) and min(_heads(adapter)) > 0
         assert "The tokens are those of trained here." in record and "Warning" not in record
         assert adapter.adapter.split == dataset().split.digest
@@ -104,8 +104,8 @@ def check_tokens_of_another_split_are_reported_and_the_adapter_names_no_split():
 
 def check_the_schedule_and_the_mean_are_those_of_the_settings():
     schedule = room("samplers.mask_schedule").MaskSchedule(350, shape="cosine")
-    asked = train(mask_schedule=schedule, normalise=False)[0].adapter.training["settings"]
-    assert (asked["t_s"], asked["shape"], asked["normalise"]) == (350, "cosine", False)
+    used = train(mask_schedule=schedule, normalise=False)[0].adapter.training["settings"]
+    assert (used["t_s"], used["shape"], used["normalise"]) == (350, "cosine", False)
 
 
 def check_a_preview_against_the_base_alone_comes_at_every_look():
@@ -187,12 +187,12 @@ def check_a_training_is_cancelled_while_the_denoiser_fills_the_cache():
 def check_a_non_finite_loss_names_its_step():
     training, loop = room("training.adapter_loop"), room("training.loop")
 
-    def spoilt(phase, module, loss, **more):
+    def diverging(phase, module, loss, **more):
         return loop.train(
             phase, module, lambda step, draw: loss(step, draw) * (float("nan") if step == 3 else 1), **more
         )
 
-    training.train = spoilt
+    training.train = diverging
     try:
         with refused(
             "Train STAGE Adapter: stage training: the loss is nan at step 3; ", "lower learning rate", "is kept"
