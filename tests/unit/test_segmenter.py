@@ -249,7 +249,7 @@ def test_loss_ignores_padding_and_survives_empty_masks():
 def test_a_loss_of_nan_is_refused(real, monkeypatch):
     monkeypatch.setattr(_Constant, "value", float("nan"))
     monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
-    with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first look
+    with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first validation
         train_segmenter("constant", real, [], _split(real), QUICK)
     alone = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
     with refused(got="loss is nan at step 0", remedy="try a lower learning rate"):  # without any
@@ -322,7 +322,7 @@ def test_a_training_finds_what_it_was_shown(real):
 
 
 def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatch):
-    """Trained or tested on type by type, each defect would be false alarm where the other is meant."""
+    """Trained or tested on type by type, each defect would count as a false alarm for the other type."""
     for name in ("images/0.png", "images/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_picture(tmp_path / name, Picture(np.full((40, 40, 1), 90, np.uint8)))
