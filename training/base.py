@@ -231,9 +231,9 @@ def _unet_loss(base: CompactLDM, crops: Crops | DrawnCrops, settings: BaseTraini
             predicted = base.unet.forward_concatenated(
                 torch.cat(channels, dim=1), t.to(device), base.context(rows, batch.appearance)
             )
-        # Of x0 the error weighs 1 + SNR, at most SNR_CLAMP: without the bound nearly all weight is on levels whose noise
-        # is finer than a surface's grain, and with min-SNR (Hang et al., ICCV 2023) nearly none where a defect's shape
-        # is decided.
+        # The error of x0 weighs 1 + SNR, at most SNR_CLAMP. Without the bound nearly all weight is on levels whose
+        # noise is finer than a surface's grain; with min-SNR (Hang et al., ICCV 2023) nearly none is where the shape of
+        # a defect is decided.
         snr = abar / (1 - abar)
         weight = SNR_CLAMP / (1 + snr).clamp_min(SNR_CLAMP)
         # A model that knows the mask is replaced outside it, so only what it draws inside counts.
