@@ -92,9 +92,13 @@ def test_metrics_equal_scikit_learn_on_the_bins(strength, levels):
     false, overlap = (np.append(0, np.cumsum(h[::-1]) / total) for h, total in _curves(summed))
     end = np.append(overlap[false <= PRO_LIMIT], np.interp(PRO_LIMIT, false, overlap))
     aupro = sklearn.auc(np.append(false[false <= PRO_LIMIT], PRO_LIMIT), end) / PRO_LIMIT
+    iou = pytest.approx(sklearn.jaccard_score(truth, predicted), abs=1e-12)
+    hit = pytest.approx(sklearn.recall_score(truth, predicted), abs=1e-12)
     assert found == {
-        "iou": pytest.approx(sklearn.jaccard_score(truth, predicted), abs=1e-12),
-        "recall": pytest.approx(sklearn.recall_score(truth, predicted), abs=1e-12),
+        "iou": iou,
+        "recall": hit,
+        "iou_chosen": iou,  # without a chosen threshold it is 0.5
+        "recall_chosen": hit,
         "f1": pytest.approx(f1, abs=1e-12),
         "ap": pytest.approx(sklearn.average_precision_score(truth, bins), abs=1e-12),
         "auroc": pytest.approx(sklearn.roc_auc_score(truth, bins), abs=1e-12),
