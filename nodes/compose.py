@@ -132,22 +132,22 @@ class Score(Scores):
     """What Compose Pair knows of a pair.
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
-    where not by that node; seed: it was sampled with, None where the graph has it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
+    where not by that node; seed: it was sampled with, None where the graph has it; search: the record of Refine Pairs'
+    search, for the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a
+    bypassed sampler.
     """
 
     visible: bool
     windows: tuple[Window, ...]
     composing: Composing | None = None
     seed: int | None = None
-    refined: Mapping[str, Any] | None = None
+    search: Mapping[str, Any] | None = None
     blank: bool = False
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
-        shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        left_out = ("windows", "composing")
-        return json.dumps({name: value for name, value in shown.items() if name not in left_out})
+        keys = {field.name: field.name for field in fields(Score)} | {"search": "refined"}  # as in manifests
+        return json.dumps({keys[name]: getattr(self, name) for name in keys if name not in ("windows", "composing")})
 
 
 @dataclass(frozen=True, eq=False)

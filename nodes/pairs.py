@@ -239,7 +239,7 @@ def _record(score: Score | None, seed: int | None, content: Mapping[str, Any], c
         visible=score and score.visible,
         content=content,
         windows=score and score.windows,
-        refined=score and score.refined,
+        search=score and score.search,
         **common,
     )
     first = ("seed", *content, *NOT_SCORED, "visible", "windows", "refined")

@@ -216,7 +216,7 @@ def _kept(one: Refined, first: Score, given: Varied) -> Score:
     A graph does not know what the first draw cost: `calls` are those of the rounds.
     """
     record = one.record(_visible, given) | {"first": first.entries | {"visible": first.visible}, "first_calls": None}
-    return replace(one.pair.score if one.round else first, refined=record)
+    return replace(one.pair.score if one.round else first, search=record)
 
 
 def _visible(pair: Scores) -> bool:
@@ -230,7 +230,7 @@ def _always(best: Refined) -> bool:
 def report(first: Sequence[Score], kept: Sequence[Score], calls: int) -> str:
     """Share visible and median scores of first draws and kept pairs, which rounds were kept, and calls of the model.
 
-    first, kept: scores of the same pairs; kept with `refined`. A median is left out where a score is not known.
+    first, kept: scores of the same pairs; kept with `search`. A median is left out where a score is not known.
     """
     share = [100 * fmean(one.visible for one in scores) for scores in (first, kept)]
     lines = [f"{len(kept)} pairs, first draw -> kept", f"visible: {share[0]:.0f} % -> {share[1]:.0f} %"]
@@ -238,7 +238,7 @@ def report(first: Sequence[Score], kept: Sequence[Score], calls: int) -> str:
         values = [[getattr(one, name) for one in scores] for scores in (first, kept)]
         if None not in values[0] + values[1]:
             lines.append(f"{name}, median: {median(values[0]):.2f} -> {median(values[1]):.2f}")
-    rounds = Counter(one.refined["round"] for one in kept)
+    rounds = Counter(one.search["round"] for one in kept)
     chosen = ", ".join(f"{f'round {n}' if n else 'first draw'} {rounds[n]}" for n in sorted(rounds))
     return "\n".join([*lines, f"kept: {chosen}", f"calls of the model: {calls} ({calls / len(kept):.1f} per pair)"])
 
