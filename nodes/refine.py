@@ -22,7 +22,7 @@ from .images import lines, to_batch
 from .latents import latent_seed
 from .nearest import Measured
 from .provenance import graph_seed
-from .redraw import Drawing, Search, nearest_to
+from .redraw import SamplerInputs, Search, nearest_to
 from .sockets import CATEGORY, MAX_SEED, widget
 
 MEDIANS = ("strength", "completeness", "boundary", "nearest_real")
@@ -154,13 +154,13 @@ class RefinePairs(io.ComfyNode):
         type: str = "anomaly",
     ) -> io.NodeOutput:
         batch = Batch.checked(normal, image, mask, scores)
-        drawing = Drawing(model, positive, negative, vae, sampler, sigmas, cfg, latent)
+        inputs = SamplerInputs(model, positive, negative, vae, sampler, sigmas, cfg, latent)
         seed = latent_seed(latent, graph_seed(seed, cls.hidden))
         count = len(batch.images)
         kinds = [lines(text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(
             *refined_pairs(
-                drawing,
+                inputs,
                 batch,
                 crop,
                 rounds,
@@ -173,7 +173,7 @@ class RefinePairs(io.ComfyNode):
 
 
 def refined_pairs(
-    drawing: Drawing,
+    inputs: SamplerInputs,
     batch: Batch,
     crop: Crop | None,
     rounds: int,
@@ -195,7 +195,7 @@ def refined_pairs(
     """
     if rounds < 1:
         raise Refused("rounds", rounds, "at least 1", "leave the node out for no round")
-    search = Search(drawing, batch, crop, rounds, seed, nearest_to(batch, crop, real, kinds) if real else None)
+    search = Search(inputs, batch, crop, rounds, seed, nearest_to(batch, crop, real, kinds) if real else None)
     found = refine(
         search.make,
         search.first(),

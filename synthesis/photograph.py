@@ -19,7 +19,7 @@ from ..images.windows import CONTEXT, covered
 from ..modules.compact_ldm import NORMAL, CompactLDM, known_type
 from ..seeds import CONTROL_SEED, anomaly_seed, part_seed
 from .adapters import Adapters
-from .compose import composed_picture, composed_values, is_changed
+from .compose import DecodedPart, composed_picture, composed_values, is_changed
 from .controls import COUNT, STEPS
 from .labels import refined_mask, refined_picture
 from .make import Job, check_job, encoded_windows, made_windows
@@ -102,11 +102,10 @@ def draw_defect(normal: Picture, area: Area, filler: WindowFiller, settings: Mak
 
     def draw(seed: int) -> Draw:
         (windows,) = filler.filled([seed], settings.steps, settings.guidance, normal=False)
-        pairs = zip(windows, filler.roundtrip, strict=True)
-        made = list(zip(area.parts, pairs, strict=True))
-        picture = composed_picture(normal, made)
-        scores = scores_of(picture, normal, made, controls=controls)
-        return Draw(picture, scores, seed, blank=not any(map(is_changed, made)))
+        decoded = list(map(DecodedPart, area.parts, windows, filler.roundtrip))
+        picture = composed_picture(normal, decoded)
+        scores = scores_of(picture, normal, decoded, controls=controls)
+        return Draw(picture, scores, seed, blank=not any(map(is_changed, decoded)))
 
     best = best_draw(draw, settings.seed, settings.tries)
     if not settings.refine:
