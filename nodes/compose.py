@@ -19,7 +19,7 @@ from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..synthesis.compose import DecodedPart, composed_picture, composed_values, is_changed
-from ..synthesis.scores import NOT_SCORED, Scores, scores_of
+from ..synthesis.scores import COMPOSED_VISIBLE_ABOVE, NOT_SCORED, Scores, scores_of
 from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
@@ -51,7 +51,7 @@ class ComposePair(io.ComfyNode):
                 widget(Settings, "feather", max=256),
                 io.Float.Input(
                     "visible_above",
-                    default=1.0,
+                    default=COMPOSED_VISIBLE_ABOVE,
                     min=0.0,
                     max=100.0,
                     step=0.05,

@@ -26,6 +26,15 @@ from .compose import DecodedPart
 
 # Where no negatives were measured: a pixel that moved by more than the surface's own spread is no longer surface.
 CHANGED_ABOVE = 1.0
+
+# Thresholds of `visible`. `synthesize` measures its own on normal surface, see `synthesis.negatives`: 1.6 to 1.9 for
+# the bundled base. The others are for where nothing was measured; see `excess` for what surface alone reaches.
+# make and Make Defects draw with more steps than their controls have: surface reaches 2.
+PHOTOGRAPH_VISIBLE_ABOVE = 2.0
+# Compose Pair's default, a mild test: a graph's controls may have as many steps as its pairs, so that surface reaches
+# 1, and without controls `visibility` is compared.
+COMPOSED_VISIBLE_ABOVE = 1.0
+
 TOLERANCE = 2  # px
 DIGITS = 4
 FLOOR = 2 / 255
