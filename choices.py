@@ -75,7 +75,7 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 VARIANTS = ("patch", "scar")
 LABELS = ("refined", "requested")
 AUGMENTATIONS = ("standard", "light")
-NETWORKS = ("unet", "small_unet", "segformer")
+NETWORKS = ("unet", "small_unet", "segformer", "bisenetv2", "stdc1")
 METHODS = (
     "real-only",
     "cutpaste",

@@ -14,8 +14,8 @@ from .tally import COARSE, Tally
 
 
 def folds(samples: Sequence[Sample], groups: Mapping[str, str], count: int, seed: int) -> list[set[str]]:
-    """The groups of the training part in `count` parts or, where a type has no more, fewer; each type's groups and
-    the normal ones are dealt in turn. Only parts that hold a defect of a type that another part has too."""
+    """The groups of the training part in at most `count` folds: each type's groups, and then the normal ones, are
+    distributed in turn. Folds without a defect of a type that another fold has too are left out."""
     members: dict[Kind, set[str]] = defaultdict(set)
     for sample in samples:
         members[sample.object, sample.type].add(groups[sample.name])

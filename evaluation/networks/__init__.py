@@ -10,12 +10,19 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .bisenetv2 import BiSeNetV2
 from .segformer import SegFormer
 from .small_unet import SmallUNet
+from .stdc import STDC1
 from .unet import UNet
 
 NETWORKS: dict[str, Callable[[str], nn.Module]] = {
     "unet": UNet,
     "small_unet": SmallUNet,
     "segformer": SegFormer,
+    "bisenetv2": BiSeNetV2,
+    "stdc1": STDC1,
 }
+
+# Beginnings of the names of weights that "pretrained" loads: they learn at a lower rate.
+PRETRAINED = ("body.encoder.", "body.segformer.")

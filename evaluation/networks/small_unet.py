@@ -48,10 +48,11 @@ class SmallUNet(nn.Module):
         return self.logits(x)[..., :height, :width]
 
 
-def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """[B, C, H, W] with its last row and column repeated up to the next multiple; an image of one pixel will do."""
-    height, width = image.shape[-2:]
-    return F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+def pad_to_multiple(image: Tensor, multiple: int, least: int = 0) -> Tensor:
+    """[B, C, H, W] with its last row and column repeated up to the next multiple, and up to `least`, which is one too;
+    an image of one pixel will do."""
+    height, width = (max(-length % multiple, least - length) for length in image.shape[-2:])
+    return F.pad(image, (0, width, 0, height), mode="replicate")
 
 
 def _level(ins: int, outs: int) -> nn.Sequential:

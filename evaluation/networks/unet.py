@@ -10,7 +10,7 @@ from .extras import importing
 from .small_unet import FIRST_LOGIT, pad_to_multiple
 
 ENCODER = "tf_efficientnet_lite0"  # timm's name
-_STRIDE = 32  # the coarsest of the encoder's five levels
+_STRIDE = 32  # of the encoder's last level, which needs two cells to take batch statistics of
 
 
 class UNet(nn.Module):
@@ -39,11 +39,9 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
-        # A training crop of one coarsest cell would leave batch normalisation a single value.
-        multiple = _STRIDE if max(height, width) > _STRIDE else 2 * _STRIDE
         # The Lite models were trained on -1 .. 1, not on ImageNet's mean and deviation.
-        padded = pad_to_multiple((image - 0.5) / 0.5, multiple).contiguous(memory_format=torch.channels_last)
-        return self.body(padded)[..., :height, :width]
+        padded = pad_to_multiple((image - 0.5) / 0.5, _STRIDE, least=2 * _STRIDE)
+        return self.body(padded.contiguous(memory_format=torch.channels_last))[..., :height, :width]
 
 
 def encoder_weights() -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from ...datasets.split import Split
 from ...errors import Refused
 from ...training.crops import PictureCache
 from ...training.loop import Best, Report, train
-from ..networks import NETWORKS
+from ..networks import NETWORKS, PRETRAINED
 from ..settings import Training
 from .crops import Crops
 from .labels import Labels
@@ -113,6 +113,7 @@ def train_segmenter(
         check_interrupt=check_interrupt,
         watch=watch,
         kept=looks.kept | {"seconds": clock.seconds},
+        slow=lambda name: settings.weights == "pretrained" and name.startswith(PRETRAINED),
     )
     looks.restore()
     record = Record(

@@ -1,4 +1,4 @@
-"""A pair's controls: the same mask made again as normal surface."""
+"""A pair's controls: the same mask filled with normal surface."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_neither_the_pair_s_seed_nor_its_type_moves_its_controls(tiny_base, jobs
         assert all(np.array_equal(a, b) for a, b in zip(own, other, strict=True))
 
 
-def test_known_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
+def test_cached_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
     known = KnownControls()
     first = make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
     again = make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
@@ -71,7 +71,7 @@ def test_known_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
 @pytest.mark.parametrize(
     "changed", [{"context": 0.5}, {"mode": "paste"}, {"feather": 1}, {"aware": False}], ids=lambda c: next(iter(c))
 )
-def test_controls_of_other_windows_or_composing_are_not_taken_for_known(tiny_base, jobs, changed):
+def test_controls_of_other_windows_or_composing_are_not_reused(tiny_base, jobs, changed):
     known = KnownControls()
     make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
     other = replace(SETTINGS, **changed)
@@ -101,7 +101,7 @@ def test_a_picture_is_read_once_for_its_key(tiny_base, jobs, monkeypatch):
     assert len(keyed) == len(jobs)
 
 
-def test_what_a_block_adds_is_not_kept_beyond_it(tiny_base, jobs):
+def test_controls_cached_in_a_block_are_dropped_after_it(tiny_base, jobs):
     run = KnownControls()
     decoded_jobs(tiny_base, jobs[:1], SETTINGS, known=run)
     block = KnownControls(run)

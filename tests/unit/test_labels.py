@@ -53,7 +53,7 @@ def test_a_refined_mask_stays_whole():
     assert np.array_equal(refined_mask(Picture(image), parts, controls), mask.numpy())
 
 
-def test_controls_that_are_alike_let_a_change_of_four_levels_count_and_of_two_not():
+def test_with_equal_controls_a_change_of_four_levels_counts_and_of_two_does_not():
     image, mask, parts, controls = scene(grain=0.0)
     for by, wanted in ((-8, True), (-2, False)):
         changed = image.copy()

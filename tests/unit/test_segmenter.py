@@ -194,11 +194,13 @@ def test_validation_is_the_mean_over_types_with_the_good_images_in_each(real):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network_name", ["small_unet", "segformer"])
+@pytest.mark.parametrize("network_name", ["small_unet", "segformer", "unet", "stdc1"])
 def test_a_killed_training_ends_with_the_same_weights_and_curve(network_name, real, synthetic, tmp_path, monkeypatch):
     """In one process: what the state holds is everything, dropout and batch statistics included."""
     monkeypatch.setattr(training, "train", lambda *args, **more: train(*args, **more, save_every=0))
-    split, settings = _split(real), Training(crop=32, batch=2, steps=7, hold_out=True, evaluate_every=2)
+    pytest.importorskip({"unet": "segmentation_models_pytorch", "segformer": "transformers"}.get(network_name, "torch"))
+    settings = Training(crop=32, batch=1, steps=7, hold_out=True, evaluate_every=2, weights="random")
+    split = _split(real)
     whole, record = train_segmenter(network_name, real, synthetic, split, settings)
     steps = []
 
@@ -247,7 +249,7 @@ def test_loss_ignores_padding_and_survives_empty_masks():
 def test_a_loss_of_nan_is_refused(real, monkeypatch):
     monkeypatch.setattr(_Constant, "value", float("nan"))
     monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
-    with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first look
+    with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first validation
         train_segmenter("constant", real, [], _split(real), QUICK)
     alone = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
     with refused(got="loss is nan at step 0", remedy="try a lower learning rate"):  # without any
@@ -264,8 +266,8 @@ def test_an_interrupt_passes_through(real):
 
 def test_held_back_images_and_unknown_names_are_refused(real):
     split = _split(real)
-    with refused(subject="network", accepted="small_unet, segformer"):
-        train_segmenter("unet", real, [], split, QUICK)
+    with refused(subject="network", accepted="unet, small_unet, segformer, bisenetv2, stdc1"):
+        train_segmenter("net", real, [], split, QUICK)
     with refused(subject="training part", got="has a defect"):
         train_segmenter("small_unet", [s for s in real if s.mask is None], [], split, QUICK)
     split.train = split.train[1:]
@@ -320,7 +322,7 @@ def test_a_training_finds_what_it_was_shown(real):
 
 
 def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatch):
-    """Trained or tested on type by type, each defect would be false alarm where the other is meant."""
+    """Trained or tested on type by type, each defect would count as a false alarm for the other type."""
     for name in ("images/0.png", "images/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_picture(tmp_path / name, Picture(np.full((40, 40, 1), 90, np.uint8)))

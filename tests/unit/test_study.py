@@ -49,7 +49,7 @@ def study(surfaces, split_file):
 
 
 @pytest.mark.slow
-def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, monkeypatch):
+def test_cells_are_made_once_and_hold_what_the_report_needs(study, tmp_path, monkeypatch):
     cells = run_study(study("real-only", "cutpaste"), tmp_path / "out")
     assert [cell["method"] for cell in cells] == ["real-only", "cutpaste"] and not any("error" in c for c in cells)
     assert set(cells[0]["types"]) == {
@@ -136,7 +136,7 @@ def test_a_cell_that_fails_holds_its_error_and_is_tried_again(study, tmp_path, m
         (("aias@aware=yes",), {}, "sets aware to 'yes'; accepted is a value of type bool"),
         (("aias@preset=slow",), {}, "^preset: 'slow'"),
         (("cutpaste@steps=3",), {}, "cutpaste does not sample"),
-        (("real-only",), {"networks": ("vgg",)}, "networks: 'vgg'; accepted is one of small_unet"),
+        (("real-only",), {"networks": ("vgg",)}, "networks: 'vgg'; accepted is one of unet"),
         (("aias",), {}, "base: none for aias, .*one that was trained under this split; give the base"),
         (("real-only",), {"seeds": 0}, "seeds: 0; accepted is 1 or more"),
         (("draem",), {"textures": "no/such/folder"}, "no/such/folder"),
@@ -174,7 +174,7 @@ def few(surfaces, tmp_path):
 
 
 def test_a_base_may_join_a_study_and_a_type_of_one_image_goes_through(few, tmp_path, tiny_base, study):
-    """The lonely type trains; held back there is none of it, so it has no line."""
+    """The type with one image trains; none of it is held back, so it has no line."""
     changes, digest = few[0] | {"types": ("pit", "crack")}, few[1]
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": digest})
     run_study(replace(study("copy-paste"), **changes), tmp_path / "out")
@@ -236,7 +236,7 @@ def test_stage_and_both_together_take_their_own_adapters(few, tmp_path, tiny_bas
     assert used == [digests["fast"], digests["stage"], digests["stage"], f"{digests['fast']}+{digests['stage']}"]
 
 
-def test_a_method_may_be_asked_for_with_other_sampling(few, tmp_path, tiny_base, study):
+def test_a_method_may_have_other_sampling_settings(few, tmp_path, tiny_base, study):
     changes, digest = few[0] | {"types": ("pit",)}, few[1]
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": digest})
     names = ("aias@steps=2", "aias@steps=2,aware=true", "aias@steps=2,aware=false", "aias@steps=3,farm_until=40")
