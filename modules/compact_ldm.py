@@ -30,7 +30,7 @@ class CompactLDMConfig:
     resolution: side of the square crops that it was trained on, pixels.
     unet_widths: channels per level, multiples of 32; tokens, token_channels: k and d of a label's rows; appearance: it
     can be asked for a defect's contrast, strength and softness, see `AppearanceTokens`; edits: it was trained with the
-    normal surface under the mask too, which it changes into the defect; others see the background outside only.
+    normal surface under the mask too, and predicts what changes there; others see the background outside only.
     """
 
     labels: tuple[tuple[str, str], ...]
@@ -65,7 +65,7 @@ class CompactLDM(nn.Module):
         super().__init__()
         self.config = config
         self.autoencoder = Autoencoder(config.latent_channels, config.autoencoder_widths)
-        self.unet = UNet(config.latent_channels, config.unet_widths, config.token_channels)
+        self.unet = UNet(config.latent_channels, config.unet_widths, config.token_channels, config.edits)
         # The last row is the unconditional token of classifier-free guidance.
         rows = len(config.labels) + 1
         self.tokens = nn.Parameter(torch.randn(rows, config.tokens, config.token_channels))

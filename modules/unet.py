@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..samplers.schedule import alphas_cumprod
+
 
 def time_embedding(t: Tensor, dim: int) -> Tensor:
     """Sinusoidal embedding [B, dim] of t [B] in 0 .. 999."""
@@ -95,12 +97,17 @@ class Stage(nn.Module):
 class UNet(nn.Module):
     """v-prediction of a noisy latent.
 
+    edits: it works on what is to change, x0 - background: the background's part of the state is taken out of the input,
+    and put back into the answer, so that it need not be learned.
+
     The first level has no attention (its maps are large), the deeper ones have. Maps are halved between levels; a
     size that does not divide is padded by its edge and cut back.
     """
 
-    def __init__(self, latent_channels: int, widths: tuple[int, ...], context: int):
+    def __init__(self, latent_channels: int, widths: tuple[int, ...], context: int, edits: bool = False):
         super().__init__()
+        self.edits = edits
+        self.register_buffer("abar", alphas_cumprod().float(), persistent=False)
         embedding = 4 * widths[0]
         self.time = nn.Sequential(nn.Linear(widths[0], embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.pooled = nn.Linear(context, embedding)
@@ -146,6 +153,15 @@ class UNet(nn.Module):
 
     def forward_concatenated(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The same from the ready stack of state, mask (-1, 0, 1) and background, [B, 2 C + 1, h, w]."""
+        if self.edits:
+            abar = self.abar[t.round().long()].to(x.dtype)[:, None, None, None]
+            channels = (x.shape[1] - 1) // 2
+            state, known = x[:, :channels], x[:, channels + 1 :]
+            x = torch.cat([state - abar.sqrt() * known, x[:, channels:]], dim=1)
+            return self._predicted(x, t, context) - (1 - abar).sqrt() * known
+        return self._predicted(x, t, context)
+
+    def _predicted(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         height, width = x.shape[2:]
         unit = 2 ** len(self.shrink)
         x = F.pad(x, (0, -width % unit, 0, -height % unit), mode="replicate")

@@ -23,7 +23,7 @@ from .settings import BaseTraining, DrawnPool
 
 KL_WEIGHT = 3e-4
 PHASES = ("autoencoder", "unet")
-SNR_CLAMP = 5.0  # gamma of min-SNR weighting
+SNR_CLAMP = 5.0
 DROP_TOKEN, DROP_MASK, DROP_BACKGROUND = 0.1, 0.15, 0.15
 SHOWN = torch.tensor(0.8), torch.tensor(0.3)  # share of defects and of normal fills with the surface under their mask
 GENERAL = {
@@ -231,9 +231,11 @@ def _unet_loss(base: CompactLDM, crops: Crops | DrawnCrops, settings: BaseTraini
             predicted = base.unet.forward_concatenated(
                 torch.cat(channels, dim=1), t.to(device), base.context(rows, batch.appearance)
             )
-        # Min-SNR weighting (Hang et al., ICCV 2023): little weight for levels whose noise is like a surface's grain.
+        # Of x0 the error weighs 1 + SNR, at most SNR_CLAMP: without the bound nearly all weight is on levels whose noise
+        # is finer than a surface's grain, and with min-SNR (Hang et al., ICCV 2023) nearly none where a defect's shape
+        # is decided.
         snr = abar / (1 - abar)
-        weight = snr.clamp_max(SNR_CLAMP) / (snr + 1)
+        weight = SNR_CLAMP / (1 + snr).clamp_min(SNR_CLAMP)
         # A model that knows the mask is replaced outside it, so only what it draws inside counts.
         counted = torch.where(told > 0, counted, 1.0)
         return balanced(counted * weight * (predicted.float() - v) ** 2, mask)
