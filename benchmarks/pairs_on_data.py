@@ -17,7 +17,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from anomaly_synthesis.datasets.mvtec import read_sample
+from anomaly_synthesis.datasets.sample import read_sample
 from anomaly_synthesis.evaluation.cell import Data
 from anomaly_synthesis.evaluation.methods import method
 from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, summary

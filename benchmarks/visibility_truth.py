@@ -35,10 +35,10 @@ from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.images.windows import cut_picture
 from anomaly_synthesis.modules.base_file import load_base
 from anomaly_synthesis.modules.compact_ldm import NORMAL, CompactLDM
-from anomaly_synthesis.synthesis.compose import Made, composed_picture
+from anomaly_synthesis.synthesis.compose import DecodedPart, composed_picture
 from anomaly_synthesis.synthesis.controls import KnownControls, control_values
 from anomaly_synthesis.synthesis.make import BATCH, Job, Settings, encoded_windows
-from anomaly_synthesis.synthesis.pair import made_parts
+from anomaly_synthesis.synthesis.pair import decoded_jobs
 from anomaly_synthesis.synthesis.plan import Plan, Planned
 from anomaly_synthesis.synthesis.scores import Scores, scores_of, visible_above
 from anomaly_synthesis.synthesis.windows import Part, crop_parts
@@ -91,7 +91,7 @@ def _resampled(base: CompactLDM, plan: Plan, count: int, settings: Settings) -> 
     for start in range(0, count, BATCH):
         items = [plan.item(index) for index in range(start, min(start + BATCH, count))]
         jobs = [replace(item.job, type=NORMAL) for item in items]
-        for item, made in zip(items, made_parts(base, jobs, settings, known=KnownControls()), strict=True):
+        for item, made in zip(items, decoded_jobs(base, jobs, settings, known=KnownControls()), strict=True):
             yield item, _composed(item.job.picture, made.parts, made.controls)
 
 
@@ -113,7 +113,7 @@ def _decoded_cases(
         yield "beside", _composed(normal, _made(parts, *windows), controls)
 
 
-def _composed(normal: Picture, made: list[Made], controls: list[np.ndarray], mode: str = "difference") -> Scores:
+def _composed(normal: Picture, made: list[DecodedPart], controls: list[np.ndarray], mode: str = "difference") -> Scores:
     return scores_of(composed_picture(normal, made, mode), normal, made, controls=controls)
 
 
@@ -123,8 +123,8 @@ def _controls(base: CompactLDM, job: Job, settings: Settings) -> list[np.ndarray
     return [own for one in windows for own in control_values(base, [job], one, range(len(one.parts)), settings)[0]]
 
 
-def _made(parts: list[Part], anomalous: list[torch.Tensor], known: list[torch.Tensor]) -> list[Made]:
-    return list(zip(parts, zip(anomalous, known, strict=True), strict=True))
+def _made(parts: list[Part], anomalous: list[torch.Tensor], known: list[torch.Tensor]) -> list[DecodedPart]:
+    return list(map(DecodedPart, parts, anomalous, known))
 
 
 @torch.inference_mode()

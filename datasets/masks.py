@@ -1,4 +1,4 @@
-"""The former place of `images.masks`, which scripts of users import."""
+"""The former place of `images.masks`: scripts of users import it, this package does not."""
 
 from ..images.masks import latent_mask
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from .reading import read_dataset
 from .sample import Sample, check_samples, read_sample
 
+# Sample, check_samples and read_sample live in `datasets.sample`; scripts of users import them from here, their former
+# place.
 __all__ = ["Sample", "check_samples", "read_mvtec", "read_sample"]
 
 

@@ -144,13 +144,14 @@ class PairWriter:
         mask: torch.Tensor | np.ndarray,
         normal_source: str | Path | Picture,
         record: Mapping[str, Any],
-        refined: torch.Tensor | np.ndarray | None = None,
+        refined_mask: torch.Tensor | np.ndarray | None = None,
     ) -> None:
         """Write pair `index`, `done` or `lost`: <object>/test/<type>/<stem>.png, its mask and its normal image.
 
         mask: [H, W] of the picture's size, bool or non-zero for defect, not empty; normal_source: the file of the
         normal image (copied, as a reflink where the disk can; written as PNG where EXIF turns it) or a picture; record:
-        further JSON-able entries of the manifest line.
+        further JSON-able entries of the manifest line; refined_mask: the part of the mask that the defect fills, which
+        is written, too, where it holds any pixel.
         Raises Refused before anything is written for an index out of order, an empty mask or one of another size, a
         name that is no plain file name or already taken; OSError if the disk is full or read-only: the pair then is
         not there, and may be written again.
@@ -165,7 +166,7 @@ class PairWriter:
             remedy = "give every pair of a type its own stem"
             raise Refused(f"pair {index}", f"{image} is taken by another pair", remedy=remedy)
         own = {"index": index, "image": image, "mask": truth, "normal": "", "object": object, "type": type}
-        kept = None if refined is None else _refined(refined, values, f"pair {index}")
+        kept = None if refined_mask is None else _refined(refined_mask, values, f"pair {index}")
         own["refined_mask"] = None if kept is None else f"{object}/{REFINED}/{type}/{stem}_mask.png"
         if set(own) & set(record):
             got = f"the record sets {sorted(set(own) & set(record))}; the writer sets these"

@@ -1,4 +1,4 @@
-"""The former place of `images.pictures`, which scripts of users import."""
+"""The former place of `images.pictures` and `images.mask_files`: scripts of users import it, this package does not."""
 
 from ..images.mask_files import read_mask
 from ..images.pictures import read_picture, write_picture

@@ -18,8 +18,8 @@ from ..errors import Refused
 from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
-from ..synthesis.compose import Made, composed_picture, composed_values, is_changed
-from ..synthesis.scores import NOT_SCORED, Scores, scores_of
+from ..synthesis.compose import DecodedPart, composed_picture, composed_values, is_changed
+from ..synthesis.scores import COMPOSED_VISIBLE_ABOVE, NOT_SCORED, Scores, scores_of
 from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
@@ -51,7 +51,7 @@ class ComposePair(io.ComfyNode):
                 widget(Settings, "feather", max=256),
                 io.Float.Input(
                     "visible_above",
-                    default=1.0,
+                    default=COMPOSED_VISIBLE_ABOVE,
                     min=0.0,
                     max=100.0,
                     step=0.05,
@@ -132,22 +132,22 @@ class Score(Scores):
     """What Compose Pair knows of a pair.
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
-    where not by that node; seed: it was sampled with, None where the graph has it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
+    where not by that node; seed: it was sampled with, None where the graph has it; search: the record of Refine Pairs'
+    search, for the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a
+    bypassed sampler.
     """
 
     visible: bool
     windows: tuple[Window, ...]
     composing: Composing | None = None
     seed: int | None = None
-    refined: Mapping[str, Any] | None = None
+    search: Mapping[str, Any] | None = None
     blank: bool = False
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
-        shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        left_out = ("windows", "composing")
-        return json.dumps({name: value for name, value in shown.items() if name not in left_out})
+        keys = {field.name: field.name for field in fields(Score)} | {"search": "refined"}  # as in manifests
+        return json.dumps({keys[name]: getattr(self, name) for name in keys if name not in ("windows", "composing")})
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +221,7 @@ def composed(
         image = normal[item].cpu().clone()
         image[mask] = to_image(result)[mask].to(image)
         images.append(image)
-        windows = tuple(part.window for part, _ in parts)
+        windows = tuple(one.part.window for one in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
         counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(is_changed, parts))
         scores.append(
@@ -267,21 +267,21 @@ def _times(made: Tensor, controls: Tensor | None) -> Sequence[Tensor]:
 
 
 def _control_values(
-    picture: Picture, parts: Sequence[Made], times: Sequence[Sequence[Made]], mode: str, feather: int
+    picture: Picture, parts: Sequence[DecodedPart], times: Sequence[Sequence[DecodedPart]], mode: str, feather: int
 ) -> list[np.ndarray] | None:
     """Of every part its mask's pixels each time that it was made again, as `scores_of` takes them; None without."""
     if not times:
         return None
     return [
-        composed_values(picture, part, [again[place][1][0] for again in times], roundtrip, mode, feather)
-        for place, (part, (_, roundtrip)) in enumerate(parts)
+        composed_values(picture, one.part, [again[place].made for again in times], one.roundtrip, mode, feather)
+        for place, one in enumerate(parts)
     ]
 
 
-def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[Made]:
+def _parts(crop: Crop, item: int, made: Tensor, roundtrip: Tensor) -> list[DecodedPart]:
     """The parts of an item, with their windows out of decoded ones, [P, 3, h, w]."""
     return [
-        (part, tuple(window_of(windows[place], part.window.resolution) for windows in (made, roundtrip)))
+        DecodedPart(part, *(window_of(windows[place], part.window.resolution) for windows in (made, roundtrip)))
         for place, part in crop.of(item)
     ]
 

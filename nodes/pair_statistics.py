@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from comfy_api.latest import io
 
-from ..datasets.mvtec import Sample
+from ..datasets.sample import Sample
 from ..errors import Refused
 from ..evaluation.pair_statistics import Defect, measure_samples, summary
 from ..images.drawing import Table, table_picture

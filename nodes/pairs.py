@@ -13,9 +13,10 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..datasets.known_pairs import KnownPairs
-from ..datasets.mvtec import Sample, read_mvtec
+from ..datasets.mvtec import read_mvtec
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import MANIFEST, PairWriter, check_names
+from ..datasets.sample import Sample
 from ..errors import Refused
 from ..files.durable import write_atomic
 from ..images.pictures import Picture
@@ -239,7 +240,7 @@ def _record(score: Score | None, seed: int | None, content: Mapping[str, Any], c
         visible=score and score.visible,
         content=content,
         windows=score and score.windows,
-        refined=score and score.refined,
+        search=score and score.search,
         **common,
     )
     first = ("seed", *content, *NOT_SCORED, "visible", "windows", "refined")

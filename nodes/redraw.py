@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import Refused
 from ..modules.tokens import Type
 from ..seeds import round_seed
+from ..synthesis.compose import DecodedPart
 from ..synthesis.refine import Varied
 from ..synthesis.scores import scores_of
 from ..synthesis.windows import Crop, check_windows, window_of
@@ -35,7 +36,7 @@ Measure = Callable[[Sequence[int], Tensor, Sequence[Score]], Sequence[Score]]
 
 
 @dataclass(frozen=True, eq=False)
-class Drawing:
+class SamplerInputs:
     """MODEL, conditioning, VAE, SAMPLER, SIGMAS, guidance, and the LATENT with the normal images and their masks."""
 
     model: Any
@@ -49,7 +50,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Drawn(Score):
+class FoundPair(Score):
     """A pair of the search: its image [H, W, 3], calls of the model for one window each. The seconds are not known."""
 
     image: Tensor
@@ -68,43 +69,43 @@ class Search:
     """
 
     def __init__(
-        self, drawing: Drawing, batch: Batch, crop: Crop | None, rounds: int, seed: int, measure: Measure | None
+        self, inputs: SamplerInputs, batch: Batch, crop: Crop | None, rounds: int, seed: int, measure: Measure | None
     ):
         self.batch, self.seed, self.measure = batch, seed, measure
         self.composing = _composing(batch.scores)
         self.crop = checked_crop(batch.normals, batch.masks, crop)
-        self.drawing = replace(drawing, latent=drawing.latent | {"noise_mask": _checked_latent(drawing, self.crop)})
-        self.roundtrip = _decoded(drawing.vae, drawing.latent["samples"], "the latent")
+        self.inputs = replace(inputs, latent=inputs.latent | {"noise_mask": _checked_latent(inputs, self.crop)})
+        self.roundtrip = _decoded(inputs.vae, inputs.latent["samples"], "the latent")
         _check_scores(batch, self.crop, self.roundtrip)
         self._rows: list[int] = []
         self._counted = partial(counted, rows=self._rows)
-        self.given = Varied(drawing.cfg, _varied_share(drawing))
-        steps = len(drawing.sigmas) - 1
-        self._show = latent_preview.prepare_callback(drawing.model, rounds * steps)
+        self.given = Varied(inputs.cfg, _varied_share(inputs))
+        steps = len(inputs.sigmas) - 1
+        self._show = latent_preview.prepare_callback(inputs.model, rounds * steps)
         self._steps, self._total, self._done = steps, rounds * steps, 0
 
     @property
     def calls(self) -> int:
         return sum(self._rows)
 
-    def first(self) -> list[Drawn]:
+    def first(self) -> list[FoundPair]:
         """The pairs as they came. Where no draw is measured, they are not ranked by what others lack either."""
         scores, images = self.batch.scores, self.batch.images
         if self.measure:
             scores = self.measure(range(len(images)), images, scores)
         else:
             scores = [replace(one, nearest_real=None) for one in scores]
-        return [_drawn(one, image) for one, image in zip(scores, images, strict=True)]
+        return [_found_pair(one, image) for one, image in zip(scores, images, strict=True)]
 
     def again(self, number: int) -> list[tuple[int, int]]:
         """(item, seed of the round) of every pair."""
         return [(item, round_seed(self.seed, number)) for item in range(len(self.batch.images))]
 
-    def make(self, jobs: Sequence[tuple[int, int]], varied: Varied) -> list[Drawn]:
+    def make(self, jobs: Sequence[tuple[int, int]], varied: Varied) -> list[FoundPair]:
         """The pairs of one round, of some items."""
         items, seed = [item for item, _ in jobs], jobs[0][1]
         crop, places = self.crop.some(items)
-        seeds, before = item_seeds(self.drawing.latent, seed), self.calls
+        seeds, before = item_seeds(self.inputs.latent, seed), self.calls
         windows, sampled = self._windows(places, seed, seeds, varied)
         composing, called = self.composing, (self.calls - before) // sampled
         images, scores = composed(
@@ -124,7 +125,7 @@ class Search:
             own = [place for place, _ in crop.of(new)]
             # A copy: a view would hold the round's whole batch for as long as the pair is the best.
             scored = replace(score, seed=seeds[places[own[0]]], composing=composing)
-            made.append(_drawn(scored, images[new].clone(), called * len(own)))
+            made.append(_found_pair(scored, images[new].clone(), called * len(own)))
         return made
 
     def _controls(self, places: list[int]) -> Tensor | None:
@@ -136,8 +137,8 @@ class Search:
 
     def _windows(self, places: list[int], seed: int, seeds: list[int], varied: Varied) -> tuple[Tensor, int]:
         """(decoded windows at `places`, how many were sampled for it: all where some cannot be taken out)."""
-        part = some_of(self.drawing, places)
-        alone = part is not self.drawing
+        part = some_inputs(self.inputs, places)
+        alone = part is not self.inputs
         model = self._counted(part.model)
         if varied.farm != self.given.farm:
             model = with_farm_share(model, varied.farm)
@@ -171,15 +172,15 @@ def nearest_to(batch: Batch, crop: Crop | None, real: Measured, kinds: Sequence[
     return measure
 
 
-def _drawn(score: Score, image: Tensor, calls: int = 0) -> Drawn:
-    return Drawn(**vars(score), image=image, calls=calls)
+def _found_pair(score: Score, image: Tensor, calls: int = 0) -> FoundPair:
+    return FoundPair(**vars(score), image=image, calls=calls)
 
 
-def _varied_share(drawing: Drawing) -> float:
+def _varied_share(inputs: SamplerInputs) -> float:
     """FARM's share where a round may change it, else 0: core's samplers leave FARM out, and renoise knows only 1."""
-    if not isinstance(drawing.sampler, MaskedSampler) or drawing.sampler.options.get("foreground_mode") == "renoise":
+    if not isinstance(inputs.sampler, MaskedSampler) or inputs.sampler.options.get("foreground_mode") == "renoise":
         return 0.0
-    return farm_share(drawing.model)
+    return farm_share(inputs.model)
 
 
 def _composing(scores: Sequence[Score] | None) -> Composing:
@@ -193,13 +194,13 @@ def _composing(scores: Sequence[Score] | None) -> Composing:
     return ways.pop()
 
 
-def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
+def _checked_latent(inputs: SamplerInputs, crop: Crop) -> Tensor:
     """The latent's mask. Raises Refused for another batch's or another model's latent, and for no levels."""
-    samples = drawing.latent["samples"]
-    mask = pooled_mask(drawing.latent)
+    samples = inputs.latent["samples"]
+    mask = pooled_mask(inputs.latent)
     if mask is None:
         raise Refused("latent", "empty", remedy="connect Defect Latent's, with the normal image and the mask")
-    check_channels(samples, drawing.model)
+    check_channels(samples, inputs.model)
     if len(samples) != len(crop.parts):
         raise Refused(
             "latent",
@@ -207,11 +208,11 @@ def _checked_latent(drawing: Drawing, crop: Crop) -> Tensor:
             remedy="connect Defect Latent's latent of these images, "
             f"{'and their crop' if crop.whole else 'which is of the crops'}",
         )
-    item_seeds(drawing.latent, 0)
-    if len(drawing.sigmas) < 2:
+    item_seeds(inputs.latent, 0)
+    if len(inputs.sigmas) < 2:
         raise Refused("sigmas", "no step", remedy="give the scheduler steps and a denoise above 0")
     for name in ("positive", "negative"):
-        _check_count(name, getattr(drawing, name), len(samples))
+        _check_count(name, getattr(inputs, name), len(samples))
     return mask
 
 
@@ -252,10 +253,11 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
                 f"image {item} differs from its normal image outside the mask",
                 remedy="connect normal, mask and image of one Compose Pair",
             )
-        parts = [(part, (window_of(planes[place], part.window.resolution),) * 2) for place, part in crop.of(item)]
+        normals = [(part, window_of(planes[place], part.window.resolution)) for place, part in crop.of(item)]
+        parts = [DecodedPart(part, window, window) for part, window in normals]
         source = to_picture(normal)
         found = scores_of(to_picture(image, source.pixels.dtype), source, parts).visibility
-        windows = tuple(part.window for part, _ in parts)
+        windows = tuple(one.part.window for one in parts)
         if windows != score.windows or abs(found - score.visibility) > 0.02 + 0.05 * score.visibility:
             raise Refused(
                 "scores",
@@ -265,13 +267,13 @@ def _check_scores(batch: Batch, crop: Crop, roundtrip: Tensor) -> None:
             )
 
 
-def some_of(drawing: Drawing, places: Sequence[int]) -> Drawing:
-    """The drawing of the items at `places` alone, in that order; all of it where they cannot be taken out, since a
+def some_inputs(inputs: SamplerInputs, places: Sequence[int]) -> SamplerInputs:
+    """The inputs of the items at `places` alone, in that order; all of them where they cannot be taken out, since a
     patch of the model or an entry of the conditioning may hold what belongs to the whole batch."""
-    samples, mask = drawing.latent["samples"], drawing.latent["noise_mask"]
-    conditioning, count = (drawing.positive, drawing.negative), len(samples)
-    if len(places) == count or not (_unpatched(drawing.model) and all(_separable(c, count) for c in conditioning)):
-        return drawing
+    samples, mask = inputs.latent["samples"], inputs.latent["noise_mask"]
+    conditioning, count = (inputs.positive, inputs.negative), len(samples)
+    if len(places) == count or not (_unpatched(inputs.model) and all(_separable(c, count) for c in conditioning)):
+        return inputs
     places = list(places)
     latent = {"samples": samples[places], "noise_mask": mask[places] if len(mask) > 1 else mask}
     taken = (
@@ -279,10 +281,10 @@ def some_of(drawing: Drawing, places: Sequence[int]) -> Drawing:
         for entries in conditioning
     )
     return replace(
-        drawing,
+        inputs,
         **dict(zip(("positive", "negative"), taken, strict=True)),
         latent=latent,
-        model=with_farm_of(drawing.model, places),
+        model=with_farm_of(inputs.model, places),
     )
 
 

@@ -22,7 +22,7 @@ from .images import lines, to_batch
 from .latents import latent_seed
 from .nearest import Measured
 from .provenance import graph_seed
-from .redraw import Drawing, Search, nearest_to
+from .redraw import SamplerInputs, Search, nearest_to
 from .sockets import CATEGORY, MAX_SEED, widget
 
 MEDIANS = ("strength", "completeness", "boundary", "nearest_real")
@@ -154,13 +154,13 @@ class RefinePairs(io.ComfyNode):
         type: str = "anomaly",
     ) -> io.NodeOutput:
         batch = Batch.checked(normal, image, mask, scores)
-        drawing = Drawing(model, positive, negative, vae, sampler, sigmas, cfg, latent)
+        inputs = SamplerInputs(model, positive, negative, vae, sampler, sigmas, cfg, latent)
         seed = latent_seed(latent, graph_seed(seed, cls.hidden))
         count = len(batch.images)
         kinds = [lines(text, count, what) for text, what in ((object, "object"), (type, "type"))]
         return io.NodeOutput(
             *refined_pairs(
-                drawing,
+                inputs,
                 batch,
                 crop,
                 rounds,
@@ -173,7 +173,7 @@ class RefinePairs(io.ComfyNode):
 
 
 def refined_pairs(
-    drawing: Drawing,
+    inputs: SamplerInputs,
     batch: Batch,
     crop: Crop | None,
     rounds: int,
@@ -195,7 +195,7 @@ def refined_pairs(
     """
     if rounds < 1:
         raise Refused("rounds", rounds, "at least 1", "leave the node out for no round")
-    search = Search(drawing, batch, crop, rounds, seed, nearest_to(batch, crop, real, kinds) if real else None)
+    search = Search(inputs, batch, crop, rounds, seed, nearest_to(batch, crop, real, kinds) if real else None)
     found = refine(
         search.make,
         search.first(),
@@ -216,7 +216,7 @@ def _kept(one: Refined, first: Score, given: Varied) -> Score:
     A graph does not know what the first draw cost: `calls` are those of the rounds.
     """
     record = one.record(_visible, given) | {"first": first.entries | {"visible": first.visible}, "first_calls": None}
-    return replace(one.pair.score if one.round else first, refined=record)
+    return replace(one.pair.score if one.round else first, search=record)
 
 
 def _visible(pair: Scores) -> bool:
@@ -230,7 +230,7 @@ def _always(best: Refined) -> bool:
 def report(first: Sequence[Score], kept: Sequence[Score], calls: int) -> str:
     """Share visible and median scores of first draws and kept pairs, which rounds were kept, and calls of the model.
 
-    first, kept: scores of the same pairs; kept with `refined`. A median is left out where a score is not known.
+    first, kept: scores of the same pairs; kept with `search`. A median is left out where a score is not known.
     """
     share = [100 * fmean(one.visible for one in scores) for scores in (first, kept)]
     lines = [f"{len(kept)} pairs, first draw -> kept", f"visible: {share[0]:.0f} % -> {share[1]:.0f} %"]
@@ -238,7 +238,7 @@ def report(first: Sequence[Score], kept: Sequence[Score], calls: int) -> str:
         values = [[getattr(one, name) for one in scores] for scores in (first, kept)]
         if None not in values[0] + values[1]:
             lines.append(f"{name}, median: {median(values[0]):.2f} -> {median(values[1]):.2f}")
-    rounds = Counter(one.refined["round"] for one in kept)
+    rounds = Counter(one.search["round"] for one in kept)
     chosen = ", ".join(f"{f'round {n}' if n else 'first draw'} {rounds[n]}" for n in sorted(rounds))
     return "\n".join([*lines, f"kept: {chosen}", f"calls of the model: {calls} ({calls / len(kept):.1f} per pair)"])
 

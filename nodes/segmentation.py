@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..datasets.mvtec import Sample
+from ..datasets.sample import Sample
 from ..errors import Refused
 from ..evaluation.cases import case_sheet
 from ..evaluation.cell import tested_values

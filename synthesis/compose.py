@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,16 +17,22 @@ from ..images.pictures import Picture
 from ..images.windows import Window, enlarge, image_part
 from .windows import Part
 
-Made = tuple[Part, tuple[Tensor, Tensor]]  # a part, its window with the anomaly and without, decoded, [3, R, R]
+
+class DecodedPart(NamedTuple):
+    """A part of a mask with its decoded windows, [3, R, R] in 0 .. 1: made, with the anomaly, and the normal one."""
+
+    part: Part
+    made: Tensor
+    roundtrip: Tensor
 
 
 SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
 
 
-def is_changed(made: Made) -> bool:
-    """Whether a part's window differs from the normal window in the mask, both decoded."""
-    part, (anomalous, roundtrip) = made
-    return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
+def is_changed(decoded: DecodedPart) -> bool:
+    """Whether a part's window differs from the normal window in the mask."""
+    change = (decoded.made - decoded.roundtrip).abs().amax(0)
+    return bool(change[decoded.part.shown()].max() > SAME_WINDOW)
 
 
 def compose(
@@ -65,12 +72,14 @@ def compose(
     return normal.with_pixels(pixels)
 
 
-def composed_picture(normal: Picture, made: Sequence[Made], mode: str = "difference", feather: int = 0) -> Picture:
+def composed_picture(
+    normal: Picture, decoded: Sequence[DecodedPart], mode: str = "difference", feather: int = 0
+) -> Picture:
     """The normal picture with the anomalies of all parts of its mask; mode, feather: see `compose`."""
     check_mode(mode, feather)
     pixels = normal.pixels.copy()
-    for part, (anomalous, roundtrip) in made:
-        compose_into(pixels, anomalous, roundtrip, part.in_area(normal.size)[1], part.window, mode, feather)
+    for part, made, roundtrip in decoded:
+        compose_into(pixels, made, roundtrip, part.in_area(normal.size)[1], part.window, mode, feather)
     return normal.with_pixels(pixels)
 
 

@@ -135,9 +135,9 @@ def made_windows(
     options = chosen.options | {"mask": mask, "background": background, "seeds": seeds}
     foreground = adapters.foreground(mask, background, types, nearest_timestep)
     options |= farm_options(foreground, settings.farm, settings.farm_until)
-    if chosen.graded:
+    if chosen.is_graded:
         options |= {"branches": heads, "headed": lambda change: denoiser(change=change)}
-    sample = sample_graded if chosen.graded else sample_aias
+    sample = sample_graded if chosen.is_graded else sample_aias
     with _calls(base.unet) as counted:
         latents = sample(denoiser(), start, sigmas, **options)
     return base.decode(latents).cpu(), len(counted)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.mvtec import Sample, read_sample
+from ..datasets.sample import Sample, read_sample
 from ..files.progress import counted, tracked
 from ..images.masks import latent_mask, mask_box
 from ..images.pictures import Picture

@@ -12,7 +12,7 @@ from ..modules.compact_ldm import NORMAL, CompactLDM
 from .compose import composed_picture
 from .controls import KnownControls
 from .make import BATCH, Job, Settings
-from .pair import made_parts
+from .pair import decoded_jobs
 from .scores import ScoredPart, Scores, mean_known, visible_above
 
 PIXELS = 0.95  # share of a negative's pixels that count as unchanged
@@ -49,16 +49,19 @@ def thresholds(negatives: Sequence[Negative]) -> Thresholds:
 def measure_negatives(
     base: CompactLDM, jobs: Sequence[Job], settings: Settings, known: KnownControls | None = None
 ) -> list[Negative]:
-    """The same jobs with their masks made again as normal surface, by the base alone. known: see `pair.made_parts`."""
+    """The same jobs with their masks made again as normal surface, by the base alone.
+
+    known: see `pair.decoded_jobs`.
+    """
     normal = [replace(job, type=NORMAL) for job in jobs]
-    made = made_parts(base, normal, replace(settings, graded=None), known=known or KnownControls())
+    made = decoded_jobs(base, normal, replace(settings, graded=None), known=known or KnownControls())
     found = []
     for job, one in zip(normal, made, strict=True):
         picture = composed_picture(job.picture, one.parts, settings.mode, settings.feather)
         parts = [ScoredPart(picture, job.picture, part) for part in one.parts]
         values = [part.excess(own) for part, own in zip(parts, one.controls, strict=True)]
         levels = np.concatenate([part.levels().numpy() for part in parts])
-        areas = [part.inside.sum().item() for part, _ in one.parts]
+        areas = [decoded.part.inside.sum().item() for decoded in one.parts]
         found.append(Negative(mean_known(values, areas), np.quantile(levels, _KEPT)))
     return found
 
@@ -66,7 +69,7 @@ def measure_negatives(
 def measured_thresholds(
     base: CompactLDM, job: Callable[[int], Job], settings: Settings, count: int, known: KnownControls | None = None
 ) -> Thresholds:
-    """Of jobs 0 .. count - 1. known: see `pair.made_parts`."""
+    """Of jobs 0 .. count - 1. known: see `pair.decoded_jobs`."""
     found: list[Negative] = []
     for start in tracked("measuring thresholds", range(0, count, BATCH), BATCH, count):
         jobs = [job(index) for index in range(start, min(start + BATCH, count))]

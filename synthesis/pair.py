@@ -17,7 +17,7 @@ from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..seeds import part_seed
 from .adapters import Adapters, adapters_of
-from .compose import Made, composed_picture
+from .compose import DecodedPart, composed_picture
 from .controls import KnownControls, control_values, controls_key
 from .labels import refined_mask
 from .make import Job, Settings, check_job, encoded_windows, made_windows
@@ -25,7 +25,7 @@ from .nearest import RealDefects
 from .scores import CHANGED_ABOVE, Scores, scores_of
 from .windows import Part
 
-__all__ = ["Job", "MadeParts", "Pair", "Settings", "make_pairs", "made_parts"]
+__all__ = ["Job", "DecodedJob", "Pair", "Settings", "make_pairs", "decoded_jobs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def make_pairs(
             too few for STAGE's windows, MGA heads asked for that the adapter lacks.
     """
     started = time.perf_counter()
-    made = made_parts(base, jobs, settings, adapter, known or KnownControls() if controlled else None)
+    made = decoded_jobs(base, jobs, settings, adapter, known or KnownControls() if controlled else None)
     pictures = [
         composed_picture(job.picture, one.parts, settings.mode, settings.feather)
         for job, one in zip(jobs, made, strict=True)
@@ -91,14 +91,14 @@ def make_pairs(
     nearest = [None] * len(jobs)
     if real:
         kinds = [(job.object, job.type) for job in jobs]
-        nearest = real.of_pairs(kinds, pictures, [[part for part, _ in one.parts] for one in made])
+        nearest = real.of_pairs(kinds, pictures, [[decoded.part for decoded in one.parts] for one in made])
     seconds = (time.perf_counter() - started) / len(jobs)
     return [
         Pair(
             **vars(scored) | {"nearest_real": distance},
             job=job,
             picture=picture,
-            parts=tuple(part for part, _ in one.parts),
+            parts=tuple(decoded.part for decoded in one.parts),
             seconds=seconds,
             calls=one.calls,
             controls=one.controls,
@@ -108,25 +108,25 @@ def make_pairs(
 
 
 @dataclass(eq=False)
-class MadeParts:
+class DecodedJob:
     """What the model made of one job, part by part, before it is composed.
 
     controls: of every part, see `controls.control_values`; None where none were asked for. calls: of the denoiser's
     network, for one window each.
     """
 
-    parts: list[Made] = field(default_factory=list)
+    parts: list[DecodedPart] = field(default_factory=list)
     controls: list[np.ndarray] | None = None
     calls: int = 0
 
 
-def made_parts(
+def decoded_jobs(
     base: CompactLDM,
     jobs: Sequence[Job],
     settings: Settings,
     adapter: Adapters | FastModules | StageModules | None = None,
     known: KnownControls | None = None,
-) -> list[MadeParts]:
+) -> list[DecodedJob]:
     """What the model makes of every job; every window is encoded and decoded once, for the pair and its controls.
 
     Args:
@@ -136,7 +136,7 @@ def made_parts(
     """
     for job in jobs:
         check_job(base, job)
-    adapters, made = adapters_of(adapter), [MadeParts() for _ in jobs]
+    adapters, made = adapters_of(adapter), [DecodedJob() for _ in jobs]
     missing: dict[int, str] = {}  # places of jobs whose controls are not known, and their keys
     if known is not None:
         for place, job in enumerate(jobs):
@@ -152,7 +152,7 @@ def made_parts(
             looks = [job.look for job in own]
             decoded, calls = made_windows(base, windows, types, seeds, settings, adapters, looks)
             for part, window, roundtrip in zip(windows.parts, decoded, windows.roundtrip, strict=True):
-                made[part.item].parts.append((part, (window, roundtrip)))
+                made[part.item].parts.append(DecodedPart(part, window, roundtrip))
                 made[part.item].calls += calls
             places = [place for place, part in enumerate(windows.parts) if part.item in missing]
             values, calls = control_values(base, jobs, windows, places, settings)

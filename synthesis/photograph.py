@@ -19,17 +19,13 @@ from ..images.windows import CONTEXT, covered
 from ..modules.compact_ldm import NORMAL, CompactLDM, known_type
 from ..seeds import CONTROL_SEED, anomaly_seed, part_seed
 from .adapters import Adapters
-from .compose import composed_picture, composed_values, is_changed
+from .compose import DecodedPart, composed_picture, composed_values, is_changed
 from .controls import COUNT, STEPS
 from .labels import refined_mask, refined_picture
 from .make import Job, check_job, encoded_windows, made_windows
-from .scores import Scores, scores_of
+from .scores import PHOTOGRAPH_VISIBLE_ABOVE, Scores, scores_of
 from .settings import FREE, Look, MakeSettings, Settings
 from .windows import Part, crop_parts
-
-# excess above which a defect on a photograph counts as visible; a run over a data set measures its own threshold, 1.6
-# to 1.9 for the bundled base (`synthesis.negatives`).
-VISIBLE_ABOVE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +79,7 @@ class Draw:
 
     @property
     def visible(self) -> bool:
-        return self.excess > VISIBLE_ABOVE
+        return self.excess > PHOTOGRAPH_VISIBLE_ABOVE
 
 
 def draw_defect(normal: Picture, area: Area, filler: WindowFiller, settings: MakeSettings) -> tuple[Draw, Tensor]:
@@ -102,11 +98,10 @@ def draw_defect(normal: Picture, area: Area, filler: WindowFiller, settings: Mak
 
     def draw(seed: int) -> Draw:
         (windows,) = filler.filled([seed], settings.steps, settings.guidance, normal=False)
-        pairs = zip(windows, filler.roundtrip, strict=True)
-        made = list(zip(area.parts, pairs, strict=True))
-        picture = composed_picture(normal, made)
-        scores = scores_of(picture, normal, made, controls=controls)
-        return Draw(picture, scores, seed, blank=not any(map(is_changed, made)))
+        decoded = list(map(DecodedPart, area.parts, windows, filler.roundtrip))
+        picture = composed_picture(normal, decoded)
+        scores = scores_of(picture, normal, decoded, controls=controls)
+        return Draw(picture, scores, seed, blank=not any(map(is_changed, decoded)))
 
     best = best_draw(draw, settings.seed, settings.tries)
     if not settings.refine:
@@ -115,7 +110,9 @@ def draw_defect(normal: Picture, area: Area, filler: WindowFiller, settings: Mak
     return best, refined if refined.any() else area.mask
 
 
-def best_draw(draw: Callable[[int], Draw], seed: int, tries: int, visible_above: float = VISIBLE_ABOVE) -> Draw:
+def best_draw(
+    draw: Callable[[int], Draw], seed: int, tries: int, visible_above: float = PHOTOGRAPH_VISIBLE_ABOVE
+) -> Draw:
     """The first draw whose excess is above `visible_above`, of at most `tries`; else the one of the largest excess.
 
     draw: makes one with a seed; seed: of the first.

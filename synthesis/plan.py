@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..choices import DEFECTS
-from ..datasets.mvtec import Sample, read_sample
+from ..datasets.sample import Sample, read_sample
 from ..datasets.surfaces.crops import draw_crop
 from ..errors import Refused
 from ..images.masks import place_mask

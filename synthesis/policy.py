@@ -13,11 +13,11 @@ from .settings import Policy
 
 @dataclass(frozen=True)
 class Settled:
-    """A pair as it goes into the folder: its settings, and the search behind it, if there was one, for the manifest."""
+    """A pair as it goes into the folder: its settings, and the record of the search behind it, if there was one."""
 
     pair: Pair
     settings: Settings
-    refined: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
 
 
 def settle(

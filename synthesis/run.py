@@ -127,15 +127,15 @@ def settle_pair(
     item: Planned,
     picture: Picture,
     record: Mapping[str, Any],
-    refined: np.ndarray | None = None,
+    refined_mask: np.ndarray | None = None,
     visible_only: bool = False,
 ) -> None:
     """Write a pair, or drop it: where it is blank, and with `visible_only` where it is not visible.
 
-    record, refined: as in `write_pair`, the record with `pixel_entries` and "visible".
+    record, refined_mask: as in `write_pair`, the record with `pixel_entries` and "visible".
     """
     if record["changed"] and (record["visible"] or not visible_only):
-        write_pair(writer, index, item, picture, record, refined)
+        write_pair(writer, index, item, picture, record, refined_mask)
     else:
         writer.drop(index, {"object": item.job.object, "type": item.job.type, "seed": item.job.seed} | record)
 
@@ -146,10 +146,12 @@ def write_pair(
     item: Planned,
     picture: Picture,
     record: Mapping[str, Any],
-    refined: np.ndarray | None = None,
+    refined_mask: np.ndarray | None = None,
 ) -> None:
-    """Write a planned item's picture; `record` goes into the manifest beside its seed and sources; refined: see
-    `PairWriter.write`."""
+    """Write a planned item's picture; `record` goes into the manifest beside its seed and sources.
+
+    refined_mask: see `PairWriter.write`.
+    """
     sources = {"seed": item.job.seed, "normal_source": item.normal_name, "mask_source": item.mask_name}
     writer.write(
         index=index,
@@ -160,7 +162,7 @@ def write_pair(
         mask=item.job.mask,
         normal_source=item.normal,
         record=sources | record,
-        refined=refined,
+        refined_mask=refined_mask,
     )
 
 
@@ -177,7 +179,7 @@ def _record(settled: Settled, visible: bool, base_name: str, adapter_name: str |
         adapter=adapter_name,
         windows=pair.windows,
         settings=asdict(settled.settings),
-        refined=settled.refined,
+        search=settled.search,
     )
 
 
@@ -192,13 +194,14 @@ def pair_record(
     adapter: str | None,
     windows: Sequence[Window] | None,
     settings: Mapping[str, Any],
-    refined: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The entries of a pair's line of the manifest, beside those that the writer sets.
 
     Args:
         scores, visible, windows: None where the pair was not scored; content: see `pixel_entries`; base, adapter: their
-            names, see `file_digest`; settings: it was made with; refined: the search behind it, if there was one.
+            names, see `file_digest`; settings: it was made with; search: see `refine.Refined.record`, None where
+            there was none.
     """
     record = {
         "seed": seed,
@@ -211,4 +214,4 @@ def pair_record(
         "windows": windows and [asdict(window) | {"factor": round(window.factor, DIGITS)} for window in windows],
         "settings": dict(settings),
     }
-    return record if refined is None else record | {"refined": refined}
+    return record if search is None else record | {"refined": search}

@@ -22,10 +22,19 @@ from torch import Tensor
 from ..images.masks import mask_box
 from ..images.pictures import Picture
 from ..images.windows import enlarge, image_part
-from .compose import Made
+from .compose import DecodedPart
 
 # Where no negatives were measured: a pixel that moved by more than the surface's own spread is no longer surface.
 CHANGED_ABOVE = 1.0
+
+# Thresholds of `visible`. `synthesize` measures its own on normal surface, see `synthesis.negatives`: 1.6 to 1.9 for
+# the bundled base. The others are for where nothing was measured; see `excess` for what surface alone reaches.
+# make and Make Defects draw with more steps than their controls have: surface reaches 2.
+PHOTOGRAPH_VISIBLE_ABOVE = 2.0
+# Compose Pair's default, a mild test: a graph's controls may have as many steps as its pairs, so that surface reaches
+# 1, and without controls `visibility` is compared.
+COMPOSED_VISIBLE_ABOVE = 1.0
+
 TOLERANCE = 2  # px
 DIGITS = 4
 FLOOR = 2 / 255
@@ -81,8 +90,8 @@ class ScoredPart:
     part's, bool [h, w]; around: its `ring`; scale: its `unit`.
     """
 
-    def __init__(self, result: Picture, normal: Picture, made: Made):
-        part, self.windows = made
+    def __init__(self, result: Picture, normal: Picture, decoded: DecodedPart):
+        part, *self.windows = decoded
         rows, columns = image_part(part.window, normal.size)
         area, self.mask = part.in_area(normal.size)
         self.part, self.shown = part, part.shown()
@@ -117,7 +126,7 @@ class ScoredPart:
 def scores_of(
     result: Picture,
     normal: Picture,
-    made: Sequence[Made],
+    decoded: Sequence[DecodedPart],
     changed_above: float = CHANGED_ABOVE,
     controls: Sequence[np.ndarray | None] | None = None,
 ) -> Scores:
@@ -125,14 +134,13 @@ def scores_of(
 
     Args:
         normal: the normal picture.
-        made: for every part of its mask: the window with the anomaly and the normal window, both decoded, [3, R, R] in
-            0 .. 1.
+        decoded: the parts of its mask.
         changed_above: change above which a pixel counts as filled, see `completeness`.
         controls: for every part its mask's pixels, made again as normal surface several times, [k, N, C] of the
             picture's dtype; see `compose.composed_values` and `excess`.
     """
-    controls = controls or [None] * len(made)
-    parts = [ScoredPart(result, normal, one) for one in made]
+    controls = controls or [None] * len(decoded)
+    parts = [ScoredPart(result, normal, one) for one in decoded]
     scores = [one.scores(changed_above, own) for one, own in zip(parts, controls, strict=True)]
     return mean_scores(scores, [one.part.inside.sum().item() for one in parts])
 

@@ -20,18 +20,18 @@ class Sampling:
     """A sampler with its options.
 
     grid: keywords of `aias_grid`; windows: of t, which `graded_grid` reaches, () for none; options: keywords of the
-    sampler; graded: it is `sample_graded`, else `sample_aias`; heads: MGA heads work.
+    sampler; is_graded: it is `sample_graded`, else `sample_aias`; heads: MGA heads work.
     """
 
     grid: dict[str, Any]
     windows: tuple[Window, ...]
     options: dict[str, Any]
-    graded: bool
+    is_graded: bool
     heads: bool
 
     def levels(self) -> list[int]:
         """Levels of a run through the whole schedule. Raises ValueError for steps that no such run can have."""
-        return graded_grid(**self.grid, windows=self.windows) if self.graded else aias_grid(**self.grid)
+        return graded_grid(**self.grid, windows=self.windows) if self.is_graded else aias_grid(**self.grid)
 
 
 def sampling(
@@ -53,13 +53,13 @@ def sampling(
     """
     grid, options = preset(preset_name, steps)
     if stage is None:
-        return Sampling(grid, (), options, graded=False, heads=False)
+        return Sampling(grid, (), options, is_graded=False, heads=False)
     heads, parts = stage_preset(stage)
     if parts["windows"] and windows is not None:
         parts["windows"] = tuple(windows)
     if parts["mask_schedule"] and mask_schedule is not None:
         parts["mask_schedule"] = mask_schedule
-    return Sampling(grid, tuple(parts["windows"]), with_stage(options, parts), graded=True, heads=heads)
+    return Sampling(grid, tuple(parts["windows"]), with_stage(options, parts), is_graded=True, heads=heads)
 
 
 def start_state(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..datasets.mvtec import Sample, check_samples
+from ..datasets.sample import Sample, check_samples
 from ..datasets.surfaces.defects import TYPES
 from ..files.progress import tracked
 from ..images.masks import latent_mask

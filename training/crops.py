@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.mvtec import Sample, read_sample
+from ..datasets.sample import Sample, read_sample
 from ..datasets.surfaces.crops import draw_crop
 from ..errors import Refused
 from ..images.windows import Window, context_side, cut_image, cut_mask, place_window

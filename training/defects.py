@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.hold_out import hold_out
-from ..datasets.mvtec import Sample
+from ..datasets.sample import Sample
 from ..errors import Refused
 from ..files.progress import tracked
 from ..images.masks import latent_mask

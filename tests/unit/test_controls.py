@@ -8,7 +8,7 @@ import torch
 from anomaly_synthesis.seeds import CONTROL_SEED
 from anomaly_synthesis.synthesis.controls import COUNT, STEPS, KnownControls, control_settings, controls_key
 from anomaly_synthesis.synthesis.labels import refined_mask
-from anomaly_synthesis.synthesis.pair import Settings, made_parts, make_pairs
+from anomaly_synthesis.synthesis.pair import Settings, decoded_jobs, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.windows import crop_parts
 
@@ -23,7 +23,7 @@ def jobs(train_part):
 
 def controls_of(base, jobs, settings=SETTINGS):
     """For every job the pixels of its mask, [COUNT, N, C] for every part."""
-    return [one.controls for one in made_parts(base, jobs, settings, known=KnownControls())]
+    return [one.controls for one in decoded_jobs(base, jobs, settings, known=KnownControls())]
 
 
 def test_controls_are_the_mask_made_again_each_time_in_another_way(tiny_base, jobs):
@@ -84,7 +84,7 @@ def test_controls_of_other_windows_or_composing_are_not_reused(tiny_base, jobs, 
 
 def test_another_picture_mask_or_object_has_controls_of_its_own(tiny_base, jobs):
     known, job = KnownControls(), jobs[0]
-    made_parts(tiny_base, [job], SETTINGS, known=known)
+    decoded_jobs(tiny_base, [job], SETTINGS, known=known)
     mask = job.mask.clone()
     mask[tuple(torch.nonzero(~mask)[0])] = True
     picture = job.picture.with_pixels(job.picture.pixels[::-1].copy())
@@ -103,9 +103,9 @@ def test_a_picture_is_read_once_for_its_key(tiny_base, jobs, monkeypatch):
 
 def test_controls_cached_in_a_block_are_dropped_after_it(tiny_base, jobs):
     run = KnownControls()
-    made_parts(tiny_base, jobs[:1], SETTINGS, known=run)
+    decoded_jobs(tiny_base, jobs[:1], SETTINGS, known=run)
     block = KnownControls(run)
-    made_parts(tiny_base, jobs, SETTINGS, known=block)
+    decoded_jobs(tiny_base, jobs, SETTINGS, known=block)
     assert all(block.of(controls_key(job, SETTINGS)) is not None for job in jobs)
     assert [run.of(controls_key(job, SETTINGS)) is not None for job in jobs] == [True, False, False]
 

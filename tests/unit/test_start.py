@@ -35,8 +35,8 @@ def test_a_flow_model_scales_the_background():
 
 def test_without_a_stage_it_is_aias_and_with_one_graded_diffusion():
     plain, graded = sampling("recommended", 10), sampling("recommended", 10, "stage")
-    assert not plain.graded and not plain.heads and plain.windows == () and "aif" not in plain.options
-    assert graded.graded and graded.heads and graded.windows == ((1000, 800), (400, 300)) and graded.options["aif"]
+    assert not plain.is_graded and not plain.heads and plain.windows == () and "aif" not in plain.options
+    assert graded.is_graded and graded.heads and graded.windows == ((1000, 800), (400, 300)) and graded.options["aif"]
     assert plain.options["eta"] == 0.5 and graded.options["eta"] == 1.0
     assert all(any(lo <= level <= hi for level in graded.levels()) for hi, lo in graded.windows)
 

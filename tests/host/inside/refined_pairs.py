@@ -24,7 +24,7 @@ def check_no_pair_gets_worse_and_outside_the_masks_nothing_changes():
     draw, figures = eight_drawn(), {}
     for name in ("aias", "euler"):
         images, scores, report = draw.refined(sampler=sampler(name))
-        kept = [score.refined["round"] for score in scores]
+        kept = [score.search["round"] for score in scores]
         assert len(draw.inputs["crop"].parts) > len(scores) == 8 and max(kept) > 0, kept
         for item, (score, first) in enumerate(zip(scores, draw.scores, strict=True)):
             assert order(score) >= order(first) and (kept[item] == 0) == (order(score) == order(first))
@@ -44,7 +44,7 @@ def check_the_kept_pair_is_the_best_of_all_rounds():
     for item, score in enumerate(scores):
         tried = [(draw.images, draw.scores), *(result for _, result in made)]
         best = max(range(5), key=lambda number: order(tried[number][1][item]))
-        assert score.refined["round"] == best and torch.equal(images[item], tried[best][0][item])
+        assert score.search["round"] == best and torch.equal(images[item], tried[best][0][item])
         assert score.entries == tried[best][1][item].entries
 
 
@@ -53,7 +53,7 @@ def check_the_same_seed_gives_the_same_pairs_and_another_seed_others():
     results = [draw.refined(seed=seed) for seed in (SEED, SEED, SEED + 1000)]
     assert torch.equal(results[0][0], results[1][0]) and results[0][1:] == results[1][1:]
     assert not torch.equal(results[0][0], results[2][0])
-    seeds = {score.seed for _, scores, _ in results for score in scores if score.refined["round"]}
+    seeds = {score.seed for _, scores, _ in results for score in scores if score.search["round"]}
     assert SEED not in seeds and SEED + 1 not in seeds and len(seeds) > 1
 
 
@@ -61,7 +61,7 @@ def check_an_item_alone_is_the_item_of_a_batch():
     batch, draw = eight(), two_drawn()
     alone = drawn(batch.images[:1], batch.masks[:1], batch.objects[0], batch.types[0]).refined()
     both = draw.refined()
-    assert alone[1][0].refined["round"] == both[1][0].refined["round"] and alone[1][0].seed == both[1][0].seed
+    assert alone[1][0].search["round"] == both[1][0].search["round"] and alone[1][0].seed == both[1][0].seed
     assert apart(alone[0][0] * 255, both[0][0] * 255) < 1.01
 
 
@@ -70,7 +70,7 @@ def check_whole_images_without_crop():
     draw = drawn(image, mask, cropped=False)
     images, (score,), _ = draw.refined(sampler=sampler("euler"))
     assert order(score) >= order(draw.scores[0]) and torch.equal(images[mask == 0], image[mask == 0])
-    assert score.refined["calls"] == draw.inputs["rounds"] * 2 * STEPS
+    assert score.search["calls"] == draw.inputs["rounds"] * 2 * STEPS
 
 
 def check_every_round_changes_one_setting_and_draws_new_seeds():
@@ -108,11 +108,11 @@ def check_only_invisible_pairs_are_drawn_again_and_only_until_they_are_visible()
         images, scores, report = given.refined(refine="not visible", rounds=rounds)
         assert sum(not score.visible for score in given.scores) == hidden
         for item, (first, score) in enumerate(zip(given.scores, scores, strict=True)):
-            assert order(score) >= order(first) and (score.refined["calls"] == 0) == first.visible
+            assert order(score) >= order(first) and (score.search["calls"] == 0) == first.visible
             assert not first.visible or torch.equal(images[item], draw.images[item])
         made = int(report.split("calls of the model: ")[1].split()[0])
         parts = len(draw.inputs["crop"].parts)
-        assert made == sum(score.refined["calls"] for score in scores) if hidden else made == 0
+        assert made == sum(score.search["calls"] for score in scores) if hidden else made == 0
         assert (made == rounds * 2 * STEPS * parts) == (hidden == 8)
 
 
@@ -159,7 +159,7 @@ def check_calls_are_two_a_step_with_guidance_and_one_without():
     parts = [len(draw.inputs["crop"].of(item)) for item in range(8)]
     for cfg, each in ((CFG, 2), (1.0, 1)):
         _, scores, report = draw.refined(cfg=cfg, rounds=1)
-        assert [score.refined["calls"] for score in scores] == [STEPS * each * count for count in parts]
+        assert [score.search["calls"] for score in scores] == [STEPS * each * count for count in parts]
         assert f"calls of the model: {STEPS * each * sum(parts)} " in report
 
 
@@ -169,9 +169,9 @@ def check_a_distance_to_real_defects_counts_only_where_all_draws_have_it():
     plain, scored = draw.refined(), draw.refined(scores=far)
     assert torch.equal(plain[0], scored[0])
     for score, same in zip(scored[1], plain[1], strict=True):
-        kept = score.refined["round"]
-        assert kept == same.refined["round"] and score.nearest_real == (None if kept else 9.0)
-        assert score.refined["first"]["nearest_real"] == 9.0
+        kept = score.search["round"]
+        assert kept == same.search["round"] and score.nearest_real == (None if kept else 9.0)
+        assert score.search["first"]["nearest_real"] == 9.0
     real, (objects, types) = real_defects(), draw.kinds
     (known,) = call(
         "NearestRealDefect",
