@@ -73,6 +73,8 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 
 # baselines/ and evaluation/
 VARIANTS = ("patch", "scar")
+LABELS = ("refined", "requested")
+AUGMENTATIONS = ("standard", "light")
 NETWORKS = ("unet", "small_unet", "segformer", "bisenetv2", "stdc1")
 METHODS = (
     "real-only",
@@ -80,7 +82,9 @@ METHODS = (
     "cutpaste-scar",
     "draem",
     "copy-paste",
+    "drawn",
     "aias",
+    "paste-and-redraw",
     "aias-unaware",
     "fast",
     "fast-no-farm",

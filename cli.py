@@ -74,7 +74,7 @@ def _make(options: argparse.Namespace) -> None:
     out, mask_out = _photograph_files(options)
     base, _ = load_base(options.base or BUNDLED_BASE)
     started = time.perf_counter()
-    made, mask, pair, visible = make_defect(
+    made, mask, draw = make_defect(
         base.to(_device(options)),
         read_picture(options.image),
         read_mask(options.mask),
@@ -83,7 +83,7 @@ def _make(options: argparse.Namespace) -> None:
         MakeSettings(**values_of(options, MakeSettings)),
     )
     _write_photograph(out, made, mask_out, mask)
-    shown = "visible" if visible else "hardly visible: try another seed, --strength 0.6, or another type"
+    shown = "visible" if draw.visible else "hardly visible: try another seed, --strength 0.6, or another type"
     print(f"{out} and {mask_out}: {mask.sum()} px, {shown}; {time.perf_counter() - started:.1f} s")
 
 

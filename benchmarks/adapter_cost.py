@@ -3,10 +3,10 @@
     path/to/host/python -P benchmarks/adapter_cost.py --comfyui path/to/ComfyUI --out adapter_cost.json
 
 Runs inside ComfyUI's own process, with its Python, on the CPU: core's UNet in SD 1.5's configuration (860 M parameters,
-77 tokens of 768 channels), random weights, and for its latents FARM, told background and 8 tokens, and an MGA head of
-the paper's widths; one latent of 64 x 64. They take turns, and what counts is the processor's time, since the machine
-may have other work: on one thread it is the wall time of an idle machine. Told are the medians and the least of the
-rounds. A share is the seconds over those of a step with one call of the denoiser. Guidance calls the denoiser and the
+77 tokens of 768 channels), random weights, and for its latents FARM with background and 8 tokens, and an MGA head of
+the paper's widths; one latent of 64 x 64. The three run in turn. Processor time is measured, since the machine may have
+other work: on one thread it equals the wall time of an idle machine. Reported are the median and the minimum over the
+rounds. A share is the seconds relative to a step with one call of the denoiser. Guidance calls the denoiser and the
 head twice, and FARM once.
 """
 
@@ -115,12 +115,12 @@ def _timed(call: Callable[[], object]) -> float:
 
 
 def _figures(seconds: dict[str, list[float]]) -> dict:
-    told = {}
+    figures = {}
     for name, measure in (("median", statistics.median), ("least", min)):
-        found = {kind: measure(taken) for kind, taken in seconds.items()}
-        told[name] = {f"{kind}_s": round(value, 4) for kind, value in found.items()}
-        told[name] |= {f"{kind}_share": round(found[kind] / found["denoiser"], 5) for kind in ("farm", "mga")}
-    return told
+        values = {kind: measure(taken) for kind, taken in seconds.items()}
+        figures[name] = {f"{kind}_s": round(value, 4) for kind, value in values.items()}
+        figures[name] |= {f"{kind}_share": round(values[kind] / values["denoiser"], 5) for kind in ("farm", "mga")}
+    return figures
 
 
 if __name__ == "__main__":

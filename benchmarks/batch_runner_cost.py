@@ -2,12 +2,12 @@
 
     path/to/python -P benchmarks/batch_runner_cost.py --out batch_runner_cost.json
 
-The server is the tests' simulated one, of its own process, which answers at once with pairs of --size pixels square.
-Each run is of a plan of 100, 1,000, ... items, of which at most --items are made. Told are the runner's own processor
-seconds per item (not the start of the process), how much of them is reading and writing PNG (three pictures are read, a
-mask is written; the other two keep the server's compressed pixels), and its resident memory after a tenth of the items
-and at the end. With --there the folder holds so many of the plan's pairs already, as if the run had made them and was
-stopped: what a runner costs late in a long plan, without its hours; start_s is its start, which opens what is there.
+The server is the tests' simulated one in a process of its own, which answers at once with pairs of --size pixels
+square. Each run has a plan of 100, 1,000, ... items, of which at most --items are made. Reported are the runner's own
+processor seconds per item (without the start of the process), how much of that is reading and writing PNG (three
+pictures are read and a mask is written; the other two keep the server's compressed pixels), and its resident memory
+after a tenth of the items and at the end. With --there the folder already holds that many pairs of the plan, as after
+an interrupted run: this shows the cost late in a long plan without hours of running; start_s is the time to open them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
-    """A run of every plan; what each cost."""
+    """Run every plan and return its costs."""
     (folder / "workflow.json").write_text(json.dumps(_simulated().PROMPT))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -79,13 +79,13 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict]:
 def _in_a_process(context, path: Path, items: int, ours, theirs) -> dict:
     runner = context.Process(target=_run, args=(path, items, theirs))
     runner.start()
-    told = _received(ours, runner)
+    received = _received(ours, runner)
     runner.join()
-    return told
+    return received
 
 
 def _multiply(out: Path, count: int) -> None:
-    """Let a folder have so many pairs: its last one's files again and again, under names of their own."""
+    """Fill a folder up to `count` pairs with copies of its last pair under new names."""
     manifest = out / "manifest.jsonl"
     lines = manifest.read_text().splitlines()
     last = json.loads(lines[-1])
@@ -99,7 +99,7 @@ def _multiply(out: Path, count: int) -> None:
 
 
 def _received(pipe, process):
-    """What a process sends; an error of its own ends this one, too."""
+    """What a process sends; its error is raised here too."""
     while not pipe.poll(1):
         if process.exitcode not in (None, 0):
             raise SystemExit(process.exitcode)
@@ -107,7 +107,7 @@ def _received(pipe, process):
 
 
 def _run(path: Path, items: int, pipe) -> None:
-    """One run, in a process of its own, which is stopped after so many items."""
+    """One run in a process of its own, stopped after `items` items."""
     from anomaly_synthesis.batch.job import read_job
     from anomaly_synthesis.batch.runner import Runner
     from anomaly_synthesis.datasets.pairs import manifest_lines

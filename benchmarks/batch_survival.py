@@ -3,14 +3,13 @@
     python -P benchmarks/batch_survival.py --comfyui path/to/ComfyUI --items 500
 
 Run with the Python of `anomaly-synthesis batch`. The job is workflows/aias-synthesis.json with the bundled compact
-base. First it runs undisturbed on both servers. Then again, and while it runs: the runner is killed 5 times and
-resumed, each server killed 3 times and started again, all connections are cut 5 times (the runner speaks to the servers
-through a relay that can), and another client fills both queues twice. What must come out: as many pairs as items, each
-once, every byte as in the undisturbed run; exit code 1 if not. Only what happened while the runner worked is counted:
-a short run may be over before a server is back.
+base. It first runs undisturbed on both servers. In the second run the runner is killed 5 times and resumed, each server
+is killed 3 times and restarted, all connections are cut 5 times (by a relay between runner and servers), and another
+client fills both queues twice. The result must hold one pair for every item, byte for byte as in the undisturbed run;
+exit code 1 if not. Only events during the run are counted: a short run may end before a server is back.
 
-Last, --delay-items items of a node that only waits (a stand-in for a GPU: it needs no processor) on one server and on
-two: the ratio of their rates.
+Last, --delay-items items of a node that only waits (a stand-in for a GPU that needs no processor) run on one server and
+on two, to compare the rates.
 """
 
 from __future__ import annotations
@@ -129,7 +128,7 @@ class Host:
             )
 
     def wait(self, seconds: float = 300) -> None:
-        """Until it answers."""
+        """Wait until it answers."""
         end = time.monotonic() + seconds
         while True:
             with contextlib.suppress(OSError):
@@ -155,7 +154,7 @@ class Host:
 
 
 class Relay:
-    """Passes bytes between a port of its own and a server's, until it is told to cut all connections."""
+    """Passes bytes between a port of its own and a server's, until it is asked to cut all connections."""
 
     def __init__(self, port: int) -> None:
         self._target, self._writers, self.cuts = port, set(), 0
@@ -227,7 +226,7 @@ def main() -> int:
 
 
 def survive(hosts: list[Host], work: Path, options: argparse.Namespace) -> dict:
-    """The job undisturbed, then disturbed; what came out."""
+    """Run the job undisturbed, then disturbed, and compare the results."""
     items, steps = options.items, options.steps
     workflow, servers = REPOSITORY / "workflows" / "aias-synthesis.json", [host.relay.url for host in hosts]
     jobs = {}
@@ -241,7 +240,7 @@ def survive(hosts: list[Host], work: Path, options: argparse.Namespace) -> dict:
     undisturbed = time.monotonic() - began
     print(f"undisturbed: {undisturbed:.0f} s", flush=True)
     began = time.monotonic()
-    told = disturb(hosts, Runner(jobs["disturbed"]), work / "disturbed", options)
+    counts = disturb(hosts, Runner(jobs["disturbed"]), work / "disturbed", options)
     there = [content(work / name) for name in jobs]
     lines = [json.loads(line) for line in there[1]["manifest"]]
     seen = [line["item"] for line in lines]
@@ -252,13 +251,13 @@ def survive(hosts: list[Host], work: Path, options: argparse.Namespace) -> dict:
         "twice": len(seen) - len(set(seen)),
         "identical": there[0] == there[1],
         "undisturbed_s": round(undisturbed),
-        "disturbed_s": told.pop("s"),
-        **told,
+        "disturbed_s": counts.pop("s"),
+        **counts,
     }
 
 
 def disturb(hosts: list[Host], runner: Runner, out: Path, options: argparse.Namespace) -> dict:
-    """Let the events happen, spread over the run; how many of each did."""
+    """Trigger the events, spread over the run; the count of each that happened."""
     began, counts = time.monotonic(), {"runner_kills": 0, "server_kills": 0, "cuts": 0, "fills": 0}
 
     def kill_runner() -> None:
@@ -267,11 +266,11 @@ def disturb(hosts: list[Host], runner: Runner, out: Path, options: argparse.Name
         counts["runner_kills"] += 1
 
     def kill_server(host: Host) -> None:
-        host.wait()  # of its last death
+        host.wait()  # for the restart after the previous kill
         host.kill()
         counts["server_kills"] += 1
         time.sleep(1)
-        host.start()  # and the next event comes, whether it answers yet or not
+        host.start()  # the next event does not wait for its first answer
 
     def cut() -> None:
         for host in hosts:
@@ -311,7 +310,7 @@ def disturb(hosts: list[Host], runner: Runner, out: Path, options: argparse.Name
 
 
 def scale(hosts: list[Host], work: Path, items: int) -> dict:
-    """Rates of the waiting job on one server and on two, from first to last pair: the start is not the servers'."""
+    """Rates of the waiting job on one server and on two, from first to last pair, without the start-up."""
     workflow, rates = work / "wait.json", []
     workflow.write_text(json.dumps(WAIT_PROMPT))
     for count in (1, 2):
@@ -367,7 +366,7 @@ class Runner:
 
 
 def content(folder: Path) -> dict:
-    """All that a folder of pairs holds, without seconds and, of run.json, all."""
+    """The content of a folder of pairs, without the manifest's seconds."""
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     lines = [json.loads(line) for line in found.pop("manifest.jsonl").splitlines()]
     return {**found, "manifest": [json.dumps({**line, "seconds": None}) for line in lines]}
@@ -379,7 +378,7 @@ def written(out: Path) -> int:
 
 
 def _mixed(*kinds: list[Callable[[], None]]) -> list[Callable[[], None]]:
-    """Events of every kind spread over the whole, not one kind after the other."""
+    """The events interleaved, so that each kind is spread over the whole run."""
     placed = [
         ((place + 0.5) / len(kind), order, event)
         for order, kind in enumerate(kinds)

@@ -1,13 +1,13 @@
-"""Does hostile input end in an error of ours? Seeded inputs of every kind, read by the commands in a worker process.
+"""Does hostile input end in a clear error? Seeded inputs of every kind, read by the commands in a worker process.
 
     python -P benchmarks/fuzz.py --minutes 10 --seed 0
 
 Every input is a folder that a target draws and damages (fuzzing/: datasets of every layout, folders of pairs, servers
-and workflows, weights, pickles), and commands that read it. Fine is an exit code of 0, 1 or 2. Counted against us are
-tracebacks (any exception that the command does not turn into its error), hangs (an input that takes longer than
---limit), memory (beyond --memory GB), and control characters in what is printed. "Bare" are errors in Python's own
-words, without what was got and what to do: no fault by this count, but worth a look. Each such input is kept below
---save with its words, and can be drawn again with --one TARGET:NUMBER under the same --seed. Exit code 1 for any fault.
+and workflows, weights, pickles), and commands that read it. An exit code of 0, 1 or 2 passes. Faults are tracebacks
+(any exception that the command does not turn into its error), hangs (an input that takes longer than --limit), memory
+(beyond --memory GB), and control characters in the output. "Bare" errors carry only Python's own message, without what
+was got and what to do: no fault, but worth a look. The first input at each place of an error is kept below --save with
+its message, and can be drawn again with --one TARGET:NUMBER under the same --seed. Exit code 1 for any fault.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NAMED = re.compile(r"\w\.(pt|safetensors|ya?ml|jsonl?|csv|png|txt|xml|sqlite)\b
 
 
 class Fault(Exception):
-    """What is wrong with how an input was met."""
+    """A wrong reaction to an input."""
 
 
 def main() -> int:
@@ -109,7 +109,7 @@ def _run(inputs, options: argparse.Namespace) -> Counter:
 
 
 class _Worker:
-    """A process that meets one input after the other, and is ended with an input that hangs."""
+    """A process that reads one input after the other, and is killed if one hangs."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         context = multiprocessing.get_context("spawn")
@@ -117,10 +117,10 @@ class _Worker:
         self._process = context.Process(target=_work, args=(other, options.seed, options.memory), daemon=True)
         self._process.start()
         other.close()
-        self._pipe.recv()  # all is imported
+        self._pipe.recv()  # sent once everything is imported
 
     def meet(self, name: str, number: int, folder: Path) -> tuple[str, str]:
-        """(fine, bare or a fault; its words)."""
+        """("fine", "bare" or a fault; the message)."""
         self._pipe.send((name, number, str(folder)))
         if not self._pipe.poll(self._limit):
             return "hang", f"longer than {self._limit:g} s"
@@ -155,13 +155,13 @@ def _work(pipe, seed: int, memory: float) -> None:
 
 
 class Met:
-    """Runs what reads an input; `bare`: the last error in Python's own words."""
+    """Runs the readers of an input; `bare`: the last error that carries only Python's own message."""
 
     def __init__(self) -> None:
         self.bare = ""
 
     def command(self, *arguments: str | Path) -> int:
-        """A command of the command line; its exit code. Raises Fault, and whatever it lets through."""
+        """Run a command and return its exit code. Raises Fault, and any exception that the command does not catch."""
         from anomaly_synthesis import cli
 
         out = io.StringIO()
@@ -178,7 +178,7 @@ class Met:
         return code
 
     def call(self, function, *arguments) -> None:
-        """A function that a command would call with the same input."""
+        """Call a function that a command would call with the same input."""
         try:
             function(*arguments)
         except (ValueError, OSError) as error:

@@ -2,12 +2,12 @@
 
     python -P benchmarks/kill_and_resume.py --kills 20 --seed 0 --json kills.json
 
-Each command runs once undisturbed on small procedural surfaces. Then it runs in another folder, gets kill -9 at random
-moments and is started again with --resume, until it has had all its kills; where a run ends before its next kill, a
-further folder begins. All folders are compared with the undisturbed one: every byte, but for times (keys that begin
-with "seconds", and the report's pages, which print them). States are written every 0.2 s instead of every 60 s, so that
-kills meet them. Every run is a forked process that calls the command's own `main`: nothing but the imports is shared.
-Exit code 1 where a file differs, a state or a temporary file is left, or a run fails.
+Each command runs once undisturbed on small procedural surfaces. Then it runs in another folder, is killed with -9 at
+random moments and restarted with --resume, until all kills are used; if a run ends before its next kill, another folder
+is started. All folders are compared byte by byte with the undisturbed one, except for times (keys that begin with
+"seconds", and the report's pages, which print them). States are written every 0.2 s instead of every 60 s, so that
+kills hit the writing. Every run is a forked process that calls the command's own `main`; only the imports are shared.
+Exit code 1 if a file differs, a state or a temporary file is left, or a run fails.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from anomaly_synthesis.training import adapter_loop, base, defects
 from safetensors import safe_open
 
 SAVE_EVERY = 0.2  # seconds
-SPAN = 1.5  # of the share of an undisturbed run that a kill gets, so that some runs end before their kills do
+SPAN = 1.5  # times the share of an undisturbed run per kill, so that some runs end before they are killed
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _commands(folder: Path, options) -> dict[str, list[str]]:
-    """Arguments of every command but --out and --resume; each may read what the one before wrote undisturbed."""
+    """Arguments of every command but --out and --resume; each may read the undisturbed output of the previous one."""
     data, split = folder / "data", folder / "split.json"
     write_surfaces(data, materials=("brushed_metal",), normals=4, defects=4, size=96)
     common = ["--data", data, "--split", split]
@@ -105,7 +105,7 @@ def _commands(folder: Path, options) -> dict[str, list[str]]:
 
 
 def _killed(arguments: list[str], folder: Path, seconds: float, generator: random.Random, options) -> dict:
-    """Kill until all kills are spent, finish, compare."""
+    """Kill until all kills are used, finish, compare."""
     kills, runs, out = 0, 1, folder / "broken-1"
     while kills < options.kills:
         child = _start(arguments, out)

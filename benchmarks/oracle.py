@@ -5,13 +5,13 @@ model and the true distribution are exact (benchmarks/oracle/worlds.py). Two tab
 model, `x0_blend` with it; the background is given in both. Every sampler starts from the same noise and is given the
 same background, fresh noise on it at every level, and in x0_blend the same foreground down to t = 100. AIAS presets
 that noise the foreground back into the state (`paper`) do that instead, and those that keep it longer (`recommended`,
-`fast`: to t = 40) do so; `aias:fast,foreground_until=100` is `fast` on the same terms as the peers. Steps are levels
-that call a model: the denoiser or, where it replaces it, the foreground model; both are counted.
+`fast`: to t = 40) do so; `aias:fast,foreground_until=100` is `fast` under the conditions of the peers. Steps are levels
+that call a model: the denoiser or the foreground model that replaces it; both are counted.
 
-To judge by: the sliced Wasserstein-2 distance within each mode, weighted by the modes' masses, over that of DDPM with
-1000 steps; it is measured on finite samples, so that its ratio hangs on --samples. The plain distance is mostly mode
-counts. Beside them: masks without a defect (samples in the normal mode), mode error (total variation), variance
-within the modes over DDPM's. Standard errors are over the sampler's seeds.
+The main measure is the sliced Wasserstein-2 distance within each mode, weighted by the modes' masses, relative to DDPM
+with 1000 steps; it is measured on finite samples, so the ratio depends on --samples. The plain distance mostly reflects
+the mode counts. Also reported: masks without a defect (samples in the normal mode), mode error (total variation),
+variance within the modes relative to DDPM's. Standard errors are over the sampler's seeds.
 
     python -P benchmarks/oracle.py --samples 6000 --seeds 5 --nfe 6 8 10 20 50 --out oracle.json --plot oracle.png
     python -P benchmarks/oracle.py --quick
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _write(path: Path, settings: dict, rows: list[dict]) -> None:
-    """The report so far, so that an interrupted run is not lost."""
+    """Write the report so far, so that an interrupted run keeps its results."""
     lines = summarise(rows)
     report = {"settings": settings, "summary": lines, "goals": goals(lines), "rows": rows}
     path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")

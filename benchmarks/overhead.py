@@ -6,12 +6,12 @@ Runs inside ComfyUI's own process, with its Python, on the CPU.
 
 1. Sampler. Core's KSampler with euler_ancestral is given the levels, the latent and the mask that KSampler (AIAS) works
    with. The model is core's SD1.5 UNet, 320 channels, 2 levels of 1 block, random weights, on small latents: the less
-   the model does, the larger the sampler's share. Runs of the two take turns. Of every piece of a run (up to the first
-   call of the UNet, each call, between calls, after the last) the median over the rounds is taken, and their sum is the
-   run. The UNet sees the same shapes in both, which is checked; on a machine that others use, its calls differ by more
-   than all that the samplers do. So the first ratio takes one time for a call, the median of all of them, and each
-   sampler's own time around it. The second is that of whole runs as they were; the third is core's to a second run of
-   core's, and tells what the second can resolve. Intervals are a bootstrap over rounds.
+   the model does, the larger the sampler's share. Runs of the two alternate. A run is the sum of its pieces (up to the
+   first call of the UNet, each call, between calls, after the last), each the median over the rounds. The UNet sees the
+   same shapes in both, which is checked; on a shared machine its calls vary by more than all the samplers' own work. So
+   the first ratio uses one time per call, the median of all of them, and each sampler's own time around it. The second
+   compares whole runs as measured; the third compares two runs of core's, which shows the resolution of the second.
+   Intervals are a bootstrap over rounds.
 2. Crop. One 10 x 10 px defect on square images, bundled base: the chain of nodes from Crop to Mask to Compose Pair,
    and the same without Crop to Mask. Medians over rounds.
 """
@@ -40,7 +40,7 @@ DEFECT = 10
 RESAMPLES = 2000
 WHOLE = ("whole_ratio", "core_to_core")
 ROWS = [(False, 1.0), (True, 1.0), (False, 2.0), (True, 2.0)]  # masked, cfg
-Pieces = list[float]  # seconds of a run: outside the UNet at even places, a call of it at odd ones
+Pieces = list[float]  # seconds of a run: at even indices outside the UNet, at odd ones a call of it
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def load_host(folder: Path) -> None:
-    """ComfyUI into this process, on the CPU, and the pack into it."""
+    """Load ComfyUI into this process, on the CPU, and the pack into it."""
     sys.path.insert(0, str(folder))
     import comfy.cli_args
 
@@ -93,7 +93,7 @@ def load_host(folder: Path) -> None:
     import nodes
 
     if not asyncio.run(nodes.load_custom_node(str(REPOSITORY))):
-        raise RuntimeError("ComfyUI did not load the pack; its log above tells why")
+        raise RuntimeError("ComfyUI did not load the pack; see its log above")
 
 
 def node(name: str, **inputs) -> tuple:
@@ -104,7 +104,7 @@ def node(name: str, **inputs) -> tuple:
 
 
 class Watch:
-    """Divides runs at every begin and end of a network's calls, and knows what the calls of the last run were given."""
+    """Splits a run at the start and end of every call of a network, and keeps the inputs of the last run's calls."""
 
     def __init__(self, network: torch.nn.Module):
         self.marks: list[float] = []
@@ -113,7 +113,7 @@ class Watch:
         network.register_forward_hook(lambda *_: self.marks.append(time.perf_counter()))
 
     def run(self, work: Callable[[], object]) -> tuple[object, Pieces]:
-        """What `work` gives, and the pieces of its run."""
+        """The result of `work`, and the pieces of its run."""
         self.marks.clear()
         self.given.clear()
         started = time.perf_counter()
@@ -206,7 +206,7 @@ def sampler_runs(model, masked: bool, cfg: float, steps: int) -> dict[str, Calla
         return made["samples"]
 
     def core() -> torch.Tensor:
-        # nodes.common_ksampler, which takes no levels, line by line; without its bar on the terminal.
+        # A copy of nodes.common_ksampler, which takes no levels, without its progress bar.
         known = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
         noise = comfy.sample.prepare_noise(known, 1, None)
         callback = latent_preview.prepare_callback(model, steps)
@@ -255,7 +255,7 @@ def sd15_like():
     model = config.get_model({})
     network = model.diffusion_model.eval().requires_grad_(False)
     torch.manual_seed(0)
-    for layer in network.modules():  # core leaves weights as they come out of memory
+    for layer in network.modules():  # core leaves the weights uninitialised
         for name, weight in layer.named_parameters(recurse=False):
             if name == "bias":
                 weight.zero_()
@@ -330,7 +330,7 @@ def against_whole(rounds: int, steps: int, sizes: Sequence[int]) -> dict:
 
 
 def scaling(row: dict) -> float:
-    """What grows with what the model is shown: encoding, sampling (its own work too) and decoding."""
+    """The parts that grow with the model's input: encoding, sampling (with its own work) and decoding."""
     return row["encode"] + row["unet"] + row["sampler"] + row["decode"]
 
 

@@ -1,12 +1,12 @@
-"""Are pairs written at a steady rate, in flat memory, and does kill -9 cost any? The same is asked of every export.
+"""Are pairs and exports written at a steady rate, in constant memory, and does kill -9 lose any?
 
     python -P benchmarks/pair_writing.py --pairs 1000 --kills 5 --json pairs.json
 
-CutPaste stands in for the model, since it takes milliseconds: plan, writer and manifest are those of `synthesize`, on
-procedural surfaces. A first process writes all pairs and tells rate and memory at every tenth. Then another folder is
-written by processes that get kill -9 at random moments and are continued, and the two folders are compared byte by
-byte. Each export format then does the same: once unbroken, once killed. Exit code 1 where a file differs, or a pair is
-missing or there twice.
+CutPaste replaces the model, since it takes milliseconds: plan, writer and manifest are those of `synthesize`, on
+procedural surfaces. A first process writes all pairs and prints rate and memory at every tenth. Then another folder is
+written by processes that are killed with -9 at random moments and resumed, and the two folders are compared byte by
+byte. Each export format then runs the same way, once unbroken and once killed. Exit code 1 if a file differs, or a pair
+is missing or duplicated.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def _unbroken(what: str, out: Path, options) -> list[dict]:
 
 
 def _killed(what: str, out: Path, options, seconds: float, generator: random.Random) -> list[int]:
-    """Kill at random moments, each in its own share of the work; what was done at each kill."""
+    """Kill at random moments, one in each equal share of the work; the pairs done at each kill."""
     left = []
     for share in range(options.kills):
         process = _start(what, out, options)
-        # A writer goes on where it was, an export looks at everything again from the start.
+        # A writer resumes where it stopped; an export checks everything again from the start.
         first, last = (
             (share / options.kills, (share + 1) / options.kills) if what != "write" else (0, 1 / (options.kills + 1))
         )
@@ -84,7 +84,7 @@ def _killed(what: str, out: Path, options, seconds: float, generator: random.Ran
 
 
 def _start(what: str, out: Path, options) -> subprocess.Popen:
-    """A process that has read its plan and begins."""
+    """A process that has read its plan and starts to write."""
     command = [sys.executable, "-P", __file__, "--work", what, "--out", str(out), "--pairs", str(options.pairs)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     if process.stdout.readline().strip() != READY:
@@ -115,7 +115,7 @@ def _work(options) -> None:
 
 
 class _Parts:
-    """Tells rate and memory at every tenth of the pairs."""
+    """Prints rate and memory at every tenth of the pairs."""
 
     def __init__(self, count: int) -> None:
         self._each = max(count // PARTS, 1)
@@ -149,7 +149,7 @@ def _memory() -> float:
 
 
 def _done(what: str, out: Path) -> int:
-    """Pairs in the manifest; of an export, which writes it last, files among the images."""
+    """Pairs in the manifest; for an export, which writes its manifest last, the files among the images."""
     if what != "write":
         return len(list((out / "images").glob("*"))) if (out / "images").exists() else 0
     path = out / MANIFEST

@@ -45,7 +45,7 @@ def main() -> None:
     )
     real = data.defects["train"]
     for kind, found in real.items():
-        print(f"real {'/'.join(kind)}: {_told([summary(found, found)])}")
+        print(f"real {'/'.join(kind)}: {_summary_text([summary(found, found)])}")
     rows, strips = [], [_strip(_real_crops(data))]
     for name in options.methods:
         made = [_made(name, data, seed, options.count) for seed in range(options.seeds)]
@@ -100,10 +100,10 @@ def _print(name: str, rows: list[dict]) -> None:
         + f"  {fmean(row['seconds'] for row in rows):.2f} s per pair"
     )
     for type in rows[0]["types"]:
-        print(f"    {type}: {_told([row['types'][type] for row in rows])}", flush=True)
+        print(f"    {type}: {_summary_text([row['types'][type] for row in rows])}", flush=True)
 
 
-def _told(found: list[dict]) -> str:
+def _summary_text(found: list[dict]) -> str:
     low, middle, high, visible, seam = (
         fmean(one[key] for one in found) for key in ("contrast_low", "contrast", "contrast_high", "visible", "seam")
     )

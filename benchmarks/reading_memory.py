@@ -1,4 +1,4 @@
-"""Peak memory and time of `inspect` and `split` over folders of photographs: this checkout beside others.
+"""Peak memory and time of `inspect` and `split` over folders of photographs: this checkout against others.
 
     python -P benchmarks/reading_memory.py --images 100 500 --package . --package ../old/anomaly_synthesis
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-COARSE = 24  # px of the photograph for one value of the noise: fine noise would only make the files large
+COARSE = 24  # px of the photograph per value of the noise: finer noise would only make the files large
 
 
 def write_photographs(root: Path, first: int, last: int, megapixels: float) -> None:

@@ -1,10 +1,10 @@
-r"""What does refining buy, and what does it cost? First draws against the kept ones of the same items.
+r"""What does refinement gain, and what does it cost? First draws against the kept pairs of the same items.
 
-Per seed, of first draws and of kept pairs: share visible, `nearest_real` (what the search goes by), and what it does
-not look at: the nearest real defect by pixels, diversity, contrast distance (Wasserstein-1, in standard deviations of
-the real training defects) and seam, see `evaluation.pair_statistics`; calls of the denoiser; which rounds were kept.
-Means over types, then mean and range over seeds. `--seeds-alone` keeps the settings in every round, as a control at the
-same cost.
+Per seed, of first draws and of kept pairs: share visible, `nearest_real` (which the search optimises), and scores that
+the search does not use: the nearest real defect by pixels, diversity, contrast distance (Wasserstein-1, in standard
+deviations of the real training defects) and seam, see `evaluation.pair_statistics`; calls of the denoiser; which rounds
+were kept. Means over types, then mean and range over seeds. `--seeds-alone` keeps the settings in every round, as a
+control at the same cost.
 
     python -P benchmarks/refinement.py --data DIR --split FILE --base FILE --types blowhole break crack --json FILE
 """
@@ -98,16 +98,16 @@ def _numbers(pairs: list[Pair], limits, measured: dict[tuple[str, str], list[Def
     for kind, real in measured.items():
         own = [pair for pair in pairs if (pair.job.object, pair.job.type) == kind]
         defects = [measure(pair.picture.image(), pair.job.mask) for pair in own]
-        told = summary(defects, real)
+        found = summary(defects, real)
         contrasts, wanted = ([defect.contrast for defect in part] for part in (defects, real))
         types.append(
             {
                 "visible": fmean(limits.shown(pair) for pair in own),
                 "nearest_real": median(pair.nearest_real for pair in own),
                 "completeness": median(pair.completeness for pair in own),
-                "nearest by pixels": told["nearest"],
-                "diversity": told["diversity"],
-                "seam": told["seam"],
+                "nearest by pixels": found["nearest"],
+                "diversity": found["diversity"],
+                "seam": found["seam"],
                 "contrast distance": wasserstein_distance(contrasts, wanted) / float(np.std(wanted)),
             }
         )
@@ -120,13 +120,13 @@ def _print(rows: list[dict], what: str) -> None:
         f"{fmean(row['first seconds'] for row in rows):.2f} to {fmean(row['seconds'] for row in rows):.2f} s a pair"
     )
     for key in KEYS:
-        told = []
+        parts = []
         for part in ("first", "kept"):
             values = [row[part][key] for row in rows]
-            told.append(f"{fmean(values):.2f} ({min(values):.2f}-{max(values):.2f})")
+            parts.append(f"{fmean(values):.2f} ({min(values):.2f}-{max(values):.2f})")
         gains = [row["kept"][key] - row["first"][key] for row in rows]
         print(
-            f"  {key:18s} {told[0]:22s} {told[1]:22s} {fmean(gains):+.2f} ({min(gains):+.2f} {max(gains):+.2f})",
+            f"  {key:18s} {parts[0]:22s} {parts[1]:22s} {fmean(gains):+.2f} ({min(gains):+.2f} {max(gains):+.2f})",
             flush=True,
         )
 

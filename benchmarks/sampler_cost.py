@@ -4,7 +4,7 @@
 
 The denoiser is a UNet of at least 20 million parameters on latents [1, 4, 64, 64] (an image of 512 x 512). The
 sampler's own work is timed with a model that returns a tensor made before. Both are timed in turn, round by round, so
-that whatever else the machine does falls on both alike; medians over the rounds.
+that other load of the machine affects both equally; medians over the rounds.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@ r"""Few-step STAGE against its own 1000 steps, where both branches are exact.
 
 Worlds are those of benchmarks/oracle/worlds.py. The anomaly-aware branch is the posterior mean under the anomaly modes
 of (masked, background); the anomaly-only branch is E[M x0 | x^p] under the same modes' marginal of the masked
-dimensions, for it does not see the background. The reference is graded diffusion with 1000 single steps, eta 1. What is
-compared is the sliced Wasserstein-2 distance to the anomaly modes given the background, within each mode, weighted by
-the modes' masses; STAGE's own is not that of an exact sampler, since its anomaly-only branch forgets the background.
-Standard errors are over the sampler's seeds. Settings are a preset of `samplers.presets`, with changes of its grid, its
-sampler or STAGE's parts.
+dimensions, since it does not see the background. The reference is graded diffusion with 1000 single steps, eta 1. The
+measure is the sliced Wasserstein-2 distance to the anomaly modes given the background, within each mode, weighted by
+the modes' masses. The reference does not reach an exact sampler's, since its anomaly-only branch ignores the
+background. Standard errors are over the sampler's seeds. Settings are a preset of `samplers.presets`, with changes of
+its grid, its sampler or STAGE's parts.
 
     python -P benchmarks/stage_oracle.py --samples 2000 --seeds 5 --nfe 10 50
     python -P benchmarks/stage_oracle.py --settings recommended,eta=0.5 --worlds small wide
@@ -37,7 +37,7 @@ LIMITS = {10: 1.5, 50: 1.1}
 
 class Branches:
     """Exact heads (aware, only) of a world. The model beneath them answers 0, so that its noise is the state over
-    sigma, from which a head reads the state; calls: how often a head was asked."""
+    sigma, from which a head reads the state; calls: the number of calls of a head."""
 
     def __init__(self, world: World):
         self.masked, self.calls = world.masked, 0
@@ -192,8 +192,8 @@ def main() -> None:
     lines = summarise(rows)
     _print(lines)
     if options.out:
-        told = {name: value for name, value in vars(options).items() if name != "out"}
-        options.out.write_text(json.dumps({"settings": told, "summary": lines, "rows": rows}, indent=1) + "\n")
+        settings = {name: value for name, value in vars(options).items() if name != "out"}
+        options.out.write_text(json.dumps({"settings": settings, "summary": lines, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-r"""Visibility against truth: does it flag masks that show nothing, and let real defects pass?
+r"""Visibility against truth: does it flag masks without a visible defect, and pass real defects?
 
 Every case is a mask of a plan on a normal image, scored as a pair is:
 
@@ -8,10 +8,10 @@ Every case is a mask of a plan on a normal image, scored as a pair is:
     real         a real training defect of the type, blended into the mask (Poisson): the one case that must pass
 
 The thresholds come from other re-samples (another seed's plan, `--negatives` of them), as a run measures them. Printed,
-by visibility, by strength and by excess: the share of every case that is flagged against the goals (99, 95, 95 % of the
+by visibility, by strength and by excess: the flagged share of every case against the goals (99, 95, 95 % of the
 negatives; at most 5 % of the real ones), mean and range over seeds, real ones by type; the area under the ROC curve of
-real against re-sampled, and what it says where 90, 95 and 99 % of the tested re-samples are caught. `--json` takes the
-scores of all cases and the curves, `--plot` the curves.
+real against re-sampled, and the real share flagged where 90, 95 and 99 % of the tested re-samples are caught. `--json`
+writes the scores of all cases and the curves, `--plot` the curves.
 
     python -P benchmarks/visibility_truth.py --data DIR --split FILE --base FILE --types blowhole break crack \
         --json truth.json --plot truth.png
@@ -46,7 +46,7 @@ from anomaly_synthesis.synthesis.windows import Part, crop_parts
 MEASURES = ("visibility", "strength", "excess")
 GOALS = {"re-sampled": 0.99, "round trip": 0.95, "beside": 0.95, "real": 0.05}
 OTHER = 1000  # added to a seed for the plan that the thresholds are read from
-FAINT = 0.5  # |signed contrast| under which a spot is hardly seen on its surface, as in `evaluation.pair_statistics`
+FAINT = 0.5  # |signed contrast| below which a spot is hardly visible on its surface, as in `evaluation.pair_statistics`
 GAP = 2  # px between a mask and the defect beside it
 
 
@@ -133,7 +133,7 @@ def _roundtrip(base: CompactLDM, picture: Picture, parts: list[Part]) -> list[to
 
 
 def _beside(mask: torch.Tensor) -> torch.Tensor | None:
-    """The mask moved by its own size, to where it does not touch itself; None where the image has no room."""
+    """The mask moved by its own size, so that it does not overlap itself; None if the image has no room."""
     top, left, height, width = mask_box(mask)
     for down, across in ((0, width + GAP), (0, -width - GAP), (height + GAP, 0), (-height - GAP, 0)):
         if mask_box(moved := torch.roll(mask, (down, across), (0, 1))) == (top + down, left + across, height, width):

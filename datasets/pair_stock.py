@@ -27,7 +27,7 @@ class Stock:
 def take_stock(root: Path, pairs: IndexedLines, dropped: IndexedLines, normals: NormalImages) -> Stock:
     """Look at every pair; lines of pairs that are lost are taken out of the files. Raises OSError.
 
-    A pair is lost where its line is cut, garbled, gone or repeated, or where its image or mask does not open or the two
+    A pair is lost where its line is cut, garbled, gone or repeated, or where its image or a mask does not open or they
     differ in size. One that lacks its normal image alone is whole.
     """
     stock, broken, whole = Stock(), {}, {}
@@ -53,8 +53,9 @@ def take_stock(root: Path, pairs: IndexedLines, dropped: IndexedLines, normals: 
 
 def _is_whole(root: Path, line: Mapping[str, Any]) -> bool:
     try:
-        image, mask = (image_size(below(root, line.get(key), "")) for key in ("image", "mask"))
+        names = [line.get("image"), line.get("mask"), line.get("refined_mask")]
+        sizes = [image_size(below(root, name, "")) for name in names[: 2 if names[2] is None else 3]]
         below(root, line.get("normal"), "")
     except ValueError:
         return False
-    return image is not None and image == mask
+    return sizes[0] is not None and len(set(sizes)) == 1

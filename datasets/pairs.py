@@ -18,11 +18,13 @@ from ..files.relative_path import below, check_relative, name_problem
 from ..images.pictures import Picture, write_mask, write_picture
 from .normal_images import NormalImages
 from .pair_stock import Stock, take_stock
+from .sample import Sample
 
 _log = logging.getLogger(__name__)
 RUN, MANIFEST = "run.json", "manifest.jsonl"
 _DROPPED = "dropped.jsonl"
-_PATHS = ("image", "mask", "normal")
+_PATHS = ("image", "mask", "normal", "refined_mask")
+REFINED = "refined"  # folder of an object's refined masks, beside ground_truth
 # Files beside the objects' folders: an object of such a name would keep them from being written.
 _RECORDS = {RUN, MANIFEST, _DROPPED, f"{MANIFEST}.late", f"{_DROPPED}.late", "workflow.json", "sheet.png"}
 # Keys of a line that hold the scores of a pair, null where one is not known; see synthesis.scores.Scores.
@@ -142,6 +144,7 @@ class PairWriter:
         mask: torch.Tensor | np.ndarray,
         normal_source: str | Path | Picture,
         record: Mapping[str, Any],
+        refined: torch.Tensor | np.ndarray | None = None,
     ) -> None:
         """Write pair `index`, `done` or `lost`: <object>/test/<type>/<stem>.png, its mask and its normal image.
 
@@ -162,20 +165,24 @@ class PairWriter:
             remedy = "give every pair of a type its own stem"
             raise Refused(f"pair {index}", f"{image} is taken by another pair", remedy=remedy)
         own = {"index": index, "image": image, "mask": truth, "normal": "", "object": object, "type": type}
+        kept = None if refined is None else _refined(refined, values, f"pair {index}")
+        own["refined_mask"] = None if kept is None else f"{object}/{REFINED}/{type}/{stem}_mask.png"
         if set(own) & set(record):
             got = f"the record sets {sorted(set(own) & set(record))}; the writer sets these"
             raise Refused(f"pair {index}", got)
         json_text(record, f"the record of pair {index}")
         own["normal"] = self._normals.place(object, normal_source)
+        masks = {truth: values} if kept is None else {own["refined_mask"]: kept, truth: values}
         try:
-            write_mask(self._made(truth), values)  # the mask first: an image without one would not be readable
+            for name, one in masks.items():  # the masks first: an image without one would not be readable
+                write_mask(self._made(name), one)
             write_picture(self._made(image), picture)
-            for name in (truth, image):
+            for name in (*masks, image):
                 sync_folder((self.root / name).parent)
             self._pairs.append({**own, **record})
         except BaseException:
-            remove_quietly(self.root / image)
-            remove_quietly(self.root / truth)
+            for name in (image, *masks):
+                remove_quietly(self.root / name)
             raise
         self._stock.images.add(image)
         self._count(index)
@@ -257,6 +264,13 @@ def read_dropped(root: str | Path) -> list[dict[str, Any]]:
     return list(read_lines(Path(root) / _DROPPED))
 
 
+def refined_file(sample: Sample) -> Path | None:
+    """The refined mask of a pair that `read_mvtec` lists; None where it has none."""
+    path = Path(sample.name)
+    file = sample.root / sample.object / REFINED / sample.type / f"{path.stem}_mask.png"
+    return file if file.is_file() else None
+
+
 def check_names(**names: str) -> None:
     """Raise Refused for an object, type or stem that is no plain file name, which every system and every reader of a
     manifest can open; for an object called as a record of the folder, such as run.json; and for a type "good"."""
@@ -269,6 +283,14 @@ def check_names(**names: str) -> None:
                 "no object 'run.json' or other record of the folder"
             )
             raise Refused(what, shown, accepted)
+
+
+def _refined(refined: torch.Tensor | np.ndarray, mask: np.ndarray, what: str) -> np.ndarray | None:
+    """The refined mask as bool [H, W]; None where it is empty. Raises Refused where it is not within the mask."""
+    values = np.asarray(refined.detach().cpu() if isinstance(refined, torch.Tensor) else refined) != 0
+    if values.shape != mask.shape or (values & ~mask).any():
+        raise Refused(what, "the refined mask has another size than the mask, or leaves it", "a part of the mask")
+    return values if values.any() else None
 
 
 def _check_mask(mask: np.ndarray, picture: Picture, what: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..datasets.pairs import PairWriter, manifest_lines
 from ..errors import Refused
+from ..images.pictures import Picture
+from ..synthesis.make import Job
 from ..synthesis.plan import Plan
-from ..synthesis.run import blocks, pixel_entries, restore_normals, settle_pair
-from ..synthesis.scores import NOT_SCORED
+from ..synthesis.run import blocks, pair_record, pixel_entries, restore_normals, settle_pair
+from ..synthesis.scores import DIGITS, NOT_SCORED
 from .methods import Tools
 from .methods import method as method_of
 
@@ -37,18 +40,12 @@ def make_arm(
         restore_normals(writer, plan)
         for start, items, wanted in blocks(plan, writer.missing(count), count):
             started = time.perf_counter()
-            pictures = make(items, tools)
-            record = {
-                **NOT_SCORED,
-                "visible": None,
-                "base": None,
-                "adapter": None,
-                "settings": {"method": method},
-                "seconds": round((time.perf_counter() - started) / len(items), 4),
-            }
-            for index, (item, picture) in enumerate(zip(items, pictures, strict=True), start):
+            made = make(items, tools)
+            seconds = round((time.perf_counter() - started) / len(items), DIGITS)
+            for index, (item, (picture, refined)) in enumerate(zip(items, made, strict=True), start):
                 if index in wanted:
-                    settle_pair(writer, index, item, picture, record | pixel_entries(item.job, picture))
+                    record = _record(method, item.job, picture, seconds)
+                    settle_pair(writer, index, item, picture, record, refined)
             if report:
                 report(method, count - len(writer.missing(count)), count)
         if next(manifest_lines(out), None) is None:
@@ -59,3 +56,21 @@ def make_arm(
                 remedy="look at the base, the adapter and the method's settings",
             )
         return writer.mean("seconds")
+
+
+def _record(method: str, job: Job, picture: Picture, seconds: float) -> dict[str, Any]:
+    """The entries of a pair's line, in the order that the lines of an arm have always had, which name no windows."""
+    content = pixel_entries(job, picture)
+    record = pair_record(
+        None,
+        seed=job.seed,
+        visible=None,
+        content=content,
+        seconds=seconds,
+        base=None,
+        adapter=None,
+        windows=None,
+        settings={"method": method},
+    )
+    order = (*NOT_SCORED, "visible", "base", "adapter", "settings", "seconds", *content)
+    return {key: record[key] for key in order}

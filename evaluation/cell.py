@@ -13,17 +13,22 @@ from torch import nn
 
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample, read_mvtec
+from ..datasets.pairs import MANIFEST, manifest_lines
 from ..datasets.split import Split
 from ..errors import Refused
 from ..files.durable import write_atomic
-from ..synthesis.plan import Plan
+from ..seeds import derived_seed
+from ..synthesis.plan import DrawnPlan, Plan
 from .arms import make_arm
 from .cases import save_cases
 from .methods import REAL_ONLY, Tools, made_with
-from .metrics import NAMES, metrics
+from .metrics import NAMES, THRESHOLD, metrics
 from .pair_statistics import Defect, measure_samples, summary
 from .segmenter.testing import Kind, Tested, test
 from .segmenter.training import Record, Training, train_segmenter
+from .shots import some_defects
+from .tally import Tally
+from .threshold import best_threshold, folds
 
 Report = Callable[[str, int, int], None]  # what, done, of
 
@@ -46,19 +51,24 @@ class Data:
         """The real defects by part and (object, type), measured once for all cells."""
         return {"train": _measured(self.train), "held_back": _measured(self.held_back)}
 
+    def shown(self, shots: int | None, seed: int) -> Sequence[Sample]:
+        """The training part with so many defects of every type; None: all."""
+        return self.train if shots is None else some_defects(self.train, shots, seed)
+
 
 @dataclass(frozen=True)
 class Cell:
-    """Which cell, and below `out` its files."""
+    """Which cell, and below `out` its files. shots: real defects of every type that train; None: all."""
 
     method: str
     network: str
     seed: int
     out: Path
+    shots: int | None = None
 
     @property
     def path(self) -> Path:
-        return self.out / "cells" / self.method / self.network / f"{self.seed}.json"
+        return self.out / "cells" / self.method / self.network / self._shots / f"{self.seed}.json"
 
     @property
     def validation(self) -> Path:
@@ -71,11 +81,20 @@ class Cell:
 
     @property
     def pairs(self) -> Path:
-        return self.out / "pairs" / self.method / str(self.seed)
+        return self.out / "pairs" / self.method / self._shots / str(self.seed)
 
     @property
     def named(self) -> dict:
-        return {"method": self.method, "network": self.network, "seed": self.seed}
+        return {"method": self.method, "network": self.network, "seed": self.seed, "shots": self.shots}
+
+    @property
+    def words(self) -> str:
+        shots = "" if self.shots is None else f", {self.shots} shots"
+        return f"{self.method}, {self.network}{shots}, seed {self.seed}"
+
+    @property
+    def _shots(self) -> str:
+        return "" if self.shots is None else f"shots-{self.shots}"
 
 
 def fill(cell: Cell, data: Data, training: Training, report: Report | None = None) -> dict:
@@ -92,13 +111,15 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
     """
     synthetic, seconds = _synthetic(cell, data, report)
     network, record = _trained(cell, data, replace(training, hold_out=False), synthetic, report)
-    tested = test(network, data.held_back, data.split.groups)
+    threshold = _threshold(cell, data, training, synthetic, report)
+    tested = test(network, data.held_back, data.split.groups, threshold=THRESHOLD if threshold is None else threshold)
     save_cases(cell.path.with_suffix(".png"), network, tested, data.held_back)
     made = _measured(synthetic)
     return (
         cell.named
         | tested_values(tested)
         | {
+            "threshold": threshold,
             "statistics": {
                 "/".join(kind): {part: summary(found, real.get(kind, [])) for part, real in data.defects.items()}
                 for kind, found in made.items()
@@ -118,7 +139,8 @@ def validate(cell: Cell, data: Data, training: Training, report: Report | None =
     Raises:
         ValueError, OSError, RuntimeError: as `fill`, and where there are too few groups to hold one out.
     """
-    if all(sample.mask is None for sample in hold_out(data.train, data.split.groups, cell.seed)[1]):
+    real = data.shown(cell.shots, cell.seed)
+    if all(sample.mask is None for sample in hold_out(real, data.split.groups, cell.seed)[1]):
         raise Refused(
             "validation",
             "every defect type trains on one group, so none can be held out",
@@ -137,34 +159,86 @@ def _trained(
     """The network, and what its training did; its state file is left."""
     state = cell.state(training.hold_out)
     state.parent.mkdir(parents=True, exist_ok=True)
-    what = f"{cell.method}, {cell.network}, seed {cell.seed}" + ", held out" * training.hold_out
-    network, record = train_segmenter(
+    what = cell.words + ", held out" * training.hold_out
+    return _network(cell, data, data.shown(cell.shots, cell.seed), synthetic, training, state, what, report)
+
+
+def _threshold(
+    cell: Cell, data: Data, training: Training, synthetic: Sequence[Sample], report: Report | None
+) -> float | None:
+    """The best one on training groups that a network did not see: one network is trained without each fold, and without
+    the pairs that come from its images. None where no fold shows a type that the rest shows, too."""
+    real, groups = data.shown(cell.shots, cell.seed), data.split.groups
+    parts = folds(real, groups, training.folds, cell.seed) if training.folds else []
+    kinds: dict[Kind, Tally] = {}
+    for number, held in enumerate(parts):
+        path = cell.path.with_name(f"{cell.seed}-fold-{number}.json")
+        rest = [sample for sample in real if groups[sample.name] not in held]
+        unseen = [sample for sample in real if groups[sample.name] in held]
+        known = {(sample.object, sample.type) for sample in rest}
+        state, what = path.with_suffix(".state"), f"{cell.words}, fold {number + 1} of {len(parts)}"
+        some = _without(synthetic, cell.pairs, held, groups)
+        network, _ = _network(cell, data, rest, some, replace(training, hold_out=False), state, what, report)
+        tested = test(network, [one for one in unseen if (one.object, one.type) in known], groups)
+        for kind in tested.defects:
+            kinds[kind] = kinds.get(kind, Tally()) + tested.total(kind)
+        state.unlink(missing_ok=True)
+    return best_threshold(kinds)
+
+
+def _without(synthetic: Sequence[Sample], root: Path, held: set[str], groups: Mapping[str, str]) -> list[Sample]:
+    """The pairs whose normal image and mask come from other groups; all, where nothing says where they come from."""
+    if not synthetic or not (root / MANIFEST).is_file():
+        return list(synthetic)
+    sources = {line["image"]: (line.get("normal_source"), line.get("mask_source")) for line in manifest_lines(root)}
+    return [one for one in synthetic if not held & {groups.get(name) for name in sources.get(one.name, ())}]
+
+
+def _network(
+    cell: Cell,
+    data: Data,
+    real: Sequence[Sample],
+    synthetic: Sequence[Sample],
+    training: Training,
+    state: Path,
+    what: str,
+    report: Report | None,
+) -> tuple[nn.Module, Record]:
+    return train_segmenter(
         cell.network,
-        data.train,
+        real,
         synthetic,
         data.split,
         replace(training, seed=cell.seed),
         state=state,
         report=report and (lambda _, step, steps, *__: report(what, step, steps)),
     )
-    return network, record
 
 
 def tested_values(tested: Tested) -> dict:
-    """{"overall", "mean", "types": metrics; "images": pixels per image}; the mean is over types that define it."""
-    types = {"/".join(kind): metrics(tested.total(kind)) for kind in tested.defects}
+    """{"threshold"; "overall", "mean", "types": metrics; "images": pixels per image; "tallies": {type: {group: see
+    `Tally.packed`}}}; the mean is over types that define it."""
+    types = {"/".join(kind): metrics(tested.total(kind), tested.threshold) for kind in tested.defects}
     return {
-        "overall": metrics(tested.total()),
+        "threshold": tested.threshold,
+        "overall": metrics(tested.total(), tested.threshold),
         "mean": {name: _mean([values[name] for values in types.values()]) for name in NAMES},
         "types": types,
         "images": [asdict(seen) for seen in tested.images],
+        "tallies": {
+            "/".join(kind): {group: tally.packed() for group, tally in tested.groups(kind).items()}
+            for kind in tested.defects
+        },
     }
 
 
 def _synthetic(cell: Cell, data: Data, report: Report | None) -> tuple[Sequence[Sample], float]:
     if cell.method == REAL_ONLY:
         return [], 0.0
-    plan = Plan(data.train, data.train, cell.seed)
+    real = data.shown(cell.shots, cell.seed)
+    # Pairs of few defects are others than those of all.
+    seed = cell.seed if cell.shots is None else derived_seed(cell.seed, cell.shots, "shots")
+    plan = Plan(real, real, seed) if cell.shots != 0 else DrawnPlan(real, seed)
     described = {"split": data.split.digest} | made_with(cell.method, data.tools)
     seconds = make_arm(cell.method, plan, data.count, data.tools, cell.pairs, described, report)
     return [sample for sample in read_mvtec(cell.pairs) if sample.type != "good"], seconds

@@ -10,17 +10,23 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
+
 from ..baselines.copy_paste import copy_paste
 from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
+from ..baselines.drawn import draw_defects
+from ..baselines.drawn_types import drawn_type
 from ..datasets.mvtec import Sample, read_sample
 from ..errors import Refused
 from ..images.pictures import Picture
-from ..modules.compact_ldm import CompactLDM
+from ..modules.compact_ldm import ANY, CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..settings import settings_of
 from ..synthesis.adapters import Adapters
+from ..synthesis.labels import changed_mask
+from ..synthesis.make import Redraw
 from ..synthesis.pair import Settings, make_pairs
 from ..synthesis.plan import Planned
 
@@ -52,49 +58,71 @@ class Tools:
         raise Refused(name, "it is not in the training part, so its defect must not be copied")
 
 
-Method = Callable[[Sequence[Planned], Tools], list[Picture]]
+Made = tuple[Picture, np.ndarray]  # a picture and the pixels of its mask that changed, bool [H, W]
+Method = Callable[[Sequence[Planned], Tools], list[Made]]
 
 
-def _cutpaste(items: Sequence[Planned], tools: Tools, variant: str) -> list[Picture]:
-    return [cutpaste(item.job.picture, item.job.mask, item.job.seed, variant) for item in items]
+def _each(items: Sequence[Planned], tools: Tools, paint: Callable[[Planned, Tools], Picture]) -> list[Made]:
+    """Pictures that are painted without a model: what changed is known exactly."""
+    pictures = [paint(item, tools) for item in items]
+    return [
+        (picture, changed_mask(picture, item.job.picture, item.job.mask.numpy()))
+        for picture, item in zip(pictures, items, strict=True)
+    ]
 
 
-def _draem(items: Sequence[Planned], tools: Tools) -> list[Picture]:
-    return [draem(item.job.picture, item.job.mask, item.job.seed, tools.textures) for item in items]
+def _cutpaste(item: Planned, tools: Tools, variant: str) -> Picture:
+    return cutpaste(item.job.picture, item.job.mask, item.job.seed, variant)
 
 
-def _copy_paste(items: Sequence[Planned], tools: Tools) -> list[Picture]:
+def _draem(item: Planned, tools: Tools) -> Picture:
+    return draem(item.job.picture, item.job.mask, item.job.seed, tools.textures)
+
+
+def _copy_paste(item: Planned, tools: Tools) -> Picture:
     """Every mask gets the defect that its own shape came from."""
-    made = []
-    for item in items:
-        source, mask = read_sample(tools.source(item.mask_name, item.job.type))
-        made.append(copy_paste(item.job.picture, item.job.mask, source, mask))
-    return made
+    source, mask = read_sample(tools.source(item.mask_name, item.job.type))
+    return copy_paste(item.job.picture, item.job.mask, source, mask)
 
 
-def _aias(items: Sequence[Planned], tools: Tools, **changes) -> list[Picture]:
+def _drawn(item: Planned, tools: Tools) -> Picture:
+    job = item.job
+    return draw_defects(job.picture, job.mask, drawn_type(job.type, job.seed), job.seed)[0]
+
+
+def _sampled(items: Sequence[Planned], tools: Tools, of: Sequence[str] = (), paste: bool = False, **changes):
+    """By the base; of: with the adapters of these methods; paste: from copied defects, see PASTED."""
     settings = replace(tools.settings, **changes)
-    return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings)]
+    adapters = Adapters(**{one: tools.adapters[one, settings.aware] for one in of}) if of else None
+    jobs = [replace(item.job, **dict(zip(("object", "type"), _label(item, tools), strict=True))) for item in items]
+    if paste:
+        pasted = [Redraw(_copy_paste(item, tools), PASTED) for item in items]
+        jobs = [replace(job, redraw=redraw) for job, redraw in zip(jobs, pasted, strict=True)]
+    pairs = make_pairs(tools.base, jobs, settings, adapters, controlled=True)
+    return [(pair.picture, pair.refined_mask) for pair in pairs]
 
 
-def _adapted(items: Sequence[Planned], tools: Tools, of: Sequence[str], **changes) -> list[Picture]:
-    """With the adapters of the methods `of`."""
-    settings = replace(tools.settings, **changes)
-    adapters = Adapters(**{one: tools.adapters[one, settings.aware] for one in of})
-    return [pair.picture for pair in make_pairs(tools.base, [item.job for item in items], settings, adapters)]
+def _label(item: Planned, tools: Tools) -> tuple[str, str]:
+    """The item's (object, type), or what stands for it in a base that knows drawn types alone."""
+    job, labels = item.job, tools.base.config.labels
+    return (job.object, job.type) if labels[0][0] != ANY else (ANY, drawn_type(job.type, job.seed))
 
 
 NEEDS_ADAPTER = {"fast": ("fast",), "stage": ("stage",), "fast-and-stage": ("fast", "stage")}
 METHODS: dict[str, Method] = {
-    "cutpaste": partial(_cutpaste, variant="patch"),
-    "cutpaste-scar": partial(_cutpaste, variant="scar"),
-    "draem": _draem,
-    "copy-paste": _copy_paste,
-    "aias": _aias,
-    **{name: partial(_adapted, of=of) for name, of in NEEDS_ADAPTER.items()},
+    "cutpaste": partial(_each, paint=partial(_cutpaste, variant="patch")),
+    "cutpaste-scar": partial(_each, paint=partial(_cutpaste, variant="scar")),
+    "draem": partial(_each, paint=_draem),
+    "copy-paste": partial(_each, paint=_copy_paste),
+    "drawn": partial(_each, paint=_drawn),
+    "aias": _sampled,
+    "paste-and-redraw": partial(_sampled, paste=True),
+    **{name: partial(_sampled, of=of) for name, of in NEEDS_ADAPTER.items()},
 }
 SHORT = {"aias-unaware": "aias@aware=false", "fast-no-farm": "fast@farm=0"}
-NEEDS_BASE = ("aias", *NEEDS_ADAPTER)
+NEEDS_BASE = ("aias", "paste-and-redraw", *NEEDS_ADAPTER)
+NEEDS_DEFECTS = ("copy-paste", "paste-and-redraw", *NEEDS_ADAPTER)  # of the training part
+PASTED = 0.5  # share of the noise levels that paste-and-redraw samples again: the shape stays, the texture is new
 
 
 def needs(name: str, methods: Container[str]) -> bool:

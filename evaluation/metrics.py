@@ -10,13 +10,14 @@ from .tally import Tally, score_bins
 
 THRESHOLD = 0.5
 PRO_LIMIT = 0.3
-NAMES = ("iou", "recall", "f1", "ap", "auroc", "aupro")
+NAMES = ("iou", "recall", "iou_chosen", "recall_chosen", "f1", "ap", "auroc", "aupro")
 
 
-def metrics(tally: Tally) -> dict[str, float | None]:
+def metrics(tally: Tally, threshold: float = THRESHOLD) -> dict[str, float | None]:
     """Every metric in NAMES; None where it is not defined.
 
-    iou, recall: of the anomaly class at probability 0.5 (the papers' "mIoU" and "Acc"); f1: at its best threshold; ap:
+    iou, recall: of the anomaly class at probability 0.5 (the papers' "mIoU" and "Acc"); iou_chosen, recall_chosen: at
+    `threshold`, see `evaluation.threshold`; f1: at its best threshold; ap:
     average precision; auroc: over pixels; aupro: area under the per-region overlap curve up to a false positive rate
     of 0.3, divided by 0.3. Without anomalous pixels none is defined, without normal pixels neither auroc nor aupro.
     """
@@ -24,11 +25,13 @@ def metrics(tally: Tally) -> dict[str, float | None]:
         return dict.fromkeys(NAMES)
     both = bool(tally.normal.sum())
     hits, false, total = at_threshold(tally)
-    iou, recall = hits / (total + false), hits / total
+    own_hits, own_false, _ = at_threshold(tally, threshold)
     f1, ap = _precision_recall(tally)
     return {
-        "iou": iou,
-        "recall": recall,
+        "iou": hits / (total + false),
+        "recall": hits / total,
+        "iou_chosen": own_hits / (total + own_false),
+        "recall_chosen": own_hits / total,
         "f1": f1,
         "ap": ap,
         "auroc": _auroc(tally) if both else None,
@@ -52,9 +55,9 @@ def iou(tally: Tally) -> float | None:
     return hits / (total + false) if total else None
 
 
-def at_threshold(tally: Tally) -> tuple[float, float, float]:
-    """(hits, false alarms, anomalous pixels) at probability 0.5."""
-    first = int(score_bins(np.array(THRESHOLD)))
+def at_threshold(tally: Tally, threshold: float = THRESHOLD) -> tuple[float, float, float]:
+    """(hits, false alarms, anomalous pixels) at a probability."""
+    first = int(score_bins(np.array(threshold)))
     return float(tally.anomalous[first:].sum()), float(tally.normal[first:].sum()), float(tally.anomalous.sum())
 
 

@@ -17,15 +17,26 @@ from ..files.durable import make_folder, write_atomic
 from ..files.folder_lock import Lock, check_free
 from ..modules.adapter_modules import load_for
 from ..modules.base_file import base_fit, file_digest, load_base_of
-from ..modules.compact_ldm import CompactLDM
+from ..modules.compact_ldm import ANY, CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..settings import check_values
 from ..synthesis.adapters import modules_of
 from ..synthesis.plan import Plan
 from .cell import Cell, Data, Report, fill, validate
-from .methods import NEEDS_BASE, AdapterKey, Tools, adapter_keys, check_adapters, check_methods, needs
+from .methods import (
+    NEEDS_BASE,
+    NEEDS_DEFECTS,
+    REAL_ONLY,
+    AdapterKey,
+    Tools,
+    adapter_keys,
+    check_adapters,
+    check_methods,
+    needs,
+)
 from .settings import Study, Training
+from .shots import check_shots
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +65,17 @@ def run_study(
 
 def _cells(study: Study, out: Path, data: Data, report: Report | None, validated: bool, lock: Lock) -> Iterator[dict]:
     with lock:
-        for seed in range(study.seeds):
+        for cell in cells_of(study, out):
+            yield _kept(cell, data, study.training, report, validated)
+
+
+def cells_of(study: Study, out: Path) -> Iterator[Cell]:
+    """The study's cells, seed by seed. Without a real defect there are only the methods that need none."""
+    for seed in range(study.seeds):
+        for shots in study.shots:
             for method in study.methods:
-                for network in study.networks:
-                    yield _kept(Cell(method, network, seed, out), data, study.training, report, validated)
+                if shots != 0 or (method != REAL_ONLY and not needs(method, NEEDS_DEFECTS)):
+                    yield from (Cell(method, network, seed, out, shots) for network in study.networks)
 
 
 def prepare(study: Study) -> Data:
@@ -76,6 +94,7 @@ def prepare(study: Study) -> Data:
             remedy="choose other types, or split with a smaller share",
         )
     types = Plan(train, train, 0).types
+    check_shots(train, study.shots)
     base = _base(study, split)
     adapters = _adapters(study, base, split, types)
     digests = {key: file_digest(path) for key, (path, _) in adapters.items()}
@@ -92,7 +111,16 @@ def _base(study: Study, split: Split) -> CompactLDM | None:
         raise Refused(
             "base", f"none for {', '.join(NEEDS_BASE)}", "one that was trained under this split", "give the base"
         )
-    return load_base_of(study.base, split.digest)
+    base = load_base_of(study.base, split.digest)
+    few = [shots for shots in study.shots if shots is not None]
+    if few and base.config.labels[0][0] != ANY:
+        raise Refused(
+            "base",
+            f"it was trained on all defects of the training part, and the study has cells of {few[0]} shots",
+            "a base of drawn surfaces",
+            "train one with `train-base --drawn`, or leave out the methods that sample",
+        )
+    return base
 
 
 def _adapters(
@@ -118,9 +146,9 @@ def _adapters(
 
 def _claim(out: Path, study: Study, split: Split) -> Lock:
     """Lock the folder against other processes, and write study.json, or check that the one there is of this study:
-    methods, networks, seeds, and a base or adapters for the methods that need them may be added (pairs know theirs
-    themselves), and the layout be named: the split knows its data."""
-    growing = ("methods", "networks", "seeds", "base", "adapters", "layout")
+    methods, networks, seeds, shots, and a base or adapters for the methods that need them may be added (pairs know
+    theirs themselves), and the layout be named: the split knows its data."""
+    growing = ("methods", "networks", "seeds", "shots", "base", "adapters", "layout")
     fixed = {key: value for key, value in asdict(study).items() if key not in growing}
     text = json.dumps(fixed | {"split_digest": split.digest}, sort_keys=True, indent=2)
     path = make_folder(out) / "study.json"
@@ -165,5 +193,5 @@ def _tried(make: Callable[..., dict], cell: Cell, *rest) -> dict:
     try:
         return make(cell, *rest)
     except (ValueError, OSError, RuntimeError) as error:
-        _log.error("%s, %s, seed %s: %s", cell.method, cell.network, cell.seed, error)
+        _log.error("%s: %s", cell.words, error)
         return cell.named | {"error": str(error)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +18,28 @@ _RANGE = 16.0
 
 def _zeros() -> np.ndarray:
     return np.zeros(BINS)
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """Wider bins, each of BINS / count: for what is kept on the disk and drawn thousands of times."""
+
+    count: int
+
+    def of(self, histogram: np.ndarray) -> np.ndarray:
+        """A histogram [..., BINS] as [..., count]."""
+        return histogram.reshape(*histogram.shape[:-1], self.count, -1).sum(-1)
+
+    def lower_edge(self, place: int) -> float:
+        """The lowest probability in a bin."""
+        return float(1 / (1 + np.exp(_RANGE - 2 * _RANGE * place / self.count)))
+
+    def place(self, probability: float) -> int:
+        """The first bin at or above a probability that is a bin's lower edge."""
+        return round((float(np.log(probability) - np.log1p(-probability)) + _RANGE) / (2 * _RANGE) * self.count)
+
+
+COARSE = Coarse(512)
 
 
 @dataclass
@@ -38,6 +62,17 @@ class Tally:
             self.regions + other.regions,
             self.region_count + other.region_count,
         )
+
+    def packed(self) -> str:
+        """Text that `unpacked` reads: the histograms in coarse bins and the number of pieces."""
+        values = [COARSE.of(one) for one in (self.anomalous, self.normal, self.regions)]
+        data = np.concatenate([*values, [self.region_count]]).astype("<f4").tobytes()
+        return base64.b64encode(zlib.compress(data, 9)).decode()
+
+
+def unpacked(text: str) -> np.ndarray:
+    """[3 COARSE.count + 1]: anomalous, normal and regions in coarse bins, ascending, then the number of pieces."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4").astype(float)
 
 
 def tally(scores: np.ndarray, mask: np.ndarray) -> Tally:

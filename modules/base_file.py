@@ -73,7 +73,8 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
 
 
 def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> CompactLDM:
-    """As `load_base`, for work whose figures count: the base must have been trained under the split.
+    """As `load_base`, for work whose figures count: the base must have been trained under the split, or on drawn
+    surfaces alone, which hold nothing of any data.
 
     Args:
         unless: name of the caller's setting that accepts other bases, for the error.
@@ -82,7 +83,7 @@ def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> Compa
         Refused: as `load_base`, and for a base of another split.
     """
     base, record = load_base(path)
-    if record.get("split") != split_digest:
+    if record.get("split") != split_digest and "drawn" not in record:
         raise Refused(
             path,
             "it was not trained under this split, so it may know what the split holds back",

@@ -39,34 +39,16 @@ class KSamplerAIAS(io.ComfyNode):
                 "stays the normal image's at every step. Takes the place of KSampler, with any model."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="Any model: eps, v or flow."),
-                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
-                widget(Settings, "steps", more="10 is quick, the paper uses 50."),
-                widget(
-                    Settings, "guidance", "cfg", more="2 suits compact bases, 5 to 8 text models.", max=100.0, step=0.1
-                ),
-                widget(
-                    Settings,
-                    "preset",
-                    more="recommended works from 6 steps on and adds a little fresh noise from 10 on; fast is the "
+                *ksampler_inputs(
+                    model="Any model: eps, v or flow.",
+                    steps="10 is quick, the paper uses 50.",
+                    preset="recommended works from 6 steps on and adds a little fresh noise from 10 on; fast is the "
                     "same without noise.",
-                ),
-                io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Conditioning."),
-                io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),
-                io.Latent.Input(
-                    "latent_image",
-                    tooltip="From Defect Latent: the normal image with its mask. An empty latent is "
-                    "sampled as a whole.",
-                ),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 (default) makes the defect from pure noise; lower keeps some of what the image shows in "
-                    "the mask (0.7: a defect that follows the structure below it); 0 changes nothing.",
-                ),
+                    positive="The anomaly, from Anomaly Conditioning.",
+                    latent="From Defect Latent: the normal image with its mask. An empty latent is sampled as a whole.",
+                    lower="keeps some of what the image shows in the mask (0.7: a defect that follows the structure "
+                    "below it)",
+                )
             ],
             outputs=[io.Latent.Output("latent", display_name="latent", tooltip="The same latents with anomalies.")],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
@@ -175,6 +157,29 @@ class AIASSigmas(io.ComfyNode):
     @classmethod
     def execute(cls, model, steps: int, kind: str, refine: int, denoise: float, windows: str = "") -> io.NodeOutput:
         return io.NodeOutput(aias_sigmas(model, steps, kind, refine, denoise, typed_windows(windows)))
+
+
+def ksampler_inputs(*, model: str, steps: str, preset: str, positive: str, latent: str, lower: str) -> list[io.Input]:
+    """What every KSampler of this pack is asked, in this order. The texts say what differs between them: of the inputs
+    of these names, and what a denoise that is lower than 1 does."""
+    return [
+        io.Model.Input("model", tooltip=model),
+        io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
+        widget(Settings, "steps", more=steps),
+        widget(Settings, "guidance", "cfg", more="2 suits compact bases, 5 to 8 text models.", max=100.0, step=0.1),
+        widget(Settings, "preset", more=preset),
+        io.Conditioning.Input("positive", tooltip=positive),
+        io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),
+        io.Latent.Input("latent_image", tooltip=latent),
+        io.Float.Input(
+            "denoise",
+            default=1.0,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip=f"1 (default) makes the defect from pure noise; lower {lower}; 0 changes nothing.",
+        ),
+    ]
 
 
 def solver_inputs(eta: float, eta_tooltip: str) -> list[io.Input]:

@@ -18,16 +18,13 @@ from ..errors import Refused
 from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
-from ..synthesis.compose import Made, composed_picture, composed_values
-from ..synthesis.labels import refined_mask
+from ..synthesis.compose import Made, composed_picture, composed_values, is_changed
 from ..synthesis.scores import NOT_SCORED, Scores, scores_of
 from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
 from . import sockets
 from .images import check_image, check_masks, repeated, to_batch, to_image, to_picture, with_masks
 from .sockets import CATEGORY, widget
-
-SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
 
 
 class ComposePair(io.ComfyNode):
@@ -136,8 +133,7 @@ class Score(Scores):
 
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
     where not by that node; seed: it was sampled with, None where the graph has it; refined: the search behind it, for
-    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler;
-    refined_mask: bool [H, W], see `synthesis.labels`; None without controls.
+    the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a bypassed sampler.
     """
 
     visible: bool
@@ -146,12 +142,11 @@ class Score(Scores):
     seed: int | None = None
     refined: Mapping[str, Any] | None = None
     blank: bool = False
-    refined_mask: np.ndarray | None = None
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
         shown = {field.name: getattr(self, field.name) for field in fields(Score)}
-        left_out = ("windows", "composing", "refined_mask")
+        left_out = ("windows", "composing")
         return json.dumps({name: value for name, value in shown.items() if name not in left_out})
 
 
@@ -228,7 +223,7 @@ def composed(
         images.append(image)
         windows = tuple(part.window for part, _ in parts)
         measured = {name: getattr(pair, name) for name in NOT_SCORED}
-        counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(_changed, parts))
+        counted, blank = pair.visibility if pair.excess is None else pair.excess, not any(map(is_changed, parts))
         scores.append(
             Score(
                 **measured,
@@ -236,16 +231,9 @@ def composed(
                 windows=windows,
                 composing=composing,
                 blank=blank,
-                refined_mask=None if own is None else refined_mask(result, parts, own),
             )
         )
     return to_batch(images), scores
-
-
-def _changed(made: Made) -> bool:
-    """Whether a part's window differs from the normal window in the mask, both decoded."""
-    part, (anomalous, roundtrip) = made
-    return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
 
 
 def checked_crop(normal: Tensor, masks: Sequence[Tensor], crop: Crop | None) -> Crop:

@@ -30,31 +30,16 @@ class AnomalyConditioning(io.ComfyNode):
             ),
             inputs=[
                 io.Model.Input("model", tooltip="The model that will sample; a compact base brings its tokens along."),
-                io.String.Input(
-                    "object",
-                    default="brushed_metal",
-                    multiline=True,
-                    tooltip="What the image shows, as the base's training data calls it. One line for all images, or "
-                    "one line per image of the batch.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="scratch",
-                    multiline=True,
-                    tooltip="The anomaly: a type that the base knows for this object, 'good' for normal surface. One "
-                    "line for all images, or one line per image.",
+                *object_and_type(
+                    "the base's training data calls it",
+                    "The anomaly: a type that the base knows for this object, 'good' for normal surface.",
                 ),
                 io.Clip.Input(
                     "clip",
                     optional=True,
                     tooltip="Text encoder of the checkpoint (SD, SDXL, Flux, ...). Not for compact bases.",
                 ),
-                sockets.Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
-                    "lines of its image.",
-                ),
+                lines_crop(),
             ],
             outputs=[
                 io.Conditioning.Output("positive", display_name="positive", tooltip="The anomaly."),
@@ -78,6 +63,26 @@ class AnomalyConditioning(io.ComfyNode):
                 remedy="connect the CLIP of the model's checkpoint, so that object and type are encoded as text",
             )
         return io.NodeOutput(*text_conditioning(clip, objects, types))
+
+
+def object_and_type(called: str, type: str) -> list[io.Input]:
+    """The texts that `per_crop` reads. called: who calls the object by which name; type: which types there are."""
+    object = f"What the image shows, as {called}. One line for all images, or one line per image of the batch."
+    type = f"{type} One line for all images, or one line per image."
+    return [
+        io.String.Input("object", default="brushed_metal", multiline=True, tooltip=object),
+        io.String.Input("type", default="scratch", multiline=True, tooltip=type),
+    ]
+
+
+def lines_crop() -> io.Input:
+    """The crop that `per_crop` takes."""
+    return sockets.Crop.Input(
+        "crop",
+        optional=True,
+        tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the lines of "
+        "its image.",
+    )
 
 
 def token_conditioning(

@@ -14,7 +14,7 @@ from ..synthesis.start import farm_options
 from ..synthesis.windows import Crop
 from . import sockets
 from .adapters import LoadedAdapter, check_fit, check_method, token_rows
-from .conditioning import Conditioning, lengthened, per_crop
+from .conditioning import Conditioning, lengthened, lines_crop, object_and_type, per_crop
 from .noise_levels import level_table, timestep_of
 from .sockets import CATEGORY
 
@@ -38,19 +38,7 @@ class ApplyFARM(io.ComfyNode):
                     tooltip="The model that the adapter was trained on; it is not changed, a copy with FARM comes out.",
                 ),
                 sockets.Adapter.Input("adapter", tooltip="From Train FAST Adapter or Load FAST Adapter."),
-                io.String.Input(
-                    "object",
-                    default="brushed_metal",
-                    multiline=True,
-                    tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
-                    "line per image of the batch.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="scratch",
-                    multiline=True,
-                    tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
-                ),
+                *adapter_types(),
                 io.Float.Input(
                     "strength",
                     default=1.0,
@@ -69,12 +57,7 @@ class ApplyFARM(io.ComfyNode):
                     tooltip="FARM works from pure noise (t = 999) down to this t; below it the model alone draws the "
                     "texture. Default 40; the paper has 2.",
                 ),
-                sockets.Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
-                    "lines of its image.",
-                ),
+                lines_crop(),
             ],
             outputs=[
                 io.Model.Output("patched", display_name="model", tooltip="The model with FARM, for the AIAS nodes.")
@@ -107,25 +90,8 @@ class AnomalyTokensNode(io.ComfyNode):
                     "adapter",
                     tooltip="Of FAST or STAGE, from a Train or a Load node; with both, STAGE's.",
                 ),
-                io.String.Input(
-                    "object",
-                    default="brushed_metal",
-                    multiline=True,
-                    tooltip="What the image shows, as the training's folders call it. One line for all images, or one "
-                    "line per image of the batch.",
-                ),
-                io.String.Input(
-                    "type",
-                    default="scratch",
-                    multiline=True,
-                    tooltip="The anomaly, one of the adapter's types. One line for all images, or one line per image.",
-                ),
-                sockets.Crop.Input(
-                    "crop",
-                    optional=True,
-                    tooltip="Crop to Mask's crop, where object or type has one line per image: each crop then gets the "
-                    "lines of its image.",
-                ),
+                *adapter_types(),
+                lines_crop(),
             ],
             outputs=[
                 io.Conditioning.Output(
@@ -139,6 +105,10 @@ class AnomalyTokensNode(io.ComfyNode):
     @classmethod
     def execute(cls, conditioning, adapter, object: str, type: str, crop=None) -> io.NodeOutput:
         return io.NodeOutput(with_tokens(conditioning, adapter, object, type, crop))
+
+
+def adapter_types() -> list[io.Input]:
+    return object_and_type("the training's folders call it", "The anomaly, one of the adapter's types.")
 
 
 @dataclass(frozen=True)

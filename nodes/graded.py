@@ -10,15 +10,14 @@ from ..choices import BLENDS, STAGES
 from ..errors import Refused
 from ..samplers.graded import sample_graded
 from ..samplers.mask_schedule import MaskSchedule
-from ..synthesis.settings import Settings
 from ..synthesis.start import sampling
 from . import sockets
-from .aias import aias_sigmas, check_variance, foreground_mode_input, solver_inputs
+from .aias import aias_sigmas, check_variance, foreground_mode_input, ksampler_inputs, solver_inputs
 from .errors import answer
 from .masked_sampler import MaskedSampler, Model, sample_latent
 from .noise_levels import level_table, timestep_of, typed_windows
 from .provenance import graph_seed
-from .sockets import CATEGORY, MAX_SEED, SEED, widget
+from .sockets import CATEGORY
 from .stage import headed, heads_of
 
 WINDOWS = "1000-800, 400-300"
@@ -37,31 +36,14 @@ class KSamplerGraded(io.ComfyNode):
                 "model; FARM of Apply FARM works, too."
             ),
             inputs=[
-                io.Model.Input(
-                    "model", tooltip="Any model, eps, v or flow, through Apply MGA; the stage 'baseline' needs no MGA."
-                ),
-                io.Int.Input("seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip=SEED),
-                widget(Settings, "steps", more="At least one falls into each window; the paper uses 1000."),
-                widget(
-                    Settings, "guidance", "cfg", more="2 suits compact bases, 5 to 8 text models.", max=100.0, step=0.1
-                ),
-                widget(
-                    Settings,
-                    "preset",
-                    more="recommended works from 6 steps on and adds fresh noise from 10 on, all of it where EMA or "
+                *ksampler_inputs(
+                    model="Any model, eps, v or flow, through Apply MGA; the stage 'baseline' needs no MGA.",
+                    steps="At least one falls into each window; the paper uses 1000.",
+                    preset="recommended works from 6 steps on and adds fresh noise from 10 on, all of it where EMA or "
                     "windows work; fast is the same without noise.",
-                ),
-                io.Conditioning.Input("positive", tooltip="The anomaly, from Anomaly Tokens with the same adapter."),
-                io.Conditioning.Input("negative", tooltip="From Anomaly Conditioning, or any text to avoid."),
-                io.Latent.Input("latent_image", tooltip="From Defect Latent: the normal image with its mask."),
-                io.Float.Input(
-                    "denoise",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="1 (default) makes the defect from pure noise; lower keeps some of what the image shows in "
-                    "the mask, and passes by the windows above its start; 0 changes nothing.",
+                    positive="The anomaly, from Anomaly Tokens with the same adapter.",
+                    latent="From Defect Latent: the normal image with its mask.",
+                    lower="keeps some of what the image shows in the mask, and passes by the windows above its start",
                 ),
                 io.Combo.Input(
                     "stage",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,20 @@ from ..choices import DEFECTS, PRESETS
 from ..datasets.procedural import MATERIALS
 from ..errors import Refused
 from ..images.masks import mask_box
-from ..images.windows import covered, cut_image
+from ..images.windows import cut_image
 from ..modules.appearance import APPEARANCE
 from ..modules.base_file import file_digest, load_base
 from ..modules.compact_ldm import NORMAL, known_type
 from ..modules.tokens import Type
-from ..seeds import CONTROL_SEED, part_seed
-from ..synthesis import controls
-from ..synthesis.draws import VISIBLE_ABOVE, best_draw
+from ..seeds import part_seed
 from ..synthesis.make import BATCH
+from ..synthesis.photograph import Area, Draw, draw_defect
 from ..synthesis.settings import FREE, Look, MakeSettings
-from ..synthesis.start import Sampling, sampling
-from ..synthesis.windows import Crop, crop_parts
+from ..synthesis.start import sampling
+from ..synthesis.windows import Crop, check_windows, window_of
 from .aias import AIASSampler, aias_sigmas
 from .compact_base import base_names, base_path, compact_model, compact_vae
-from .compose import Batch, Score, composed, overlays
+from .compose import Batch, Score, overlays
 from .conditioning import Conditioning, token_conditioning
 from .errors import answer
 from .folders import BUNDLED
@@ -167,7 +166,8 @@ class MakeDefects(io.ComfyNode):
             raise Refused("vae", "not connected, but model is", remedy="connect the VAE of the model")
         by = _Model.checked(model, vae, other_type.strip() or type, look, window, positive, negative)
         first = listed_seed(graph_seed(seed, cls.hidden), list_place())
-        images, labels, scores = made_defects(by, image, masks, first, steps, cfg, tries, refine)
+        settings = MakeSettings(seed=first, steps=steps, guidance=cfg, tries=tries, refine=refine)
+        images, labels, scores = made_defects(by, image, masks, settings)
         batch = Batch(image, images, [one > 0 for one in labels], scores)
         kind = other_type.strip().split("/")[-1] or type
         return io.NodeOutput(images, labels, scores, kind, ui=ui.PreviewImage(overlays(batch), cls=cls))
@@ -294,120 +294,89 @@ class _Model:
         return token_conditioning(self.model, [object] * count, [NORMAL if normal else type] * count, look)
 
 
-class _Photograph:
-    """One image, cut to the area around its windows, with all that its draws share.
+class _ModelFiller:
+    """A graph's model as a `WindowFiller`. normal: the area's image, [h, w, 3]; show: called after every step of a
+    defect's draw, as core's samplers call."""
 
-    place: the area in the image; normal: [h, w, 3]; mask: bool [h, w]; crop: the windows; latents: of at most BATCH
-    windows each; roundtrip: the windows encoded and decoded, [P, R, R, 3]; controls: [COUNT P, R, R, 3].
-    """
-
-    def __init__(self, by: _Model, image: Tensor, mask: Tensor):
-        windows = [part.window for part in crop_parts(0, mask, by.resolution)]
-        if len(windows) > MAX_CROPS:
-            got = f"{len(windows)} far pieces, each a window"
-            raise Refused("mask", got, f"at most {MAX_CROPS}", "remove specks from it, or enlarge the window")
-        self.place = covered(windows, tuple(mask.shape))
-        self.normal, self.mask = image[self.place].cpu(), mask[self.place]
-        parts = crop_parts(0, self.mask, by.resolution)
-        self.crop = Crop(tuple(parts), tuple(self.mask.shape), 1)
-        plane = self.normal.movedim(-1, 0)
-        crops = torch.stack([cut_image(plane, part.window).movedim(0, -1) for part in parts])
-        masks = [part.shown() for part in parts]
-        self.latents = [
+    def __init__(self, by: _Model, normal: Tensor, area: Area, show: Callable):
+        self.by, self.area, self.show = by, area, show
+        plane = normal.movedim(-1, 0)
+        crops = torch.stack([cut_image(plane, part.window).movedim(0, -1) for part in area.parts])
+        masks = [part.shown() for part in area.parts]
+        self._latents = [
             defect_latent(crops[first : first + BATCH], masks[first : first + BATCH], by.vae)
-            for first in range(0, len(parts), BATCH)
+            for first in range(0, len(masks), BATCH)
         ]
-        self.roundtrip = torch.cat([by.vae.decode(latent["samples"]) for latent in self.latents])
-        once = sampling(PRESETS[0], controls.STEPS)
-        self.controls = torch.cat(
-            [self.sampled(by, once, CONTROL_SEED + time, 1.0, normal=True) for time in range(controls.COUNT)]
-        )
+        self.roundtrip = self._decoded([latent["samples"] for latent in self._latents])
 
-    def sampled(self, by: _Model, how: Sampling, seed: int, cfg: float, normal: bool = False, callback=None) -> Tensor:
-        """The windows filled, decoded, [P, R, R, 3]."""
-        sampler, sigmas = AIASSampler(how.options, NODE), aias_sigmas(by.model, **how.grid)
-        made, first = [], 0
-        for latent in self.latents:
-            count = len(latent["samples"])
-            parts = self.crop.parts[first : first + count]
-            seeds = ItemSeeds(seed, [part_seed(seed, part.number) for part in parts])
-            conditioning = by.conditioning(count, normal)
-            made.append(
-                by.vae.decode(
-                    sampled(
-                        sampler,
-                        by.model,
-                        seeds,
-                        cfg,
-                        *conditioning,
-                        latent["samples"],
-                        latent["noise_mask"],
-                        sigmas,
-                        callback,
-                    )
-                )
-            )
-            first += count
-        return torch.cat(made)
+    def filled(self, seeds: Sequence[int], steps: int, guidance: float, normal: bool) -> Tensor:
+        how = sampling(PRESETS[0], steps)
+        sampler, sigmas = AIASSampler(how.options, NODE), aias_sigmas(self.by.model, **how.grid)
+        callback = None if normal else self.show
+        made = []
+        for seed in seeds:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            samples, first = [], 0
+            for latent in self._latents:
+                count = len(latent["samples"])
+                parts = self.area.parts[first : first + count]
+                own = ItemSeeds(seed, [part_seed(seed, part.number) for part in parts])
+                conditioning = self.by.conditioning(count, normal)
+                start = latent["samples"], latent["noise_mask"]
+                samples.append(sampled(sampler, self.by.model, own, guidance, *conditioning, *start, sigmas, callback))
+                first += count
+            made.append(self._decoded(samples))
+        return torch.stack(made)
 
-    def drawn(self, by: _Model, how: Sampling, cfg: float, callback, seed: int) -> _Draw:
-        """A defect, composed and scored."""
-        made = self.sampled(by, how, seed, cfg, callback=callback)
-        images, scores = composed(
-            self.normal[None],
-            [self.mask],
-            made,
-            self.roundtrip,
-            self.crop,
-            "difference",
-            0,
-            VISIBLE_ABOVE,
-            self.controls,
-        )
-        return _Draw(images[0], replace(scores[0], seed=seed, composing=None))
-
-
-@dataclass(frozen=True, eq=False)
-class _Draw:
-    """A photograph's area with a defect, [h, w, 3], and its scores."""
-
-    image: Tensor
-    score: Score
-
-    @property
-    def excess(self) -> float:
-        return 0.0 if self.score.blank else self.score.excess
+    def _decoded(self, samples: Sequence[Tensor]) -> Tensor:
+        """Latents as windows, [P, 3, R, R]. Raises Refused for a VAE that gives another size than it was given."""
+        planes = torch.cat([self.by.vae.decode(some) for some in samples]).permute(0, 3, 1, 2).cpu().float()
+        check_windows(planes, Crop(self.area.parts, tuple(self.area.mask.shape), 1))
+        return torch.stack([window_of(plane, self.by.resolution) for plane in planes])
 
 
 def made_defects(
-    by: _Model, image: Tensor, masks: Sequence[Tensor], seed: int, steps: int, cfg: float, tries: int, refine: bool
+    by: _Model, image: Tensor, masks: Sequence[Tensor], settings: MakeSettings
 ) -> tuple[Tensor, Tensor, list[Score]]:
     """Images [B, H, W, 3] with a defect each, the masks [B, H, W] that they fill, and their scores.
 
     Args:
         image: [B, H, W, 3]; masks: bool [H, W] each, not empty.
-        seed: of image 0; image i has seed + i.
-        tries: draws at most, where a defect does not show.
-        refine: the masks hold only what the defects fill; else they are `masks`.
+        settings: of image 0; image i has seed + i.
     """
-    how = sampling(PRESETS[0], steps)
-    how.levels()  # refuses steps that no run has, before anything is encoded
+    steps = settings.steps
+    sampling(PRESETS[0], steps).levels()  # refuses steps that no run has, before anything is encoded
     images, labels, scores = image.cpu().clone(), torch.zeros(image.shape[:3]), []
     show = latent_preview.prepare_callback(by.model, len(masks) * steps)
     for number, mask in enumerate(masks):
-        photograph = _Photograph(by, image[number], mask)
 
         def callback(step: int, x0: Tensor, x: Tensor, _, before: int = number * steps) -> None:
             show(before + step, x0, x, len(masks) * steps)
 
-        draw = best_draw(partial(photograph.drawn, by, how, cfg, callback), seed + number, tries)
-        refined = torch.from_numpy(draw.score.refined_mask)
-        label = refined if refine and refined.any() else photograph.mask
-        images[number][photograph.place][label] = draw.image[label].to(images)
-        labels[number][photograph.place] = label.float()
-        scores.append(draw.score)
+        area = _area(mask, by.resolution)
+        normal = images[number][area.place]
+        filler = _ModelFiller(by, normal, area, callback)
+        own = replace(settings, seed=settings.seed + number)
+        draw, label = draw_defect(to_picture(normal), area, filler, own)
+        images[number][area.place][label] = to_image(draw.picture)[label].to(images)
+        labels[number][area.place] = label.float()
+        scores.append(_score(draw, area))
     device = comfy.model_management.intermediate_device()
     return images.to(device), labels.to(device), scores
+
+
+def _area(mask: Tensor, resolution: int) -> Area:
+    """Raises Refused for more windows than are made for one image."""
+    area = Area.of(mask, resolution)
+    if len(area.parts) > MAX_CROPS:
+        got = f"{len(area.parts)} far pieces, each a window"
+        raise Refused("mask", got, f"at most {MAX_CROPS}", "remove specks from it, or enlarge the window")
+    return area
+
+
+def _score(draw: Draw, area: Area) -> Score:
+    windows = tuple(part.window for part in area.parts)
+    return Score(**vars(draw.scores), visible=draw.visible, windows=windows, seed=draw.seed, blank=draw.blank)
 
 
 NODES = [MakeDefects, DrawDefects]

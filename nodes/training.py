@@ -50,7 +50,7 @@ class TrainFASTAdapter(io.ComfyNode):
                 "anomaly from noise. The model itself stays as it is. A training that was cancelled goes on where it "
                 "was, as long as ComfyUI is not restarted."
             ),
-            inputs=[*_sources(), *_widgets(FastTraining), _conditioning_input(), *_optional_widgets()],
+            inputs=[*_inputs(FastTraining), *_optional_widgets()],
             outputs=_outputs("For Save FAST Adapter, Apply FARM and Anomaly Tokens."),
         )
 
@@ -98,9 +98,7 @@ class TrainSTAGEAdapter(io.ComfyNode):
                 "goes on where it was, as long as ComfyUI is not restarted."
             ),
             inputs=[
-                *_sources(),
-                *_widgets(StageTraining),
-                _conditioning_input(),
+                *_inputs(StageTraining),
                 sockets.Adapter.Input(
                     "tokens_of",
                     optional=True,
@@ -168,7 +166,8 @@ class TrainSTAGEAdapter(io.ComfyNode):
         return io.NodeOutput(adapter, in_words(adapter), curve_picture(adapter))
 
 
-def _sources() -> list[io.Input]:
+def _inputs(method: type[AdapterTraining]) -> list[io.Input]:
+    """What every training asks for."""
     return [
         io.Model.Input(
             "model",
@@ -181,11 +180,6 @@ def _sources() -> list[io.Input]:
             tooltip="From Split Defect Dataset; only the defects of its training part are read, "
             "and about a fifth of their groups is held out to choose the best weights.",
         ),
-    ]
-
-
-def _widgets(method: type[AdapterTraining]) -> list[io.Input]:
-    return [
         widget(method, "steps", max=1_000_000),
         widget(method, "batch", max=256),
         widget(method, "learning_rate", min=1e-7, max=1.0, step=1e-6, round=False),
@@ -201,16 +195,13 @@ def _widgets(method: type[AdapterTraining]) -> list[io.Input]:
         ),
         widget(method, "patience", more="See look_every.", max=1000),
         widget(method, "seed", **DATA_SEED),
+        io.Conditioning.Input(
+            "conditioning",
+            optional=True,
+            tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or one per "
+            "type in sorted order of object and type. A compact base brings its own.",
+        ),
     ]
-
-
-def _conditioning_input() -> io.Input:
-    return io.Conditioning.Input(
-        "conditioning",
-        optional=True,
-        tooltip="For checkpoints: Anomaly Conditioning's positive with CLIP, one line for all types, or one per type "
-        "in sorted order of object and type. A compact base brings its own.",
-    )
 
 
 def _optional_widgets() -> list[io.Input]:

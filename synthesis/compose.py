@@ -19,6 +19,15 @@ from .windows import Part
 Made = tuple[Part, tuple[Tensor, Tensor]]  # a part, its window with the anomaly and without, decoded, [3, R, R]
 
 
+SAME_WINDOW = 1e-4  # of 0 .. 1: what two decodings of one latent may differ by, far below a level of 8 bits
+
+
+def is_changed(made: Made) -> bool:
+    """Whether a part's window differs from the normal window in the mask, both decoded."""
+    part, (anomalous, roundtrip) = made
+    return bool((anomalous - roundtrip).abs().amax(0)[part.shown()].max() > SAME_WINDOW)
+
+
 def compose(
     normal: Picture,
     made: Tensor,

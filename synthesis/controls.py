@@ -35,7 +35,7 @@ def control_values(
     """
     if not places:
         return [], 0
-    again = _repeated(windows, places)
+    again = windows.repeated(places, COUNT)
     types = [(jobs[part.item].object, NORMAL) for part in again.parts]
     seeds = [part_seed(CONTROL_SEED + time, windows.parts[place].number) for time in range(COUNT) for place in places]
     made, calls = made_windows(base, again, types, seeds, control_settings(settings), Adapters())
@@ -54,17 +54,6 @@ def control_values(
     return values, COUNT * calls
 
 
-def _repeated(windows: Encoded, places: Sequence[int]) -> Encoded:
-    """The windows at `places`, all of them COUNT times, one after the other."""
-    chosen = list(places) * COUNT
-    return Encoded(
-        tuple(windows.parts[place] for place in chosen),
-        windows.mask[chosen],
-        windows.background[chosen],
-        windows.roundtrip[chosen],
-    )
-
-
 class KnownControls:
     """The controls of normal images and masks, kept for all that is made there: negatives, redraws, rounds."""
 
@@ -72,16 +61,16 @@ class KnownControls:
         """known: what is known from the start; what is added stays here alone."""
         self._kept: ChainMap[str, list[np.ndarray]] = ChainMap({}, known._kept if known else {})
 
-    def of(self, job: Job, settings: Settings) -> list[np.ndarray] | None:
-        """Of every part of a job's mask, see `control_values`; None where they are not known."""
-        return self._kept.get(_key(job, settings))
+    def of(self, key: str) -> list[np.ndarray] | None:
+        """Of every part of the mask of a job with this `controls_key`; None where they are not known."""
+        return self._kept.get(key)
 
-    def keep(self, job: Job, settings: Settings, values: list[np.ndarray]) -> None:
-        self._kept[_key(job, settings)] = values
+    def keep(self, key: str, values: list[np.ndarray]) -> None:
+        self._kept[key] = values
 
 
-def _key(job: Job, settings: Settings) -> str:
-    """What controls depend on, as text."""
+def controls_key(job: Job, settings: Settings) -> str:
+    """What the controls of a job depend on, as text. It reads the whole picture: make it once per job."""
     digest = hashlib.sha256(job.picture.pixels.tobytes())
     digest.update(np.packbits(job.mask.numpy()).tobytes())
     shape = (job.picture.pixels.shape, job.picture.pixels.dtype, tuple(job.mask.shape), job.object)

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from ..images.components import EIGHT_NEIGHBOURS
+from ..images.masks import mask_box
 from ..images.pictures import Picture
-from .compose import Made
+from .windows import Part
 
 # Hysteresis, as of Canny's edges: a piece of the refined mask has a pixel that changed by SURE spreads of the
 # controls, and all of its pixels changed by LIKELY. FAINT is the least spread, in levels of 255.
@@ -22,18 +24,28 @@ SURE, LIKELY, FAINT = 2.0, 1.0, 3.0
 SPREAD = 0.99  # quantile of the controls' own differences that counts as their spread
 
 
-def refined_mask(result: Picture, made: Sequence[Made], controls: Sequence[np.ndarray]) -> np.ndarray:
+def refined_mask(result: Picture, parts: Sequence[Part], controls: Sequence[np.ndarray]) -> np.ndarray:
     """The pixels of a pair's mask that its defect fills, bool [H, W]; nothing where no defect shows.
 
     Args:
         result: the pair's image.
-        made: the parts of its mask, see `compose.Made`.
+        parts: of its mask.
         controls: of every part, the pixels of its mask made again as normal surface, [k, N, C] of the picture's dtype.
     """
     filled = np.zeros(result.size, bool)
-    for (part, _), own in zip(made, controls, strict=True):
+    for part, own in zip(parts, controls, strict=True):
         area, inside = part.in_area(result.size)
         filled[area] |= _filled(result.pixels[area], inside.numpy(), own)
+    return filled
+
+
+def changed_mask(result: Picture, normal: Picture, mask: np.ndarray) -> np.ndarray:
+    """The pixels of a mask, bool [H, W], that differ from the normal picture; for pictures painted without a model."""
+    filled = np.zeros_like(mask)
+    top, left, height, width = mask_box(torch.from_numpy(mask))
+    area = slice(top, top + height), slice(left, left + width)
+    inside = mask[area]
+    filled[area] = _filled(result.pixels[area], inside, normal.pixels[area][inside][None])
     return filled
 
 

@@ -29,10 +29,20 @@ from .windows import Part, crop_parts
 BATCH = 8  # windows per call of the model
 
 
+@dataclass(frozen=True, eq=False)
+class Redraw:
+    """A defect to start from: `picture`, the normal image with it, of which `share` of the noise levels is sampled
+    again; near 0 it stays, at 1 nothing of it is left."""
+
+    picture: Picture
+    share: float
+
+
 @dataclass(frozen=True)
 class Job:
     """One pair to make: `picture` receives an anomaly of (object, type) in `mask` (bool [H, W]); `look`: what it is to
-    look like, for a base that can be asked (see `CompactLDMConfig.appearance`)."""
+    look like, for a base that can be asked (see `CompactLDMConfig.appearance`); `redraw`: the same share in all jobs of
+    a batch, see `Redraw`."""
 
     picture: Picture
     mask: Tensor
@@ -40,6 +50,7 @@ class Job:
     type: str
     seed: int
     look: Look = FREE
+    redraw: Redraw | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +58,21 @@ class Encoded:
     """A batch of windows, cut and encoded once for all that is made in them.
 
     parts: whose windows they are, P of them; mask: of the latents' size, [P, 1, h, w]; background: latents of the
-    normal windows, [P, C, h, w]; roundtrip: these decoded, [P, 3, R, R] on the CPU.
+    normal windows, [P, C, h, w]; roundtrip: these decoded, [P, 3, R, R] on the CPU; drawn: latents of the windows with
+    the defects that the sampling starts from, and the share of the levels that is sampled; None without `Redraw`.
     """
 
     parts: tuple[Part, ...]
     mask: Tensor
     background: Tensor
     roundtrip: Tensor
+    drawn: tuple[Tensor, float] | None = None
+
+    def repeated(self, places: Sequence[int], times: int) -> Encoded:
+        """The windows at `places`, all of them `times` times, one after the other; without `drawn`."""
+        chosen = list(places) * times
+        parts = tuple(self.parts[place] for place in chosen)
+        return Encoded(parts, self.mask[chosen], self.background[chosen], self.roundtrip[chosen])
 
 
 def encoded_windows(base: CompactLDM, jobs: Sequence[Job], context: float) -> Iterator[Encoded]:
@@ -63,10 +82,14 @@ def encoded_windows(base: CompactLDM, jobs: Sequence[Job], context: float) -> It
     for first in range(0, len(parts), BATCH):
         some = tuple(parts[first : first + BATCH])
         crops = torch.stack([cut_picture(jobs[part.item].picture, part.window) for part in some]).to(device)
+        redraws, drawn = [jobs[part.item].redraw for part in some], None
+        if all(redraws):
+            shown = [cut_picture(one.picture, part.window) for one, part in zip(redraws, some, strict=True)]
+            drawn = base.encode(torch.stack(shown).to(device)), redraws[0].share
         masks = torch.stack([part.shown() for part in some]).to(device)
         background = base.encode(crops)
         mask = latent_mask(masks, background.shape[2:])
-        yield Encoded(some, mask, background, base.decode(background).cpu())
+        yield Encoded(some, mask, background, base.decode(background).cpu(), drawn)
 
 
 def made_windows(
@@ -91,7 +114,13 @@ def made_windows(
     chosen = sampling(settings.preset, settings.steps, stage)
     heads = adapters.branches() if chosen.heads else None
     sigmas = grid_sigmas(chosen.levels(), ldm_sigmas()).to(background)
-    start = start_state(background, mask, sigmas[0], initial_noise(background, seeds), chosen.options)
+    if windows.drawn is None:
+        start = start_state(background, mask, sigmas[0], initial_noise(background, seeds), chosen.options)
+    else:
+        drawn, share = windows.drawn
+        sigmas = sigmas[min(int((1 - share) * (len(sigmas) - 1)), len(sigmas) - 2) :]
+        inside = torch.lerp(background, drawn, mask)
+        start = start_state(inside, mask, sigmas[0], initial_noise(background, seeds), chosen.options, full=False)
     known = (mask, background) if settings.aware else (None, None)
     labels = [base.label(*type) for type in types]
     appearance = None if all(look.free for look in looks) else torch.tensor([look.row() for look in looks])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,11 +18,12 @@ from ..modules.stage import StageModules
 from ..seeds import part_seed
 from .adapters import Adapters, adapters_of
 from .compose import Made, composed_picture
-from .controls import KnownControls, control_values
+from .controls import KnownControls, control_values, controls_key
 from .labels import refined_mask
 from .make import Job, Settings, check_job, encoded_windows, made_windows
 from .nearest import RealDefects
 from .scores import CHANGED_ABOVE, Scores, scores_of
+from .windows import Part
 
 __all__ = ["Job", "MadeParts", "Pair", "Settings", "make_pairs", "made_parts"]
 
@@ -30,17 +32,26 @@ __all__ = ["Job", "MadeParts", "Pair", "Settings", "make_pairs", "made_parts"]
 class Pair(Scores):
     """A made pair, and its scores.
 
-    windows: where its parts were made (see `windows.crop_parts`); seconds: its share of the batch's time; calls: of the
-    denoiser's network, for one window each; refined: the mask's pixels that the defect fills, bool [H, W], see
-    `synthesis.labels`; None without controls.
+    parts: of its mask, see `windows.crop_parts`; seconds: its share of the batch's time; calls: of the denoiser's
+    network, for one window each; controls: of every part, see `controls.control_values`, or None.
     """
 
     job: Job
     picture: Picture
-    windows: tuple[Window, ...]
+    parts: tuple[Part, ...]
     seconds: float
     calls: int
-    refined: np.ndarray | None = None
+    controls: Sequence[np.ndarray] | None = None
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Where its parts were made."""
+        return tuple(part.window for part in self.parts)
+
+    @cached_property
+    def refined_mask(self) -> np.ndarray | None:
+        """The mask's pixels that the defect fills, bool [H, W], see `synthesis.labels`; None without controls."""
+        return None if self.controls is None else refined_mask(self.picture, self.parts, self.controls)
 
 
 def make_pairs(
@@ -87,10 +98,10 @@ def make_pairs(
             **vars(scored) | {"nearest_real": distance},
             job=job,
             picture=picture,
-            windows=tuple(part.window for part, _ in one.parts),
+            parts=tuple(part for part, _ in one.parts),
             seconds=seconds,
             calls=one.calls,
-            refined=None if one.controls is None else refined_mask(picture, one.parts, one.controls),
+            controls=one.controls,
         )
         for job, picture, scored, one, distance in zip(jobs, pictures, scores, made, nearest, strict=True)
     ]
@@ -126,12 +137,13 @@ def made_parts(
     for job in jobs:
         check_job(base, job)
     adapters, made = adapters_of(adapter), [MadeParts() for _ in jobs]
+    missing: dict[int, str] = {}  # places of jobs whose controls are not known, and their keys
     if known is not None:
-        for job, one in zip(jobs, made, strict=True):
-            one.controls = known.of(job, settings)
-    missing = {place for place, one in enumerate(made) if known is not None and one.controls is None}
-    for place in missing:
-        made[place].controls = []
+        for place, job in enumerate(jobs):
+            key = controls_key(job, settings)
+            made[place].controls = known.of(key)
+            if made[place].controls is None:
+                made[place].controls, missing[place] = [], key
     with torch.inference_mode():
         for windows in encoded_windows(base, jobs, settings.context):
             own = [jobs[part.item] for part in windows.parts]
@@ -148,6 +160,6 @@ def made_parts(
                 one = made[windows.parts[place].item]
                 one.controls.append(own_values)
                 one.calls += calls
-    for place in missing:
-        known.keep(jobs[place], settings, made[place].controls)
+    for place, key in missing.items():
+        known.keep(key, made[place].controls)
     return made

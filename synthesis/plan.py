@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from ..choices import DEFECTS
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.surfaces.crops import draw_crop
 from ..errors import Refused
 from ..images.masks import place_mask
 from ..images.pictures import Picture, read_picture
@@ -73,6 +75,31 @@ class Plan:
 
     def item_seed(self, index: int, redraw: int = 0) -> int:
         """The seed of the anomaly of item `index`."""
+        return anomaly_seed(self.seed, index, redraw)
+
+
+class DrawnPlan:
+    """A plan without any real defect: drawn types in turn, in drawn masks anywhere on the normals."""
+
+    def __init__(self, normals: Sequence[Sample], seed: int, types: Sequence[str] = DEFECTS):
+        """normals: normal images to put anomalies on; types: drawn ones. Raises Refused without a normal image."""
+        self.seed, self.drawn = seed, tuple(types)
+        self.normals = sorted(sample for sample in normals if sample.type == NORMAL)
+        if not self.normals:
+            raise Refused("data", "no normal image", "at least one")
+
+    def item(self, index: int, redraw: int = 0) -> Planned:
+        """As `Plan.item`."""
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, index, "place"))
+        type, normal = self.drawn[index % len(self.drawn)], _pick(self.normals, generator)
+        picture = read_picture(normal.image)
+        shape = torch.from_numpy(draw_crop(derived_seed(self.seed, 0, "shape"), index, types=(type,)).exact)
+        mask = place_mask(shape, picture.size, generator, turn=180.0, shift=0.5)
+        job = Job(picture, mask, normal.object, type, self.item_seed(index, redraw))
+        return Planned(job, normal.image, normal.name, f"drawn {type}")
+
+    def item_seed(self, index: int, redraw: int = 0) -> int:
+        """As `Plan.item_seed`."""
         return anomaly_seed(self.seed, index, redraw)
 
 

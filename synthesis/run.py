@@ -9,6 +9,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..datasets.pair_identity import pair_entries
 from ..datasets.pairs import PairWriter
 from ..images.pictures import Picture
@@ -89,7 +91,8 @@ def run(
             if index not in wanted:
                 continue
             record = _record(one, found.shown(one.pair), base_name, adapter_name)
-            settle_pair(writer, index, item, one.pair.picture, record, visible_only=policy.name == "drop")
+            pair, visible_only = one.pair, policy.name == "drop"
+            settle_pair(writer, index, item, pair.picture, record, pair.refined_mask, visible_only)
             if report:
                 report(index, item, one.pair, record["visible"])
     return found.visible
@@ -124,20 +127,29 @@ def settle_pair(
     item: Planned,
     picture: Picture,
     record: Mapping[str, Any],
+    refined: np.ndarray | None = None,
     visible_only: bool = False,
 ) -> None:
     """Write a pair, or drop it: where it is blank, and with `visible_only` where it is not visible.
 
-    record: as in `write_pair`, with `pixel_entries` and "visible".
+    record, refined: as in `write_pair`, the record with `pixel_entries` and "visible".
     """
     if record["changed"] and (record["visible"] or not visible_only):
-        write_pair(writer, index, item, picture, record)
+        write_pair(writer, index, item, picture, record, refined)
     else:
         writer.drop(index, {"object": item.job.object, "type": item.job.type, "seed": item.job.seed} | record)
 
 
-def write_pair(writer: PairWriter, index: int, item: Planned, picture: Picture, record: Mapping[str, Any]) -> None:
-    """Write a planned item's picture; `record` goes into the manifest beside its seed and sources."""
+def write_pair(
+    writer: PairWriter,
+    index: int,
+    item: Planned,
+    picture: Picture,
+    record: Mapping[str, Any],
+    refined: np.ndarray | None = None,
+) -> None:
+    """Write a planned item's picture; `record` goes into the manifest beside its seed and sources; refined: see
+    `PairWriter.write`."""
     sources = {"seed": item.job.seed, "normal_source": item.normal_name, "mask_source": item.mask_name}
     writer.write(
         index=index,
@@ -148,6 +160,7 @@ def write_pair(writer: PairWriter, index: int, item: Planned, picture: Picture, 
         mask=item.job.mask,
         normal_source=item.normal,
         record=sources | record,
+        refined=refined,
     )
 
 

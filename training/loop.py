@@ -18,6 +18,7 @@ from ..errors import Refused, reason
 from ..modules.tensor_file import not_finite, write_tensors
 
 WARMUP = 100  # steps, or a tenth of a short run
+SLOW = 1 / 3  # of the rate, for weights that were trained before
 Loss = Callable[[int, torch.Generator], Tensor]  # loss(step, generator) -> scalar
 Report = Callable[[str, int, int, float, float], None]  # phase, step, steps, mean loss, steps per second
 
@@ -38,6 +39,7 @@ def train(
     check_interrupt: Callable[[], None] | None = None,
     watch: Callable[[int, Mapping[str, Tensor]], bool | None] | None = None,
     kept: Mapping[str, Tensor] | None = None,
+    slow: Callable[[str], bool] | None = None,
 ) -> None:
     """Train `module` in place and leave it with its averaged weights.
 
@@ -57,6 +59,7 @@ def train(
         check_interrupt: called every step; may raise to stop.
         watch: called after every step with the steps taken and the averaged weights by name; True ends the run.
         kept: tensors by name that `watch` writes to; they are part of the state.
+        slow: whether a weight, by its name, was trained before and learns at a third of the rate.
 
     Raises:
         Refused: `state` is damaged or belongs to another run, or loss or gradient is no longer finite; `state` then
@@ -65,7 +68,15 @@ def train(
     """
     weights = dict(module.named_parameters())
     averages = {name: weight.detach().clone() for name, weight in weights.items()}
-    optimiser = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=1e-2, betas=(0.9, 0.99))
+    parts: dict[float, list[nn.Parameter]] = {1.0: [], SLOW: []}
+    for name, weight in weights.items():
+        parts[SLOW if slow and slow(name) else 1.0].append(weight)
+    optimiser = torch.optim.AdamW(
+        [{"params": part, "share": share} for share, part in parts.items() if part],
+        lr=learning_rate,
+        weight_decay=1e-2,
+        betas=(0.9, 0.99),
+    )
     file = None if state is None else _State(state, run, module, averages, optimiser, kept or {})
     first = file.restore() if file and state.exists() else 0
     if file:  # a folder that cannot be written is better known now than after the first minute
@@ -75,7 +86,7 @@ def train(
         if check_interrupt:
             check_interrupt()
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate * _rate(step, steps)
+            group["lr"] = learning_rate * group["share"] * _rate(step, steps)
         value = loss(step, _generator(seed, phase, step))
         optimiser.zero_grad()
         value.backward()

@@ -1,4 +1,4 @@
-"""What benchmarks/fuzz.py feeds: a target a name, each with `prepare()` and `meet(rng, folder, met)`."""
+"""The targets of benchmarks/fuzz.py, each with `prepare()` and `meet(rng, folder, met)`."""
 
 from .dataset_trees import Datasets
 from .pair_folders import Pairs

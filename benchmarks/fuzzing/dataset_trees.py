@@ -1,4 +1,4 @@
-"""Datasets of every layout, drawn from the layout's own example, so that a new layout is fuzzed once it is listed."""
+"""Datasets of every layout, drawn from the layout's own example, so that every listed layout is fuzzed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Datasets:
 
 
 def draw_tree(rng: random.Random, name: str, example: str, root: Path) -> None:
-    """Files for every line of a layout's example: some images each, and annotations of the images."""
+    """Write some images, and their annotations, for every line of a layout's example."""
     words = {"object": "part", "defect type": "crack", "type": "crack", "part": "train", "split": "train"}
     texts, drawn = [], []
     for line in example.split("\n"):
@@ -61,7 +61,7 @@ def draw_tree(rng: random.Random, name: str, example: str, root: Path) -> None:
 
 
 def _numbered(path: str, add: int) -> str:
-    """The path with the last number in its file's name raised."""
+    """The path with `add` added to the last number of its file name."""
     folder, _, file = path.rpartition("/")
     digits = list(re.finditer(r"\d+", file))
     if not digits:

@@ -97,7 +97,7 @@ NAMES = (
 
 
 def value(rng: random.Random) -> Any:
-    """A JSON value that is seldom what is expected."""
+    """A random JSON value, mostly of an unexpected type."""
     made = rng.randrange(10)
     if made < 3:
         return rng.choice(STRINGS)
@@ -147,7 +147,7 @@ def _places(tree: Any):
 
 
 def json_bytes(rng: random.Random, tree: Any) -> bytes:
-    """The tree as a file, now and then not quite JSON."""
+    """The tree as the bytes of a file, sometimes not valid JSON."""
     text = json.dumps(tree)
     act = rng.randrange(12)
     if act == 0:

@@ -62,12 +62,12 @@ def draw_pairs(root: Path, count: int = 4) -> None:
 
 
 def _manifest_folder(rng: random.Random, folder: Path, pairs: Path) -> Path:
-    """Where the damage falls: more often on the records than their number among the files would give."""
+    """The folder to damage: the records more often than their share of the files."""
     if rng.random() < 0.5:
         return pairs
     records = folder / "records"
     records.mkdir(exist_ok=True)
     for name in ("manifest.jsonl", "run.json"):
-        with contextlib.suppress(OSError):  # made before, or damaged before
+        with contextlib.suppress(OSError):  # already made, or already damaged
             (records / name).hardlink_to(pairs / name)
     return records

@@ -1,4 +1,4 @@
-"""Batches whose workflow, job, server's node definitions, or server's answers are damaged, on a simulated server."""
+"""Batches on a simulated server, with a damaged workflow, job, node definition or answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Batches:
     """`batch` with one of its inputs damaged, then `status`, `export` and `resume`."""
 
     def prepare(self) -> None:
-        """A server for all inputs; and a run that waits shorter than one of real servers."""
+        """Start one server for all inputs, and shorten the waiting times."""
         runner.Timing = commands.Timing = lambda **_: _FAST
         self._server = Simulated()
         self._server.__enter__()

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from anomaly_synthesis.modules.adapter_file import load_adapter
 from anomaly_synthesis.modules.base_file import load_base
-from anomaly_synthesis.synthesis import adapters as _  # noqa: F401 - what reading an adapter needs is imported once
+from anomaly_synthesis.synthesis import adapters as _  # noqa: F401 - import once what reading an adapter needs
 
 from .mutations import STRINGS, mutated_bytes, mutated_json, value
 
@@ -24,7 +24,7 @@ class Weights:
     """A base or an adapter of the package, damaged, as the commands load it."""
 
     def prepare(self) -> None:
-        """The headers and the tensors' bytes of what is bundled, the tensors cut short for speed where they may be."""
+        """Keep headers and tensor bytes of the bundled files, with tensors shortened for speed where possible."""
         self._files = {path.name: path.read_bytes() for path in sorted(_WEIGHTS.glob("*.safetensors"))}
 
     def meet(self, rng: random.Random, folder: Path, met) -> None:
@@ -87,7 +87,7 @@ class Pickles:
 
 def _draw_pickle(rng: random.Random, path: Path) -> None:
     act = rng.randrange(6)
-    if act < 2:  # honest tensors, then damaged
+    if act < 2:  # valid tensors, then damaged
         names = ("cable+bent", "nut+crack", "*")
         table = {
             "string_to_token": {"*": torch.tensor(1008)},

@@ -1,4 +1,4 @@
-"""Every sampler on every world: one row per run, and what the rows say together."""
+"""Every sampler on every world: one row per run, and the summary of all rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_world(
     samples: int,
     ddpm_steps: int = len(TABLE),
 ) -> list[dict]:
-    """Rows of a world in a table: every sampler, number of steps and seed; DDPM's first, to which all are compared.
+    """Rows of a world in a table: every sampler, number of steps and seed; first DDPM, the reference.
 
     A world without a background has no mask for a foreground model to fill, and gives no rows in x0_blend.
     """
@@ -133,7 +133,7 @@ def _run(row: dict) -> tuple:
 def goals(lines: Sequence[dict]) -> list[dict]:
     """The goals of `fast` and `recommended` with the foreground model: what, value, limit, whether it holds.
 
-    At 20 calls DDPM itself is the goal, give or take two standard errors.
+    At 20 calls the goal is DDPM itself, within two standard errors.
     """
     found = {(line["peer"], line["steps"]): line for line in lines if line["table"] == "x0_blend"}
     limits = {6: 2.0, 8: 1.15, 10: 1.15, 20: 1.0}

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from .worlds import NORMAL, World
 
 PROJECTIONS = 64
-FEWEST = 2  # samples without which a mode has no spread
+FEWEST = 2  # samples that a mode's spread needs
 
 
 def directions(dimensions: int, count: int = PROJECTIONS) -> Tensor:

@@ -1,4 +1,4 @@
-"""The samplers that are compared, and what all of them are given alike.
+"""The samplers that are compared, and the inputs that they share.
 
 A sampler takes a `Guide` and the number of calls it may make, and returns x0. States are VE, x = x0 + sigma * noise,
 [n, 1, 1, d]. Every call of `Guide.estimate` is one call of the denoiser, or of the foreground model where that
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .worlds import World
 
-FOREGROUND_UNTIL = 100  # t below which the peers' foreground rests, as sample_aias has it unless told otherwise
+FOREGROUND_UNTIL = 100  # t below which the peers use no foreground; the default of sample_aias
 TABLE = ldm_sigmas()
 
 
@@ -30,7 +30,7 @@ class Guide:
 
     The background of the state is replaced at every level by the given one with fresh noise, that of x0 by the clean
     one. With `blended`, the foreground model at strength 1 is x0 inside the mask while t >= FOREGROUND_UNTIL; the
-    denoiser then has no say, and is not called.
+    denoiser is then not called.
     """
 
     def __init__(self, world: World, blended: bool, samples: int, seed: int):
@@ -232,7 +232,7 @@ def sampler_of(name: str) -> Sampler:
     """
     if name.startswith("aias:"):
         settings = name.removeprefix("aias:")
-        preset(settings.split(",")[0], steps=10)  # refuses an unknown preset before work starts
+        preset(settings.split(",")[0], steps=10)  # raises on an unknown preset before work starts
         return partial(aias, name=settings)
     if name not in PEERS:
         raise ValueError(f"unknown peer {name!r}; choose of {', '.join(PEERS)}, or aias:preset,option=value")

@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 
 NORMAL = 0  # index of the normal mode; the anomaly modes follow
-ROWS = 1500  # samples denoised at once; what they take stays in the processor's cache, which is thrice as fast
+ROWS = 1500  # samples denoised at once: they fit into the processor's cache, which is three times as fast
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Mixture:
     def _eigen(self) -> tuple[Tensor, Tensor, Tensor]:
         """Variances [K, d] along the modes' axes, all the axes as columns [d, K d], the means in them [K, d].
 
-        In its own axes a mode's covariance at any noise level is diagonal, so that a level costs two products.
+        In these axes a mode's covariance is diagonal at any noise level, so that a level costs two products.
         """
         values, axes = torch.linalg.eigh(self.covariances)
         turned = torch.einsum("kd,kde->ke", self.means, axes)
@@ -101,7 +101,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a kind of world is: dimensions, modes, prior.
+    """Parameters of a kind of world: dimensions, modes, prior.
 
     `spread` is the range of the standard deviations within a mode; the means of the modes have about 1. `fitted` is
     the number of samples that the foreground model was fitted on; 0 stands for the exact one. Without background
@@ -188,7 +188,7 @@ def _prior(spec: Spec, generator: Generator) -> Mixture:
 def _apart(means: Tensor, widest: Tensor) -> Tensor:
     """The means [K, m], scaled up where two modes are nearer than 3 of their widest standard deviations [K] each.
 
-    A sample's mode is then told without doubt, and what is measured is the sampler.
+    Every sample's mode is then unambiguous, so that the measures show the sampler alone.
     """
     needed = 3 * (widest[:, None] + widest)
     ratio = torch.cdist(means, means) / needed + torch.diag(torch.full_like(widest, torch.inf))

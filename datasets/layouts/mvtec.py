@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ...images.pictures import SUFFIXES
+from ..pairs import MANIFEST, REFINED
 from ..regions import MaskFiles, Union
 from ..sample import NORMAL
 from .files import UNNAMED, below, child, entries, folders, images, normal_folders, same, stem
@@ -38,6 +39,8 @@ def _read(
                 f"no normal images (suffixes accepted: {' '.join(SUFFIXES)})",
                 "put the images without defects there",
             )
+    if (found.root / MANIFEST).is_file():
+        found.leave_out(folder / REFINED)  # further masks of our own pairs
     truths = {path.name for path in folders(folder / "ground_truth")}
     for kind in folders(folder / "test"):
         truth = child(folder / "ground_truth", kind.name)

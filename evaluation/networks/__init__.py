@@ -23,3 +23,6 @@ NETWORKS: dict[str, Callable[[str], nn.Module]] = {
     "bisenetv2": BiSeNetV2,
     "stdc1": STDC1,
 }
+
+# Beginnings of the names of weights that "pretrained" loads: they learn at a lower rate.
+PRETRAINED = ("body.encoder.", "body.segformer.")

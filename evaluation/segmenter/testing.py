@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...datasets.sample import Sample, read_sample, whole_images
 from ...errors import Refused
 from ...files.progress import tracked
-from ..metrics import at_threshold
+from ..metrics import THRESHOLD, at_threshold
 from ..tally import Tally, tally
 from .prediction import predict
 
@@ -21,9 +21,10 @@ Kind = tuple[str, str]  # (object, type)
 
 @dataclass(frozen=True)
 class Seen:
-    """One image at probability 0.5.
+    """One image at probability 0.5, and at the chosen threshold.
 
-    hits: anomalous pixels found; false: normal pixels called anomalous; anomalous: pixels of the mask.
+    hits, chosen_hits: anomalous pixels found; false, chosen_false: normal pixels called anomalous; anomalous: pixels of
+    the mask.
     """
 
     name: str
@@ -33,14 +34,20 @@ class Seen:
     hits: int
     false: int
     anomalous: int
+    chosen_hits: int
+    chosen_false: int
 
 
 @dataclass(frozen=True)
 class Tested:
-    """Tallies of a test, per (object, type) and in it per group, and every image; good images are the type "good"."""
+    """Tallies of a test, per (object, type) and in it per group, and every image; good images are the type "good".
+
+    threshold: the chosen one, see `evaluation.threshold`.
+    """
 
     kinds: Mapping[Kind, Mapping[str, Tally]] = field(default_factory=dict)
     images: tuple[Seen, ...] = ()
+    threshold: float = THRESHOLD
 
     @property
     def defects(self) -> list[Kind]:
@@ -68,6 +75,7 @@ def test(
     samples: Iterable[Sample],
     group_of: Mapping[str, str],
     check_interrupt: Callable[[], None] | None = None,
+    threshold: float = THRESHOLD,
 ) -> Tested:
     """Predict whole images at native scale.
 
@@ -76,6 +84,7 @@ def test(
         samples: of the held-back part, good images included; an image with several types counts as "crack + hole".
         group_of: {name: group}, as a split has it.
         check_interrupt: called before every image; may raise to stop.
+        threshold: the chosen probability above which a pixel counts as anomalous.
 
     Raises:
         Refused: an image without a group, a picture that cannot be read, scores that are not finite.
@@ -93,9 +102,9 @@ def test(
         groups, group = kinds[sample.object, sample.type], group_of[sample.name]
         one = tally_of(network, picture.image(), mask)
         groups[group] = groups[group] + one if group in groups else one
-        counts = (int(count) for count in at_threshold(one))
+        counts = [int(count) for count in (*at_threshold(one), *at_threshold(one, threshold)[:2])]
         images.append(Seen(sample.name, group, sample.object, sample.type, *counts))
-    return Tested(dict(kinds), tuple(images))
+    return Tested(dict(kinds), tuple(images), threshold)
 
 
 test.__test__ = Tested.__test__ = False  # pytest would collect them in every test file that imports them

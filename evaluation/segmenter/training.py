@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from math import ceil, inf
 from pathlib import Path
 
 import torch
@@ -19,9 +21,10 @@ from ...datasets.split import Split
 from ...errors import Refused
 from ...training.crops import PictureCache
 from ...training.loop import Best, Report, train
-from ..networks import NETWORKS
+from ..networks import NETWORKS, PRETRAINED
 from ..settings import Training
 from .crops import Crops
+from .labels import Labels
 from .validation import Validation
 
 
@@ -57,7 +60,8 @@ def train_segmenter(
     """Train a network of NETWORKS.
 
     A step draws `settings.batch` real crops whatever the arm, and which ones depends on (seed, step) alone; synthetic
-    crops come on top. Where too few groups have a defect to spare one, none is held out.
+    crops come on top. Without a real defect the real crops are normal surface. Where too few groups have a defect to
+    spare one, none is held out.
 
     Args:
         network_name: in NETWORKS.
@@ -72,14 +76,14 @@ def train_segmenter(
         The network, in evaluation mode, and what happened.
 
     Raises:
-        ValueError: an unknown network, no real defect, an image without a group or held back by the split, a picture
-            that cannot be read, a loss that is no longer finite, a state of another training.
+        ValueError: an unknown network, neither a real nor a synthetic defect, an image without a group or held back by
+            the split, a picture that cannot be read, a loss that is no longer finite, a state of another training.
     """
-    _check(network_name, real, split)
+    _check(network_name, real, synthetic, split)
     real = whole_images(real)
     clock, pictures = _Clock(), PictureCache()
     fitting, held_out = hold_out(real, split.groups, settings.seed) if settings.hold_out else (real, [])
-    sources = [Crops(samples, settings.crop, pictures) for samples in (fitting, synthetic) if samples]
+    sources = _sources(fitting, synthetic, settings, pictures)
     with _own_randomness("cpu", settings.seed):
         network = NETWORKS[network_name](settings.weights).to(settings.device)
     validation = Validation(held_out, pictures, check_interrupt)
@@ -109,6 +113,7 @@ def train_segmenter(
         check_interrupt=check_interrupt,
         watch=watch,
         kept=looks.kept | {"seconds": clock.seconds},
+        slow=lambda name: settings.weights == "pretrained" and name.startswith(PRETRAINED),
     )
     looks.restore()
     record = Record(
@@ -118,7 +123,7 @@ def train_segmenter(
         curve=tuple((step, iou) for step, (iou,) in looks.points),
         validation=tuple(sorted({split.groups[sample.name] for sample in held_out})),
         real=settings.steps * settings.batch,
-        synthetic=settings.steps * settings.batch * bool(synthetic),
+        synthetic=sum(ceil(min(source.until, settings.steps)) * source.count for source in sources[1:]),
         parameters=sum(weight.numel() for weight in network.parameters()),
     )
     return network.eval().requires_grad_(False), record
@@ -136,14 +141,44 @@ class _Clock:
         self.last = now
 
 
-def _step_loss(network: nn.Module, sources: Sequence[Crops], settings: Training):
+@dataclass(frozen=True)
+class _Source:
+    """crops: what is drawn; count: of them per step; weight: of their loss; until: step after which they rest."""
+
+    crops: Crops
+    count: int
+    weight: float
+    until: float
+
+
+def _sources(
+    real: Sequence[Sample], synthetic: Sequence[Sample], settings: Training, pictures: PictureCache
+) -> list[_Source]:
+    """Real crops first: they are the same ones with and without synthetic ones after them."""
+    crops = partial(Crops, crop=settings.crop, pictures=pictures, augmentation=settings.augmentation)
+    found = []
+    if real:
+        found.append(_Source(crops(real), settings.batch, 1.0, inf))
+    if synthetic:
+        labels = Labels(settings.labels, settings.ignore)
+        # Without real defects there is nothing to end with.
+        last = any(sample.mask is not None for sample in real)
+        until = settings.synthetic_until * settings.steps if last else inf
+        found.append(_Source(crops(synthetic, labels=labels), settings.synthetic, settings.synthetic_weight, until))
+    return found
+
+
+def _step_loss(network: nn.Module, sources: Sequence[_Source], settings: Training):
     def step_loss(step: int, generator: torch.Generator) -> Tensor:
         own = int(torch.randint(2**62, (), generator=generator))
-        # Real crops are drawn first: they are the same ones with and without synthetic ones after them.
-        drawn = [source.draw(step, settings.batch, generator) for source in sources]
+        active = [source for source in sources if step < source.until]
+        drawn = [source.crops.draw(step, source.count, generator) for source in active]
         image, mask, weight = (torch.cat(part).to(settings.device) for part in zip(*drawn, strict=True))
         with _own_randomness(settings.device, own):
-            return loss(network(image).float(), mask, weight)
+            logits = network(image).float()
+        # Apart, since a joint Dice would be the synthetic masks', which are larger than real ones.
+        parts = zip(*(part.split([source.count for source in active]) for part in (logits, mask, weight)), strict=True)
+        return sum(source.weight * loss(*part) for source, part in zip(active, parts, strict=True))
 
     return step_loss
 
@@ -156,9 +191,13 @@ def loss(logits: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return entropy + 1 - dice
 
 
-def _check(network_name: str, real: Sequence[Sample], split: Split) -> None:
+def _check(network_name: str, real: Sequence[Sample], synthetic: Sequence[Sample], split: Split) -> None:
     if network_name not in NETWORKS:
         raise Refused("network", repr(network_name), ", ".join(NETWORKS))
+    if not any(sample.mask for sample in (*real, *synthetic)):
+        raise Refused(
+            "training part", f"none of its {len(real)} training images has a defect", remedy="check the split"
+        )
     training = set(split.train)
     strange = [sample.name for sample in real if sample.name not in training]
     if strange:

@@ -1,4 +1,4 @@
-"""The job of docs/batch.md, made ready for a test's server, and what it made."""
+"""The job of docs/batch.md, adapted to a test's server, and its result."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ DRAWN = """ids => ids.every(id => {
     const images = app.graph.getNodeById(id)?.imgs
     return images?.length && images.every(image => image.complete)
 })"""
-# Either the page, or what ComfyUI makes of the schema when there is no page.
+# The help page, or what ComfyUI derives from the schema without one.
 HELP = """() => document.querySelector('.node-help-content :is(.markdown-content, .fallback-content) > *')
     && [...document.querySelectorAll('.node-help-content img')].every(image => image.complete)"""
 BANNER = "[data-testid=queue-notification-banner] { visibility: hidden }"  # "Job queued" stays for seconds
@@ -67,14 +67,15 @@ class Page:
 
     def export(self, command: str, path: Path):
         """Saves the file that a command of the page's menu downloads, such as Comfy.ExportWorkflowAPI."""
-        self.tab.evaluate("() => app.extensionManager.setting.set('Comfy.PromptFilename', false)")  # else it asks
+        # Without this setting the page asks for a file name.
+        self.tab.evaluate("() => app.extensionManager.setting.set('Comfy.PromptFilename', false)")
         with self.tab.expect_download() as got:
             self.tab.evaluate("command => app.extensionManager.command.execute(command)", command)
         got.value.save_as(path)
 
     def alerts(self) -> list[str]:
         """The texts of the messages and dialogs that lie over the page now."""
-        self.tab.wait_for_timeout(500)  # they come a little later than what they are about
+        self.tab.wait_for_timeout(500)  # they appear a little later than their cause
         return self.tab.locator(".p-toast-message, .p-dialog, [data-testid=error-overlay]").all_inner_texts()
 
     def run(self, timeout: float = RUN) -> dict:
@@ -84,9 +85,9 @@ class Page:
         answer: Any = got.value.json()
         assert got.value.ok, f"ComfyUI refused:\n{answer}"
         entry = succeeded(self._server.wait(answer["prompt_id"], timeout))
-        # What comes from the cache is in the history, but older hosts do not tell the page of it.
-        told = [node for node, output in entry["outputs"].items() if output.get("images") and ":" not in node]
-        self._shown = [node for node in told if node not in cached(entry)]
+        # What comes from the cache is in the history, but older hosts do not report it to the page.
+        with_images = [node for node, output in entry["outputs"].items() if output.get("images") and ":" not in node]
+        self._shown = [node for node in with_images if node not in cached(entry)]
         return entry
 
     def open_help(self, node_id: str):

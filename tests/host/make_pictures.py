@@ -124,7 +124,7 @@ def test_help_pictures(newest, server, page, tmp_path):
                 made.add(kind)
                 _save(_portrait(page, id, tmp_path / f"{kind}.png"), HELP / f"{kind}.jpg")
     for kind in sorted({id for id in server.object_info() if id.startswith("SIAS_")} - made):
-        page.load_prompt({"1": {"class_type": kind, "inputs": {}}}, kind)  # wants a file that only a user has
+        page.load_prompt({"1": {"class_type": kind, "inputs": {}}}, kind)  # needs a file that only a user has
         _save(_portrait(page, 1, tmp_path / f"{kind}.png"), HELP / f"{kind}.jpg")
 
 

@@ -1,4 +1,4 @@
-"""What a user has after painting in ComfyUI's mask editor: a photograph whose alpha holds the mask (0 is masked)."""
+"""An image as ComfyUI's mask editor saves it: a photograph whose alpha holds the mask (0 is masked)."""
 
 from pathlib import Path
 

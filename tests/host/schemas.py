@@ -20,13 +20,13 @@ def described(node) -> dict:
         "name": schema.display_name,
         "category": schema.category,
         "description": schema.description,
-        "inputs": [told(i) for i in schema.inputs],
-        "outputs": [shown(o) for o in schema.outputs],
+        "inputs": [input_entry(i) for i in schema.inputs],
+        "outputs": [output_entry(o) for o in schema.outputs],
         "parameters": parameters,
     }
 
 
-def told(entry) -> dict:
+def input_entry(entry) -> dict:
     limits = {name: value for name in LIMITS if (value := getattr(entry, name, None)) is not None}
     if entry.id in ("base_name", "adapter_name", "choose"):
         del limits["options"]  # the user's files and folders
@@ -41,7 +41,7 @@ def told(entry) -> dict:
     }
 
 
-def shown(entry) -> dict:
+def output_entry(entry) -> dict:
     return {"id": entry.id, "type": str(entry.get_io_type()), "list": entry.is_output_list, "tooltip": entry.tooltip}
 
 

@@ -1,4 +1,4 @@
-"""A real ComfyUI of the tests' own: it is started with the pack in custom_nodes and spoken to over its HTTP API."""
+"""A real ComfyUI of the tests' own: it is started with the pack in custom_nodes and used through its HTTP API."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Server:
             "--database-url",
             f"sqlite:///{self.base}/comfyui.db",
         ]
-        # The database is a file: 0.3.64 uses it from several threads, which one in memory does not stand.
+        # The database is a file: 0.3.64 uses it from several threads, which a database in memory does not support.
         with (self.base / "server.log").open("w") as log:
             self._process = subprocess.Popen(
                 command,
@@ -95,7 +95,7 @@ class Server:
         return (self.base / "server.log").read_text(errors="replace")
 
     def object_info(self) -> dict:
-        """Every node as the browser is told of it, by id."""
+        """The definition of every node as the browser gets it, by id."""
         return self._call("/object_info")
 
     def queue(self, prompt: dict) -> str:

@@ -1,4 +1,4 @@
-"""Batches on real servers: saved graphs run as they are, in either format, and a run that is killed ends whole."""
+"""Batches on real servers: saved graphs run as they are, in either format, and a killed run ends complete."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ def test_the_documented_job_makes_pairs_from_either_format(server, tmp_path):
     assert set(server.output.rglob("*")) == before, "Save Pairs is left out"
 
 
-def test_what_the_server_lacks_is_told_before_anything_runs(server, tmp_path):
+def test_what_the_server_lacks_is_reported_before_anything_runs(server, tmp_path):
     prompt = json.loads((REPOSITORY / "tests" / "prompts" / "aias-synthesis.json").read_text())
     prompt["1"]["inputs"]["base_name"] = "nowhere.safetensors"
     prompt["20"]["class_type"] = "NoSuchNode"
@@ -100,7 +100,7 @@ def test_the_job_on_a_local_cluster_of_two_makes_the_same_pairs(host, server, tm
     assert made(path) == made(plain)
 
 
-def test_a_killed_batch_on_killed_servers_ends_whole(host, tmp_path):
+def test_a_killed_batch_on_killed_servers_ends_complete(host, tmp_path):
     script = REPOSITORY / "benchmarks" / "batch_survival.py"
     done = subprocess.run(
         [

@@ -15,8 +15,8 @@ from .server import PACK
 pytestmark = pytest.mark.host
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
 PREVIEW = "SIAS_PreviewPair"
-RUN_IN_PAGE = ("aias-synthesis", "aias-advanced")  # quick ones: test_graph runs the prompt of every workflow
-# The view fitted to the graph must not be so small that ComfyUI leaves out the words.
+RUN_IN_PAGE = ("aias-synthesis", "aias-advanced")  # quick ones: test_graph runs the prompts of all workflows
+# The view fitted to the graph must not be so small that ComfyUI hides the texts.
 VIEW = {"width": 2250, "height": 1330}
 
 
@@ -38,7 +38,7 @@ def _opened(page, path: Path) -> dict:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_opens_without_a_word_and_is_the_prompt_that_is_run(page, path, tmp_path):
+def test_a_workflow_opens_without_messages_and_is_the_prompt_that_is_run(page, path, tmp_path):
     _opened(page, path)
     page.screenshot(tmp_path / "graph.png")
     assert page.alerts() == []

@@ -63,9 +63,9 @@ def test_both_forms_write_the_same_bytes(server):
     assert images[0] == images[1]
 
 
-def test_the_manifest_tells_what_made_a_pair(server):
-    server.run(_prompt("aias-synthesis", KSamplerAIAS={"seed": 41}, SavePairs={"folder": "told"}))
-    (record,) = read_manifest(server.output / "told")
+def test_the_manifest_records_how_a_pair_was_made(server):
+    server.run(_prompt("aias-synthesis", KSamplerAIAS={"seed": 41}, SavePairs={"folder": "recorded"}))
+    (record,) = read_manifest(server.output / "recorded")
     assert record["seed"] == 41 and len(record["base"]) == 16
     (sampler,) = [node for node in record["settings"].values() if node["node"] == "SIAS_KSamplerAIAS"]
     assert sampler == {
@@ -78,7 +78,7 @@ def test_the_manifest_tells_what_made_a_pair(server):
     }
 
 
-def test_the_manifest_tells_the_nearest_real_defect_and_what_is_dropped_has_a_line(server):
+def test_the_manifest_holds_the_nearest_real_defect_and_a_line_for_every_dropped_pair(server):
     prompt = _prompt("nearest-real", ComposePair={"visible_above": 4.0}, SavePairs={"folder": "nearest"})
     entry = server.run(prompt)
     kept, dropped = (read(server.output / "nearest") for read in (read_manifest, read_dropped))
@@ -88,13 +88,13 @@ def test_the_manifest_tells_the_nearest_real_defect_and_what_is_dropped_has_a_li
     assert entry["outputs"]["24"]["text"][0] == f"{len(kept)} saved, {len(dropped)} not visible"
 
 
-def test_what_a_node_lacks_is_told_before_anything_runs(server):
+def test_what_a_node_lacks_is_reported_before_anything_runs(server):
     prompt = _prompt("nearest-real", SavePairs={"not_visible": "burn"})
     del prompt["42"]["inputs"]["crop"]
-    told = server.refused(prompt)
+    errors = server.refused(prompt)
     assert (
-        "not_visible: 'burn'; accepted is one of keep, drop" in told["24"]
-        and "crop and mask: both are open" in told["42"]
+        "not_visible: 'burn'; accepted is one of keep, drop" in errors["24"]
+        and "crop and mask: both are open" in errors["42"]
     )
 
 
@@ -115,7 +115,7 @@ def test_the_second_queue_of_a_prompt_is_served_from_the_cache_and_writes_nothin
     assert len(read_manifest(server.output / "cached")) == 2
 
 
-def test_an_interrupted_run_leaves_nothing_and_the_next_one_is_as_ever(server):
+def test_an_interrupted_run_leaves_nothing_and_the_next_one_works(server):
     prompt = _prompt("aias-synthesis", SavePairs={"folder": "interrupted"}, KSamplerAIAS={"steps": 1000})
     server.interrupt(server.queue(prompt), after=1)
     assert not (server.output / "interrupted").exists()
@@ -250,7 +250,7 @@ def test_bad_values_stop_the_run_with_what_to_do(server, node, change, words):
     assert not list((server.output / "never").rglob("*.png")) and not (server.output.parent / "elsewhere").exists()
 
 
-def test_a_base_of_ones_own_appears_in_the_menu_and_a_broken_one_says_so(server):
+def test_a_users_base_appears_in_the_menu_and_a_broken_one_is_reported(server):
     folder = server.models / "anomaly_bases"
     folder.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "weights" / "surfaces.safetensors", folder / "mine.safetensors")

@@ -1,4 +1,4 @@
-"""The nodes' schemas: complete for who reads them, and still those that saved workflows were made with."""
+"""The nodes' schemas: complete for readers, and compatible with saved workflows."""
 
 import json
 import os
@@ -15,14 +15,14 @@ RULE = (
     "be given new inputs and outputs at the end, and its ids, types, defaults and options stay. If that is what was "
     f"done, run `{RENEW}=1 pytest tests/nodes` and commit schemas.json."
 )
-# Read by people, or checked against `execute`: no workflow depends on it.
-WORDS = {"name", "category", "description", "tooltip", "parameters"}
+# For readers, or checked against `execute`: no workflow depends on these.
+TEXTS = {"name", "category", "description", "tooltip", "parameters"}
 _dumps = {}
 
 
 @pytest.fixture
 def dump(host, in_host):
-    """All schemas as one host sees them; each host is asked once."""
+    """All schemas as one host sees them; each host is queried once."""
     if host not in _dumps:
         _dumps[host] = in_host("schemas.py")
     return _dumps[host]
@@ -72,7 +72,7 @@ def test_the_help_folder_holds_nothing_else(schemas):
 
 
 def test_schemas_are_those_of_saved_workflows(schemas):
-    now = _without(schemas, WORDS)
+    now = _without(schemas, TEXTS)
     if os.environ.get(RENEW):
         FROZEN.write_text(json.dumps(now, indent=1) + "\n")
     frozen = json.loads(FROZEN.read_text())
@@ -89,7 +89,7 @@ def _without(tree, keys: set):
 
 
 def _difference(before: dict | None, after: dict | None) -> str:
-    """The first thing that differs between two versions of a node, in words."""
+    """The first thing that differs between two versions of a node, as text."""
     if before is None or after is None:
         return "is new" if before is None else "is gone"
     for kind in ("inputs", "outputs"):

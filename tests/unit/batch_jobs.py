@@ -42,7 +42,7 @@ def write_job(folder: Path, servers, count: int = 12, **changes) -> Path:
 
 
 def run(path: Path, timing: Timing = FAST, limit: float = 60, during=None) -> dict[str, int]:
-    """Run a job to its end; `during`: a coroutine function of the runner that goes along."""
+    """Run a job to its end; `during`: a coroutine function of the runner that runs at the same time."""
 
     async def both() -> dict[str, int]:
         job = read_job(path)

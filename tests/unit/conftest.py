@@ -35,7 +35,7 @@ def train_part(split, samples):
 
 @pytest.fixture(scope="session")
 def tiny_base(samples):
-    """An untrained compact base for 64 px crops; its last layers are strong, so that every pixel shows a change."""
+    """An untrained compact base for 64 px crops; its last layers have large weights, so that every pixel changes."""
     torch.manual_seed(0)
     config = CompactLDMConfig(
         labels=labels_of(samples), resolution=64, autoencoder_widths=(8, 16), unet_widths=(32, 32), token_channels=32
@@ -48,7 +48,7 @@ def tiny_base(samples):
 
 @pytest.fixture
 def put(tmp_path):
-    """put(name, values) writes an image below tmp_path: an array, or a noise picture of its own where none is given."""
+    """put(name, values) writes an image below tmp_path: an array, or a noise picture of its own if none is given."""
 
     def write(name, values=None, size=(12, 16)):
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""A small example of every layout that is read, drawn as it is published, with the samples that it holds."""
+"""A small example of every layout, drawn as it is published, with the samples that it holds."""
 
 import json
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Checks of a refusal by its fields, whatever its sentence."""
+"""Checks of a refusal by its fields, not its sentence."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from anomaly_synthesis.errors import Refused
 def refused(
     subject: str = "", got: str = "", accepted: str = "", remedy: str = "", door: str | None = None
 ) -> Iterator:
-    """The block raises Refused, and each of these is found in its field, as regular expressions; door: equal to it."""
+    """The block must raise Refused, and each pattern must match its field; `door` must be equal."""
     try:
         yield
     except Refused as error:

@@ -14,7 +14,7 @@ def normal(*shape, seed=0):
 
 
 def denoiser(x, sigma, **_):
-    """Not linear, and every place depends on its neighbours."""
+    """Not linear, and every pixel depends on its neighbours."""
     s = sigma.view(-1, 1, 1, 1)
     return torch.tanh(x / (1 + s**2).sqrt() + 0.3 * x.roll(1, -1) / (1 + s))
 
@@ -30,7 +30,7 @@ def forbidden(*_, **__):
 
 
 class Recorded:
-    """A noise_sampler that keeps what it gave and for which levels."""
+    """A noise_sampler that records its noise and levels."""
 
     def __init__(self, shape=SHAPE):
         self.shape, self.drawn, self.levels = shape, [], []

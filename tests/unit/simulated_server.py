@@ -1,4 +1,4 @@
-"""A ComfyUI of the tests' own that makes pairs without a model, and misbehaves on demand."""
+"""A simulated ComfyUI that makes pairs without a model, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class Simulated:
         self._thread.join()
 
     def start(self) -> None:
-        """Come up with nothing in queue and history, at the port of before."""
+        """Start with an empty queue and history, on the same port as before."""
         self._do(self._start())
 
     def kill(self) -> None:
-        """Go down at once, with all connections."""
+        """Stop at once and cut all connections."""
         self._do(self._kill())
 
     def restart(self) -> None:
@@ -110,11 +110,11 @@ class Simulated:
         self._do(self._drop())
 
     def clear_queue(self) -> None:
-        """Another client wipes the queue."""
+        """Clear the queue, as another client would."""
         self._loop.call_soon_threadsafe(self._pending.clear)
 
     def fill(self, count: int) -> None:
-        """Another client queues so many prompts, which take `delay` each."""
+        """Queue `count` prompts of another client, which take `delay` each."""
         for _ in range(count):
             entry = [0, str(uuid.uuid4()), {}, {}, []]
             self._loop.call_soon_threadsafe(self._pending.append, entry)
@@ -294,7 +294,7 @@ class Simulated:
         times = [["execution_start", {"timestamp": 1000}], ["execution_success", {"timestamp": 3500}]]
         try:
             outputs = {id: self._output(entry[2], id) for id in entry[4]}
-        except Exception as error:  # of values that no node could take; a host goes on, too
+        except Exception as error:  # of values that no node accepts; a real host goes on as well
             return _failed(error)
         return {"outputs": outputs, "status": {"status_str": "success", "messages": times}}
 

@@ -1,4 +1,4 @@
-"""An adapter's file comes back whole, fits only its base, and nothing else is taken for one."""
+"""An adapter's file: read back unchanged, accepted only with its base, and not confused with other files."""
 
 import pickle
 from dataclasses import replace

@@ -93,13 +93,13 @@ def test_the_variance_factor_is_passed_on():
     assert states[1].var().item() == pytest.approx((1 - 2 / 5) * 2, rel=0.03)  # (1 - r)(1 + sigma_e^2), r = 2/5
 
 
-def test_callback_tells_every_level():
-    told = []
-    sample_aias(denoiser, start(), SIGMAS, callback=told.append, seeds=[0, 1])
-    assert [d["i"] for d in told] == list(range(9))
-    assert [float(d["sigma"]) for d in told] == SIGMAS[:-1].tolist() == [float(d["sigma_hat"]) for d in told]
-    assert torch.equal(told[0]["x"], start())
-    assert all(torch.equal(d["denoised"], denoiser(d["x"], sigma_of(d["x"], d["sigma"]))) for d in told)
+def test_callback_reports_every_level():
+    levels = []
+    sample_aias(denoiser, start(), SIGMAS, callback=levels.append, seeds=[0, 1])
+    assert [d["i"] for d in levels] == list(range(9))
+    assert [float(d["sigma"]) for d in levels] == SIGMAS[:-1].tolist() == [float(d["sigma_hat"]) for d in levels]
+    assert torch.equal(levels[0]["x"], start())
+    assert all(torch.equal(d["denoised"], denoiser(d["x"], sigma_of(d["x"], d["sigma"]))) for d in levels)
 
 
 def eight():
@@ -141,7 +141,7 @@ def test_seeds_count_on_from_the_hosts_seed():
     assert torch.equal(given, sample_aias(denoiser, start(), SIGMAS, seeds=[5, 6]))
 
 
-def test_the_transition_draws_first_the_background_second_nobody_at_the_end():
+def test_the_transition_draws_first_the_background_second_and_nothing_at_the_end():
     sigmas = torch.tensor([4.0, 2.0, 1.0, 0.0], dtype=torch.float64)
     mask, background, noise, states = hard_mask(), normal(*SHAPE, seed=3), Recorded(), []
     sample_aias(

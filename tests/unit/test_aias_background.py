@@ -119,8 +119,8 @@ def test_the_estimate_outside_the_mask_is_the_background():
         callback=lambda d: denoised.append((d["denoised"], denoiser(d["x"], sigma_of(d["x"], d["sigma"])))),
     )
     assert len(denoised) == 9
-    for told, predicted in denoised:
-        assert torch.equal(told, torch.where(mask > 0, predicted, background))
+    for estimate, predicted in denoised:
+        assert torch.equal(estimate, torch.where(mask > 0, predicted, background))
 
 
 def test_soft_masks_mix_the_estimates_and_keep_nominal_noise():

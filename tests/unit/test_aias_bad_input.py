@@ -1,4 +1,4 @@
-"""What AIAS refuses."""
+"""Input that AIAS refuses."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from .refusals import refused
 from .sampler_toys import SHAPE, SIGMAS, denoiser, fill, forbidden, start
 
 
-def spoiled(value, *shape):
+def with_value(value, *shape):
     tensor = torch.zeros(*shape, dtype=torch.float64)
     tensor.view(-1)[-1] = value
     return tensor
@@ -21,16 +21,20 @@ MASKED = {"mask": MASK, "background": BACKGROUND}
 @pytest.mark.parametrize(
     "options, subject, words",
     [
-        ({"x": spoiled(float("nan"), *SHAPE)}, "starting latent", "it holds NaN"),
-        ({"x": spoiled(float("inf"), *SHAPE)}, "starting latent", "it holds NaN"),
+        ({"x": with_value(float("nan"), *SHAPE)}, "starting latent", "it holds NaN"),
+        ({"x": with_value(float("inf"), *SHAPE)}, "starting latent", "it holds NaN"),
         ({"mask": MASK}, "mask", "it came without a background"),
-        ({"mask": MASK, "background": spoiled(float("nan"), *SHAPE)}, "background latent", "it holds NaN"),
+        ({"mask": MASK, "background": with_value(float("nan"), *SHAPE)}, "background latent", "it holds NaN"),
         (
-            {"mask": spoiled(float("nan"), 2, 1, 6, 5), "background": BACKGROUND},
+            {"mask": with_value(float("nan"), 2, 1, 6, 5), "background": BACKGROUND},
             "mask",
             "it holds NaN or values outside 0 .. 1",
         ),
-        ({"mask": spoiled(1.5, 2, 1, 6, 5), "background": BACKGROUND}, "mask", "it holds NaN or values outside 0 .. 1"),
+        (
+            {"mask": with_value(1.5, 2, 1, 6, 5), "background": BACKGROUND},
+            "mask",
+            "it holds NaN or values outside 0 .. 1",
+        ),
         ({"mask": -MASK, "background": BACKGROUND}, "mask", "it holds NaN or values outside 0 .. 1"),
         ({"mask": torch.ones(2, 1, 6, 4), "background": BACKGROUND}, "mask", r"\(2, 1, 6, 4\) for a latent of"),
         ({"mask": torch.ones(2, 3, 6, 5), "background": BACKGROUND}, "mask", r"\(2, 3, 6, 5\) for"),

@@ -20,7 +20,7 @@ def test_at_full_strength_in_a_hard_mask_the_model_is_not_called():
 
 @pytest.mark.parametrize("strength", [0.6, 1.0])
 def test_in_a_soft_mask_the_foreground_takes_its_share(strength):
-    mask, background, told = 0.5 * hard_mask(), normal(*SHAPE, seed=3), []
+    mask, background, levels = 0.5 * hard_mask(), normal(*SHAPE, seed=3), []
     sample_aias(
         denoiser,
         start(),
@@ -31,16 +31,16 @@ def test_in_a_soft_mask_the_foreground_takes_its_share(strength):
         foreground_strength=strength,
         foreground_until=0,
         seeds=[0, 1],
-        callback=lambda d: told.append((d["x"], d["sigma"], d["denoised"])),
+        callback=lambda d: levels.append((d["x"], d["sigma"], d["denoised"])),
     )
-    assert len(told) == 9
-    for x, sigma, denoised in told:
+    assert len(levels) == 9
+    for x, sigma, denoised in levels:
         sigma = sigma_of(x, sigma)
         mixed = (1 - strength) * denoiser(x, sigma) + strength * fill(x, sigma)
         assert close(denoised, mask * mixed + (1 - mask) * background)
 
 
-def test_the_foreground_rests_below_its_last_t():
+def test_the_foreground_is_not_used_below_its_last_t():
     called, modelled = [], []
 
     def foreground(x, sigma):
@@ -95,7 +95,7 @@ def test_renoise_at_strength_0_is_no_foreground():
     assert torch.equal(sample_aias(denoiser, start(), SIGMAS, **options, **off), plain)
 
 
-def test_order_2_forgets_the_foregrounds_estimates_when_it_rests():
+def test_order_2_drops_the_foregrounds_estimates_where_it_is_not_used():
     mask, background = torch.ones(2, 1, 6, 5), normal(*SHAPE, seed=3)
     result = sample_aias(
         denoiser,

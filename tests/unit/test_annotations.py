@@ -118,7 +118,7 @@ def test_images_are_found_where_tools_put_them(put, tmp_path, file, images, part
         ({"images": [{"id": 0, "file_name": None}]}, "no path inside the dataset"),
     ],
 )
-def test_what_coco_lacks_is_named(part, changes, words):
+def test_missing_parts_of_coco_are_named(part, changes, words):
     coco(part / "annotations" / "instances_default.json", [], changes=changes)
     with refused(got=f"(?s)instances_default.json: .*{words}"):
         read_dataset(part)

@@ -18,7 +18,8 @@ def make(monkeypatch, train_part, tmp_path):
         count = iter(range(100))
 
         def method(items, _):
-            return [_inverted(item.job) if changed(next(count)) else item.job.picture for item in items]
+            pictures = [_inverted(item.job) if changed(next(count)) else item.job.picture for item in items]
+            return [(picture, item.job.mask.numpy()) for picture, item in zip(pictures, items, strict=True)]
 
         monkeypatch.setattr(arms, "method_of", lambda _: method)
         arms.make_arm("some", Plan(train_part, train_part, 0), 10, Tools(train_part), tmp_path / "arm", {"split": "s"})

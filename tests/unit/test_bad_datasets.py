@@ -1,4 +1,4 @@
-"""What is wrong with datasets, in every layout: found and named, by the reader or by `inspect`."""
+"""Errors in datasets of every layout, found and named by the reader or by `inspect`."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SQUARE = [4, 3, 9, 3, 9, 6, 4, 6]
 
 @pytest.fixture
 def build(put, spot, tmp_path):
-    """build(layout) lays out three defect and three normal images; the files that matter, by what they are."""
+    """build(layout) lays out three defect and three normal images; returns the important files by their role."""
 
     def lay_out(layout, root="part"):
         if layout in OUTLINED:
@@ -110,7 +110,7 @@ def test_a_missing_mask(build, tmp_path, layout):
 def test_a_mask_for_no_image(build, put, spot, tmp_path, layout):
     orphan = build(layout)["orphan"]
     put(orphan, spot())
-    assert len(read_dataset(tmp_path)) == 6, "it harms nothing"
+    assert len(read_dataset(tmp_path)) == 6, "it has no effect"
     problems = [problem for problem in inspect_dataset(tmp_path).problems if "mask for no image" in problem.what]
     assert len(problems) == 1 and not problems[0].unusable and "/x" in problems[0].file
 
@@ -201,7 +201,7 @@ def test_two_objects_of_one_name(build, tmp_path):
     build("mvtec", root="Tile")
     build("mvtec", root="tile")
     if len(list(tmp_path.iterdir())) == 1:
-        pytest.skip("this file system does not tell Tile from tile")
+        pytest.skip("this file system does not distinguish Tile from tile")
     with refused(got="two objects of one name: 'Tile', 'tile'; rename one"):
         read_dataset(tmp_path)
 
@@ -245,7 +245,7 @@ def test_a_folder_in_no_layout_is_refused_with_examples(put, tmp_path):
         read_dataset(tmp_path, layout="btad")
 
 
-def test_what_lies_beside_the_objects_is_told(build, put, tmp_path):
+def test_files_beside_the_objects_are_reported(build, put, tmp_path):
     (tmp_path / "docs").mkdir()
     put("more/pictures/a.png")
     build("coco")

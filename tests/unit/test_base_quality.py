@@ -1,4 +1,4 @@
-"""The gate on the autoencoder: contrast kept, which PSNR does not see."""
+"""The quality check of the autoencoder: kept contrast, which PSNR does not measure."""
 
 from types import SimpleNamespace
 

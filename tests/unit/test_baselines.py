@@ -1,4 +1,4 @@
-"""What all baselines promise: the background exactly, depth and channels kept, the seed decides."""
+"""Guarantees of all baselines: exact background, depth and channels kept, the same seed gives the same result."""
 
 import numpy as np
 import pytest

@@ -90,7 +90,7 @@ def test_a_folder_without_comfyui_is_refused(tmp_path):
         ComfyHost(str(tmp_path), sys.executable, [], "127.0.0.1")
 
 
-def test_ray_needs_the_job_to_tell_how(tmp_path):
+def test_ray_needs_the_section_cluster_in_the_job(tmp_path):
     with Simulated() as server:
         path = write_job(tmp_path, [server])
     with refused(subject="job.yaml$", got="no `cluster`", remedy="`cluster`, with the folder"):

@@ -1,4 +1,4 @@
-"""The engine against simulated servers that die, hang, refuse, forget and talk nonsense: all is there, and once."""
+"""The engine against simulated servers that die, hang, refuse, forget and send garbage: every pair is made, once."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def other():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of 12 pairs that a run without trouble makes, as `content` tells it."""
+    """The folder of 12 pairs of an undisturbed run, as `content` reads it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with Simulated() as running:
         run(write_job(folder, [running]))
@@ -84,7 +84,7 @@ def test_two_servers_share_the_work_and_the_pairs_are_the_same(server, other, tm
     assert len(server.ran) >= 3 and len(other.ran) >= 3 and sorted(server.ran + other.ran) == list(range(12))
 
 
-def test_servers_that_restart_and_forget_lose_nothing(server, other, tmp_path, undisturbed):
+def test_servers_that_restart_without_their_queue_lose_nothing(server, other, tmp_path, undisturbed):
     server.delay = other.delay = 0.05
 
     async def disturb(_):
@@ -110,7 +110,7 @@ def test_dropped_sockets_and_a_wiped_queue_lose_nothing(server, tmp_path, undist
     assert _whole(tmp_path, undisturbed)
 
 
-def test_a_dead_servers_items_go_to_the_other(server, other, tmp_path, undisturbed):
+def test_the_items_of_a_dead_server_go_to_the_other(server, other, tmp_path, undisturbed):
     server.delay = other.delay = 0.03
 
     async def disturb(_):
@@ -166,7 +166,7 @@ def test_a_prompt_whose_answer_is_lost_is_not_repeated(server, tmp_path, undistu
     assert _whole(tmp_path, undisturbed) and sorted(server.ran) == list(range(12))
 
 
-def test_a_poisoned_item_is_set_aside_and_the_rest_goes_on(server, tmp_path):
+def test_an_item_that_always_fails_is_set_aside_and_the_rest_continues(server, tmp_path):
     server.fails = {3}
     server.odd = {5: "size", 6: "empty", 7: "two", 8: "text", 9: "damaged", 10: "normal", 11: "blank"}
     counts = run(write_job(tmp_path, [server]))
@@ -250,7 +250,7 @@ def test_items_that_a_changed_server_refuses_go_to_the_other(server, other, tmp_
     assert workers[1].note.startswith("not used") and "no node MakePair" in workers[1].note
 
 
-def test_servers_of_several_versions_are_told(server, other, tmp_path, undisturbed, caplog):
+def test_servers_of_several_versions_are_reported(server, other, tmp_path, undisturbed, caplog):
     other.version = "0.3.64"
     run(write_job(tmp_path, [server, other]))
     assert _whole(tmp_path, undisturbed)
@@ -259,12 +259,12 @@ def test_servers_of_several_versions_are_told(server, other, tmp_path, undisturb
 
 def _no_server(path) -> str:
     timing = FAST.__class__(**{**FAST.__dict__, "start": 0.2})
-    with pytest.raises(ValueError, match="no server can be used:\n") as told:
+    with pytest.raises(ValueError, match="no server can be used:\n") as refusal:
         run(path, timing)
-    return str(told.value)
+    return str(refusal.value)
 
 
-def test_no_server_or_no_comfyui_is_told(server, tmp_path):
+def test_no_server_or_no_comfyui_is_reported(server, tmp_path):
     path = write_job(tmp_path, [server])
     server.garbage = {"/system_stats"}
     assert "accepted is JSON" in _no_server(path)
@@ -292,7 +292,7 @@ def test_an_output_folder_of_another_run_is_refused(server, tmp_path):
     run(write_job(tmp_path, [server]))
     with pytest.raises(ValueError, match="another folder"):
         run(write_job(tmp_path, [server], inputs={"Make Pair": {"seed": {"item": 7}}}))
-    assert run(write_job(tmp_path, [server], count=15))["written"] == 15, "a count may grow"
+    assert run(write_job(tmp_path, [server], count=15))["written"] == 15, "the count may grow"
     with refused(subject="count", got="had 15 items, now it has 2", accepted="grows, not shrinks"):
         run(write_job(tmp_path, [server], count=2))
 
@@ -348,7 +348,7 @@ def test_a_place_is_kept_over_a_stop_before_the_pair_is_made_again(server, tmp_p
     (root / _line(root, 9)["image"]).unlink()
     job, raw = read_job(path), read_workflow(read_job(path).workflow)
     table = Table(job.folder / "items.sqlite")
-    Writer(job, raw, table, lambda _: {}).release()  # stopped as soon as it has looked
+    Writer(job, raw, table, lambda _: {}).release()  # stopped right after it has read the folder
     table.close()
     assert [line["index"] for line in read_manifest(root)] == [0, 1, 3, 4, 5, 7, 8, 10, 11]
     run(path)
@@ -378,7 +378,7 @@ def test_a_damaged_spool_is_made_again(server, tmp_path, undisturbed):
     assert _whole(tmp_path, undisturbed)
 
 
-def test_a_full_disk_stops_the_run_and_resume_goes_on(server, tmp_path, undisturbed, monkeypatch):
+def test_a_full_disk_stops_the_run_and_resume_completes_it(server, tmp_path, undisturbed, monkeypatch):
     path, written = write_job(tmp_path, [server]), []
     from anomaly_synthesis.batch import results
     from anomaly_synthesis.images import pictures
@@ -399,7 +399,7 @@ def test_a_full_disk_stops_the_run_and_resume_goes_on(server, tmp_path, undistur
     assert _whole(tmp_path, undisturbed)
 
 
-def test_what_stopped_a_run_is_told_also_where_no_report_can_be_written(server, tmp_path, monkeypatch):
+def test_the_error_that_stopped_a_run_is_raised_also_where_no_report_can_be_written(server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -481,8 +481,8 @@ def test_status_cancel_export_and_report(server, tmp_path):
     assert "3 of 4 pairs" in words and "1 set aside" in words
     with refused(subject="pairs.batch$", got="started before", remedy="batch resume"):
         commands.run_batch(path, lambda _: None, timing=FAST)
-    told = commands.status(path)
-    assert "not running" in told and "item 1 was set aside: node 1 (MakePair): ValueError: bad" in told
+    text = commands.status(path)
+    assert "not running" in text and "item 1 was set aside: node 1 (MakePair): ValueError: bad" in text
     assert json.loads(commands.status(path, as_json=True))["counts"]["written"] == 3
     page = (tmp_path / "pairs.batch" / "report.html").read_text()
     assert "3 of 4 pairs" in page and "ValueError: bad" in page and "<script" not in page
@@ -521,7 +521,7 @@ def test_cancel_stops_the_runner_or_clears_the_servers(server, tmp_path):
     assert "items wait again" in commands.cancel(path)
     ran = len(server.ran)
     time.sleep(0.5)
-    assert len(server.ran) <= ran + 1, "the one that ran is stopped, the others never start"
+    assert len(server.ran) <= ran + 1, "the running one is stopped, the others never start"
 
 
 def test_headers_of_the_environment_go_to_the_servers_and_into_no_file(server, tmp_path, monkeypatch, caplog):
@@ -530,14 +530,14 @@ def test_headers_of_the_environment_go_to_the_servers_and_into_no_file(server, t
     path = write_job(tmp_path, [server], count=3, limits={"tries": 1})
     words = commands.run_batch(path, lambda _: None, timing=FAST)
     assert all(headers.get("Authorization") == "Bearer hidden-word" for headers in server.headers)
-    told = words + caplog.text + commands.status(path)
-    assert "hidden-word" not in told
+    output = words + caplog.text + commands.status(path)
+    assert "hidden-word" not in output
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or b"hidden-word" not in file.read_bytes(), file
     monkeypatch.setenv("ANOMALY_SYNTHESIS_HEADERS", "hidden-word")
-    with pytest.raises(ValueError, match="line 1: accepted is 'Name: value'") as told:
+    with pytest.raises(ValueError, match="line 1: accepted is 'Name: value'") as refusal:
         run(path)
-    assert "hidden-word" not in str(told.value)
+    assert "hidden-word" not in str(refusal.value)
 
 
 def test_a_clock_that_jumps_changes_nothing(server, tmp_path, undisturbed, monkeypatch):

@@ -1,4 +1,4 @@
-"""Whatever one item's answers hold, the item is tried again, set aside and named; the rest of the run goes on."""
+"""Whatever the answers for an item hold, it is tried again, set aside and named; the rest of the run continues."""
 
 import asyncio
 import gzip
@@ -24,7 +24,7 @@ from .simulated_server import OBJECT_INFO, PROMPT, Simulated
 
 
 def _set(*keys_and_value):
-    """A change of a history entry: what lies at these keys becomes the value."""
+    """A change of a history entry: sets the value at these keys."""
     *keys, last, value = keys_and_value
 
     def change(entry):
@@ -56,7 +56,7 @@ def _packed(entry):
     return web.Response(body=gzip.compress(json.dumps({entry["prompt"][1]: entry}).encode()))
 
 
-# What a history entry becomes, and what the error of its item says.
+# A change of a history entry, and the error of its item.
 HISTORIES = {
     "no object": (lambda entry: 5, "is a number (5); accepted is an object"),
     "a list": (lambda entry: [entry], "is a list of 1; accepted is an object"),
@@ -106,7 +106,7 @@ HISTORIES = {
         "node 1 (\\x1b[31mred): A\\u202eB: =forged\\r\\x9b \\ud800",
     ),
 }
-# Odd, but the pair is there.
+# Odd, but the pair is complete.
 HARMLESS = {
     "times of 400 digits": _set(
         "status", "messages", [["execution_start", {"timestamp": 10**400}], ["execution_success", {"timestamp": 2}]]
@@ -173,7 +173,7 @@ async def _silent(request):
     await asyncio.sleep(30)
 
 
-# How a picture of an item is answered, and what the error of its item says.
+# The answer to a request for a picture, and the error of its item.
 VIEWS = {
     "404": (_answer(status=404), "does not have the file"),
     "500": (_answer(status=500), "/view answers 500"),
@@ -242,14 +242,14 @@ def test_any_picture_sets_its_item_aside_and_no_other(server, tmp_path):
 
 
 def _resumes_hold(folder, errors):
-    """Status, export, report and further resumes read what is on the disk, and change nothing."""
+    """Status, export, report and further resumes read the files and change nothing."""
     path = folder / "job.yaml"
     for _ in range(2):
         commands.run_batch(path, lambda _: None, resume=True, timing=FAST)
     assert _errors(folder) == errors
-    told = commands.status(path)
-    assert f"item 0 was set aside: {errors[0]}" in told
-    assert not set(told) & {"\x1b", "\x9b", "\r", "\u202e"}
+    text = commands.status(path)
+    assert f"item 0 was set aside: {errors[0]}" in text
+    assert not set(text) & {"\x1b", "\x9b", "\r", "\u202e"}
     assert {"item": 0, "error": errors[0]} in json.loads(commands.status(path, as_json=True))["set_aside"]
     commands.export(path, folder / "items.csv")
     assert (folder / "items.csv").read_text(encoding="utf-8").count("set_aside") == len(errors)
@@ -462,8 +462,8 @@ def test_cells_that_a_spreadsheet_would_run_are_texts(server, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-def test_a_lying_server_does_not_fill_the_memory(server, tmp_path):
-    """Eight pictures at a time that never end, each in pieces of a megabyte."""
+def test_an_endless_answer_does_not_fill_the_memory(server, tmp_path):
+    """Eight endless pictures at a time, each sent in pieces of a megabyte."""
     server.views = dict.fromkeys(range(8), _endless)
     path = write_job(tmp_path, [server], count=8, limits={"tries": 1})
     code = (

@@ -1,4 +1,4 @@
-"""Job files: what they mean, and every kind of mistake in them, told with line and key before anything runs."""
+"""Job files: what they mean, and every kind of mistake in them, reported with line and key before anything runs."""
 
 import json
 
@@ -72,11 +72,11 @@ cluster: {python: 3}
 """
 
 
-def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
+def test_all_mistakes_are_reported_in_one_list_with_line_and_key(tmp_path):
     (tmp_path / "job.yaml").write_text(BAD)
     with pytest.raises(ValueError) as refused:
         read_job(tmp_path / "job.yaml")
-    told = str(refused.value)
+    text = str(refused.value)
     for words in (
         "line 2, out: 7",
         "line 3, count: 0",
@@ -106,8 +106,8 @@ def test_all_mistakes_are_told_in_one_list_with_line_and_key(tmp_path):
         "line 22, cluster.python: 3",
         "cluster.comfyui: missing",
     ):
-        assert f"job.yaml, {words}" in told or words in told, f"{words}\n\n{told}"
-    assert "secret" not in told and "free" not in told
+        assert f"job.yaml, {words}" in text or words in text, f"{words}\n\n{text}"
+    assert "secret" not in text and "free" not in text
 
 
 def test_mistakes_are_listed_in_the_order_of_their_lines_whatever_the_folder_is_called(tmp_path):
@@ -198,7 +198,7 @@ def _problems(tmp_path, server, **changes) -> str:
     return str(refused.value)
 
 
-def test_what_a_server_cannot_run_is_told_in_one_list(tmp_path, server):
+def test_everything_a_server_cannot_run_is_reported_in_one_list(tmp_path, server):
     prompt = json.loads(json.dumps(PROMPT))
     prompt["1"]["inputs"] |= {"model": "huge.safetensors", "size": "big"}
     del prompt["1"]["inputs"]["type"]
@@ -207,7 +207,7 @@ def test_what_a_server_cannot_run_is_told_in_one_list(tmp_path, server):
     prompt["5"] = {"class_type": "SaveImage", "inputs": {"images": ["9", 0], "filename_prefix": "x"}}
     prompt["6"] = {"class_type": "SaveImage", "inputs": {"images": ["1", 7], "filename_prefix": "x"}}
     (tmp_path / "workflow.json").write_text(json.dumps(prompt))
-    told = _problems(
+    text = _problems(
         tmp_path,
         server,
         inputs={"Make Pair": {"seed": {"item": -5}, "sizes": 3}, "Nobody": {"x": 1}},
@@ -233,7 +233,7 @@ def test_what_a_server_cannot_run_is_told_in_one_list(tmp_path, server):
         "results.mask: Make Pair: no output 'musk'; accepted is one of its outputs, image (IMAGE), ",
         "results.normal: Make Pair: output 3 is STRING; accepted is IMAGE or MASK",
     ):
-        assert words in told, f"{words}\n\n{told}"
+        assert words in text, f"{words}\n\n{text}"
     assert not server.ran
 
 
@@ -260,13 +260,13 @@ def test_files_that_are_no_workflow_are_refused(tmp_path, server, text, got):
         run(path)
 
 
-def test_dry_run_tells_the_plan_and_runs_nothing(tmp_path, server):
+def test_dry_run_prints_the_plan_and_runs_nothing(tmp_path, server):
     server.fill(3)
     server.delay = 5
     path = write_job(tmp_path, [server], kinds=[{"type": ["a", "b"]}])
-    told = commands.dry_run(path, timing=FAST)
-    assert "24 items: 12 of each of 2 kinds" in told and "ComfyUI 0.33.0, 3 prompts in its queue" in told
-    assert "item 23: Make Pair.seed = 23" in told and "time:" in told
+    text = commands.dry_run(path, timing=FAST)
+    assert "24 items: 12 of each of 2 kinds" in text and "ComfyUI 0.33.0, 3 prompts in its queue" in text
+    assert "item 23: Make Pair.seed = 23" in text and "time:" in text
     assert not (tmp_path / "pairs").exists() and not (tmp_path / "pairs.batch").exists()
 
 
@@ -306,13 +306,13 @@ def test_files_are_sent_and_kept_bit_for_bit_as_normals(tmp_path, server):
         assert record["words"] == f"made {record['type']}" and record["settings"]["Load Image.image"] == f"{value}.png"
 
 
-def test_files_that_do_not_match_are_told(tmp_path, server):
+def test_files_that_do_not_match_are_reported(tmp_path, server):
     prompt = {**PROMPT, "8": {"class_type": "LoadImage", "inputs": {"image": "example.png"}}}
     (tmp_path / "workflow.json").write_text(json.dumps(prompt))
-    told = _problems(
+    text = _problems(
         tmp_path,
         server,
         kinds=[{"object": ["nut", "bolt"]}],
         inputs={"Load Image": {"image": {"files": "{object}/*.png"}}},
     )
-    assert "inputs.Load Image.image: no file matches for nut" in told and "for bolt" in told
+    assert "inputs.Load Image.image: no file matches for nut" in text and "for bolt" in text

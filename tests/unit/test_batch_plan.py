@@ -17,7 +17,7 @@ def test_kinds_take_turns_and_every_kind_gets_its_count():
     assert [plan.item(index).round for index in range(6)] == [0, 0, 0, 1, 1, 1]
 
 
-def test_an_item_does_not_depend_on_the_count_or_on_what_was_asked_before():
+def test_an_item_does_not_depend_on_the_count_or_on_earlier_items():
     short, long = BatchPlan(KINDS, 2, seed=3), BatchPlan(KINDS, 200, seed=3)
     for index in (5, 0, 3):
         one, other = short.item(index), long.item(index)
@@ -31,7 +31,7 @@ def test_seeds_are_the_command_lines_and_differ_by_item_seed_and_purpose():
     assert len(seeds) == 54 and all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_choices_are_spread_and_turns_meet_every_value_with_every_kind():
+def test_choices_are_spread_and_turns_combine_every_value_with_every_kind():
     plan = BatchPlan(KINDS, 400)
     items = [plan.item(index) for index in range(len(plan))]
     counts = Counter(item.choose("abcd", "x") for item in items)
@@ -41,7 +41,7 @@ def test_choices_are_spread_and_turns_meet_every_value_with_every_kind():
     }
 
 
-def test_text_tells_kinds():
+def test_kinds_are_read_from_text():
     assert kinds_from_text("bottle / crack\n\n cable/cut ") == [
         {"object": "bottle", "type": "crack"},
         {"object": "cable", "type": "cut"},

@@ -1,4 +1,4 @@
-"""No redirect is followed, on no path: what is secret in a request's headers goes to the job's servers alone."""
+"""No redirect is followed, on no path: secrets in a request's headers go only to the job's servers."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from .simulated_server import Simulated
 
 
 class Elsewhere:
-    """Another host, which keeps the headers of all that reaches it."""
+    """Another host, which records the headers of every request."""
 
     def __enter__(self):
         self.seen, self._loop = [], asyncio.new_event_loop()
@@ -72,20 +72,20 @@ CALLS = {
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_no_call_follows_a_redirect(elsewhere, monkeypatch, status, host):
     monkeypatch.setenv("ANOMALY_SYNTHESIS_HEADERS", "Authorization: Bearer hidden-word\nCookie: id=hidden-word")
-    told = {}
+    messages = {}
 
     async def all_calls(server):
         async with session() as http:
             for path, call in CALLS.items():
                 with pytest.raises(Redirected) as refused:
                     await call(Server(server.url, http, FAST))
-                told[path] = str(refused.value)
+                messages[path] = str(refused.value)
 
     with Simulated() as server:
         server.redirect = {path: (status, f"http://me:pass-word@{host}:{elsewhere.port}") for path in CALLS}
         asyncio.run(all_calls(server))
     assert elsewhere.seen == []
-    for path, words in told.items():
+    for path, words in messages.items():
         assert f"redirects to http://{host}:{elsewhere.port}{path}" in words and "into `servers`" in words
         assert "hidden-word" not in words and "pass-word" not in words
 
@@ -100,8 +100,8 @@ def test_a_run_sends_nothing_elsewhere(elsewhere, monkeypatch, tmp_path, path, c
     assert counts["written"] == (2 if path == "/ws" else 0) and counts["set_aside"] == (0 if path == "/ws" else 2)
     assert ("/ws redirects to http://127.0.0.1:" in caplog.text) == (path == "/ws")
     if path != "/ws":
-        told = commands.status(tmp_path / "job.yaml")
-        assert path in told and "redirects" in told
+        text = commands.status(tmp_path / "job.yaml")
+        assert path in text and "redirects" in text
 
 
 def test_a_server_that_redirects_is_named_at_once_with_the_remedy(elsewhere, tmp_path):
@@ -115,7 +115,7 @@ def test_a_server_that_redirects_is_named_at_once_with_the_remedy(elsewhere, tmp
     assert elsewhere.seen == []
 
 
-def test_proxies_of_the_environment_are_not_asked(elsewhere, monkeypatch, tmp_path):
+def test_proxies_of_the_environment_are_not_used(elsewhere, monkeypatch, tmp_path):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "ws_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{elsewhere.port}")
     monkeypatch.delenv("no_proxy", raising=False)

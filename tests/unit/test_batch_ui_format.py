@@ -1,4 +1,4 @@
-"""Graphs as the page saves them become the prompts that it would send; what is not certain is refused."""
+"""Graphs as the page saves them become the prompts that it would send; ambiguous graphs are refused."""
 
 import copy
 
@@ -88,7 +88,7 @@ def test_widgets_follow_the_definition_with_what_the_page_adds():
 
     whole = {"noise_seed": 5, "steps": 20, "kind": "b", "text": "words"}
     assert inputs([5, "fixed", 20, "b", "words"]) == whole
-    assert inputs([5, 20, "b", "words"]) == whole, "files of before the control was there"
+    assert inputs([5, 20, "b", "words"]) == whole, "files saved before the control existed"
     assert inputs([5, "fixed", 20, "b"]) == {key: value for key, value in whole.items() if key != "text"}
     named = {"text": "words", "kind": "b", "steps": 20, "noise_seed": 5, "control_after_generate": "fixed"}
     assert inputs(named) == whole

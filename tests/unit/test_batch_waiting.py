@@ -25,7 +25,7 @@ def test_a_cancellation_that_comes_with_the_event_is_not_lost():
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         event.set()
-        await asyncio.sleep(0)  # the wait for the event is done, and who waits for it does not know yet
+        await asyncio.sleep(0)  # the wait for the event is done, but its caller has not resumed yet
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

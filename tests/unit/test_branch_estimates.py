@@ -1,4 +1,4 @@
-"""The glance at what STAGE's branches make: over the real background, repeatable, and the noise's own x0."""
+"""The preview of STAGE's branches: over the real background, repeatable, and the x0 of the noise estimate."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def latents():
     return Latents(torch.randn(2, 4, 16, 16), mask, torch.arange(2))
 
 
-def test_a_base_that_finds_all_noise_gives_the_defects_back(tiny_base, types, modules):
+def test_a_base_that_predicts_all_noise_returns_the_defects(tiny_base, types, modules):
     frozen, some = FrozenCompact(tiny_base, types), latents()
     noise = torch.randn((2, *some.x0.shape), generator=torch.Generator().manual_seed(0))
     answers = iter([noise[0], noise[1], noise[0], noise[1]])  # both branches of the base alone, then with tokens
@@ -51,7 +51,7 @@ def test_each_head_has_its_own_row_inside_its_own_mask(tiny_base, types, modules
             head.conv[-1].bias -= 1
 
 
-def test_the_aware_branch_speaks_of_the_surroundings_where_its_mask_is_open(tiny_base, types, modules):
+def test_the_aware_branch_draws_the_surroundings_where_its_mask_is_open(tiny_base, types, modules):
     some = latents()
     outside = (some.mask == 0).expand_as(some.x0)
     alone, aware, only = branch_estimates(FrozenCompact(tiny_base, types), modules, some, MaskSchedule(t_s=0))

@@ -1,4 +1,4 @@
-"""Every name that can be chosen stands for something in the room that does it."""
+"""Every name that can be chosen exists in the table of the room that implements it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The command line from surfaces to pairs, and its answers to bad input."""
+"""The command line from surfaces to pairs, and its errors for bad input."""
 
 import json
 import shutil
@@ -96,7 +96,7 @@ def test_an_existing_folder_is_refused_or_continued(files, tmp_path, capsys):
         (("--count", "1", "--device", "abacus"), "--device: abacus"),
     ],
 )
-def test_bad_options_exit_1_with_words(files, tmp_path, capsys, more, words):
+def test_bad_options_exit_1_with_a_message(files, tmp_path, capsys, more, words):
     assert _synthesize(files, tmp_path / "pairs", *more) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error
@@ -106,7 +106,7 @@ def test_bad_options_exit_1_with_words(files, tmp_path, capsys, more, words):
 @pytest.mark.parametrize(
     ("policy", "words"), [("drop", "of 3 dropped as not visible"), ("refine", "refined from first draw to kept")]
 )
-def test_policies_tell_what_they_did_and_are_part_of_the_run(files, tmp_path, capsys, policy, words):
+def test_policies_report_their_effect_and_are_part_of_the_run(files, tmp_path, capsys, policy, words):
     out, options = tmp_path / "pairs", ("--count", "3", "--rounds", "1", "--negatives", "8")
     assert _synthesize(files, out, *options, "--policy", policy) == 0
     assert words in capsys.readouterr().out and (out / "sheet.png").exists()
@@ -115,7 +115,7 @@ def test_policies_tell_what_they_did_and_are_part_of_the_run(files, tmp_path, ca
     assert "policy" in capsys.readouterr().err
 
 
-def test_missing_and_foreign_files_exit_1_with_words(files, tmp_path, capsys):
+def test_missing_and_foreign_files_exit_1_with_a_message(files, tmp_path, capsys):
     notes = tmp_path / "notes"
     notes.mkdir()
     (notes / "readme.txt").write_text("hello")
@@ -178,30 +178,30 @@ def test_unusual_pictures_are_handled(surfaces, tmp_path, tiny_base):
     assert {(".png", "uint8", 3, True), (".png", "uint16", 1, False), (".jpg", "uint8", 3, False)} <= kinds
 
 
-def _spoil_picture(data):
+def _damage_picture(data):
     for path in data.glob("cast_grain/train/good/*.png"):
         path.write_bytes(path.read_bytes()[:2000])
 
 
-def _spoil_size(data):
+def _damage_size(data):
     for path in data.glob("cast_grain/ground_truth/*/*.png"):
         Image.new("L", (160, 60), 255).save(path)
 
 
-def _spoil_mask(data):
+def _damage_mask(data):
     for path in data.glob("cast_grain/ground_truth/*/*.png"):
         Image.new("L", (96, 96), 0).save(path)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
-    [(_spoil_picture, "train/good"), (_spoil_size, "60"), (_spoil_mask, "_mask.png")],
+    ("damage", "words"),
+    [(_damage_picture, "train/good"), (_damage_size, "60"), (_damage_mask, "_mask.png")],
     ids=["truncated picture", "mask of another size", "empty mask"],
 )
-def test_what_cannot_be_used_is_named_before_work_starts(surfaces, tmp_path, capsys, spoil, words, tiny_base):
+def test_what_cannot_be_used_is_named_before_work_starts(surfaces, tmp_path, capsys, damage, words, tiny_base):
     data, split = tmp_path / "surfaces", tmp_path / "split.json"
     shutil.copytree(surfaces, data)
-    spoil(data)
+    damage(data)
     assert cli.main(["split", "--data", str(data), "--ungrouped", "--out", str(split)]) == 0
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": json.loads(split.read_text())["digest"]})
     files = {"data": str(data), "split": str(split), "base": str(tmp_path / "base.safetensors")}
@@ -214,7 +214,7 @@ def test_what_cannot_be_used_is_named_before_work_starts(surfaces, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_a_base_of_another_split_is_refused_unless_asked_for(files, surfaces, tmp_path, capsys):
+def test_a_base_of_another_split_is_refused_without_the_option(files, surfaces, tmp_path, capsys):
     split = tmp_path / "split.json"
     assert cli.main(["split", "--data", str(surfaces), "--ungrouped", "--seed", "7", "--out", str(split)]) == 0
     assert _synthesize(files, tmp_path / "pairs", split=str(split)) == 1
@@ -292,7 +292,7 @@ def test_another_layout_goes_through_the_commands(surfaces, tmp_path, tiny_base,
     assert cli.main(train) == 0
 
 
-def test_help_tells_what_data_may_look_like(capsys):
+def test_help_describes_the_layouts_of_data(capsys):
     for command in ("inspect", "split", "synthesize", "evaluate"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
@@ -301,7 +301,7 @@ def test_help_tells_what_data_may_look_like(capsys):
 
 
 @pytest.mark.parametrize("option", ["--sheet", "--json"])
-def test_inspect_tells_before_it_reads_that_a_file_could_not_be_written(option, tmp_path, capsys, monkeypatch):
+def test_inspect_reports_an_output_that_cannot_be_written_before_it_reads(option, tmp_path, capsys, monkeypatch):
     from anomaly_synthesis.datasets import inspection
 
     monkeypatch.setattr(inspection, "inspect_dataset", lambda *_: pytest.fail("the dataset was read"))

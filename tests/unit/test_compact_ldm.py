@@ -37,20 +37,20 @@ def test_mask_background_and_label_each_change_the_estimate(tiny_base):
     x, mask, background = _latents(tiny_base)
     sigma = torch.full((2,), 3.0)
     plain = tiny_base.denoiser([0, 1])(x, sigma)
-    told = tiny_base.denoiser([0, 1], mask, background)(x, sigma)
+    aware = tiny_base.denoiser([0, 1], mask, background)(x, sigma)
     other_place = tiny_base.denoiser([0, 1], mask.roll(5, -1), background)(x, sigma)
     other_label = tiny_base.denoiser([1, 0])(x, sigma)
-    for other in (told, other_label):
+    for other in (aware, other_label):
         assert (plain - other).abs().max() > 1e-4
-    assert (told - other_place).abs().max() > 1e-4
+    assert (aware - other_place).abs().max() > 1e-4
 
 
-def test_what_lies_under_the_mask_is_not_told(tiny_base):
+def test_what_lies_under_the_mask_does_not_reach_the_model(tiny_base):
     x, mask, background = _latents(tiny_base)
     hidden = background + 100 * mask
     sigma = torch.full((2,), 3.0)
-    told, again = (tiny_base.denoiser([0, 1], mask, b)(x, sigma) for b in (background, hidden))
-    assert torch.equal(told, again)
+    first, again = (tiny_base.denoiser([0, 1], mask, b)(x, sigma) for b in (background, hidden))
+    assert torch.equal(first, again)
 
 
 def test_guidance_one_is_conditional_and_zero_unconditional(tiny_base):
@@ -62,7 +62,7 @@ def test_guidance_one_is_conditional_and_zero_unconditional(tiny_base):
     torch.testing.assert_close(two, 2 * one - zero, atol=1e-4, rtol=1e-4)
 
 
-def test_a_change_meets_both_estimates_before_guidance_mixes_them(tiny_base):
+def test_a_change_applies_to_both_estimates_before_guidance_mixes_them(tiny_base):
     x, mask, background = _latents(tiny_base)
     sigma = torch.full((2,), 3.0)
     one, zero = (tiny_base.denoiser([0, 1], mask, background, g)(x, sigma) for g in (1.0, 0.0))

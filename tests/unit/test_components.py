@@ -1,4 +1,4 @@
-"""Parts of a mask: disjoint, whole, together only where that costs no scale."""
+"""Parts of a mask: disjoint, complete, and joined only where that costs no resolution."""
 
 from time import perf_counter
 
@@ -59,14 +59,14 @@ def test_thousands_of_specks_share_windows_at_native_scale_with_context_around_e
     mask = scattered(4000, 1024)
     before = perf_counter()
     parts = windowed_parts(mask, 128)
-    assert perf_counter() - before < 10  # 21 s where every piece was compared with every part
+    assert perf_counter() - before < 10  # 21 s with a comparison of every piece with every part
     # 1024 px hold 11 strips of 96 px, and every strip 11 windows; at the border a window needs no context beyond it.
     assert 100 <= len(parts) <= 121 and {side for _, _, side in parts} == {128}
     assert all(bottom - top <= 112 and right - left <= 112 for (top, left, bottom, right), _, _ in parts)
     assert torch.equal(torch.stack(mask_parts(mask, 128)).sum(0), mask.long())
 
 
-def test_few_pieces_are_grouped_as_ever_and_large_ones_among_many_keep_their_windows():
+def test_few_pieces_are_grouped_as_before_and_large_ones_among_many_keep_their_windows():
     few, many = _mask((0, 0, 1, 1), (60, 60, 1, 1)), scattered(3000, 512)
     assert len(windowed_parts(few, 128)) == 2  # alone, though one window would hold both
     many[100:300, 100:300] = True

@@ -117,7 +117,7 @@ def test_values_beyond_the_range_are_cut_not_wrapped(mode):
         assert (result.pixels == expected).all()
 
 
-def spoiled():
+def with_nan():
     values = patch(64)
     values[1, 30, 30] = float("nan")
     return values
@@ -129,8 +129,8 @@ def spoiled():
         ({"mode": "blend"}, "mode", "^'blend'$"),
         ({"feather": -1}, "feather", "^-1$"),
         ({"mask": torch.ones(64, 63, dtype=torch.bool)}, "mask", r"^\(64, 63\), and the image \(64, 64\)"),
-        ({"made": spoiled()}, "decoded result", "holds NaN"),
-        ({"roundtrip": spoiled()}, "decoded result", "holds NaN"),
+        ({"made": with_nan()}, "decoded result", "holds NaN"),
+        ({"roundtrip": with_nan()}, "decoded result", "holds NaN"),
     ],
 )
 def test_what_cannot_be_composed_is_refused(options, subject, got):
@@ -142,5 +142,5 @@ def test_what_cannot_be_composed_is_refused(options, subject, got):
 def test_paste_does_not_read_the_roundtrip():
     normal, mask = picture(size=(64, 64)), torch.ones(64, 64, dtype=torch.bool)
     window = Window(0, 0, 64, 64)
-    pasted = (compose(normal, patch(64), other, mask, window, "paste").pixels for other in (spoiled(), patch(64, 0.0)))
+    pasted = (compose(normal, patch(64), other, mask, window, "paste").pixels for other in (with_nan(), patch(64, 0.0)))
     np.testing.assert_array_equal(*pasted)

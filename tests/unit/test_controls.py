@@ -1,4 +1,4 @@
-"""A pair's controls: the same mask made again as normal surface."""
+"""A pair's controls: the same mask filled with normal surface."""
 
 from dataclasses import replace
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from anomaly_synthesis.seeds import CONTROL_SEED
-from anomaly_synthesis.synthesis.controls import COUNT, STEPS, KnownControls, control_settings
+from anomaly_synthesis.synthesis.controls import COUNT, STEPS, KnownControls, control_settings, controls_key
+from anomaly_synthesis.synthesis.labels import refined_mask
 from anomaly_synthesis.synthesis.pair import Settings, made_parts, make_pairs
 from anomaly_synthesis.synthesis.plan import Plan
 from anomaly_synthesis.synthesis.windows import crop_parts
@@ -59,7 +60,7 @@ def test_neither_the_pair_s_seed_nor_its_type_moves_its_controls(tiny_base, jobs
         assert all(np.array_equal(a, b) for a, b in zip(own, other, strict=True))
 
 
-def test_known_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
+def test_cached_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
     known = KnownControls()
     first = make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
     again = make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
@@ -70,11 +71,11 @@ def test_known_controls_cost_no_call_and_give_the_same_excess(tiny_base, jobs):
 @pytest.mark.parametrize(
     "changed", [{"context": 0.5}, {"mode": "paste"}, {"feather": 1}, {"aware": False}], ids=lambda c: next(iter(c))
 )
-def test_controls_of_other_windows_or_composing_are_not_taken_for_known(tiny_base, jobs, changed):
+def test_controls_of_other_windows_or_composing_are_not_reused(tiny_base, jobs, changed):
     known = KnownControls()
     make_pairs(tiny_base, jobs, SETTINGS, controlled=True, known=known)
     other = replace(SETTINGS, **changed)
-    assert all(known.of(job, other) is None for job in jobs)
+    assert all(known.of(controls_key(job, other)) is None for job in jobs)
     fresh = make_pairs(tiny_base, jobs, other, controlled=True)
     assert [pair.excess for pair in make_pairs(tiny_base, jobs, other, controlled=True, known=known)] == [
         pair.excess for pair in fresh
@@ -87,18 +88,26 @@ def test_another_picture_mask_or_object_has_controls_of_its_own(tiny_base, jobs)
     mask = job.mask.clone()
     mask[tuple(torch.nonzero(~mask)[0])] = True
     picture = job.picture.with_pixels(job.picture.pixels[::-1].copy())
-    assert known.of(replace(job, seed=1, type="good"), SETTINGS) is not None
+    assert known.of(controls_key(replace(job, seed=1, type="good"), SETTINGS)) is not None
     for other in (replace(job, mask=mask), replace(job, picture=picture), replace(job, object="another")):
-        assert known.of(other, SETTINGS) is None
+        assert known.of(controls_key(other, SETTINGS)) is None
 
 
-def test_what_a_block_adds_is_not_kept_beyond_it(tiny_base, jobs):
+def test_a_picture_is_read_once_for_its_key(tiny_base, jobs, monkeypatch):
+    keyed = []
+    patched = "anomaly_synthesis.synthesis.pair.controls_key"
+    monkeypatch.setattr(patched, lambda job, settings: keyed.append(job) or controls_key(job, settings))
+    make_pairs(tiny_base, jobs, SETTINGS, controlled=True)
+    assert len(keyed) == len(jobs)
+
+
+def test_controls_cached_in_a_block_are_dropped_after_it(tiny_base, jobs):
     run = KnownControls()
     made_parts(tiny_base, jobs[:1], SETTINGS, known=run)
     block = KnownControls(run)
     made_parts(tiny_base, jobs, SETTINGS, known=block)
-    assert all(block.of(job, SETTINGS) is not None for job in jobs)
-    assert [run.of(job, SETTINGS) is not None for job in jobs] == [True, False, False]
+    assert all(block.of(controls_key(job, SETTINGS)) is not None for job in jobs)
+    assert [run.of(controls_key(job, SETTINGS)) is not None for job in jobs] == [True, False, False]
 
 
 def test_a_window_is_encoded_once_for_the_pair_and_its_controls(tiny_base, jobs, monkeypatch):
@@ -106,6 +115,16 @@ def test_a_window_is_encoded_once_for_the_pair_and_its_controls(tiny_base, jobs,
     monkeypatch.setattr(tiny_base.autoencoder, "encode", lambda x: seen.append(len(x)) or encode(x))
     pairs = make_pairs(tiny_base, jobs, SETTINGS, controlled=True)
     assert sum(seen) == sum(len(pair.windows) for pair in pairs)
+
+
+def test_the_refined_mask_is_made_when_asked_for_and_needs_controls(tiny_base, jobs, monkeypatch):
+    asked = []
+    patched = "anomaly_synthesis.synthesis.pair.refined_mask"
+    monkeypatch.setattr(patched, lambda *given: asked.append(given) or refined_mask(*given))
+    plain, checked = (make_pairs(tiny_base, jobs[:1], SETTINGS, controlled=on)[0] for on in (False, True))
+    assert plain.refined_mask is None and not asked
+    assert (checked.refined_mask <= jobs[0].mask.numpy()).all() and checked.refined_mask is checked.refined_mask
+    assert len(asked) == 1
 
 
 def test_controls_cost_their_steps_and_change_no_pair(tiny_base, jobs):

@@ -1,4 +1,4 @@
-"""Small files that ask for much time or memory, and weights that are no numbers: refused, and soon."""
+"""Small files that would need much time or memory, and weights that are no numbers: refused quickly."""
 
 import json
 import struct
@@ -101,7 +101,7 @@ def test_a_module_that_repeats_itself_is_not_walked_through(tmp_path):
 
 
 def test_members_that_overlap_are_not_read_again_and_again(tmp_path):
-    """One storage's bytes under many names: a file of some kB that would take its size as often."""
+    """One storage's bytes under many names: a file of some kB that would be read once per name."""
     path = raw(
         tmp_path / "o.pt",
         b"\x80\x02("
@@ -152,7 +152,7 @@ def test_weights_that_are_no_numbers_are_refused_by_name(value, tmp_path):
         load_base(tmp_path / "b.safetensors")
 
 
-def test_sizes_that_the_file_does_not_hold_make_no_room(tmp_path):
+def test_sizes_beyond_the_file_allocate_no_memory(tmp_path):
     for shapes in ({"count": 2**40}, {"count": 4, "widths": [2**30] * 5}, {"widths": []}, {"widths": None}, {"x": 1}):
         with refused(subject="^adapter$", got="not whole"):
             from_adapter(adapter(shapes=shapes))
@@ -182,7 +182,7 @@ def base_of(path, changed=None, tensors=None):
         ),
     ],
 )
-def test_a_bases_configuration_is_checked_before_room_is_made(changed, words, tmp_path):
+def test_a_bases_configuration_is_checked_before_memory_is_allocated(changed, words, tmp_path):
     assert load_base(base_of(tmp_path / "good.safetensors"))[0].config.resolution == 128
     before = perf_counter()
     with pytest.raises(ValueError, match=f"b.safetensors: not whole .*{words}"):

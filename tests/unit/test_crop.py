@@ -1,4 +1,4 @@
-"""What synthesis looks at: parts of a batch in order, whole images as windows, and a seed for every part."""
+"""The windows of synthesis: parts of a batch in order, whole images as windows, and a seed for every part."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def test_a_whole_image_comes_back_from_its_window(size):
 
 
 @pytest.mark.parametrize("bottom, right", [(0, 0), (7, 5), (63, 63)])
-def test_what_the_vae_was_given_beyond_the_image_is_cut_off(bottom, right):
+def test_padding_for_the_vae_is_cut_off(bottom, right):
     size = (377, 251)
     crop = whole_images([torch.ones(size, dtype=torch.bool)])
     image = images(1, size[0] + bottom, size[1] + right)
@@ -122,7 +122,7 @@ def test_hundreds_of_specks_on_a_large_image_take_little_memory():
 
 
 @pytest.mark.parametrize("seed", [0, 5, 2**63 - 1, 2**64 - 1])
-def test_seeds_of_parts_fit_a_generator_and_never_meet_those_of_neighbours(seed):
+def test_seeds_of_parts_fit_a_generator_and_differ_from_those_of_neighbours(seed):
     assert part_seed(seed, 0) == seed % 2**63
     seeds = [part_seed(seed + item, number) for item in range(64) for number in range(64)]
     assert len(set(seeds)) == len(seeds) and all(0 <= one < 2**63 for one in seeds)

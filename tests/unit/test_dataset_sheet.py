@@ -1,4 +1,4 @@
-"""The picture of a dataset: its rows, its examples, its problems, and that it is the same again."""
+"""The picture of a dataset: its rows, examples and problems, and that it is reproducible."""
 
 from dataclasses import replace
 
@@ -90,7 +90,7 @@ def test_few_examples_are_kept_of_many_images(tile):
     assert len(kept) == drawn.EXAMPLES and len({rank for rank, _ in kept}) == drawn.EXAMPLES
 
 
-def test_what_must_be_mended_is_red_and_what_could_not_be_read_has_no_example(tile, put, spot):
+def test_problems_are_red_and_unreadable_images_are_no_examples(tile, put, spot):
     assert not _is(_sheet(tile), drawn.RED).any()
     for number in range(2):
         put(f"tile/ground_truth/crack/{number}_mask.png", spot(value=0))

@@ -1,4 +1,4 @@
-"""The bundled base and the demo that it makes: what a stranger sees first."""
+"""The bundled base and the demo that it makes: what a new user sees first."""
 
 import time
 

@@ -98,9 +98,9 @@ def test_a_base_that_knows_appearance_attends_to_it_and_another_refuses():
     sizes = {"resolution": 32, "autoencoder_widths": (8, 16), "unet_widths": (32, 32), "token_channels": 32}
     base = CompactLDM(CompactLDMConfig(labels, appearance=True, **sizes))
     free = base.context([1])
-    asked = base.context([1], torch.tensor([[0.5, float("nan"), 0.0]]))
-    assert free.shape == asked.shape == (1, 7, 32)
-    same = (free == asked).all(-1)[0].tolist()
+    partly = base.context([1], torch.tensor([[0.5, float("nan"), 0.0]]))
+    assert free.shape == partly.shape == (1, 7, 32)
+    same = (free == partly).all(-1)[0].tolist()
     assert same == [True] * 4 + [False, True, False]
     with refused(subject="contrast, strength and softness", got="cannot be asked"):
         CompactLDM(CompactLDMConfig(labels, **sizes)).context([1], torch.zeros(1, 3))

@@ -1,4 +1,5 @@
-"""What is promised is on the disk first: files, then their folders, then the line, or the removal of a state."""
+"""The order of writes to the disk: files, then their folders, then the line that names them or the removal of a
+state."""
 
 import os
 from pathlib import Path
@@ -52,7 +53,8 @@ def events(monkeypatch):
 
 
 def _named_and_synced(events, path, before):
-    """The file got its name with its data on the disk, and its folder was synced after that, both before the place."""
+    """The file got its name with its data on the disk, and its folder was synced after that, both before the given
+    event."""
     early = events[:before]
     assert ("not synced", str(path)) not in early
     named = early.index(("name", str(path)))

@@ -1,4 +1,4 @@
-"""Memory that is used up is an error in words, with what to lower, whatever reports it; other errors stay."""
+"""Every out-of-memory error becomes a message with the setting to lower; other errors stay."""
 
 import errno
 import pickle
@@ -28,7 +28,7 @@ FULL = [
 
 
 @pytest.mark.parametrize("error", FULL, ids=repr)
-def test_every_way_to_run_out_of_memory_is_told_with_what_to_lower(error, monkeypatch, capsys, tmp_path):
+def test_every_out_of_memory_error_names_the_setting_to_lower(error, monkeypatch, capsys, tmp_path):
     def full(_):
         raise error
 

@@ -1,4 +1,4 @@
-"""Every layout that is read: it is found out, alone, and its samples and masks are those that were drawn."""
+"""Every layout that is read: it alone is detected, and its samples and masks are those that were drawn."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_there_is_an_example_of_every_layout():
 
 
 @pytest.mark.parametrize("layout", EXAMPLES)
-def test_a_layout_is_found_out_and_read_as_it_was_drawn(draw, layout):
+def test_a_layout_is_detected_and_read_as_it_was_drawn(draw, layout):
     example = draw(layout)
     dataset = find_dataset(example.root)
     assert dataset.layout.name == layout
@@ -56,7 +56,7 @@ def test_one_objects_folder_is_the_same_layout(draw, layout):
 
 @pytest.mark.parametrize("layout", EXAMPLES)
 def test_no_other_layout_matches_an_example_unless_it_is_more_general(draw, layout):
-    """A layout that matches another one's example must be one that yields to it, and not the other way round."""
+    """A layout that matches another one's example must be one that yields to it, not vice versa."""
     example = draw(layout)
     own = next(one for one in LAYOUTS if one.name == layout)
     for place in (example.root, *(path for path in example.root.iterdir() if path.is_dir())):

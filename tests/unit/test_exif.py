@@ -1,4 +1,4 @@
-"""EXIF orientation: pictures, masks and outlines are turned alike, and what leaves here needs no turning."""
+"""EXIF orientation: pictures, masks and outlines are turned in the same way, and no output needs turning."""
 
 import json
 

@@ -189,7 +189,7 @@ def test_our_own_readers_take_the_export_for_the_dataset_that_it_is(tmp_path, ma
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_visible_only_and_no_normals_leave_the_rest_as_it_was(tmp_path, make, format):
+def test_visible_only_and_no_normals_leave_the_rest_unchanged(tmp_path, make, format):
     pairs = make()
     export_pairs(pairs, tmp_path / "all", format)
     done = export_pairs(pairs, tmp_path / "some", format, visible_only=True, normals=False)
@@ -199,7 +199,7 @@ def test_visible_only_and_no_normals_leave_the_rest_as_it_was(tmp_path, make, fo
     some, every = files(tmp_path / "some"), files(tmp_path / "all")
     images = {name for name in some if name.startswith("images/")}
     assert images == {line["image"] for line in lines} and not any("good" in name for name in some)
-    if format != "yolo":  # whose classes would be the same only if none had gone with the pairs
+    if format != "yolo":  # its classes depend on the pairs that are left
         assert all(some[name] == every[name] for name in images)
 
 
@@ -215,7 +215,7 @@ class _Stop(Exception):
 
 
 def _stopped_after(pairs, out, format, count, **settings):
-    """An export that ends as after kill -9: nothing of Python's cleaning up happens."""
+    """An export that ends as after kill -9, without any clean-up by Python."""
     if pid := os.fork():
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
         return
@@ -252,10 +252,10 @@ def test_an_export_follows_pairs_that_came_went_and_changed(tmp_path, make, form
     export_pairs(pairs, out, format)
     make(count=7)
     lines = read_manifest(pairs)
-    (pairs / lines[0]["image"]).unlink()  # by hand; its normal image is another pair's, too
+    (pairs / lines[0]["image"]).unlink()  # as by hand; another pair uses the same normal image
     (pairs / lines[3]["mask"]).write_bytes((pairs / lines[3]["mask"]).read_bytes()[:50])
     os.replace(pairs / lines[5]["image"], pairs / lines[2]["image"])
-    mine = [out / "images" / name for name in ("mine.png", "20240131_120000.png")]  # a camera counts, too
+    mine = [out / "images" / name for name in ("mine.png", "20240131_120000.png")]  # also the name of a camera's file
     for path in mine:
         path.write_bytes(b"mine")
     done = export_pairs(pairs, out, format, resume=True)
@@ -295,7 +295,7 @@ def _full(*_, **__):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("name", ["export.json", "000002_bottle_crack.png", "manifest.jsonl"])
-def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path, make, monkeypatch, format, name):
+def test_a_full_disk_is_reported_and_leaves_nothing_half_written(tmp_path, make, monkeypatch, format, name):
     pairs, out = make(), tmp_path / "out"
     export_pairs(pairs, tmp_path / "whole", format)
     with monkeypatch.context() as patch:
@@ -429,7 +429,7 @@ def test_a_folder_of_blank_pairs_alone_is_refused_before_anything_is_written(tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_duplicate_stands_in_for_a_pair_that_is_not_whole(tmp_path, make, normals):
+def test_a_duplicate_replaces_an_incomplete_pair(tmp_path, make, normals):
     pairs = make(count=2, kinds=KINDS[:1])
     first = read_manifest(pairs)[0]
     PairWriter(pairs, {"made_by": "test"}, resume=True, growing=True).write(

@@ -1,4 +1,4 @@
-"""An export writes and removes below its own folder alone, and reads below the pairs' alone, whatever files say."""
+"""An export writes and removes only below its own folder, and reads only below the pairs', whatever files say."""
 
 import json
 import os
@@ -224,7 +224,7 @@ def test_a_journal_that_is_a_link_is_refused(tmp_path, pairs):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("link", [False, True])
-def test_no_file_of_an_export_shares_its_inode_unless_that_was_asked_for(tmp_path, pairs, format, link):
+def test_no_file_of_an_export_shares_its_inode_without_the_option(tmp_path, pairs, format, link):
     out = tmp_path / "out"
     export_pairs(pairs, out, format)
     old = out / read_manifest(out)[0]["image"]

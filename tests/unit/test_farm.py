@@ -1,4 +1,4 @@
-"""FARM: any size, the mask everywhere, no mixing of items, and what it is told reaches it."""
+"""FARM: any size, the mask everywhere, no mixing of items, and every condition has an effect."""
 
 import pytest
 import torch
@@ -67,7 +67,7 @@ def test_the_clean_background_is_read_outside_the_mask_only(farm):
     assert torch.equal(farm(x, t, mask, background, tokens), farm(x, t, mask, inside, tokens))
 
 
-def test_what_it_was_trained_with_is_asked_for(farm):
+def test_inputs_that_it_was_trained_with_are_required(farm):
     x, t, mask, background = _inputs()
     with refused(subject="background", got="clean one", remedy="give background"):
         farm(x, t, mask, tokens=torch.zeros(2, 8, 16))
@@ -77,8 +77,8 @@ def test_what_it_was_trained_with_is_asked_for(farm):
         FARM(4, norm="layer")
 
 
-def test_it_learns_to_take_an_anomaly_out_of_noise():
-    """Two types of one constant each: told which, it answers right; not told, it could only give their mean, 0."""
+def test_it_learns_to_recover_an_anomaly_from_noise():
+    """Two types of one constant each: with the type FARM can predict it; without, only their mean, 0."""
     torch.manual_seed(0)
     farm = FARM(2, token_channels=4)
     tokens, level = torch.eye(4)[:2, None], torch.tensor([1.0, -1.0])

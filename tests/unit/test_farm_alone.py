@@ -1,4 +1,4 @@
-"""The glance at what FARM has learnt: in the masks alone, repeatable, and different once something was learnt."""
+"""The preview of what FARM has learnt: in the masks alone, repeatable, and changed by training."""
 
 import torch
 from anomaly_synthesis.modules.fast import FastModules
@@ -14,7 +14,7 @@ def test_it_fills_the_masks_alone(tiny_base):
     torch.manual_seed(0)
     modules = FastModules(types, 4, tiny_base.config.token_channels, count=2).eval()
     frozen = FrozenCompact(tiny_base, types)
-    frozen.noise = None  # would fail if it were asked
+    frozen.noise = None  # would fail if it were called
     made = made_by_farm(frozen, modules, some)
     outside = (mask == 0).expand_as(made)
     assert torch.allclose(made[outside], some.x0[outside], atol=1e-5) and made.isfinite().all()

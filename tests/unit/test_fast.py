@@ -1,4 +1,4 @@
-"""FAST's training: its loss by hand, what learns and what does not, resumption, early end, the curve."""
+"""FAST's training: its loss by hand, which parameters learn, resume, early stop, the curve."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ QUICK = FastTraining(steps=4, batch=2, tokens=3, evaluate_every=2, learning_rate
 
 
 class Guess(torch.nn.Module):
-    """A frozen base that finds `gain` times the mean of the conditioning everywhere, on states of 2 channels."""
+    """A frozen base that predicts `gain` times the mean of the conditioning everywhere, on states of 2 channels."""
 
     latent_channels, token_channels = 2, 6
 
@@ -61,9 +61,9 @@ def test_the_loss_is_the_paper_s():
     x_t = a * some.x0 + s * noise
     tokens = modules.tokens.rows[some.row]
     made = modules.farm(x_t, t, some.mask, some.x0, tokens)
-    mended = torch.where(some.mask > 0, a * made + s * noise, x_t)
+    replaced = torch.where(some.mask > 0, a * made + s * noise, x_t)
     context = torch.cat([base.context(some.row), tokens], 1)
-    found = base.noise(mended, t, context, some.mask, some.x0, some.row)
+    found = base.noise(replaced, t, context, some.mask, some.x0, some.row)
     expected = 2 * ((noise - found) ** 2).mean() + 5 * ((made - some.mask * some.x0) ** 2).mean()
     assert fast_loss(base, modules, some, t, noise, settings).item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -82,9 +82,9 @@ def test_tokens_and_farm_learn_through_the_frozen_base():
     modules, curve = train_fast(base, TYPES, latents(), latents(4), settings)
     assert base.gain == 1 and not any(p.requires_grad for p in modules.parameters())
     assert modules.tokens.rows.shape == before.tokens.rows.shape == (2, 3, 6)
-    # The base wants a context whose mean is about 0: the tokens begin at its own, 1.25, and must draw it down.
-    begun, learned = (some.tokens.appended(base.context([0]), [0]).mean() for some in (before, modules))
-    assert learned < begun - 0.03
+    # The best context of this base has a mean of about 0; the tokens start at its own, 1.25, and must lower it.
+    initial, learned = (some.tokens.appended(base.context([0]), [0]).mean() for some in (before, modules))
+    assert learned < initial - 0.03
     assert curve[-1][0] == 200 and set(curve[0][1]) == {"tile/bright", "tile/dark"}
     assert min(sum(errors.values()) for _, errors in curve) < 0.5 * sum(curve[0][1].values())
 
@@ -127,14 +127,14 @@ def test_it_ends_early_and_keeps_the_best_weights(monkeypatch):
     assert torch.equal(modules.tokens.rows, seen[1]) and not torch.equal(seen[1], seen[3])
 
 
-def test_an_answer_of_zero_has_an_error_of_one(monkeypatch):
+def test_a_prediction_of_zero_has_an_error_of_one(monkeypatch):
     monkeypatch.setattr(FastModules, "reconstruct", lambda self, x_vp, *_: torch.zeros_like(x_vp))
     modules = fast.new_modules(Guess(), TYPES, QUICK)
     found = HeldOutError(Guess(), latents(3), len(TYPES))(modules)
     assert found.tolist() == [1.0, 1.0]
 
 
-def test_bad_input_is_told():
+def test_bad_input_is_refused():
     with refused(subject="training part", got="no defect"):
         train_fast(Guess(), TYPES, _nothing(), _nothing(), QUICK)
     some = latents(3)
@@ -161,7 +161,7 @@ def test_without_held_out_latents_the_last_weights_are_kept():
 
 @pytest.mark.parametrize("aware", [True, False])
 def test_the_compact_base_s_noise_is_that_of_its_denoiser(tiny_base, aware):
-    """The same x0 by both doors: x0 = (x - s e) / a in VP terms, the denoiser's in VE terms."""
+    """The same x0 from both: x0 = (x - s e) / a in VP terms, the denoiser's in VE terms."""
     types = [label for label in tiny_base.config.labels if label[1] != "good"][:2]
     frozen = FrozenCompact(tiny_base, types, aware)
     t, background = torch.tensor([50, 700]), torch.randn(2, 4, 16, 16)
@@ -171,9 +171,9 @@ def test_the_compact_base_s_noise_is_that_of_its_denoiser(tiny_base, aware):
     x_vp = torch.randn(2, 4, 16, 16)
     rows = torch.arange(2)
     found = frozen.noise(x_vp, t, frozen.context(rows), mask, background)
-    told = (mask, background) if aware else (None, None)
+    known = (mask, background) if aware else (None, None)
     labels = [tiny_base.label(*type) for type in types]
-    x0 = tiny_base.denoiser(labels, *told)(x_vp / a, (s / a).flatten())
+    x0 = tiny_base.denoiser(labels, *known)(x_vp / a, (s / a).flatten())
     assert torch.allclose((x_vp - s * found) / a, x0, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""What `train --method fast` says of input that cannot work, and that it leaves nothing behind."""
+"""The errors of `train --method fast` for bad input, and that it leaves nothing behind."""
 
 import shutil
 
@@ -67,8 +67,8 @@ def _only(count):
 
 
 def test_no_pair_at_all(run):
-    code, told = run(_only(0))
-    assert code == 1 and "images show no defect; choose another split" in told
+    code, error = run(_only(0))
+    assert code == 1 and "images show no defect; choose another split" in error
     assert not run.out.parent.exists()
 
 
@@ -84,14 +84,14 @@ def test_all_masks_empty(run):
         for path in data.glob("*/ground_truth/*/*.png"):
             Image.new("L", Image.open(path).size).save(path)
 
-    code, told = run(emptied)
-    assert code == 1 and "the mask is empty" in told and "draw the defect, or move the image" in told
+    code, error = run(emptied)
+    assert code == 1 and "the mask is empty" in error and "draw the defect, or move the image" in error
     assert not run.out.parent.exists()
 
 
 def test_an_unknown_type(run):
-    code, told = run(lambda data: None, "--types", "rust")
-    assert code == 1 and "no defect type 'rust'; there is" in told
+    code, error = run(lambda data: None, "--types", "rust")
+    assert code == 1 and "no defect type 'rust'; there is" in error
 
 
 def test_a_type_that_the_base_does_not_know(run):
@@ -99,14 +99,14 @@ def test_a_type_that_the_base_does_not_know(run):
         for part in ("test", "ground_truth"):
             (data / "brushed_metal" / part / "pit").rename(data / "brushed_metal" / part / "rust")
 
-    code, told = run(renamed)
-    assert code == 1 and "brushed_metal/rust: this base has no tokens for it; it knows" in told
+    code, error = run(renamed)
+    assert code == 1 and "brushed_metal/rust: this base has no tokens for it; it knows" in error
 
 
 def test_a_folder_that_cannot_be_written(run, tmp_path):
     (tmp_path / "file").write_text("")
-    code, told = run(lambda data: None, out=tmp_path / "file" / "adapter.safetensors")
-    assert code == 1 and str(tmp_path / "file") in told and "Traceback" not in told
+    code, error = run(lambda data: None, out=tmp_path / "file" / "adapter.safetensors")
+    assert code == 1 and str(tmp_path / "file") in error and "Traceback" not in error
 
 
 def test_too_little_memory(run, monkeypatch):
@@ -114,8 +114,8 @@ def test_too_little_memory(run, monkeypatch):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(adapter, "train_adapter", full)
-    code, told = run()
-    assert code == 1 and "too little memory for a batch of 2 at 64 px" in told and "lower --batch" in told
+    code, error = run()
+    assert code == 1 and "too little memory for a batch of 2 at 64 px" in error and "lower --batch" in error
 
 
 def test_a_base_that_is_no_base(run, tmp_path):

@@ -1,4 +1,4 @@
-"""An adapter's training that is killed and started again ends with the same file."""
+"""An adapter's training that is killed and resumed ends with the same file."""
 
 import os
 import signal

@@ -54,7 +54,7 @@ def test_an_adapter_is_trained_written_and_used(files, tmp_path, split):
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on(files, tmp_path):
+def test_a_killed_training_resumes(files, tmp_path):
     data, split_file, base, out = files
     train_adapter_file(*files, QUICK)
     steps = []
@@ -110,7 +110,7 @@ def test_strength_0_is_the_sampler_without_farm(tiny_base, preset):
     )
     silent = FastModules(modules.tokens.types, 4, tiny_base.config.token_channels, count=2).eval()
     silent.load_state_dict(modules.state_dict())
-    silent.farm = None  # would fail if it were asked
+    silent.farm = None  # would fail if it were called
     assert (make_pairs(tiny_base, jobs, Settings(preset, 4, farm=0.0), silent)[0].picture.pixels == off).all()
     assert (off != on).any() and (preset == "paper" or (half != on).any())
 

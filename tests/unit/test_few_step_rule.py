@@ -74,7 +74,7 @@ def test_the_rule_keeps_the_spread_of_gaussian_data(form, steps):
     assert x.std().item() == pytest.approx(DATA_STD, rel=0.02)
 
 
-def test_the_corrector_takes_the_foregrounds_estimates_on_where_it_rests():
+def test_the_corrector_keeps_the_foregrounds_estimates_at_the_switch_to_the_denoiser():
     """The step that leads to the first level of the denoiser is taken again with the mean of both models."""
     sigmas = torch.tensor([2.0, 1.0, 0.5, 0.0], dtype=torch.float64)
     options = {"mask": torch.ones(2, 1, 6, 5), "background": normal(*SHAPE, seed=3), "foreground": fill, "eta": 0.0}

@@ -1,4 +1,4 @@
-"""What `inspect` finds worth a look in data that can be read: large masks, assumptions, bits that are not used."""
+"""What `inspect` reports as worth a look in readable data: large masks, assumptions, unused bits."""
 
 import numpy as np
 import pytest

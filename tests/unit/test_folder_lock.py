@@ -59,7 +59,7 @@ def by(process):
     return {"got": got, "remedy": "^wait until it ends, or stop it$"}
 
 
-def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_blocks_nobody(tmp_path, other):
+def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_does_not_block(tmp_path, other):
     process = other(tmp_path / "out")
     for act in (Lock, check_free):
         with refused(**by(process)):
@@ -74,7 +74,7 @@ def test_the_second_process_is_refused_with_the_firsts_id_and_a_killed_one_block
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writers_of_one_process_take_turns_and_the_last_lets_go(tmp_path):
+def test_writers_of_one_process_share_the_lock_and_the_last_releases_it(tmp_path):
     first = Lock(tmp_path / "out")
     second = Lock(tmp_path / "out")
     with refused(got=f"process {os.getpid()} "):
@@ -121,7 +121,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     assert mine.read_text() == "mine"
 
 
-def test_a_file_system_without_locks_warns_and_goes_on(tmp_path, monkeypatch, caplog):
+def test_a_file_system_without_locks_gives_only_a_warning(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(folder_lock, "_locked", lambda *_, **__: None)
     Lock(tmp_path / "out").release()
     assert "this file system has no locks" in caplog.text
@@ -182,7 +182,7 @@ def test_every_command_that_writes_a_folder_or_a_model_refuses_to_be_the_second(
         process.kill()
 
 
-def test_a_batch_is_refused_by_its_own_words(tmp_path, other):
+def test_a_second_batch_is_refused_with_its_own_message(tmp_path, other):
     (tmp_path / "pairs.batch").mkdir()
     process = other(tmp_path / "pairs.batch")
     with refused(got=rf"another runner works on this job \(process {process.pid} ", remedy="batch cancel"):
@@ -214,12 +214,12 @@ def export_pairs_into(folder):
     export_pairs(folder / "pairs", folder / "out", "plain")
 
 
-def test_surfaces_let_go_and_are_renamed(tmp_path):
+def test_surfaces_release_the_lock_and_are_renamed(tmp_path):
     write_surfaces(tmp_path / "new", materials=["brushed_metal"], normals=1, defects=1, size=64).rename(tmp_path / "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_of_many_that_start_at_once_one_gets_the_lock(tmp_path):
+def test_of_many_processes_that_start_at_once_one_gets_the_lock(tmp_path):
     code = (
         "import sys, time\nfrom anomaly_synthesis.files.folder_lock import Lock\n"
         "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"

@@ -166,7 +166,7 @@ def test_outside_the_mask_the_result_is_the_background(name, blend):
 
 def test_inside_the_mask_both_branches_see_one_tensor():
     """What the model is given in a window is the trajectory inside the mask, and noise about 0 outside."""
-    seen, told, mask = [], [], torch.zeros(1, 1, 40, 40, dtype=torch.float64)
+    seen, states, mask = [], [], torch.zeros(1, 1, 40, 40, dtype=torch.float64)
     mask[..., 10:20, 10:20] = 1
     background = 50 + normal(1, 4, 40, 40, seed=3)
     sigmas = grid_sigmas(graded_grid(12), TABLE)
@@ -182,17 +182,17 @@ def test_inside_the_mask_both_branches_see_one_tensor():
         mask=mask,
         background=background,
         seeds=[0],
-        callback=lambda level: told.append(level["x"]),
+        callback=lambda level: states.append(level["x"]),
     )
     inside, windowed = (mask > 0).expand_as(background), 0
-    for (t, given), x, sigma in zip(seen, told, sigmas[:-1].tolist(), strict=True):
+    for (t, given), x, sigma in zip(seen, states, sigmas[:-1].tolist(), strict=True):
         assert torch.equal(given[inside], x[inside])
         if any(lo <= t <= hi for hi, lo in PAPER_WINDOWS):
             windowed += 1
             assert given[~inside].mean().abs() < 0.1 * sigma and given[~inside].std() == pytest.approx(sigma, rel=0.05)
         else:
             assert torch.equal(given, x)
-    assert windowed >= 2 and len(seen) == len(told) == 12
+    assert windowed >= 2 and len(seen) == len(states) == 12
 
 
 @pytest.mark.parametrize("preset_name", ["recommended", "fast"])
@@ -272,7 +272,7 @@ def test_each_branch_has_its_head_its_mask_and_one_call_of_the_model():
 
 @pytest.mark.parametrize("stacked", [True, False])
 def test_a_head_acts_on_every_answer_before_guidance_mixes_them(stacked):
-    guidance, told, seen, sigmas = 3.0, [], [], torch.tensor([2.0, 0.0], dtype=torch.float64)
+    guidance, levels, seen, sigmas = 3.0, [], [], torch.tensor([2.0, 0.0], dtype=torch.float64)
 
     def head(eps, mask, t):
         seen.append((len(eps), mask, t))
@@ -302,22 +302,22 @@ def test_a_head_acts_on_every_answer_before_guidance_mixes_them(stacked):
         windows=(),
         mask_schedule=None,
         seeds=[0, 1],
-        callback=told.append,
+        callback=levels.append,
     )
     conditional, unconditional = [
         start() - 2 * ((start() - x0) / 2) ** 2 * hard_mask() for x0 in answers(start(), sigmas[:1].expand(2))
     ]
     x0 = unconditional + guidance * (conditional - unconditional)
-    assert torch.allclose(told[0]["denoised"], torch.where(hard_mask() > 0, x0, known()["background"]))
+    assert torch.allclose(levels[0]["denoised"], torch.where(hard_mask() > 0, x0, known()["background"]))
     for count, mask, t in seen:
         assert count == (4 if stacked else 2) == len(mask) == len(t)
         assert torch.equal(mask[-2:], hard_mask().expand(2, -1, -1, -1))
 
 
 def test_a_head_s_noise_takes_the_place_of_the_denoiser_s():
-    told, sigmas = [], torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
+    levels, sigmas = [], torch.tensor([2.0, 1.0, 0.0], dtype=torch.float64)
     for alpha in (None, lambda sigma: 1 - sigma / 4):
-        told.clear()
+        levels.clear()
         sample_graded(
             denoiser,
             start(),
@@ -328,14 +328,14 @@ def test_a_head_s_noise_takes_the_place_of_the_denoiser_s():
             mask_schedule=None,
             alpha=alpha,
             seeds=[0, 1],
-            callback=told.append,
+            callback=levels.append,
         )
         signal = alpha(2.0) if alpha else 1
         x0 = torch.where(hard_mask() > 0, (start() - 2 * 3) / signal, known()["background"])
-        assert torch.allclose(told[0]["denoised"], x0)
+        assert torch.allclose(levels[0]["denoised"], x0)
 
 
-def test_pure_noise_of_a_flow_model_passes_its_heads_by():
+def test_a_flow_models_pure_noise_skips_its_heads_and_gives_finite_values():
     table = torch.arange(1, 1001, dtype=torch.float64) / 1000
     sigmas = grid_sigmas(graded_grid(6), table)
     result = sample_graded(
@@ -377,7 +377,7 @@ def test_a_perfect_estimate_keeps_the_marginals_inside(form, blend):
         assert inside.std().item() == pytest.approx(sigma, rel=0.03)
 
 
-def test_a_run_that_starts_below_a_window_passes_it_by():
+def test_a_run_that_starts_below_a_window_skips_it():
     sigmas = grid_sigmas([600, 350, 100], TABLE)
     assert sample_graded(denoiser, start() / 15, sigmas, **known(), seeds=[0, 1]).isfinite().all()
 
@@ -386,7 +386,7 @@ def test_a_run_that_starts_below_a_window_passes_it_by():
 
 
 @pytest.mark.parametrize("mode", ["x0_blend", "renoise"])
-def test_farm_works_in_the_aware_branch_alone(mode):
+def test_farm_acts_in_the_aware_branch_alone(mode):
     fed, modelled = [], []
 
     def foreground(x, sigma):
@@ -411,7 +411,7 @@ def test_farm_works_in_the_aware_branch_alone(mode):
     levels = [nearest_timestep(sigma) for sigma in sigmas[:-1].tolist()]
     assert fed == [t for t in levels if t >= 150 and not any(lo <= t <= hi for hi, lo in PAPER_WINDOWS)]
     closed = [t for t in fed if t <= 200]
-    # Where the mask has closed, a full share leaves nothing of the model's answer, and it is not asked.
+    # Where the mask has closed, a full share leaves nothing of the model's answer, so the model is not called.
     assert modelled == [t for t in levels if mode == "renoise" or t not in closed] and closed
     without = sample_graded(denoiser, start(), sigmas, **known(), seeds=[0, 1])
     assert (with_farm - without).abs().max() > 0.1
@@ -470,7 +470,7 @@ def test_bad_input_is_refused(change, subject, got, rest):
     assert re.search(rest, f"{error.accepted}; {error.remedy}")
 
 
-def test_a_grid_too_short_tells_how_many_steps_are_needed():
+def test_the_error_for_a_grid_too_short_names_the_steps_that_are_needed():
     with pytest.raises(ValueError, match="^steps: 3 cannot reach all of the windows .*; accepted is 4 or more"):
         graded_grid(3)
     assert len(graded_grid(4)) == 4

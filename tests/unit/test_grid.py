@@ -98,7 +98,7 @@ def test_every_window_is_hit_by_every_grid_of_5_steps_or_more(kind, windows):
 
 
 def test_a_level_that_hits_one_window_is_not_moved_into_another():
-    assert 799 in aias_grid(5, refine=0)  # alone in the first window, and the nearest to the second
+    assert 799 in aias_grid(5, refine=0)  # the only level in the first window, and the nearest to the second
     grid = aias_grid(5, refine=0, windows=[(800, 790), (789, 780)])
     assert 799 in grid and any(780 <= level <= 789 for level in grid) and len(grid) == 5 and descends(grid)
 
@@ -143,7 +143,7 @@ def test_another_table_moves_the_levels_of_lambda():
         ({"steps": 3, "windows": [(800, 700), (400, 300)]}, "steps", "^1 segments cannot reach"),
     ],
 )
-def test_what_no_grid_can_be_is_refused(arguments, subject, words):
+def test_impossible_grids_are_refused(arguments, subject, words):
     with refused(f"^{subject}$", words):
         aias_grid(**arguments)
 

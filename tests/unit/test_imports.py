@@ -30,7 +30,7 @@ ALLOWED = {
 }
 ROOT_MODULES = {"seeds", "choices", "settings"}  # beside the rooms, for all of them
 CORE = {"torch", "numpy", "PIL", "safetensors", "einops", "scipy"}  # scipy: ComfyUI ships it
-HOST = {"folder_paths", "latent_preview"}  # ComfyUI's own modules whose names do not tell
+HOST = {"folder_paths", "latent_preview"}  # ComfyUI's modules whose names do not show that
 ONLY_IN_BATCH = {"subprocess", "aiohttp", "ray", "requests", "urllib", "socket"}
 ROOMS = {*ALLOWED, "nodes"}
 FILES = [*ROOT.glob("*.py")] + [

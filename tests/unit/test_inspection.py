@@ -62,7 +62,7 @@ def test_an_empty_mask_and_equal_files_are_problems(tile, put, spot):
     assert "test/crack/0.png" not in problems, "it could not be read with its mask"
 
 
-def test_leaks_that_a_split_would_have_to_deal_with_are_told(tile):
+def test_possible_leaks_between_parts_are_reported(tile):
     (tile / "manifest.csv").write_text(
         "file,group\n"
         + "".join(

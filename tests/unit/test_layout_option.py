@@ -47,7 +47,7 @@ def test_the_layout_that_is_named_is_read(given, tmp_path, capsys, command, out,
     assert cli.main([*arguments, "--layout", "mvtec"]) == 0
 
 
-def test_a_study_goes_on_whether_the_layout_is_named_or_found_out(surfaces, split, tmp_path):
+def test_a_study_resumes_whether_the_layout_is_named_or_detected(surfaces, split, tmp_path):
     save_split(split, tmp_path / "split.json")
     arguments = [
         "evaluate",

@@ -14,7 +14,7 @@ from PIL import Image
 from .refusals import refused
 
 
-def told(samples):
+def listed(samples):
     return [(one.object, one.type, one.part, one.name) for one in samples]
 
 
@@ -50,7 +50,7 @@ def test_loco_has_a_folder_of_masks_per_image(put, spot, tmp_path):
     dataset = find_dataset(tmp_path)
     assert dataset.layout.name == "loco" and "ground_truth/logical_anomalies/000 is a folder of masks" in dataset.why
     samples = read_dataset(tmp_path)
-    assert told(samples) == [
+    assert listed(samples) == [
         ("box", "good", "test", "box/test/good/000.png"),
         ("box", "logical_anomalies", "test", "box/test/logical_anomalies/000.png"),
         ("box", "logical_anomalies", "test", "box/test/logical_anomalies/001.png"),
@@ -170,7 +170,7 @@ def test_two_folders_of_images_and_masks(put, spot, tmp_path):
     assert {one.type for one in train} == {one.type for one in held_back} == {"good", "damaged"}
 
 
-def test_where_normal_images_have_an_empty_mask_a_missing_one_is_missed(put, spot, tmp_path):
+def test_where_normal_images_have_an_empty_mask_a_missing_one_is_reported(put, spot, tmp_path):
     for number, mask in enumerate((spot(), spot(value=0), None)):
         put(f"images/{number}.png")
         if mask is not None:
@@ -185,7 +185,7 @@ def test_folders_among_the_images_are_types_parts_or_normal_images(put, spot, tm
         put(f"images/{name}.png")
     for name in ("crack/1", "test/4"):
         put(f"masks/{name}.png", spot())
-    assert [one[1:3] for one in told(read_dataset(tmp_path))] == [
+    assert [one[1:3] for one in listed(read_dataset(tmp_path))] == [
         ("crack", ""),
         ("good", ""),
         ("damaged", "test"),
@@ -270,7 +270,7 @@ def test_palette_masks_count_by_their_indices(put, tmp_path):
     assert areas(read_dataset(tmp_path))[:2] == [6, 4]
 
 
-def test_a_class_without_a_name_and_a_damaged_list_are_told(put, tmp_path):
+def test_a_class_without_a_name_and_a_damaged_list_are_reported(put, tmp_path):
     index(put, tmp_path, ("classes.txt", "crack\n"))
     with refused(got="classes.txt: it has no name for value 2"):
         read_dataset(tmp_path)

@@ -1,4 +1,4 @@
-"""Locks that another user left or holds, and what somebody put where a lock belongs."""
+"""Locks that another user left or holds, and other files at a lock's path."""
 
 import fcntl
 import json

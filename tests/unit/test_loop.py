@@ -1,4 +1,4 @@
-"""A killed and resumed training equals an unbroken one; foreign states are refused."""
+"""A killed and resumed training equals an uninterrupted one; states of other runs are refused."""
 
 import os
 import signal
@@ -105,18 +105,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         )
 
 
-@pytest.mark.parametrize("spoilt", ["loss", "gradient"])
-def test_what_was_written_before_the_loss_broke_stays(tmp_path, spoilt):
-    """At step 5 of a run that writes every step: the state is that of the five good ones, and it goes on from there."""
+@pytest.mark.parametrize("broken", ["loss", "gradient"])
+def test_the_state_before_a_non_finite_loss_stays(tmp_path, broken):
+    """The loss breaks at step 5 of a run that writes every step: the state holds the five good steps and can resume."""
     state, module = tmp_path / "state", torch.nn.Linear(2, 1)
 
     def loss(step, generator):
         value = module(torch.ones(1, 2)).square().sum()
-        if step == 5 and spoilt == "loss":
+        if step == 5 and broken == "loss":
             return value * float("nan")
         return value + (0 * module.weight).abs().sqrt().sum() if step == 5 else value  # its slope at 0 is infinite
 
-    with refused(got=f"{spoilt} is nan at step 5$", remedy="try .* before this step is kept"):
+    with refused(got=f"{broken} is nan at step 5$", remedy="try .* before this step is kept"):
         train("toy", module, loss, steps=9, learning_rate=1e-2, seed=0, state=state, run="r", save_every=0)
     with safe_open(state, "pt") as file:
         assert file.metadata()["step"] == "5"

@@ -49,7 +49,7 @@ def write(writer, index, normals):
 
 
 def run(root, normals, count=COUNT, resume=False, until=None):
-    """As synthesis.run.run goes about it; the indices that were made."""
+    """Make pairs as synthesis.run.run does; return the indices that were made."""
     with PairWriter(root, RUN, resume=resume) as writer:
         for name, index in writer.lost_normals.items():
             writer.restore_normal(name, normals[index % 4])
@@ -161,13 +161,13 @@ def test_many_losses_and_a_kill_in_the_middle_of_making_them_again(tmp_path, nor
     run(broken, normals, 8)
     for index in (0, 3, 6):
         (broken / _line(broken, index)["image"]).unlink()
-    assert run(broken, normals, resume=True, until=2) == [0, 3], "closed with a pair still lost"
+    assert run(broken, normals, resume=True, until=2) == [0, 3], "stopped with a pair still lost"
     assert [line["index"] for line in read_manifest(broken)] == [0, 1, 3, 4, 7]
     writer = PairWriter(broken, RUN, resume=True)
     assert writer.done == 6 and list(writer.lost) == [6] and writer.end == 8
     write(writer, 8, normals)
     write(writer, 6, normals)
-    del writer  # as a kill would leave it, but for the lock
+    del writer  # as after a kill, but without the lock
     assert run(broken, normals, resume=True) == [9]
     assert files(broken) == files(whole)
 

@@ -29,13 +29,13 @@ def test_an_image_and_its_mask_are_written_and_nothing_else_changes(folder, caps
     more = ["--base", "base.safetensors", "--steps", "2"] if command == "make" else []
     assert main([command, "part.png", "--mask", "mask.png", "--type", "pit", *more]) == 0
     image, mask = pair(folder, "part_pit")
-    normal, asked = read_picture(folder / "part.png").pixels, read_mask(folder / "mask.png").numpy()
+    normal, given = read_picture(folder / "part.png").pixels, read_mask(folder / "mask.png").numpy()
     assert np.array_equal(image[~mask], normal[~mask]) and (image[mask] != normal[mask]).any()
-    assert mask.any() and (mask <= asked).all()
+    assert mask.any() and (mask <= given).all()
     assert f"part_pit.png and part_pit_mask.png: {mask.sum()} px" in capsys.readouterr().out
 
 
-def test_the_mask_as_given_and_a_name_of_ones_own(folder):
+def test_the_mask_as_given_and_a_given_name(folder):
     arguments = ["--base", "base.safetensors", "--steps", "2", "--mask-as-given", "--out", "mine.png"]
     assert main(["make", "part.png", "--mask", "mask.png", *arguments]) == 0
     assert np.array_equal(pair(folder, "mine")[1], read_mask(folder / "mask.png").numpy())
@@ -55,7 +55,7 @@ def test_the_mask_as_given_and_a_name_of_ones_own(folder):
         (["--seed", "-1"], ("--seed", "0 or more")),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(folder, capsys, command, changed, words):
+def test_bad_input_is_refused_before_anything_is_written(folder, capsys, command, changed, words):
     write_mask(folder / "small.png", np.ones((20, 20), bool))
     write_mask(folder / "empty.png", np.zeros((200, 200), bool))
     before = sorted(folder.iterdir()), (folder / "part.png").read_bytes()

@@ -1,4 +1,4 @@
-"""What mask files of all kinds mark: grey, noisy, index, colour, alpha."""
+"""The pixels that mask files of all kinds mark: grey, noisy, index, colour, alpha."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Which folder holds the masks, which mask belongs to which image: named where that is not clear, never chosen."""
+"""Which folder holds the masks, which mask belongs to which image: ambiguity is reported, never guessed away."""
 
 import numpy as np
 import pytest
@@ -71,7 +71,7 @@ def test_a_class_list_names_numbers_that_would_be_greys(put, spot, tmp_path):
     assert found(tmp_path) == {"images/a.png": ("crack", 15)}, "a white that is named is a class"
 
 
-def test_the_named_layout_wins_over_what_masks_hold(put, spot, tmp_path):
+def test_the_named_layout_overrides_the_content_of_masks(put, spot, tmp_path):
     put("images/a.png")
     put("masks/a.png", spot(value=1))
     assert find_dataset(tmp_path).layout.name == "index"

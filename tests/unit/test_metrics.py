@@ -10,7 +10,7 @@ from .refusals import refused
 
 
 def _noisy(seed: int, size: int = 96, strength: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
-    """Scores that know something of a mask with several pieces."""
+    """Scores that correlate with a mask of several pieces."""
     generator = np.random.default_rng(seed)
     mask = np.zeros((size, size), dtype=bool)
     for _ in range(4):

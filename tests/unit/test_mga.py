@@ -1,4 +1,5 @@
-"""MGA: an untrained head changes nothing, any size, no mixing of items, the released layout, what it is told counts."""
+"""MGA: an untrained head changes nothing, any size, no mixing of items, the released layout, and every condition has an
+effect."""
 
 import pytest
 import torch
@@ -70,6 +71,6 @@ def test_both_forms_have_the_paper_s_size():
 
 
 @pytest.mark.parametrize("change", [{"branch": "both"}, {"latent_channels": 0}, {"widths": (64, 100)}, {"widths": ()}])
-def test_bad_input_is_told(change):
+def test_bad_input_is_refused(change):
     with refused(subject="MGA", got="branch", accepted="aware or only"):
         MGA(**({"latent_channels": 4, "branch": "aware"} | change))

@@ -48,7 +48,7 @@ def test_types_without_two_groups_of_real_defects_have_no_distance():
     assert real(0.3, 0.4).distances([], []) == []
 
 
-def test_why_a_type_has_no_distance_is_told():
+def test_the_reason_for_a_missing_distance_is_reported():
     known = real(0.3, 0.4)
     assert known.unknown(KIND) is None and "none of tile / dent" in known.unknown(("tile", "dent"))
     assert "all of one group" in real(0.3, 0.4, groups=["a", "a"]).unknown(KIND)
@@ -96,7 +96,7 @@ def test_pairs_are_measured_only_where_real_defects_are_given(tiny_base, samples
 
 def test_measuring_reports_every_image_and_can_be_stopped_there(samples):
     seen, defects = [], sum(sample.mask is not None for sample in samples)
-    RealDefects.measured(samples, features, 64, 1.0, report=lambda *told: seen.append(told))
+    RealDefects.measured(samples, features, 64, 1.0, report=lambda *progress: seen.append(progress))
     assert seen == [(number, defects) for number in range(1, defects + 1)] and defects > 2
 
     def stop(done, total):

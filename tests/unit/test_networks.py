@@ -1,4 +1,4 @@
-"""Segmentation networks: any size in, the same size out, and eyes for the smallest defect."""
+"""Segmentation networks: any size in, the same size out, and sensitivity to the smallest defect."""
 
 import sys
 from importlib import import_module

@@ -1,5 +1,5 @@
-"""What nodes may read and write: ComfyUI's folders and those that the user listed, links resolved, nothing told of
-others."""
+"""What nodes may read and write: ComfyUI's folders and those that the user listed, links resolved, and
+no information about other paths."""
 
 import importlib.util
 import os
@@ -15,7 +15,8 @@ REMEDY = "give another"
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """(nodes.folders, the folder that holds a host's folders); beside it lies `outside`, which the host has not."""
+    """(nodes.folders, the folder that holds a host's folders); beside it lies `outside`, which is none of the
+    host's."""
     base = tmp_path / "host"
     for name in ("input", "output", "temp", "datasets", "user", "models/loras", "custom_nodes/pack"):
         (base / name).mkdir(parents=True)

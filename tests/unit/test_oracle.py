@@ -1,4 +1,4 @@
-"""The oracle benchmark: its model is exact, its measure is a distance, its samplers sample, its report is whole."""
+"""The oracle benchmark: its model is exact, its measure is a distance, its samplers sample, its report is complete."""
 
 import json
 import math
@@ -66,7 +66,7 @@ def test_the_denoiser_is_the_weighted_mean_of_exact_samples_in_two_dimensions():
         assert torch.allclose(prior.posterior_mean(x[None], sigma)[0], weights @ x0, atol=0.01)
 
 
-def test_the_denoiser_obeys_tweedie():
+def test_the_denoiser_satisfies_tweedies_formula():
     """E[x0 | x] = x + sigma^2 grad log p(x; sigma)."""
     prior, sigma = make_world("many", 0).prior, 0.6
     x = torch.randn(50, prior.means.shape[1], generator=seeded(), dtype=torch.float64, requires_grad=True)
@@ -102,7 +102,8 @@ def test_a_world_is_what_its_spec_says_and_the_same_again(name):
     assert world.prior.means.shape == (spec.anomalies + 1, spec.masked + spec.background)
     assert world.masked == spec.masked and len(world.background) == spec.background
     assert world.prior.weights[0] == spec.normal and world.prior.weights.sum() == pytest.approx(1)
-    # A defect leaves the distribution of the background as it was, so that a background tells nothing of the mode.
+    # A defect leaves the distribution of the background as it was, so that a background carries no information on the
+    # mode.
     assert torch.allclose(world.conditional.weights, world.prior.weights)
 
 
@@ -138,7 +139,7 @@ def test_sliced_w2_of_unequal_counts_falls_to_0():
 
 
 @pytest.mark.slow
-def test_exact_samples_measure_as_exact_and_spoiled_ones_do_not():
+def test_exact_samples_measure_as_exact_and_altered_ones_do_not():
     world = make_world("tiny", 0, TINY)
     target = Target(world, blended=True, samples=20_000)
     x, _ = target.mixture.draw(20_000, seeded(9))
@@ -146,8 +147,8 @@ def test_exact_samples_measure_as_exact_and_spoiled_ones_do_not():
     assert exact["w2_modes"] < 0.02 and exact["mode_error"] < 0.02 and exact["without_defect"] < 0.005
     assert exact["variances"] == pytest.approx([1, 1], abs=0.05)
     normal = world.conditional.draw_from(torch.zeros(20_000, dtype=torch.long), seeded(9))
-    spoiled = target.measure(torch.cat([x, normal]))
-    assert spoiled["without_defect"] == pytest.approx(0.5, abs=0.01) and spoiled["w2"] > 5 * exact["w2"]
+    altered = target.measure(torch.cat([x, normal]))
+    assert altered["without_defect"] == pytest.approx(0.5, abs=0.01) and altered["w2"] > 5 * exact["w2"]
     collapsed = target.measure(target.mixture.means[torch.ones(500, dtype=torch.long)])
     assert collapsed["variances"] == [None, pytest.approx(0)] and collapsed["w2_modes"] > 5 * exact["w2_modes"]
 
@@ -190,7 +191,7 @@ def test_ancestral_euler_on_all_levels_is_ddpm_with_its_variance():
 
 @pytest.mark.parametrize("blended", [False, True])
 @pytest.mark.parametrize("name", PEERS)
-def test_every_sampler_starts_alike_keeps_the_background_and_counts_its_calls(name, blended):
+def test_every_sampler_has_the_same_start_keeps_the_background_and_counts_its_calls(name, blended):
     if name in NEED_DIFFUSERS:
         pytest.importorskip("diffusers")
     world = make_world("tiny", 0, TINY)
@@ -301,7 +302,7 @@ def test_the_quick_benchmark_runs_and_its_report_is_whole(tmp_path, monkeypatch,
     assert "aias:fast | 10" in printed and "goal | value" in printed
 
 
-def test_a_missing_diffusers_is_told_and_its_peers_left_out(monkeypatch, capsys):
+def test_without_diffusers_its_peers_are_left_out_with_a_message(monkeypatch, capsys):
     script = runpy.run_path(str(SCRIPT))
     monkeypatch.setattr(script["importlib"].util, "find_spec", lambda name: None)
     assert script["_present"](["ddim", "dpmpp_2m"]) == ["ddim"]

@@ -205,6 +205,8 @@ def test_redraw_gives_an_invisible_pair_new_seeds_and_then_keeps_it(tiny_base, t
 
     monkeypatch.setattr(module, "measured_thresholds", lambda *_: Thresholds(float("inf"), 1.0))
     plan, seen = Plan(train_part, train_part, 0), []
-    _run(tmp_path / "pairs", tiny_base, plan, 2, policy=Policy(redraw=2), report=lambda *told: seen.append(told))
+    _run(
+        tmp_path / "pairs", tiny_base, plan, 2, policy=Policy(redraw=2), report=lambda *progress: seen.append(progress)
+    )
     for index, _, pair, visible in seen:
         assert not visible and pair.job.seed == plan.item(index, 2).job.seed

@@ -1,4 +1,4 @@
-"""What counts as blank, and what tells pairs apart, in pixels as they are written."""
+"""Which pairs are blank and which are equal, by the pixels as they are written."""
 
 import json
 
@@ -90,7 +90,7 @@ def test_another_size_is_refused_with_both():
         change(normal(), Picture(np.zeros((20, 20, 3), np.uint8)), mask_of())
 
 
-def test_an_identity_tells_content_object_and_type_apart_and_is_the_files_own(tmp_path):
+def test_an_identity_depends_on_content_object_and_type_and_equals_that_of_the_saved_files(tmp_path):
     picture, mask = normal(), mask_of()
     image = changed(picture, mask, 40)
     own = identity(image, picture, mask, "plate", "dent")

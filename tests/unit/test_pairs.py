@@ -126,7 +126,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(tmp_path, normals, cut):
     assert files(root) == expected
 
 
-def test_resume_of_a_finished_or_not_yet_begun_run(tmp_path, normals):
+def test_resume_of_a_finished_run_and_of_one_that_has_not_started(tmp_path, normals):
     assert PairWriter(tmp_path / "new", RUN, resume=True).done == 0
     assert PairWriter(tmp_path / "new", RUN, resume=True).done == 0
     unbroken(tmp_path / "out", normals)
@@ -236,7 +236,7 @@ def test_damaged_or_missing_manifest(tmp_path, normals):
     assert json.loads((tmp_path / "out" / "run.json").read_text())["size"] == [8, 8]
 
 
-def test_a_growing_folder_that_was_weeded_by_hand_keeps_its_other_pairs(tmp_path, normals):
+def test_a_growing_folder_with_pairs_deleted_by_hand_keeps_its_other_pairs(tmp_path, normals):
     root = tmp_path / "pairs"
     unbroken(root, normals, 4)
     (root / read_manifest(root)[1]["image"]).unlink()
@@ -260,7 +260,7 @@ def test_a_growing_folder_with_a_line_of_no_index_is_refused_by_the_line(tmp_pat
 
 
 def test_a_backup_of_hard_links_stays_as_it_is(tmp_path, normals):
-    """As `cp -al` makes it: what is added to the folder, and what is cut off, must not reach it."""
+    """As `cp -al` makes it: nothing that is added to the folder or cut off may change it."""
     unbroken(tmp_path / "out", normals, 2)
     for cut in (False, True):
         manifest, backup = tmp_path / "out/manifest.jsonl", tmp_path / f"backup {cut}.jsonl"
@@ -292,7 +292,7 @@ def test_dropped_pairs_count_and_are_remembered(tmp_path, normals):
     assert PairWriter(root, RUN, resume=True).done == 0 and read_dropped(root) == [{"index": 1, "seed": 5}]
 
 
-def test_a_growing_folder_goes_on_after_its_last_pair_whatever_was_dropped_or_weeded(tmp_path, normals):
+def test_a_growing_folder_continues_after_its_last_pair_whatever_was_dropped_or_deleted(tmp_path, normals):
     root, growing = tmp_path / "out", {"resume": True, "growing": True}
     for index in range(6):  # opened anew for each, as a node does
         writer = PairWriter(root, RUN, **growing)
@@ -304,7 +304,7 @@ def test_a_growing_folder_goes_on_after_its_last_pair_whatever_was_dropped_or_we
         (root / "dropped.jsonl").write_text("".join(f'{{"index": {index}}}\n' for index in kept))
         assert PairWriter(root, RUN, **growing).done == done
         assert [[line["index"] for line in read(root)] for read in (read_manifest, read_dropped)] == [[1, 4], [*kept]]
-    assert PairWriter(root, RUN, resume=True).done == 0, "a run of its own has no gaps that nothing tells of"
+    assert PairWriter(root, RUN, resume=True).done == 0, "a new run has no gaps"
 
 
 def test_the_mean_is_over_what_was_written(tmp_path, normals):

@@ -1,4 +1,5 @@
-"""A defect on one photograph: the area around its mask decides, draws repeat until one shows, types have names."""
+"""A defect on one photograph: only the area around its mask matters, draws repeat until one is visible, types have
+names."""
 
 from dataclasses import dataclass, replace
 
@@ -8,8 +9,7 @@ from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.images.windows import Window, covered
 from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig, known_type
 from anomaly_synthesis.seeds import anomaly_seed
-from anomaly_synthesis.synthesis.draws import best_draw
-from anomaly_synthesis.synthesis.photograph import make_defect
+from anomaly_synthesis.synthesis.photograph import best_draw, make_defect
 from anomaly_synthesis.synthesis.settings import Look, MakeSettings
 
 from .refusals import refused
@@ -22,7 +22,7 @@ def small_base(**config) -> CompactLDM:
     torch.manual_seed(0)
     sizes = {"resolution": 32, "autoencoder_widths": (8, 16), "unet_widths": (32, 32), "token_channels": 32}
     base = CompactLDM(CompactLDMConfig(LABELS, **sizes, **config)).eval().requires_grad_(False)
-    torch.nn.init.normal_(base.unet.outlet[-1].weight, std=0.1)  # it starts at zero, which no condition moves
+    torch.nn.init.normal_(base.unet.outlet[-1].weight, std=0.1)  # it starts at zero: no condition has an effect
     return base
 
 
@@ -37,15 +37,15 @@ def test_pixels_outside_the_label_stay_and_the_seed_decides():
     base, (picture, mask) = small_base(), photograph()
     for refine in (True, False):
         how = replace(QUICK, refine=refine)
-        made, label, pair, _ = make_defect(base, picture, mask, "crack", settings=how)
+        made, label, draw = make_defect(base, picture, mask, "crack", settings=how)
         again = make_defect(base, picture, mask, "crack", settings=how)[0]
         assert np.array_equal(made.pixels, again.pixels)
         assert np.array_equal(made.pixels[~label.numpy()], picture.pixels[~label.numpy()])
-        assert (label <= mask).all() and label.any() and pair.excess is not None
+        assert (label <= mask).all() and label.any() and draw.scores.excess is not None
     assert torch.equal(label, mask)
 
 
-def test_the_place_in_a_large_picture_does_not_count():
+def test_the_position_in_a_large_picture_does_not_matter():
     base, (picture, mask) = small_base(), photograph()
     large = np.full((900, 700, 3), 99, np.uint8)
     there = torch.zeros(900, 700, dtype=torch.bool)
@@ -56,14 +56,14 @@ def test_the_place_in_a_large_picture_does_not_count():
     assert np.array_equal(theirs.pixels[:250], large[:250])
 
 
-def test_a_look_reaches_the_base_or_is_refused():
+def test_an_appearance_reaches_the_base_or_is_refused():
     picture, mask = photograph()
     base = small_base(appearance=True)
-    free, asked = (
+    free, conditioned = (
         make_defect(base, picture, mask, "pit", look, replace(QUICK, tries=1, refine=False))[0].pixels
         for look in (Look(), Look(contrast=0.9))
     )
-    assert not np.array_equal(free, asked)
+    assert not np.array_equal(free, conditioned)
     with refused(subject="contrast, strength and softness"):
         make_defect(small_base(), picture, mask, "pit", Look(contrast=0.9), QUICK)
     with refused(subject="strength", got="1.5", accepted="0 to 1"):

@@ -1,4 +1,4 @@
-"""A PNG's own compressed pixels: kept where that changes nothing, without what only comments on them."""
+"""A PNG's own compressed pixels: kept where that changes nothing, without text chunks."""
 
 import io
 

@@ -77,7 +77,7 @@ def test_a_constant_guide_gives_a_harmonic_inside(mask):
         np.testing.assert_allclose(result[y, x], around, atol=1e-9)
 
 
-def test_pieces_of_a_mask_do_not_know_of_each_other():
+def test_pieces_of_a_mask_are_solved_independently():
     background, guide = arrays()
     both, one = SMALL["apart"], boxes((4, 4, 3, 3), size=(9, 13)).numpy()
     np.testing.assert_allclose(poisson(background, guide, both)[one], poisson(background, guide, one)[one], atol=1e-12)

@@ -84,7 +84,7 @@ def test_dropped_pairs_are_those_that_keep_flags_and_no_file_of_them_is_left(mak
 
 
 @pytest.mark.parametrize("policy", [Policy("keep"), Policy("drop"), Policy("refine", rounds=1)], ids=str)
-def test_blank_pairs_are_dropped_whatever_the_policy_and_resumed_past(make, tmp_path, monkeypatch, policy):
+def test_blank_pairs_are_dropped_by_every_policy_and_skipped_on_resume(make, tmp_path, monkeypatch, policy):
     from anomaly_synthesis.synthesis import run as module
 
     real = module.make_pairs
@@ -137,7 +137,7 @@ def test_a_killed_run_continues_to_the_folder_of_an_unbroken_one(make, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", ["a dropped line", "half a dropped line", "an image"])
-def test_a_folder_that_lost_something_is_made_whole_again(make, tmp_path, cut):
+def test_a_folder_that_lost_something_is_completed_again(make, tmp_path, cut):
     whole, broken = (make(tmp_path / name, Policy("drop")) for name in ("whole", "broken"))
     dropped = broken / "dropped.jsonl"
     raw = dropped.read_bytes().splitlines(keepends=True)
@@ -187,11 +187,11 @@ def test_refined_pairs_say_what_was_chosen(make, tmp_path):
     assert [line["index"] for line in lines] == list(range(COUNT))
     rounds = set()
     for line, twin in zip(lines, first, strict=True):
-        told = line["refined"]
-        rounds.add(told["round"])
-        assert told["first"].items() <= twin.items() and told["calls"] > told["first_calls"]
-        assert line["settings"] == twin["settings"] | told["changed"]
-        assert (line["seed"] == twin["seed"]) == (told["round"] == 0)
+        search = line["refined"]
+        rounds.add(search["round"])
+        assert search["first"].items() <= twin.items() and search["calls"] > search["first_calls"]
+        assert line["settings"] == twin["settings"] | search["changed"]
+        assert (line["seed"] == twin["seed"]) == (search["round"] == 0)
         assert line["visible"] >= twin["visible"]
         if line["visible"] == twin["visible"]:
             assert max(line["nearest_real"], 1) <= max(twin["nearest_real"], 1)
@@ -207,6 +207,6 @@ def test_refined_pairs_say_what_was_chosen(make, tmp_path):
         ({"name": "refine", "redraw": 1}, "redraw", "refine tries new seeds itself"),
     ],
 )
-def test_policies_that_cannot_be_are_refused(options, subject, got):
+def test_invalid_policies_are_refused(options, subject, got):
     with refused(f"^{subject}$", got):
         Policy(**options)

@@ -1,4 +1,4 @@
-"""Mixed precision: which it is, and that FAST learns the same by it."""
+"""Mixed precision: the dtypes, and nearly the same gradients for FAST."""
 
 from dataclasses import replace
 

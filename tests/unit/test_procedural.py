@@ -61,7 +61,7 @@ def test_surfaces_follow_the_seed_and_vary(material):
         assert (picture == 255).mean() < 0.01
         grey = picture.mean(-1)
         steps = grey[:, 1:] - grey[:, :-1]
-        assert steps.std() < 1.2 * grey.std()  # sqrt(2) for white noise: neighbours are alike
+        assert steps.std() < 1.2 * grey.std()  # sqrt(2) for white noise: neighbours are similar
 
 
 @pytest.mark.parametrize(("material", "type"), PAIRS)

@@ -1,4 +1,4 @@
-"""Progress of passes: reported where someone listens, drawn on a terminal alone."""
+"""Progress of passes: reported to a listener, drawn only on a terminal."""
 
 import io
 import re
@@ -30,28 +30,28 @@ def clock(monkeypatch):
 
 def test_a_pass_is_reported_at_its_start_and_after_every_item():
     seen = []
-    with reported(lambda *told: seen.append(told)):
+    with reported(lambda *progress: seen.append(progress)):
         for item in tracked("reading", ["a", "b"]):
             seen.append(item)
     assert seen == [("reading", 0, 2), "a", ("reading", 1, 2), "b", ("reading", 2, 2)]
-    assert list(tracked("reading", ["a", "b"])) == ["a", "b"] and len(seen) == 5, "nobody listens any more"
+    assert list(tracked("reading", ["a", "b"])) == ["a", "b"] and len(seen) == 5, "no listener is left"
 
 
 def test_batches_count_for_their_items_and_the_last_for_its_rest():
     seen = []
-    with counted(lambda *told: seen.append(told)):
+    with counted(lambda *progress: seen.append(progress)):
         assert list(tracked("measuring", range(0, 20, 8), 8, 20)) == [0, 8, 16]
     assert seen == [(8, 20), (16, 20), (20, 20)]
 
 
 def test_none_leaves_the_listener_around_it():
     seen = []
-    with reported(lambda *told: seen.append(told)), reported(None), counted(None):
+    with reported(lambda *progress: seen.append(progress)), reported(None), counted(None):
         list(tracked("reading", [1]))
     assert seen == [("reading", 0, 1), ("reading", 1, 1)]
 
 
-def test_a_line_tells_share_rate_and_time_left():
+def test_a_line_shows_share_rate_and_time_left():
     assert progress_line("reading", 125, 500, 100, 10) == "reading [#####...............] 125/500  10.0/s  38 s left"
     assert progress_line("reading", 500, 500, 500, 50) == f"reading [{'#' * 20}] 500/500  10.0/s  50 s"
     assert progress_line("reading", 0, 500, 0, 0) == f"reading [{'.' * 20}] 0/500"
@@ -104,7 +104,7 @@ def test_thresholds_are_measured_with_progress(monkeypatch):
     one = negatives.Negative(1.0, np.linspace(0, 1, 101))
     monkeypatch.setattr(negatives, "measure_negatives", lambda base, jobs, settings, *_: [one for _ in jobs])
     seen = []
-    with reported(lambda *told: seen.append(told)):
+    with reported(lambda *progress: seen.append(progress)):
         found = negatives.measured_thresholds(None, lambda index: index, None, negatives.BATCH + 3)
     assert found.visible == pytest.approx(1)
     whole = negatives.BATCH + 3

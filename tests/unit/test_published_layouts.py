@@ -1,4 +1,4 @@
-"""What published datasets and exports hold beside the plain case, and what can be wrong with their lists."""
+"""Variants of published datasets and exports, and errors in their lists."""
 
 import json
 
@@ -17,7 +17,7 @@ def one(tmp_path):
     return Example(tmp_path / "data")
 
 
-def told(example):
+def problems(example):
     return {problem.file: problem.what for problem in find_dataset(example.root).problems}
 
 
@@ -30,13 +30,13 @@ def kinds(example):
 
 def test_ad_2_names_what_has_no_published_masks(one):
     EXAMPLES["mvtec_ad2"](one)
-    assert told(one) == {
+    assert problems(one) == {
         "can/test_private": "1 images without published masks; left out",
         "can/test_private_mixed": "1 images without published masks; left out",
     }
 
 
-def test_ad_2_without_its_validation_and_with_a_mask_that_lacks(one):
+def test_ad_2_without_its_validation_part_and_with_a_missing_mask(one):
     EXAMPLES["mvtec_ad2"](one)
     (one.root / "can/test_public/ground_truth/bad/003_regular_mask.png").unlink()
     with refused(got="1 defect images have no ground truth: can/test_public/bad/003_regular.png"):
@@ -58,7 +58,7 @@ def test_anomalibs_folders_by_other_names(one, masks, normal):
     one.defect("data", "cut", "", "cut/000.jpg", f"{masks}/cut/000.png")
     one.defect("data", "hole", "", "hole/1.png", f"{masks}/hole/1_mask.png")
     one.mask(f"{masks}/{normal}/000.png")
-    assert find_dataset(one.root).layout.name == "folder" and not told(one)
+    assert find_dataset(one.root).layout.name == "folder" and not problems(one)
     assert sorted((s.object, s.type, s.part, s.name) for s in read_dataset(one.root)) == sorted(one.samples)
 
 
@@ -72,7 +72,7 @@ def test_anomalibs_masks_that_match_no_image_and_types_without_masks(one):
     EXAMPLES["folder"](one)
     one.mask("nut/mask/dent/0.png", SQUARE)
     one.mask("nut/mask/crack/7.png", SQUARE)
-    assert told(one) == {
+    assert problems(one) == {
         "nut/mask/dent": "masks for no image: there is no dent/",
         "nut/mask/crack/7.png": "a mask for no image; the images are called 000.png, ...",
     }
@@ -97,7 +97,7 @@ def test_roboflows_other_cases(one):
     one.write("cast/train/_classes.csv", "\r\n".join(rows))
     assert ("two.jpg", "crack") in kinds(one) and ("two.jpg", "ok") not in kinds(one)
     assert not {"bare.jpg", "odd.jpg"} & {name for name, _ in kinds(one)}
-    assert told(one) == {
+    assert problems(one) == {
         "cast/train/_classes.csv": "line 6 is 'x', 'y'; accepted is a whole number and a name",
         "cast/train/bare.jpg": "no bare_mask.png; the image is left out",
         "cast/train/odd_mask.png": "cast/train/_classes.csv has no name for value 9; the image is left out",
@@ -139,7 +139,7 @@ def test_dagm_lists_a_defect_whose_mask_is_missing(one):
 def test_dagm_with_a_damaged_list(one):
     EXAMPLES["dagm"](one)
     one.write("Class1/Train/Label/Labels.txt", "1\n0001\t0\t0001.PNG\t0\t0\nwhat\tis this\n")
-    assert told(one) == {
+    assert problems(one) == {
         "Class1/Train/Label/Labels.txt": "line 3 is 'what\\tis this'; accepted is: number, 0 or 1, image, ..."
     }
     assert len(read_dataset(one.root)) == 4
@@ -157,14 +157,14 @@ def test_dagms_older_release_has_ellipses(one):
         ("Class1", "damaged", "Class1_def/1.png"),
         ("Class1", "damaged", "Class1_def/2.png"),
     ]
-    assert list(told(one)) == ["Class1_def/labels.txt"]  # the image of the bad line is not reported a second time
+    assert list(problems(one)) == ["Class1_def/labels.txt"]  # the image of the bad line is not reported twice
     masks = [read_sample(sample)[1].numpy() for sample in read_dataset(one.root)[3:]]
     for mask, half in zip(masks, ((5, 20), (20, 5)), strict=True):
         rows, columns = np.nonzero(mask)
         assert abs(mask.sum() - np.pi * 100) < 4
         assert (rows.min(), rows.max()) == (30 - half[0], 29 + half[0])
         assert (columns.min(), columns.max()) == (40 - half[1], 39 + half[1])
-    assert "line 3: 2 numbers" in told(one)["Class1_def/labels.txt"]
+    assert "line 3: 2 numbers" in problems(one)["Class1_def/labels.txt"]
 
 
 # Severstal
@@ -213,7 +213,7 @@ def test_a_line_of_severstals_table_that_cannot_be_used(steel, row, words):
     found = dict(kinds(steel))
     assert found["a.jpg"] == "class 3" and found["c.jpg"] == "good"
     assert ("b.jpg" in found) == ("gone" in row)
-    assert words in told(steel)["train.csv"]
+    assert words in problems(steel)["train.csv"]
 
 
 def test_severstals_table_by_excel_and_in_another_encoding(steel):
@@ -226,13 +226,13 @@ def test_severstals_table_by_excel_and_in_another_encoding(steel):
     with refused(got="train.csv: line 3 has 5 cells, the header 3"):
         read_dataset(steel.root)
     steel.write("train.csv", STEEL + 'a.jpg,3,"1 3\nb.jpg,1,1 3\n')
-    assert "line 3: EncodedPixels is" in told(steel)["train.csv"] and ("a.jpg", "class 3") not in kinds(steel)
+    assert "line 3: EncodedPixels is" in problems(steel)["train.csv"] and ("a.jpg", "class 3") not in kinds(steel)
 
 
 def test_severstals_test_images_are_named(steel):
     steel.write("train.csv", STEEL)
     steel.picture("test_images/t.jpg")
-    assert told(steel) == {"test_images": "1 images without published masks; left out"}
+    assert problems(steel) == {"test_images": "1 images without published masks; left out"}
 
 
 # Real-IAD
@@ -261,7 +261,7 @@ def test_real_iad_in_several_sizes_and_splits(one):
     )
     one.picture("realiad_256/audiojack/OK/S0001/audiojack_0001_OK_C1.jpg")
     assert all(sample.name.startswith("realiad_1024/") for sample in read_dataset(one.root))
-    assert told(one) == {
+    assert problems(one) == {
         "realiad_jsons/realiad_jsons_sv": "another split than realiad_jsons/; left out",
         "realiad_256": "the same images as realiad_1024, smaller; left out",
     }
@@ -290,7 +290,7 @@ def test_real_iad_in_several_sizes_and_splits(one):
 def test_an_entry_of_real_iad_that_cannot_be_used(one, value, words):
     realiad(one, lambda content: content["test"].append(value))
     assert len(read_dataset(one.root)) == 3
-    (what,) = told(one).values()
+    (what,) = problems(one).values()
     assert what.startswith("test[2]: ") and words in what
 
 
@@ -330,7 +330,7 @@ def test_visas_images_that_are_not_in_the_list_stay_anomalies(one):
     rows = (one.root / "candle/image_anno.csv").read_text().splitlines()
     one.write("candle/image_anno.csv", "\n".join([*rows[:3], ",melt,", *rows[5:]]))
     assert ("001.JPG", "anomaly") in kinds(one)
-    assert told(one) == {"candle/image_anno.csv": "line 4 names no image or no label"}
+    assert problems(one) == {"candle/image_anno.csv": "line 4 names no image or no label"}
     one.write("candle/image_anno.csv", "\n".join(rows).encode("utf-16"))
     assert sorted(kinds(one))[0] == ("000.JPG", "melt")
     one.write("candle/image_anno.csv", "\n".join(rows).encode() + b"\xe9")
@@ -345,7 +345,7 @@ def test_magnetic_tiles_that_lack_a_mask_or_an_image(one):
     EXAMPLES["magnetic_tile"](one)
     one.mask("tiles/MT_Crack/Imgs/exp9.png", SQUARE)
     what = "a mask for no image; the images are called exp1_num_2.jpg, ..."
-    assert told(one) == {"tiles/MT_Crack/Imgs/exp9.png": what}
+    assert problems(one) == {"tiles/MT_Crack/Imgs/exp9.png": what}
     one.picture("tiles/MT_Crack/Imgs/exp8.jpg")
     with refused(got="1 defect images have no ground truth: tiles/MT_Crack/Imgs/exp8.jpg"):
         read_dataset(one.root)
@@ -380,7 +380,7 @@ def test_kolektor_2_has_two_stray_copies(one):
     one.picture("surface/train/10301 (copy).png")
     one.mask("surface/train/10301_GT (copy).png", SQUARE)
     assert len(read_dataset(one.root)) == 4
-    assert told(one) == {
+    assert problems(one) == {
         "surface/train/10301 (copy).png": "a copy of another file; left out",
         "surface/train/10301_GT (copy).png": "a copy of another file; left out",
     }
@@ -390,14 +390,14 @@ def test_roboflows_masks_in_a_lossy_file_are_refused(one):
     EXAMPLES["roboflow"](one)
     one.picture("cast/train/b.jpg")
     one.mask("cast/train/b_mask.jpg", SQUARE, value=1)
-    assert told(one) == {"cast/train/b_mask.jpg": "a lossy file, which does not keep class numbers"}
+    assert problems(one) == {"cast/train/b_mask.jpg": "a lossy file, which does not keep class numbers"}
     assert "b.jpg" not in [sample.image.name for sample in find_dataset(one.root).samples]
 
 
 def test_roboflows_value_0_is_the_background(one):
     EXAMPLES["roboflow"](one)
     one.write("cast/test/_classes.csv", "Pixel Value, Class\n0, crack\n2, hole\n")
-    assert told(one)["cast/test/_classes.csv"].startswith("value 0 is named 'crack', but it is the background's")
+    assert problems(one)["cast/test/_classes.csv"].startswith("value 0 is named 'crack', but it is the background's")
 
 
 # Names, cases and words
@@ -433,7 +433,7 @@ def test_two_masks_or_two_images_of_one_name_are_refused(one):
     with refused(got="two masks for 000.*: 000.png and 000_mask.png; keep one"):
         read_dataset(one.root)
     (one.root / "nut/mask/crack/000_mask.png").unlink()
-    assert not told(one)
+    assert not problems(one)
     (picture,) = (path for path in (one.root / "nut/crack").iterdir() if path.stem == "000")
     one.picture(f"nut/crack/000{'.bmp' if picture.suffix != '.bmp' else '.png'}")
     with refused(got="a second image of one name, beside 000"):
@@ -447,7 +447,7 @@ def test_real_iads_image_that_is_listed_twice_is_refused(one):
     content["test"].append(content["train"][0])
     path.write_text(json.dumps(content))
     where = f"test[{len(content['test']) - 1}]"
-    assert told(one)[path.relative_to(one.root).as_posix()].startswith(f"{where}: the image ")
+    assert problems(one)[path.relative_to(one.root).as_posix()].startswith(f"{where}: the image ")
     with refused(got=r"is train\[0\] too; list it once"):
         read_dataset(one.root)
 

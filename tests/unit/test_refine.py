@@ -1,4 +1,4 @@
-"""Refinement: proposals, the order of pairs, and what is never made worse."""
+"""Refinement: proposals, the order of pairs, and that no pair gets worse."""
 
 from dataclasses import replace
 
@@ -135,7 +135,7 @@ def test_calls_are_two_a_step_with_guidance_and_one_without(tiny_base, train_par
     assert calls[1].calls == 2 * calls[0].calls and calls[0].calls == 3 * len(calls[0].windows)
 
 
-def test_the_gain_is_told_from_the_manifest_alone():
+def test_the_gain_is_computed_from_the_manifest_alone():
     def line(visible, near, first_visible, first_near):
         first = {"visible": first_visible, "nearest_real": first_near}
         return {"visible": visible, "nearest_real": near, "refined": {"first": first, "first_calls": 10, "calls": 40}}

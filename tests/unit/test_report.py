@@ -93,7 +93,7 @@ def test_the_iou_is_the_mean_over_types_of_pooled_ious_and_good_images_do_not_co
     assert found.mean == pytest.approx((40 / 220 + 10 / 20) / 2) and (found.seeds, found.groups) == (1, 2)
 
 
-def test_a_type_that_vanishes_from_a_draw_is_left_out_of_its_mean():
+def test_a_type_without_groups_in_a_draw_is_left_out_of_its_mean():
     found = compare.score([cell("a", 0, TWO_TYPES)], "a", draws=400)
     # Group a twice: crack alone, 30 / 120; group b twice: (10 / 100 + 10 / 20) / 2; both: the most.
     assert (found.low, found.high) == pytest.approx((30 / 120, (40 / 220 + 10 / 20) / 2))
@@ -137,7 +137,7 @@ def test_too_little_gives_no_difference():
     assert compare.noise([cell("a", 0), cell("b", 1)], "a", "b") is None
 
 
-def test_noise_parts_seeds_from_groups():
+def test_noise_separates_seeds_from_groups():
     def of(hits, more):
         return [image("g0", hits + more, 0, 100), image("g1", hits - more, 0, 100)]
 
@@ -160,7 +160,7 @@ def test_needed_seeds_and_groups_by_hand():
     assert 1.96 * sqrt(0.05**2 / seeds + 0.01**2) <= 0.03 < 1.96 * sqrt(0.05**2 / (seeds - 1) + 0.01**2)
 
 
-def test_what_samples_with_a_base_is_no_baseline():
+def test_methods_that_sample_with_a_base_are_no_baselines():
     ours = ("aias", "aias-unaware", "fast@steps=10,farm=0", "stage@graded=baseline", "fast-and-stage")
     assert not any(map(compare.is_baseline, ours))
     assert all(map(compare.is_baseline, ("real-only", "copy-paste", "cutpaste-scar", "draem")))
@@ -189,7 +189,7 @@ def test_by_area_keeps_equal_areas_together():
     assert compare.by_area([cell("a", 0, [image("a", 0, 3, 0)])]) is None
 
 
-def test_masks_under_100_pixels_are_told_by_themselves():
+def test_masks_under_100_pixels_are_reported_separately():
     images = [image("a", 20, 0, 99), image("b", 10, 1, 40), image("c", 50, 0, 100), image("d", 7, 0, 0, type="good")]
     cells = [cell("a", 0, images)]
     assert compare.tiny(cells).images == [2] and compare.tiny(cells).iou["a"] == pytest.approx(30 / 140)
@@ -212,14 +212,14 @@ def test_what_a_validation_curve_says_of_the_steps(curve, state):
     assert compare.progress(list(enumerate(curve))) == state
 
 
-def test_whether_the_steps_suffice_is_told_of_every_method_that_was_validated():
+def test_whether_the_steps_suffice_is_reported_for_every_validated_method():
     def of(method, *values):
         return cell(method, 0, validation={"curve": [[index, value] for index, value in enumerate(values)]})
 
     cells = [of("a", 0.1, 0.2, 0.3), of("b", 0.3, 0.3, 0.3), of("c", 0.3, 0.3, 0.3), cell("d", 1, validation=None)]
-    told = findings(cells)
+    text = findings(cells)
     assert compare.mean_curve(compare.validation([*cells, of("a", 0.3, 0.2)], "a")) == [(0, 0.2), (1, 0.2)]
-    assert "level, so the steps suffice: b, c; still rising, so more steps may help: a.\n" in told
+    assert "level, so the steps suffice: b, c; still rising, so more steps may help: a.\n" in text
     assert "had reached a plateau is not known" in findings(cells[3:])
 
 
@@ -240,7 +240,7 @@ def test_a_difference_is_worded_by_its_interval():
     assert row(text, "aias") == ["aias", "-", "0.0", "-", "-"]  # one seed does not show what it takes
 
 
-def test_undefined_is_a_dash_and_a_type_without_defects_is_told():
+def test_undefined_is_a_dash_and_a_type_without_defects_is_reported():
     empty = [image("a", 0, 3, 0, type="crack"), image("b", 0, 0, 0, type="crack")]
     undefined = cell("draem", 0, empty, iou=None)
     head = row(headline([undefined]), "draem")
@@ -266,8 +266,8 @@ def test_methods_may_be_compared_with_more_than_the_best_baseline():
         for seed in (0, 1)
         for name, images in (("real-only", None), ("aias", worse), ("fast", better))
     ]
-    told = findings(cells, "aias", "stage")  # the last one has no cells
-    assert "fast is above real-only" in told and "fast is above aias: +30.0" in told and "stage" not in told
+    text = findings(cells, "aias", "stage")  # the last one has no cells
+    assert "fast is above real-only" in text and "fast is above aias: +30.0" in text and "stage" not in text
     first, second = row(headline(cells, "aias"), "fast")[9:11]
     assert first.startswith("+18.5 [+1") and second == "+30.0 [+30.0 +30.0]"
     assert row(headline(cells, "aias"), "aias")[10] == "" and findings(cells, "real-only") == findings(cells)
@@ -277,8 +277,8 @@ def test_other_metrics_are_compared_seed_by_seed():
     cells = [cell("a", 0, iou=0.5), cell("a", 1, iou=0.7), cell("b", 0, iou=0.4), cell("b", 1, iou=0.5), cell("a", 2)]
     assert compare.gains(cells, "a", "b", "f1") == pytest.approx([0.1, 0.2])
     assert compare.gains([*cells, cell("b", 2, iou=None)], "a", "b", "f1") == pytest.approx([0.1, 0.2])
-    told = tables.findings(cells, ["b"])
-    assert "| a | +15.0 ± 63.5 |" in told  # 12.706 * .0707 / sqrt 2
+    text = tables.findings(cells, ["b"])
+    assert "| a | +15.0 ± 63.5 |" in text  # 12.706 * .0707 / sqrt 2
     assert "| a | +10.0 |" in tables.findings(cells[::2], ["b"])
 
 
@@ -310,7 +310,7 @@ def test_the_report_is_written_with_its_figures(tmp_path):
     assert r"tile/p\|t &lt;b&gt;" in text and "<script" not in text and "<b>" not in text
 
 
-def test_the_page_stands_alone(tmp_path):
+def test_the_page_is_self_contained(tmp_path):
     study(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
@@ -319,7 +319,7 @@ def test_the_page_stands_alone(tmp_path):
     assert "url(" not in page and "<link" not in page and page.count("<table>") == 7
 
 
-def test_a_failed_cell_is_told_and_the_table_goes_on(tmp_path):
+def test_a_failed_cell_is_reported_beside_the_others(tmp_path):
     text = write_report([cell("real-only", 0), failed("no base")], tmp_path)
     assert "- aias, small_unet, seed 0: no base" in text and row(text, "real-only")[1] == "1"
     assert "aias" in write_report([failed()], tmp_path) and "No cell is finished." in write_report([failed()], tmp_path)
@@ -345,7 +345,7 @@ def test_two_networks_have_a_section_each(tmp_path):
     assert (tmp_path / "figures" / "area-a-b--large-.png").exists() and text.count("](figures/contrasts.png)") == 1
 
 
-def test_without_matplotlib_the_report_goes_on(tmp_path, monkeypatch):
+def test_without_matplotlib_the_report_is_still_written(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     text = study(tmp_path)
     assert "There are no figures: `pip install 'anomaly-synthesis[eval]'`" in text and "](figures" not in text

@@ -1,4 +1,4 @@
-"""Regions as one polygon: exact for who fills it, holes and touching corners included."""
+"""Regions as one polygon that fills to exactly the region, with holes and touching corners."""
 
 import numpy as np
 import pytest

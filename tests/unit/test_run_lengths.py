@@ -1,4 +1,4 @@
-"""COCO's run lengths beside the field's own code."""
+"""COCO's run lengths, compared with pycocotools."""
 
 import numpy as np
 import pytest

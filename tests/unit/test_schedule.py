@@ -25,7 +25,7 @@ def test_every_level_finds_its_own_time():
     assert [nearest_timestep(sigma) for sigma in ldm_sigmas().tolist()] == list(range(1000))
 
 
-def test_between_levels_the_nearest_in_log_sigma_wins():
+def test_between_levels_the_nearest_in_log_sigma_is_taken():
     low, high = ldm_sigmas()[400:402].tolist()
     middle = (low * high) ** 0.5
     assert nearest_timestep(middle * 0.9999) == 400 and nearest_timestep(middle * 1.0001) == 401

@@ -23,7 +23,7 @@ from PIL import Image
 
 from .refusals import refused
 
-QUICK = Training(crop=32, batch=2, steps=4, hold_out=True, evaluate_every=2, seed=3)
+QUICK = Training(crop=32, batch=2, synthetic=2, steps=4, augmentation="light", hold_out=True, evaluate_every=2, seed=3)
 
 
 def _write(root, defects: int = 6, normals: int = 4, size=(40, 52)):
@@ -108,9 +108,9 @@ def test_held_out_groups_never_train(real, monkeypatch):
     trained = []
 
     class Spy(Crops):
-        def __init__(self, samples, *rest):
+        def __init__(self, samples, **rest):
             trained.extend(samples)
-            super().__init__(samples, *rest)
+            super().__init__(samples, **rest)
 
     monkeypatch.setattr(training, "Crops", Spy)
     monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
@@ -155,7 +155,7 @@ def test_no_type_loses_its_last_group():
 
 def test_with_nothing_held_out_every_group_trains_and_the_last_weights_stay(real, monkeypatch):
     trained = []
-    monkeypatch.setattr(training, "Crops", lambda samples, *rest: trained.extend(samples) or Crops(samples, *rest))
+    monkeypatch.setattr(training, "Crops", lambda samples, **rest: trained.extend(samples) or Crops(samples, **rest))
     _, record = train_segmenter("small_unet", real, [], _split(real), replace(QUICK, hold_out=False))
     assert trained == list(real) and (record.best_step, record.curve, record.validation) == (4, (), ())
 
@@ -249,7 +249,7 @@ def test_loss_ignores_padding_and_survives_empty_masks():
 def test_a_loss_of_nan_is_refused(real, monkeypatch):
     monkeypatch.setattr(_Constant, "value", float("nan"))
     monkeypatch.setitem(training.NETWORKS, "constant", lambda weights: _Constant())
-    with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first look
+    with refused(subject="scores", got="diverged", remedy="try a lower learning rate"):  # at the first validation
         train_segmenter("constant", real, [], _split(real), QUICK)
     alone = [s for s in real if s.type == "good"] + [s for s in real if s.type == "pit"][:1]
     with refused(got="loss is nan at step 0", remedy="try a lower learning rate"):  # without any
@@ -322,7 +322,7 @@ def test_a_training_finds_what_it_was_shown(real):
 
 
 def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatch):
-    """Trained or tested on type by type, each defect would be false alarm where the other is meant."""
+    """Trained or tested on type by type, each defect would count as a false alarm for the other type."""
     for name in ("images/0.png", "images/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_picture(tmp_path / name, Picture(np.full((40, 40, 1), 90, np.uint8)))
@@ -337,7 +337,7 @@ def test_an_image_of_two_types_is_one_image_with_both_masks(tmp_path, monkeypatc
     assert [(seen.type, seen.anomalous) for seen in tested.images] == [("dent + pit", 480), ("dent", 320)]
 
     trained = []
-    monkeypatch.setattr(training, "Crops", lambda given, *rest: trained.extend(given) or Crops(given, *rest))
+    monkeypatch.setattr(training, "Crops", lambda given, **rest: trained.extend(given) or Crops(given, **rest))
     train_segmenter("small_unet", samples, [], _split(samples), replace(QUICK, hold_out=False))
     assert [one.type for one in trained] == ["dent + pit", "dent"]
     assert int(read_sample(trained[0])[1].sum()) == 480

@@ -1,4 +1,4 @@
-"""Settings: one place for default, range and help, from which values are checked and options are made."""
+"""Settings: one place for default, range and help, from which values are checked and options are generated."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_the_order_of_files_and_the_folder_do_not_matter(mixed, tmp_path):
     assert part_of(split, moved[::-1], "train") == [one for one in moved[::-1] if one.name in split.train]
 
 
-def test_the_digest_tells_splits_apart(mixed):
+def test_different_splits_have_different_digests(mixed):
     samples, groups = mixed
     split = make_split(samples, groups, 3)
     assert make_split(samples, groups, 4).train != split.train
@@ -128,7 +128,7 @@ def test_normals_follow_their_group(tmp_path):
     assert set(split.dropped) == {f"test/good/{train}.png", *(f"train/good/{group}.png" for group in held)}
 
 
-def test_groups_of_normals_alone_are_dealt_whole_in_proportion(tmp_path):
+def test_groups_with_only_normal_images_are_split_whole_in_proportion(tmp_path):
     names = {f"train/good/{i:03}.png": f"g{i % 40}" for i in range(120)}
     names |= {f"test/good/{i:03}.png": f"g{i}" for i in range(40)}
     samples = [sample(name, tmp_path) for name in names]

@@ -1,4 +1,4 @@
-"""A run in two halves: what the first leaves at the cut, and that both are the whole run where nothing is lost."""
+"""A run in two halves: the state at the cut, and equality with the whole run where the cut loses nothing."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""STAGE's adapter: its loss by hand, what learns and what does not, cached outputs, resumption, the file."""
+"""STAGE's adapter: its loss by hand, what learns and what does not, cached outputs, resume, the file."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ BASE = Fit("CompactLDM", "abc", 2, 6, "v")
 
 
 class Guess(torch.nn.Module):
-    """A frozen base that takes half of what it sees for noise, and is told of the type by its conditioning's mean."""
+    """A frozen base that predicts half of its input as noise, and reads the type from the mean of its conditioning."""
 
     latent_channels, token_channels = 2, 6
 
@@ -68,10 +68,10 @@ def test_the_loss_is_section_9_with_the_inputs_the_right_way_round(normalise):
     t, e1, e2 = torch.tensor([100, 800]), torch.randn(2, 2, 8, 8), torch.randn(2, 2, 8, 8)
     a, s = base.level(t)
     context = torch.cat([base.context(some.row), modules.tokens.rows[some.row]], 1)
-    told = (t, context, some.mask, some.x0, some.row)
+    inputs = (t, context, some.mask, some.x0, some.row)
     mp = torch.stack([MaskSchedule()(mask, level) for mask, level in zip(some.mask, t.tolist(), strict=True)])
-    found = modules.aware(base.noise(a * some.x0 + s * e1, *told), mp, t)
-    alone = modules.only(base.noise(a * some.mask * some.x0 + s * e2, *told), some.mask, t)
+    found = modules.aware(base.noise(a * some.x0 + s * e1, *inputs), mp, t)
+    alone = modules.only(base.noise(a * some.mask * some.x0 + s * e2, *inputs), some.mask, t)
     first, second = mp * (e1 - found).abs(), (e2 - alone).abs()
     if normalise:
         areas = [2 * part.sum((1, 2, 3)) for part in (mp, some.mask)]
@@ -106,7 +106,7 @@ def test_tokens_and_both_heads_learn_beside_the_frozen_base():
     assert min(sum(errors.values()) for _, errors in curve) < 0.8 * 2
 
 
-def test_given_tokens_stay_and_the_base_is_asked_once_per_draw():
+def test_given_tokens_stay_and_the_base_is_called_once_per_draw():
     base, tokens = Guess(), AnomalyTokens(TYPES, 6, 5)
     kept = tokens.rows.detach().clone()
     settings = replace(QUICK, steps=40, learning_rate=1e-2)
@@ -117,23 +117,23 @@ def test_given_tokens_stay_and_the_base_is_asked_once_per_draw():
         train_stage(base, TYPES, latents(), nothing(), settings, tokens=AnomalyTokens(TYPES[:1], 6, 5))
 
 
-def test_looks_at_heads_alone_ask_the_base_once():
+def test_validation_of_heads_alone_calls_the_base_once():
     tokens, settings = AnomalyTokens(TYPES, 6, 5), replace(QUICK, steps=6)
-    asked, told = Guess(), []
+    base, progress = Guess(), []
     kept, curve = train_stage(
-        asked, TYPES, latents(), latents(4), settings, tokens=tokens, denoising=lambda *so_far: told.append(so_far)
+        base, TYPES, latents(), latents(4), settings, tokens=tokens, denoising=lambda *so_far: progress.append(so_far)
     )
     # 12 draws at once, then the held-out latents at five levels with tokens and without; both branches.
-    assert asked.calls == 2 * (1 + 2 * 5) and told == [(12, 12)]
+    assert base.calls == 2 * (1 + 2 * 5) and progress == [(12, 12)]
     measured = HeldOutNoise(Guess(), latents(4), len(TYPES), MaskSchedule())(kept).tolist()
     assert min(curve, key=lambda point: sum(point[1].values()))[1] == dict(
         zip(("tile/bright", "tile/dark"), measured, strict=True)
     )
 
 
-def test_what_is_denoised_once_fits_into_memory(monkeypatch):
+def test_cached_outputs_fit_into_memory(monkeypatch):
     monkeypatch.setattr(stage, "CACHE_BYTES", 10 * (4 * 2 + 1) * 8 * 8 * 4)
-    told = []
+    progress = []
     train_stage(
         Guess(),
         TYPES,
@@ -141,9 +141,9 @@ def test_what_is_denoised_once_fits_into_memory(monkeypatch):
         nothing(),
         replace(QUICK, steps=20),
         tokens=AnomalyTokens(TYPES, 6, 5),
-        denoising=lambda *so_far: told.append(so_far),
+        denoising=lambda *so_far: progress.append(so_far),
     )
-    assert told == [(10, 10)]
+    assert progress == [(10, 10)]
 
 
 def test_cached_outputs_are_those_that_the_loss_would_compute():
@@ -195,7 +195,7 @@ def test_an_untrained_adapter_has_an_error_of_one():
     assert min(look(modules).tolist()) > 1.5
 
 
-def test_every_loss_is_noted_and_every_look_is_shown():
+def test_every_loss_is_recorded_and_every_validation_is_shown():
     losses, shown = LossCurve(2, 4), []
     train_stage(
         Guess(),
@@ -210,7 +210,7 @@ def test_every_loss_is_noted_and_every_look_is_shown():
     assert [step for step, _ in losses.points] == [2, 4] and shown == [(2, False), (4, False)]
 
 
-def test_bad_input_is_told():
+def test_bad_input_is_refused():
     with refused(subject="training part", got="no defect"):
         train_stage(Guess(), TYPES, nothing(), nothing(), QUICK)
     some = latents(3)
@@ -277,7 +277,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
         from_adapter(adapter)
 
 
-def test_tokens_are_taken_over_in_the_order_that_is_asked_for(tmp_path):
+def test_tokens_are_copied_in_the_requested_order(tmp_path):
     modules, path = _modules(), tmp_path / "a.safetensors"
     save_adapter(path, to_adapter(modules, BASE, "d", {}))
     tokens = tokens_of(load_adapter(path), TYPES[::-1])

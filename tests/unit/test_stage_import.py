@@ -1,4 +1,4 @@
-"""STAGE's released files become an adapter; hostile pickles are refused before anything of theirs is called."""
+"""STAGE's released files become an adapter; hostile pickles are refused before any of their calls runs."""
 
 import builtins
 import os
@@ -103,7 +103,7 @@ def test_a_plain_table_of_tensors_serves_as_embeddings(released, tmp_path):
     assert import_stage(save(table, tmp_path / "e.pt"), *paths[1:]).types == tuple(TYPES)
 
 
-def test_the_wrong_file_is_told(released, released_class, tmp_path):
+def test_the_wrong_file_is_refused(released, released_class, tmp_path):
     (embeddings, image, mask), params, _ = released
     with refused(subject="missing.pt$", got="no such file"):
         import_stage(tmp_path / "missing.pt", image, mask)
@@ -148,7 +148,7 @@ class Call:
 
 
 def hostile(folder):
-    """Values whose pickles would run something, each with a word of the refusal."""
+    """Values whose pickles would run code, each with a part of the refusal."""
     trap = f"touch {folder / 'trapped'}"
     chain = Call(getattr, Call(__import__, "os"), "system")
     return {

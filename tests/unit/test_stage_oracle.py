@@ -1,4 +1,4 @@
-"""The few-step STAGE benchmark: its branches are exact, its report is whole, ten steps come near to a thousand."""
+"""The few-step STAGE benchmark: its branches are exact, its report is complete, ten steps come near to a thousand."""
 
 import argparse
 import json
@@ -53,6 +53,6 @@ def test_the_script_writes_its_report(tmp_path, monkeypatch, capsys):
     assert "fast,eta=0.5,correct=false | 10 (10)" in printed and ("holds" in printed or "MISSED" in printed)
 
 
-def test_bad_settings_are_told():
+def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="^preset: "):
         stage_oracle.sample(make_world("small", 0), "slow", 10, 5, 0, "stage")

@@ -48,7 +48,7 @@ def test_an_adapter_is_trained_and_written_once(files, split):
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on(files, tmp_path):
+def test_a_killed_training_resumes(files, tmp_path):
     data, split_file, base, out = files
     train_adapter_file(*files, QUICK)
     steps = []

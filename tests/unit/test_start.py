@@ -1,4 +1,4 @@
-"""Start state and sampler options, by hand: the command line and the nodes both take them from here."""
+"""Start state and sampler options, by hand: shared by the command line and the nodes."""
 
 import pytest
 import torch

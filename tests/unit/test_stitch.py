@@ -1,4 +1,4 @@
-"""Windows back in their images: the windows and nothing else, and no defect lost under another's window."""
+"""Windows pasted back into their images: only the windows change, and no window covers another's defect."""
 
 import pytest
 import torch

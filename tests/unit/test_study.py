@@ -49,7 +49,7 @@ def study(surfaces, split_file):
 
 
 @pytest.mark.slow
-def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, monkeypatch):
+def test_cells_are_made_once_and_hold_what_the_report_needs(study, tmp_path, monkeypatch):
     cells = run_study(study("real-only", "cutpaste"), tmp_path / "out")
     assert [cell["method"] for cell in cells] == ["real-only", "cutpaste"] and not any("error" in c for c in cells)
     assert set(cells[0]["types"]) == {
@@ -61,7 +61,7 @@ def test_cells_are_made_once_and_tell_what_the_report_needs(study, tmp_path, mon
         "cast_grain/stain",
     }
     assert cells[0]["training"]["real"] == cells[1]["training"]["real"] == 4
-    assert cells[0]["training"]["synthetic"] == 0 and cells[1]["training"]["synthetic"] == 4
+    assert cells[0]["training"]["synthetic"] == 0 and cells[1]["training"]["synthetic"] == 8
     for cell in cells:
         assert sum(image["anomalous"] for image in cell["images"]) > 0 and cell["mean"]["auroc"] > 0
         assert (tmp_path / "out" / "cells" / cell["method"] / "small_unet" / "0.png").is_file()
@@ -174,7 +174,7 @@ def few(surfaces, tmp_path):
 
 
 def test_a_base_may_join_a_study_and_a_type_of_one_image_goes_through(few, tmp_path, tiny_base, study):
-    """The lonely type trains; held back there is none of it, so it has no line."""
+    """The type with one image trains; none of it is held back, so it has no line."""
     changes, digest = few[0] | {"types": ("pit", "crack")}, few[1]
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": digest})
     run_study(replace(study("copy-paste"), **changes), tmp_path / "out")
@@ -236,7 +236,7 @@ def test_stage_and_both_together_take_their_own_adapters(few, tmp_path, tiny_bas
     assert used == [digests["fast"], digests["stage"], digests["stage"], f"{digests['fast']}+{digests['stage']}"]
 
 
-def test_a_method_may_be_asked_for_with_other_sampling(few, tmp_path, tiny_base, study):
+def test_a_method_may_have_other_sampling_settings(few, tmp_path, tiny_base, study):
     changes, digest = few[0] | {"types": ("pit",)}, few[1]
     save_base(tmp_path / "base.safetensors", tiny_base, {"split": digest})
     names = ("aias@steps=2", "aias@steps=2,aware=true", "aias@steps=2,aware=false", "aias@steps=3,farm_until=40")
@@ -256,7 +256,7 @@ def test_without_a_held_back_defect_nothing_is_trained(few, study, tmp_path):
 
 def test_the_cases_show_best_and_worst_of_every_type_and_no_group_twice():
     def seen(name, group, type, hits, false, anomalous=100):
-        return Seen(name, group, "o", type, hits, false, anomalous)
+        return Seen(name, group, "o", type, hits, false, anomalous, hits, false)
 
     images = [seen(f"c{i}", f"g{i // 2}", "crack", 10 * i, 0) for i in range(10)]
     images += [seen("p", "h", "pit", 5, 5), seen("quiet", "i", "good", 0, 0, 0), seen("loud", "j", "good", 0, 9, 0)]

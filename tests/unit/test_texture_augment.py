@@ -1,4 +1,4 @@
-"""The operations that DRAEM changes its textures by."""
+"""The operations with which DRAEM augments its textures."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ TEXTURES = {
     **{f"all {level}, grey": np.full((12, 9, 1), level) for level in (0.0, 0.5, 1.0)},
 }
 OPERATIONS = texture_augment.OPERATIONS
-FIXED = (texture_augment.invert, texture_augment.equalize)  # nothing of them is drawn
+FIXED = (texture_augment.invert, texture_augment.equalize)  # without random parameters
 
 
 def parametrized(operations):
@@ -87,10 +87,10 @@ def test_what_is_turned_out_of_the_picture_is_black():
 def test_three_different_operations_follow_each_other(monkeypatch):
     drawn = []
 
-    def told(name):
+    def recorded(name):
         return lambda values, generator: drawn.append(name) or values
 
-    monkeypatch.setattr(texture_augment, "OPERATIONS", tuple(told(name) for name in range(10)))
+    monkeypatch.setattr(texture_augment, "OPERATIONS", tuple(recorded(name) for name in range(10)))
     for seed in range(200):
         texture_augment.augmented(textured(), np.random.default_rng(seed))
     runs = [tuple(drawn[i : i + 3]) for i in range(0, 600, 3)]

@@ -1,4 +1,4 @@
-"""Thumbnails without a float copy of the image, and what is done with them."""
+"""Thumbnails without a float copy of the image, and their uses."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_the_widest_sums_do_not_overflow():
     assert (box_means(np.full((70_000, 2, 3), 65535, np.uint16), 16) == 1).all()
 
 
-def test_likeness_is_passed_on_and_even_images_are_like_none():
+def test_likeness_is_transitive_and_uniform_images_resemble_none():
     ramp, other = np.linspace(0, 200, 64 * 64).reshape(64, 64, 1), noise((64, 64, 1), seed=1)
     chain = {"b": ramp, "d": ramp * 0.72 + other * 0.28, "a": ramp * 0.45 + other * 0.55}
     thumbnails = Thumbnails(5)
@@ -41,7 +41,7 @@ def test_likeness_is_passed_on_and_even_images_are_like_none():
     assert thumbnails.near_duplicates(list("abcde"), near) == {"a": "a", "b": "a", "c": "c", "d": "a", "e": "e"}
 
 
-def test_inspection_decodes_every_image_once_whatever_is_asked_of_it(put, spot, tmp_path, monkeypatch):
+def test_inspection_decodes_every_image_once_with_every_option(put, spot, tmp_path, monkeypatch):
     for number in range(3):
         put(f"tile/train/good/{number}.png")
     for type in ("crack", "hole"):  # LOCO: two types on one image are two masks
@@ -68,7 +68,7 @@ def test_an_image_with_several_types_is_decoded_once(put, tmp_path, monkeypatch)
     assert sorted(decoded) == ["0.png", "1.png"]
 
 
-def test_the_search_for_likenesses_can_be_stopped(put, tmp_path):
+def test_the_search_for_near_duplicates_can_be_stopped(put, tmp_path):
     for number in range(3):
         put(f"tile/train/good/{number}.png")
     seen = []

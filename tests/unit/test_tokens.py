@@ -24,7 +24,7 @@ def test_only_the_rows_in_use_learn():
 
 
 @pytest.mark.parametrize(("count", "places"), [(2, [0, 1]), (5, [0, 1, 2, 0, 1]), (3, [0, 1, 2])])
-def test_they_begin_as_the_base_s_own_over_and_over(count, places):
+def test_they_start_as_repeated_copies_of_the_bases_own(count, places):
     tokens, context = AnomalyTokens(TYPES, 6, count), torch.randn(3, 3, 6)
     tokens.begin_as(context)
     assert torch.equal(tokens.rows, context[:, places]) and tokens.rows.requires_grad
@@ -33,7 +33,7 @@ def test_they_begin_as_the_base_s_own_over_and_over(count, places):
     assert not torch.equal(tokens.rows[0], tokens.rows[1]) and 0.05 < apart.std() < 0.2
 
 
-def test_until_they_learn_the_base_answers_as_before(tiny_base):
+def test_untrained_tokens_do_not_change_the_bases_output(tiny_base):
     types = [("brushed_metal", "pit"), ("cast_grain", "crack")]
     labels = [tiny_base.label(*type) for type in types]
     tokens = AnomalyTokens(types, tiny_base.config.token_channels, 2 * tiny_base.config.tokens)
@@ -41,8 +41,8 @@ def test_until_they_learn_the_base_answers_as_before(tiny_base):
     tokens.begin_as(tiny_base.tokens[labels])
     with torch.no_grad():
         plain = tiny_base.denoiser(labels)(x, sigma)
-        begun, other = (tiny_base.denoiser(labels, tokens=rows)(x, sigma) for rows in (tokens([0, 1]), strange))
-    assert (begun - plain).abs().max() < 1e-5 < 1e-3 < (other - plain).abs().max()
+        initial, other = (tiny_base.denoiser(labels, tokens=rows)(x, sigma) for rows in (tokens([0, 1]), strange))
+    assert (initial - plain).abs().max() < 1e-5 < 1e-3 < (other - plain).abs().max()
 
 
 def test_a_repeated_last_token_makes_sequences_of_one_length():

@@ -1,4 +1,4 @@
-"""What a step keeps for its gradients: counted, spared by checkpointing, and compared with what is free."""
+"""Memory that a step keeps for its gradients: counted, reduced by checkpointing, compared with what is free."""
 
 from dataclasses import replace
 from functools import partial
@@ -47,14 +47,14 @@ def latents(count=2, size=16):
     return Latents(torch.randn(count, 4, size, size), mask, torch.arange(count) % 2)
 
 
-def test_what_is_kept_is_counted_once_and_without_weights():
+def test_kept_tensors_are_counted_once_and_without_weights():
     x, layer = torch.randn(3, 5, requires_grad=True), nn.Linear(5, 7)
     assert kept_for_gradients(lambda: (x * x).sum()) == x.nbytes
-    # The layer's own weight is kept too, but it is there anyway; the activation needs its result.
+    # The layer's weight is kept too, but it exists anyway; the activation keeps its own result.
     assert kept_for_gradients(lambda: layer(x).sigmoid().sum(), layer.parameters()) == x.nbytes + 4 * 3 * 7
 
 
-def test_blocks_are_what_a_network_s_lists_hold():
+def test_blocks_are_the_entries_of_a_networks_lists():
     block = nn.Sequential
     inner = nn.ModuleList([nn.Conv2d(1, 1, 1), nn.ModuleList([nn.Identity(), nn.Tanh()])])
     network = nn.Module()
@@ -86,11 +86,11 @@ def test_checkpointing_gives_the_same_gradients_and_leaves_the_network_as_it_was
 def test_checkpointing_keeps_less(wanted, method):
     found = {mode: wanted(latents(), replace(METHODS[method][1], checkpointing=mode)) for mode in ("off", "on", "auto")}
     assert found["on"].bytes < 0.7 * found["off"].bytes and found["on"].checkpointing
-    assert found["auto"] == found["off"], "where nobody knows what is free, nothing is spared"
+    assert found["auto"] == found["off"], "checkpointing stays off if the free memory is unknown"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_estimate_of_a_small_try_is_what_the_whole_step_keeps(wanted, monkeypatch, method):
+def test_the_estimate_from_a_small_batch_equals_what_the_whole_step_keeps(wanted, monkeypatch, method):
     some, settings = latents(2, 32), METHODS[method][1]
     whole = wanted(some, settings).bytes
     monkeypatch.setattr(memory, "PROBE", 16)
@@ -98,7 +98,7 @@ def test_the_estimate_of_a_small_try_is_what_the_whole_step_keeps(wanted, monkey
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_auto_spares_where_memory_is_short_and_far_too_little_is_refused(wanted, method):
+def test_auto_checkpoints_if_memory_is_short_and_far_too_little_is_refused(wanted, method):
     settings = METHODS[method][1]
     auto, wants = replace(settings, checkpointing="auto"), wanted(latents(), settings).bytes
     assert not wanted(latents(), auto, 2 * wants).checkpointing

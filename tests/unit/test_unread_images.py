@@ -1,4 +1,5 @@
-"""Every image below a dataset's folder is read or reported: sub-folders, other suffixes and places, one level off."""
+"""Every image below a dataset's folder is read or reported: in sub-folders, with other suffixes, in other places, one
+level too high or low."""
 
 import os
 import shutil
@@ -189,7 +190,7 @@ def test_two_images_for_one_mask_and_two_masks_for_one_image_are_refused(part, p
 
 
 @pytest.mark.parametrize("above", ["mvtec", "data/mvtec", "a/b/c"])
-def test_a_root_too_high_is_answered_with_the_folder_to_give(part, tmp_path, above):
+def test_for_a_folder_above_the_dataset_the_error_names_the_right_one(part, tmp_path, above):
     place = tmp_path / "root" / above / "bottle"
     shutil.copytree(part, place)
     with refused(got=f"bottle is in MVTec layout: give {place.parent}, or {place} alone"):
@@ -198,7 +199,7 @@ def test_a_root_too_high_is_answered_with_the_folder_to_give(part, tmp_path, abo
 
 
 @pytest.mark.parametrize("below", ["train", "test", "ground_truth", "train/good", "test/crack"])
-def test_a_root_too_low_is_answered_with_the_folder_to_give(part, below):
+def test_for_a_folder_inside_the_dataset_the_error_names_the_right_one(part, below):
     above = "the folder above it" if "/" not in below else "the folder two levels above it"
     with refused(got=f"it is a part of a folder in MVTec layout: give {above}"):
         read_dataset(part / below)

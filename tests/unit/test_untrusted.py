@@ -1,4 +1,4 @@
-"""What others wrote: JSON read by place and type, text shown without control characters, cells without formulas."""
+"""Untrusted content: JSON read by place and type, text shown without control characters, cells without formulas."""
 
 import csv
 import io
@@ -135,7 +135,7 @@ def test_cells_do_not_start_with_a_formula(text):
 @pytest.mark.parametrize(
     "value", [5, -5, -2.5, None, True, "-5", "+1.5e-3", "0", "-.5", "a-b", "ok", "1 of 2", "a = b", ""]
 )
-def test_numbers_and_plain_words_stay(value):
+def test_numbers_and_plain_text_stay(value):
     assert csv_cell(value) == value and type(csv_cell(value)) is type(value)
 
 

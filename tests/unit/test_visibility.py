@@ -38,7 +38,7 @@ def test_ring_of_a_mask_that_leaves_nothing_is_everything():
     assert ring(torch.ones(20, 30, dtype=torch.bool)).all()
 
 
-def test_nothing_made_is_not_visible():
+def test_an_unchanged_image_is_not_visible():
     image = torch.rand(3, 80, 90, generator=torch.Generator().manual_seed(0))
     assert visibility(image, image, chequered(0.4, 0.6), box_mask(30, 30, 10, 10)) == 0
 

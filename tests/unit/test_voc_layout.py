@@ -152,9 +152,9 @@ def test_lists_give_the_part_and_what_belongs_to_the_set(cast):
         ("d.jpg", "hole", "test"),
         ("deep/e.x.jpg", "damaged", "train"),  # no mask, where normal images have an empty one
     }
-    told = {problem.file: problem.what for problem in dataset.problems}
-    assert "line 2: there is no image 'missing'" in told["ImageSets/Segmentation/val.txt"]
-    assert "1 images are in no list of ImageSets/Segmentation (unlisted.jpg, ...)" in told["JPEGImages"]
+    problems = {problem.file: problem.what for problem in dataset.problems}
+    assert "line 2: there is no image 'missing'" in problems["ImageSets/Segmentation/val.txt"]
+    assert "1 images are in no list of ImageSets/Segmentation (unlisted.jpg, ...)" in problems["JPEGImages"]
 
 
 def test_an_image_in_two_parts_is_refused(cast):
@@ -174,7 +174,7 @@ def test_an_image_in_two_parts_is_refused(cast):
         (indices(255, 255), MAP, "black and white, where other masks hold classes"),
     ],
 )
-def test_a_mask_with_what_is_no_class_leaves_its_image_out(cast, values, text, words):
+def test_a_mask_with_unknown_values_leaves_its_image_out(cast, values, text, words):
     cast.save("SegmentationClass/d.png", values)
     cast.picture("JPEGImages/e.jpg")
     cast.save("SegmentationClass/e.png", colours())
@@ -208,9 +208,9 @@ def test_masks_for_no_image_and_of_another_size(cast):
     cast.save("SegmentationClass/x.png", colours())
     cast.write("labelmap.txt", MAP)
     inspection = inspect_dataset(cast.root)
-    told = {problem.file: problem.what for problem in inspection.problems}
-    assert "the mask is 24 x 16" in told["SegmentationClass/d.png"]
-    assert told["SegmentationClass/x.png"] == "a mask for no image; the images are called d.jpg, ..."
+    problems = {problem.file: problem.what for problem in inspection.problems}
+    assert "the mask is 24 x 16" in problems["SegmentationClass/d.png"]
+    assert problems["SegmentationClass/x.png"] == "a mask for no image; the images are called d.jpg, ..."
 
 
 def test_transparent_pixels_are_background(cast):

@@ -1,4 +1,4 @@
-"""The worst pairs of a folder: which they are, how they are shown, and what a folder must have."""
+"""The worst pairs of a folder: their order, their sheet, and what a folder must have."""
 
 import json
 import subprocess
@@ -72,7 +72,7 @@ def test_every_score_has_its_bad_side(pairs, score):
     assert worst.scores == (score,)
 
 
-def test_fewer_pairs_than_asked_are_all_of_them(pairs):
+def test_a_count_above_the_number_of_pairs_gives_all(pairs):
     assert _indices(worst_pairs(pairs(_scored(VISIBILITY)), count=100)) == [1, 4, 5, 0, 2]
 
 
@@ -88,7 +88,7 @@ def test_pairs_that_were_deleted_are_passed_over(pairs):
         worst_pairs(root)
 
 
-def test_a_score_that_the_folder_lacks_is_told_with_those_it_has(pairs):
+def test_a_missing_score_is_refused_with_those_that_exist(pairs):
     old = pairs([{"visibility": 1.0, "seam": 2.0}, {"visibility": 2.0, "seam": None}])
     with pytest.raises(ValueError, match="none of its 2 pairs has the score 'boundary'; they have visibility, seam; "):
         worst_pairs(old, "boundary")
@@ -201,12 +201,12 @@ def test_how_much_is_shown_follows_the_defect(size, box, side, resolution):
     assert 0.95 < share < 1.1, "a reduced mask only grows"
 
 
-def test_the_command_writes_the_sheet_and_tells_the_pairs(pairs, tmp_path, capsys):
+def test_the_command_writes_the_sheet_and_lists_the_pairs(pairs, tmp_path, capsys):
     root, out = pairs(_scored(VISIBILITY)), tmp_path / "worst.png"
     assert cli.main(["worst", "--pairs", str(root), "--count", "2", "--out", str(out)]) == 0
-    told = capsys.readouterr().out
-    assert [line.split()[0] for line in told.splitlines() if "plate/test" in line] == ["1", "4"]
-    assert "The 2 of 5 pairs with the lowest visibility." in told
+    output = capsys.readouterr().out
+    assert [line.split()[0] for line in output.splitlines() if "plate/test" in line] == ["1", "4"]
+    assert "The 2 of 5 pairs with the lowest visibility." in output
     assert np.array_equal(read_picture(out).pixels, worst_sheet(worst_pairs(root, count=2)).numpy())
     assert cli.main(["worst", "--pairs", str(root), "--by", "seam", "--out", str(out)]) == 1
     assert "they have visibility" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def yolo(put, tmp_path):
     return lay_out
 
 
-def told(root):
+def listed(root):
     return [(one.type, one.part, one.name) for one in read_dataset(root)]
 
 
@@ -59,7 +59,7 @@ def problems(root, layout=None):
 )
 def test_names_in_every_style(yolo, yaml):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"1 {SQUARE}", "images/c": ""}, yaml)
-    assert told(root) == [("crack", "", "images/a.png"), ("hole", "", "images/b.png"), ("good", "", "images/c.png")]
+    assert listed(root) == [("crack", "", "images/a.png"), ("hole", "", "images/b.png"), ("good", "", "images/c.png")]
 
 
 def test_quotes_escapes_and_comments_of_data_yaml():
@@ -75,7 +75,7 @@ def test_quotes_escapes_and_comments_of_data_yaml():
 def test_roboflows_folders_and_their_paths_of_another_machine(yolo):
     yaml = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n\nnc: 1\nnames: ['crack']\n"
     root = yolo({"train/images/a": f"0 {SQUARE}", "valid/images/b": "", "test/images/c": f"0 {SQUARE}"}, yaml)
-    assert told(root) == [
+    assert listed(root) == [
         ("crack", "test", "test/images/c.png"),
         ("crack", "train", "train/images/a.png"),
         ("good", "train", "valid/images/b.png"),
@@ -87,7 +87,7 @@ def test_parts_by_lists_of_images(yolo):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"0 {SQUARE}", "images/c": None}, yaml)
     (root / "train.txt").write_text("data/images/a.png\n")
     (root / "test.txt").write_text("/home/else/data/images/b.png\n./images/c.png\n")
-    assert told(root) == [
+    assert listed(root) == [
         ("crack", "train", "images/a.png"),
         ("crack", "test", "images/b.png"),
         ("good", "test", "images/c.png"),
@@ -96,17 +96,17 @@ def test_parts_by_lists_of_images(yolo):
 
 def test_classes_txt_and_no_names_at_all(yolo):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"1 {SQUARE}"}, None)
-    assert [type for type, *_ in told(root)] == ["class 0", "class 1"]
+    assert [type for type, *_ in listed(root)] == ["class 0", "class 1"]
     (root / "labels" / "classes.txt").write_text("crack\nok\n")
-    assert [type for type, *_ in told(root)] == ["crack", "good"]
+    assert [type for type, *_ in listed(root)] == ["crack", "good"]
     (root / "labels" / "classes.txt").unlink()
     (root / "labels" / "b.txt").unlink()
-    assert [type for type, *_ in told(root)] == ["damaged", "good"]
+    assert [type for type, *_ in listed(root)] == ["damaged", "good"]
 
 
-def test_what_is_missing_or_empty_is_normal_and_said(yolo):
+def test_images_with_a_missing_or_empty_label_are_normal_and_reported(yolo):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": " \n\n", "images/c": None})
-    assert [type for type, *_ in told(root)] == ["crack", "good", "good"]
+    assert [type for type, *_ in listed(root)] == ["crack", "good", "good"]
     assert find_dataset(root).notes == ("cast: 1 images without a label file count as normal",)
 
 
@@ -130,7 +130,7 @@ def test_what_is_missing_or_empty_is_normal_and_said(yolo):
 )
 def test_a_line_that_cannot_be_used_leaves_its_image_out(yolo, line, words):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"0 {SQUARE}\n{line}\n", "images/c": ""})
-    assert told(root) == [("crack", "", "images/a.png"), ("good", "", "images/c.png")]
+    assert listed(root) == [("crack", "", "images/a.png"), ("good", "", "images/c.png")]
     problem = problems(root)["labels/b.txt"]
     assert words in problem.what and "its image is left out" in problem.what and not problem.unusable
 
@@ -143,7 +143,7 @@ def test_a_set_of_boxes_is_refused(yolo):
 
 def test_a_polygon_and_a_box_on_the_only_defect_image_leave_it_out(yolo):
     root = yolo({"images/a": f"0 {SQUARE}\n0 0.5 0.5 0.2 0.2", "images/b": ""})
-    assert told(root) == [("good", "", "images/b.png")]
+    assert listed(root) == [("good", "", "images/b.png")]
     assert "line 2: a box" in problems(root)["labels/a.txt"].what and "." not in problems(root)
 
 
@@ -185,7 +185,7 @@ def test_labels_that_are_no_text_or_for_no_image(yolo, put):
     assert "shares labels/a.txt with a.jpg" in problems(root, "yolo")["images/a.png"].what
 
 
-def test_masks_beside_labels_win(yolo, put, spot):
+def test_masks_beside_labels_are_preferred(yolo, put, spot):
     root = yolo({"images/a": f"0 {SQUARE}"}, None)
     (root / "labels").rename(root / "labels_yolo")
     put("cast/masks/a.png", spot())
@@ -239,10 +239,10 @@ def test_our_export_reads_back_to_the_same_masks(tmp_path, size):
 def test_a_label_whose_name_differs_in_case_is_the_images(yolo):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"0 {SQUARE}"})
     (root / "labels" / "a.txt").rename(root / "labels" / "A.TXT")
-    assert [type for type, _, _ in told(root)] == ["crack", "crack"] and not problems(root)
+    assert [type for type, _, _ in listed(root)] == ["crack", "crack"] and not problems(root)
 
 
 def test_outlines_of_a_class_that_means_normal_are_counted(yolo):
     root = yolo({"images/a": f"0 {SQUARE}", "images/b": f"1 {SQUARE}"}, "names: [crack, Good]")
-    assert told(root) == [("crack", "", "images/a.png"), ("good", "", "images/b.png")]
+    assert listed(root) == [("crack", "", "images/a.png"), ("good", "", "images/b.png")]
     assert problems(root)["."].what == "1 annotation is of 'Good', which is no defect; left out"

@@ -1,4 +1,4 @@
-"""Batch Plan: the command line's items, by index."""
+"""Batch Plan: the items of the command line, by index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_items_are_those_of_the_command_line_and_kinds_come_in_turn():
     assert [_item(index, count=9)[:4] for index in range(6)] == [item[:4] for item in items]
 
 
-def check_the_end_of_the_plan_and_bad_kinds_are_told_before_a_run():
+def check_the_end_of_the_plan_and_bad_kinds_are_reported_before_a_run():
     for words, widgets in (
         ("item: 6 of a plan of 6", {"index": 6}),
         ("kinds: line 1 is 'bottle'", {"index": 0, "kinds": "bottle"}),

@@ -1,4 +1,4 @@
-"""Compose Pair's controls: what is visible, measured by the same mask made again as normal surface."""
+"""Compose Pair's controls: visibility relative to the same mask filled with normal surface."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 
 import nodes
 
-from .scenes import SEED, base, ksampler, one, refused, told
+from .scenes import SEED, base, condition, ksampler, one, refused
 from .start import call, room
 
 
 def composed(controls: str | None = None, above: float = 1.0):
-    """The score of a pair of 4 steps; its controls are "resampled", the pair itself "made" twice, or there are none."""
+    """The score of a pair of 4 steps; controls: "resampled" ones, the pair itself twice ("made"), or None."""
     (model, vae, resolution), (image, mask) = base(), one()
     windows, window_masks, crop = call("CropToMask", image=image, mask=mask, resolution=resolution, context=1.0)
     (latent,) = call("DefectLatent", image=windows, mask=window_masks, vae=vae, crop=crop)
-    made, roundtrip = vae.decode(ksampler(model, told(model, crop=crop), latent)), vae.decode(latent["samples"])
+    made, roundtrip = vae.decode(ksampler(model, condition(model, crop=crop), latent)), vae.decode(latent["samples"])
     choices = {
         None: lambda: None,
         "made": lambda: torch.cat([made, made]),
@@ -40,9 +40,8 @@ def resampled(model, vae, latent: dict):
     """As the help page says: the latent repeated, and sampled as normal surface."""
     of = room("synthesis.controls")
     (repeated,) = nodes.RepeatLatentBatch().repeat(latent, of.COUNT)
-    return vae.decode(
-        ksampler(model, told(model, type="good"), repeated, seed=room("seeds").CONTROL_SEED, steps=of.STEPS, cfg=1.0)
-    )
+    good, seed = condition(model, type="good"), room("seeds").CONTROL_SEED
+    return vae.decode(ksampler(model, good, repeated, seed=seed, steps=of.STEPS, cfg=1.0))
 
 
 def check_without_controls_visibility_decides_and_excess_is_not_known():
@@ -59,7 +58,7 @@ def check_with_controls_excess_decides():
         assert composed("resampled", above).visible == (shown.excess > above)
 
 
-def check_a_graph_s_controls_are_the_command_line_s():
+def check_a_graphs_controls_equal_the_command_lines():
     score = composed("resampled")
     pair, pictures, (image, mask) = room("synthesis.pair"), room("nodes.images"), one()
     job = pair.Job(pictures.to_picture(image[0]), mask[0] > 0.5, "brushed_metal", "scratch", SEED)
@@ -68,7 +67,7 @@ def check_a_graph_s_controls_are_the_command_line_s():
     assert abs(score.excess - made.excess) < 2e-3 * made.excess, (score.excess, made.excess)
 
 
-def check_controls_of_other_windows_or_of_one_time_are_refused():
+def check_controls_of_other_windows_or_a_single_control_are_refused():
     (_, vae, _), (image, mask) = base(), one()
     whole = vae.decode(call("DefectLatent", image=image, mask=mask, vae=vae, crop=None)[0]["samples"])
     for controls in (whole, torch.cat([whole, whole])[:, :64, :64]):

@@ -1,4 +1,4 @@
-"""Core's own samplers on the compact MODEL, as it is and with Anomaly Inference."""
+"""Core's own samplers on the compact MODEL, with and without Anomaly Inference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 import nodes
 
-from .scenes import CFG, SEED, STEPS, apart, base, ksampler, one, plain_latent, refused, told
+from .scenes import CFG, SEED, STEPS, apart, base, condition, ksampler, one, plain_latent, refused
 from .start import call
 
 SAMPLERS = ("euler", "dpmpp_2m")
@@ -14,7 +14,7 @@ HOOK = "sampler_post_cfg_function"
 
 
 def _core(model, sampler: str, latent: dict) -> torch.Tensor:
-    positive, negative = told()
+    positive, negative = condition()
     made = nodes.common_ksampler(model, SEED, STEPS, CFG, sampler, "normal", positive, negative, latent)
     return made[0]["samples"]
 
@@ -53,14 +53,14 @@ def check_core_can_offload_and_recast_every_layer():
 def check_a_controlnet_is_refused_and_not_ignored():
     model = base()[0].model
     x, mask = torch.zeros(1, 4, 8, 8), torch.zeros(1, 5, 8, 8)
-    model.apply_model(x, torch.ones(1), c_concat=mask, c_crossattn=told().positive[0][0], control={"output": []})
+    model.apply_model(x, torch.ones(1), c_concat=mask, c_crossattn=condition().positive[0][0], control={"output": []})
 
 
 def check_an_empty_latent_gets_the_size_that_it_was_made_for():
     (latent,) = call(nodes.EmptyLatentImage, width=64, height=48, batch_size=1)
-    made = ksampler(base()[0], told(), latent, steps=3)
-    told_size = "downscale_ratio_spacial" in latent  # newer hosts say what an empty latent was made for
-    assert made.shape == ((1, 4, 12, 16) if told_size else (1, 4, 6, 8))
+    made = ksampler(base()[0], condition(), latent, steps=3)
+    has_size = "downscale_ratio_spacial" in latent  # newer hosts store the size of an empty latent
+    assert made.shape == ((1, 4, 12, 16) if has_size else (1, 4, 6, 8))
 
 
 def check_strength_0_equals_the_unpatched_model():

@@ -15,19 +15,19 @@ SEEN = (True, False, True, False)
 
 
 def _scores(visible=SEEN) -> list:
-    """Of a real pair, for as many pairs as are told of."""
+    """The scores of a real pair, once for every entry of `visible`."""
     (score,) = pairs(*one((64, 64)), steps=1).scores
     return [replace(score, visible=seen, visibility=float(place)) for place, seen in enumerate(visible)]
 
 
 def _save(folder: str, visible=SEEN, not_visible="drop", first=0, **changed):
-    """What Save Pairs gives for pairs of one image, each with its own grey in the mask, counted from `first`."""
+    """The output of Save Pairs for pairs of one image, each with its own grey in the mask, counted from `first`."""
     image, mask = one((64, 64))
     images = torch.stack(
         [torch.where(mask[0, ..., None] > 0, (first + place) / 20, image[0]) for place in range(len(visible))]
     )
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={"workflow": {}})
-    node = type("Told", (own("SavePairs"),), {"hidden": hidden})
+    node = type("WithHidden", (own("SavePairs"),), {"hidden": hidden})
     given = {"scores": _scores(visible), "object": "plate", "type": "spot", "seed": 40} | changed
     return node.execute(image=images, mask=mask, normal=image, folder=folder, not_visible=not_visible, **given)
 
@@ -67,22 +67,22 @@ def check_a_dropped_pairs_line_has_the_command_lines_keys():
     assert set(_lines("keys")[1][0]) == {"index", "object", "type"} | set(line)
 
 
-def check_the_numbering_goes_on_over_drops_and_restarts():
+def check_the_numbering_continues_over_drops_and_restarts():
     made = 0
     for batch in ((False,), SEEN, (False, False), (True,), (True, False)):
-        _save("goes on", batch, first=made)
+        _save("continued", batch, first=made)
         made += len(batch)
-    kept, dropped = _lines("goes on")
+    kept, dropped = _lines("continued")
     assert [[line["index"] for line in lines] for lines in (kept, dropped)] == [[1, 3, 7, 8], [0, 2, 4, 5, 6, 9]]
-    assert _images("goes on") == ["000001", "000003", "000007", "000008"]
+    assert _images("continued") == ["000001", "000003", "000007", "000008"]
     read = room("images.pictures").read_picture
-    inside = [read(OUTPUT / "goes on" / line["image"]).pixels[40, 40, 0] for line in kept]
+    inside = [read(OUTPUT / "continued" / line["image"]).pixels[40, 40, 0] for line in kept]
     assert inside == [round(255 * place / 20) for place in (1, 3, 7, 8)], "every line has its own pair's image"
     for line in kept[2:3]:
         for key in ("image", "mask"):
-            (OUTPUT / "goes on" / line[key]).unlink()  # weeded by hand
-    _save("goes on", (True,), "keep", first=made)
-    assert [line["index"] for line in _lines("goes on")[0]] == [1, 3, 7, 8, 10]
+            (OUTPUT / "continued" / line[key]).unlink()  # deleted by hand
+    _save("continued", (True,), "keep", first=made)
+    assert [line["index"] for line in _lines("continued")[0]] == [1, 3, 7, 8, 10]
 
 
 def check_a_batch_that_is_dropped_whole_is_no_error():
@@ -95,24 +95,24 @@ def check_a_batch_that_is_dropped_whole_is_no_error():
     assert [len(lines) for lines in _lines("nothing")] == [1, 2] and _images("nothing") == ["000002"]
 
 
-def check_kept_pairs_are_as_ever():
-    texts = _save("as ever", not_visible="keep").ui["text"], _save("seen", (True,)).ui["text"]
+def check_keep_saves_pairs_as_before():
+    texts = _save("kept", not_visible="keep").ui["text"], _save("seen", (True,)).ui["text"]
     assert texts == (("4 saved",), ("1 saved",))
     image, mask = one((64, 64))
     other = torch.where(mask[..., None] > 0, 0.9, image)
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
     call(
-        type("Told", (own("SavePairs"),), {"hidden": hidden}),
+        type("WithHidden", (own("SavePairs"),), {"hidden": hidden}),
         image=other,
         mask=mask,
         normal=image,
         object="plate",
         type="spot",
-        folder="as ever",
+        folder="kept",
     )
-    kept, dropped = _lines("as ever")
+    kept, dropped = _lines("kept")
     assert [line["visible"] for line in kept] == [*SEEN, None] and dropped == []
-    assert not (OUTPUT / "as ever" / "dropped.jsonl").exists()
+    assert not (OUTPUT / "kept" / "dropped.jsonl").exists()
 
 
 def check_an_unknown_choice_is_refused_before_the_run_and_in_it():
@@ -125,7 +125,7 @@ def check_an_unknown_choice_is_refused_before_the_run_and_in_it():
         assert node.validate_inputs(**given) is True
 
 
-def check_what_was_dropped_is_exported_by_nobody():
+def check_no_export_holds_a_dropped_pair():
     _save("to export")
     shutil.rmtree(OUTPUT / "to export coco", ignore_errors=True)
     call(

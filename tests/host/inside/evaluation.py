@@ -1,4 +1,4 @@
-"""From a dataset's split over a training to a test, and pairs beside real defects."""
+"""From a dataset's split over a training to a test, and pairs compared with real defects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _statistics(data, pairs: list[str]) -> str:
 
 @cache
 def _folder() -> str:
-    """Cast grain below the input: 3 normal images, and 6 of each type, with a split.json of every image by itself."""
+    """Cast grain below the input: 3 normal images, 6 of each type, and a split.json in which every image is a group."""
     split, read = room("datasets.split"), room("datasets.mvtec").read_mvtec
     room("datasets.procedural").write_surfaces(
         INPUT / "grain", materials=("cast_grain",), normals=3, defects=6, size=64, seed=7
@@ -70,7 +70,7 @@ def _save(folder: str, count: int = 4, **names: str) -> str:
     image, mask = images[0], masks[0]
     made = torch.where(mask[..., None] > 0, image / 2 + 0.5, image)
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={})
-    node = type("Told", (own("SavePairs"),), {"hidden": hidden})
+    node = type("WithHidden", (own("SavePairs"),), {"hidden": hidden})
     return call(
         node, image=made, mask=mask, normal=image, folder=folder, **{"object": objects[0], "type": types[0]} | names
     )[0]
@@ -94,7 +94,7 @@ def _rows(table: str) -> dict[str, list[str]]:
 # The split
 
 
-def check_the_built_in_surfaces_are_dealt_without_a_part_on_both_sides():
+def check_the_built_in_surfaces_are_split_without_overlap():
     data, summary, file = _split()
     assert len(data.train) == 81 and len(data.held_back) == 87 and not set(data.train) & set(data.held_back)
     rows = _rows(summary)
@@ -122,34 +122,34 @@ def check_the_split_is_a_file_that_load_defect_dataset_reads():
     assert set(names) == {sample.name for sample in data.train if sample.mask}
 
 
-def check_a_split_of_ones_own_is_used_as_it_is_and_types_choose():
+def check_a_given_split_is_used_unchanged_and_types_select():
     data, summary, file = _split(_folder(), "grain.json", share=0.9, seed=5)
     assert file == str(INPUT / "grain.json") and data.split.share == 0.5 and "from grain.json" in summary
     some, *_ = _split(_folder(), "grain.json", types="pit,\n stain ")
     assert {sample.type for sample in some.train} == {"good", "pit", "stain"}
 
 
-def check_images_that_look_alike_stay_together_and_what_cannot_be_tested_is_told():
+def check_near_duplicates_stay_together_and_untestable_types_are_reported():
     from shutil import copytree
 
-    folder = INPUT / "alike"
+    folder = INPUT / "duplicates"
     copytree(INPUT / _folder(), folder)
     for kind in ("test/crack", "ground_truth/crack"):
         first, *others = sorted((folder / "cast_grain" / kind).iterdir())
         for other in others:
             other.write_bytes(first.read_bytes())
-    data, summary, _ = _split("alike")
+    data, summary, _ = _split("duplicates")
     assert _rows(summary)["cast_grain / crack"] == ["6", "0", "0"] and "near-duplicates" in summary
     assert "Warning: all crack images of cast_grain are in one group; they train and none is held back." in summary
     with refused("Split Defect Dataset: ", "held-back images has a defect", "a smaller share or other types"):
-        _split("alike", types="crack")
+        _split("duplicates", types="crack")
 
 
 def check_a_file_that_changes_is_seen():
     node = own("SplitDataset")
     inputs = {"folder": _folder(), "split": "grain.json", "share": 0.3, "types": "", "seed": 0}
     before = node.fingerprint_inputs(**inputs)
-    assert node.fingerprint_inputs(**inputs | {"seed": 4}) == before  # core sees the widgets by itself
+    assert node.fingerprint_inputs(**inputs | {"seed": 4}) == before  # core itself compares the widgets
     (INPUT / "grain.json").touch()
     after = node.fingerprint_inputs(**inputs)
     assert after != before
@@ -163,9 +163,9 @@ def check_missing_data_is_refused_before_the_run():
     assert node.validate_inputs(folder="procedural surfaces", split="") is True
     assert node.validate_inputs(folder=None, split="gone") is True
     for inputs in ({"folder": "gone", "split": ""}, {"folder": _folder(), "split": "gone.json"}):
-        told = node.validate_inputs(**inputs)
-        assert told.startswith(f"Split Defect Dataset: {INPUT}") and ": no such f" in told
-        with refused(told):
+        refusal = node.validate_inputs(**inputs)
+        assert refusal.startswith(f"Split Defect Dataset: {INPUT}") and ": no such f" in refusal
+        with refused(refusal):
             _split(**inputs)
     with refused("Split Defect Dataset: ", "no defect type 'rust'; there is crack"):
         _split(_folder(), types="rust")
@@ -178,11 +178,11 @@ def check_missing_data_is_refused_before_the_run():
 
 def check_training_moves_every_weight_and_a_seed_repeats_it():
     data = _grain()
-    assert torch.is_inference_mode_enabled(), "the host runs nodes so"
+    assert torch.is_inference_mode_enabled(), "the host runs nodes in inference mode"
     segmenter, words = _train(data)
-    torch.manual_seed(0)  # what the engine begins with
-    begun = torch.cat([w.flatten() for w in room("evaluation.networks").NETWORKS["small_unet"]().parameters()])
-    assert (_weights(segmenter) != begun).float().mean() > 0.9
+    torch.manual_seed(0)  # the engine's initial seed
+    initial = torch.cat([w.flatten() for w in room("evaluation.networks").NETWORKS["small_unet"]().parameters()])
+    assert (_weights(segmenter) != initial).float().mean() > 0.9
     assert not any(weight.is_inference() or weight.requires_grad for weight in segmenter.network.parameters())
     assert torch.equal(_weights(segmenter), _weights(_train(data)[0]))
     assert not torch.equal(_weights(segmenter), _weights(_train(data, seed=1)[0]))
@@ -193,7 +193,7 @@ def check_training_moves_every_weight_and_a_seed_repeats_it():
     ), words
 
 
-def check_what_is_held_out_chooses_the_weights():
+def check_held_out_images_choose_the_weights():
     segmenter, words = _train(_grain(), hold_out=True)
     assert segmenter.record.validation and re.search(
         r"Kept are the weights of step 3, with an IoU of [\d.]+% on \d+ groups held out of the training part; at the "
@@ -265,7 +265,7 @@ def check_pairs_of_other_names_are_refused():
             use(_grain(), ["foreign"])
 
 
-def check_a_missing_folder_is_told_before_the_run():
+def check_a_missing_folder_is_reported_before_the_run():
     for node in map(own, ("TrainSegmenter", "PairStatistics")):
         assert node.validate_inputs(pairs=[_pairs()]) is True and node.validate_inputs(pairs=[None]) is True
         assert "gone: no such folder" in node.validate_inputs(pairs=["gone"])
@@ -280,7 +280,7 @@ def check_another_pair_in_a_folder_that_is_typed_is_seen():
         _save("growing", count)
         assert before != node.fingerprint_inputs(pairs=[folder], dataset=[None])
         assert node.fingerprint_inputs(pairs=[""]) is None
-    assert own("TrainSegmenter").fingerprint_inputs(pairs=[None]) is None, "another node will tell it"
+    assert own("TrainSegmenter").fingerprint_inputs(pairs=[None]) is None, "the value comes from another node"
     never = own("PairStatistics").fingerprint_inputs(pairs=[None])
     assert never != never, "pairs behind a linked name may have been deleted"
 
@@ -329,7 +329,7 @@ def check_the_table_has_a_row_per_type_their_mean_and_all_images():
     assert done.ui["text"] == (table,) and len(done.ui["images"]) == 1
 
 
-def check_undefined_is_a_dash_and_told():
+def check_undefined_is_a_dash_and_reported():
     data = _grain()
     kept = (
         tuple(s for s in data.held_back if s.type in ("good", "pit"))

@@ -63,7 +63,7 @@ def check_invisible_pairs_and_normal_images_can_be_left_out():
         _export([_save("unknown", 1, visible=None)], visible_only=True)
 
 
-def check_what_cannot_be_exported_is_told():
+def check_what_cannot_be_exported_is_reported():
     pairs, node = _save("not exported", 1), own("ExportPairs")
     _export([pairs])
     with refused("Export Pairs: ", "it holds another export", "choose another folder"):
@@ -80,7 +80,7 @@ def check_what_cannot_be_exported_is_told():
     assert node.validate_inputs(pairs=["gone"]).startswith(f"Export Pairs: {OUTPUT / 'gone'}: no such folder")
 
 
-def check_an_export_can_be_stopped_and_goes_on():
+def check_an_export_can_be_stopped_and_resumed():
     pairs, stopped = _save("stopped", 2), False
     comfy.model_management.interrupt_current_processing(True)
     try:

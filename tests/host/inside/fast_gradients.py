@@ -56,30 +56,30 @@ def check_gradients_reach_the_state_and_the_tokens_through_models_of_every_kind(
     _reached(base()[0], _two_tokens(128))
 
 
-def check_a_type_s_pooled_text_is_its_own():
+def check_every_type_has_its_own_pooled_text():
     """Two types with equal tokens and different pooled text: the model's answers differ."""
     tokens = _two_tokens(2048)[:1].expand(2, -1, -1)
     one, same = torch.randn(1, 1280), torch.ones(2, 1)
-    alike, _, _ = _reached(sdxl(), tokens, {"pooled_output": same * one})
+    equal, _, _ = _reached(sdxl(), tokens, {"pooled_output": same * one})
     other, _, _ = _reached(sdxl(), tokens, {"pooled_output": torch.cat([one, -one])})
-    assert apart(alike[0], other[0]) < 1e-4 and apart(alike[1], other[1]) > 1e-2
+    assert apart(equal[0], other[0]) < 1e-4 and apart(equal[1], other[1]) > 1e-2
 
 
 def check_half_precision_gives_the_gradients_of_full_precision():
     exact, figures = _reached(sd15(), _two_tokens(768)), {}
     for dtype in (torch.float16, torch.bfloat16):
         rounded = _reached(half(dtype), _two_tokens(768))
-        alike = [
+        similarities = [
             torch.cosine_similarity(a.flatten(), b.flatten(), 0).item() for a, b in zip(exact, rounded, strict=True)
         ]
-        figures[str(dtype)] = [round(value, 5) for value in alike]
-        assert min(alike) > 0.99 and all(part.dtype == torch.float32 for part in rounded)
+        figures[str(dtype)] = [round(value, 5) for value in similarities]
+        assert min(similarities) > 0.99 and all(part.dtype == torch.float32 for part in rounded)
     return figures
 
 
 @contextmanager
 def _little_memory() -> Iterator[None]:
-    """The host loads a model but for a megabyte of it: as on a small GPU, the rest comes to each layer when it runs."""
+    """The host loads only a megabyte of a model: as on a small GPU, each layer's weights are loaded when it runs."""
     patcher = comfy.model_patcher.ModelPatcher
     real = patcher.load
 
@@ -138,7 +138,8 @@ def check_checkpointing_spares_memory_and_changes_nothing():
 
 
 def check_the_compact_base_is_the_command_line_s():
-    """The same noise, levels and conditioning as `training.frozen.FrozenCompact`, told mask and background or not."""
+    """The same noise, levels and conditioning as `training.frozen.FrozenCompact`, with and without mask and
+    background."""
     loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     types = [KIND, ("cast_grain", "crack")]
     generator = torch.Generator().manual_seed(8)

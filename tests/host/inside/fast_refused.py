@@ -1,4 +1,4 @@
-"""What the FAST nodes refuse, and with which words."""
+"""Inputs that the FAST nodes refuse, and the messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from .fast_scenes import ADAPTERS, FakeVAE, applied, dataset, random_adapter, sd15, train, with_tokens
 from .other_models import flow, random_tokens
-from .scenes import FORMS, Conditioning, base, plain_latent, refused, told
+from .scenes import FORMS, Conditioning, base, condition, plain_latent, refused
 from .start import call, room
 
 
@@ -22,7 +22,7 @@ def check_what_does_not_fit_is_refused():
         applied(flow(), adapter)
     for node, use in (
         ("Apply FARM", lambda *kind: applied(base()[0], adapter, *kind)),
-        ("Anomaly Tokens", lambda *kind: with_tokens(told(), adapter, *kind)),
+        ("Anomaly Tokens", lambda *kind: with_tokens(condition(), adapter, *kind)),
     ):
         with refused(f"{node}: ", "brushed_metal/rust: it is not in the adapter, which has brushed_metal/pit"):
             use("brushed_metal", "rust")
@@ -35,9 +35,9 @@ def check_what_does_not_fit_is_refused():
     with refused("Anomaly Tokens: ", "for 3 items", "for 2"):
         with_tokens(Conditioning([[torch.zeros(3, 4, 128), {}]], []), adapter, "brushed_metal", "pit\nscratch")
     with refused("KSampler (AIAS): ", "types for 2 items, and 1 are sampled"):
-        FORMS[0](applied(base()[0], adapter, "brushed_metal", "pit\nscratch"), told(), latent)
+        FORMS[0](applied(base()[0], adapter, "brushed_metal", "pit\nscratch"), condition(), latent)
     with refused("KSampler (AIAS): ", "fills a mask", "Defect Latent"):
-        FORMS[0](applied(base()[0], adapter), told(), {"samples": torch.zeros(1, 4, 16, 16)})
+        FORMS[0](applied(base()[0], adapter), condition(), {"samples": torch.zeros(1, 4, 16, 16)})
 
 
 def check_an_adapter_of_another_base_of_the_same_kind_is_refused():
@@ -111,7 +111,7 @@ def check_bad_trainings_are_refused_before_they_begin():
         )
 
 
-def check_empty_masks_are_told():
+def check_empty_masks_are_reported():
     empty, frozen = torch.zeros(1, 1, 16, 16), room("training.frozen")
     training = room("training.defects")
     real = training.encoded_defects

@@ -8,30 +8,30 @@ import comfy.model_management
 import torch
 
 from .fast_scenes import ADAPTERS, applied, random_adapter, with_tokens
-from .scenes import FORMS, SEED, Conditioning, apart, base, eight, engine, plain_latent, refused, shown, told
+from .scenes import FORMS, SEED, Conditioning, apart, base, condition, eight, engine, plain_latent, refused, shown
 from .start import call, room
 
 
 def check_strength_0_and_no_farm_give_the_same_bytes():
     latent, _ = plain_latent()
     for form in FORMS:
-        plain = form(base()[0], told(), latent)
-        assert torch.equal(plain, form(applied(base()[0], random_adapter(), strength=0.0), told(), latent))
+        plain = form(base()[0], condition(), latent)
+        assert torch.equal(plain, form(applied(base()[0], random_adapter(), strength=0.0), condition(), latent))
         both = applied(applied(base()[0], random_adapter()), random_adapter(), strength=0.0)
-        assert torch.equal(plain, form(both, told(), latent))
-        assert torch.equal(plain, form(base()[0], told(), latent)), "Apply FARM changed the model itself"
-        # At every t FARM rests.
-        late = form(applied(base()[0], random_adapter(), until=999.0), told(), latent, denoise=0.8)
-        assert torch.equal(late, form(base()[0], told(), latent, denoise=0.8))
-        half, whole = (form(applied(base()[0], random_adapter(), strength=s), told(), latent) for s in (0.5, 1.0))
+        assert torch.equal(plain, form(both, condition(), latent))
+        assert torch.equal(plain, form(base()[0], condition(), latent)), "Apply FARM changed the model itself"
+        # FARM is off at every t.
+        late = form(applied(base()[0], random_adapter(), until=999.0), condition(), latent, denoise=0.8)
+        assert torch.equal(late, form(base()[0], condition(), latent, denoise=0.8))
+        half, whole = (form(applied(base()[0], random_adapter(), strength=s), condition(), latent) for s in (0.5, 1.0))
         assert apart(half, whole) > 0.01 and apart(half, plain) > 0.01
 
 
-def check_core_s_samplers_do_as_before():
+def check_cores_samplers_are_not_changed_by_farm():
     import nodes
 
     latent, _ = plain_latent()
-    positive, negative = told()
+    positive, negative = condition()
     common = {
         "seed": SEED,
         "steps": 3,
@@ -53,16 +53,18 @@ def check_core_s_samplers_do_as_before():
 def check_the_preset_paper_renoises():
     latent, _ = plain_latent()
     model = applied(base()[0], random_adapter(), until=2.0)
-    made = FORMS[0](model, told(), latent, preset="paper", steps=6)
-    assert torch.isfinite(made).all() and apart(made, FORMS[0](base()[0], told(), latent, preset="paper", steps=6)) > 0
+    made = FORMS[0](model, condition(), latent, preset="paper", steps=6)
+    plain = FORMS[0](base()[0], condition(), latent, preset="paper", steps=6)
+    assert torch.isfinite(made).all() and apart(made, plain) > 0
     with refused("KSampler (AIAS): ", "renoise", "0 or 1"):
-        FORMS[0](applied(base()[0], random_adapter(), strength=0.5), told(), latent, preset="paper", steps=6)
+        FORMS[0](applied(base()[0], random_adapter(), strength=0.5), condition(), latent, preset="paper", steps=6)
 
 
 def check_the_sampler_node_chooses_how_farm_enters():
     model, (latent, _) = applied(base()[0], random_adapter()), plain_latent()
-    paper, blended = (FORMS[1](model, told(), latent, preset=name, steps=4) for name in ("paper", "recommended"))
-    assert torch.equal(paper, FORMS[0](model, told(), latent, preset="paper", steps=4)) and apart(paper, blended) > 0.01
+    paper, blended = (FORMS[1](model, condition(), latent, preset=name, steps=4) for name in ("paper", "recommended"))
+    assert torch.equal(paper, FORMS[0](model, condition(), latent, preset="paper", steps=4))
+    assert apart(paper, blended) > 0.01
     node, widgets = "AIASSampler", {"order": 1, "eta": 1.0, "variance": 0.0, "pure_start": False, "correct": False}
     chosen = [
         call(node, **widgets, **more)[0].options["foreground_mode"] for more in ({}, {"foreground_mode": "renoise"})
@@ -74,7 +76,7 @@ def check_the_bundled_adapter_fits_the_bundled_base_and_is_named():
     (adapter,) = call("LoadFASTAdapter", adapter_name="surfaces (bundled)")
     adapters, pairs, latent = room("nodes.adapters"), room("nodes.pairs"), plain_latent()[0]
     assert adapters.adapter_names()[0] == "surfaces (bundled)"
-    made = FORMS[0](applied(base()[0], adapter), with_tokens(told(), adapter), latent, steps=3)
+    made = FORMS[0](applied(base()[0], adapter), with_tokens(condition(), adapter), latent, steps=3)
     assert torch.isfinite(made).all()
     assert set(adapter.modules.tokens.types) == {kind for kind in base()[0].model.anomaly_labels if kind[1] != "good"}
     path = partial(adapters.adapter_path, method="fast")
@@ -88,13 +90,13 @@ def check_the_host_loads_and_offloads_farm():
     (module,) = model.get_nested_additional_models()
     latent, _ = plain_latent()
     comfy.model_management.unload_all_models()
-    FORMS[0](model, told(), latent, steps=2)
+    FORMS[0](model, condition(), latent, steps=2)
     assert module.model in [loaded.model.model for loaded in comfy.model_management.current_loaded_models]
     clone = model.clone()
-    assert torch.equal(*(FORMS[0](one, told(), latent) for one in (model, clone)))
+    assert torch.equal(*(FORMS[0](one, condition(), latent) for one in (model, clone)))
 
 
-def check_the_graph_is_the_engine_s_with_an_adapter():
+def check_the_graph_equals_the_engine_with_an_adapter():
     """Eight images of several types, cropped: the command line's engine and the graph give the same pixels."""
     from .scenes import pairs
 
@@ -117,7 +119,7 @@ def check_an_adapter_of_the_command_line_loads():
     room("modules.adapter_file").save_adapter(ADAPTERS / "line.safetensors", random_adapter().adapter)
     (read,) = call("LoadFASTAdapter", adapter_name="line.safetensors")
     latent, _ = plain_latent()
-    FORMS[0](applied(base()[0], read), with_tokens(told(), read), latent, steps=2)
+    FORMS[0](applied(base()[0], read), with_tokens(condition(), read), latent, steps=2)
 
 
 def check_tokens_follow_lines_and_crops():
@@ -125,7 +127,7 @@ def check_tokens_follow_lines_and_crops():
     *_, crop = call("CropToMask", image=batch.images, mask=batch.masks, resolution=resolution, context=1.0)
     objects, types = "\n".join(batch.objects), "\n".join(batch.types)
     rows = adapter.modules.tokens
-    made = with_tokens(told(None, objects, types, crop), adapter, objects, types, crop).positive[0][0]
+    made = with_tokens(condition(None, objects, types, crop), adapter, objects, types, crop).positive[0][0]
     assert len(made) == len(crop.parts) > 8
     for part, own in zip(crop.parts, made, strict=True):
         row = rows.row(batch.objects[part.item], batch.types[part.item])

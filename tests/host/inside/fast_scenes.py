@@ -22,7 +22,7 @@ KIND = ("brushed_metal", "scratch")
 
 
 class FakeVAE:
-    """Reduces by 8 to 4 channels, as SD's does."""
+    """Reduces the size by 8, to 4 channels, as SD's VAE does."""
 
     def spacial_compression_encode(self) -> int:
         return 8
@@ -62,7 +62,7 @@ def train(model=None, vae=None, **changed) -> tuple:
 
 @cache
 def random_adapter():
-    """An adapter for every type of the bundled base, with the weights that a training begins with."""
+    """An adapter for every type of the bundled base, with the weights from which training starts."""
     fast, file = room("modules.fast"), room("modules.base_file")
     model, path = base()[0], room("nodes.compact_base").base_path("surfaces (bundled)")
     fit = room("modules.adapter_file").Fit("CompactLDM", file.file_digest(path), 4, 128, "v")
@@ -96,7 +96,7 @@ def same(model, before: dict[str, Tensor]) -> bool:
 
 @cache
 def sd15():
-    """As `other_models.sd15`, with norms that let something through."""
+    """As `other_models.sd15`, with norm weights that are not zero."""
     return random_model(comfy.supported_models.SD15(copy.deepcopy(SD15_UNET)))
 
 
@@ -113,7 +113,7 @@ def sd15_wide():
 
 @cache
 def sdxl():
-    """A MODEL of SDXL's shape, random and small: its pooled text comes by another way than its tokens."""
+    """A MODEL of SDXL's shape, random and small: its pooled text is a separate input beside the tokens."""
     unet = copy.deepcopy(SD15_UNET) | {
         "context_dim": 2048,
         "adm_in_channels": 2816,

@@ -9,7 +9,7 @@ import torch
 
 from .fast_scenes import ADAPTERS, FakeVAE, applied, bits, same, sd15, sd15_wide, sdxl, train, with_tokens
 from .other_models import flow, sd15_latent
-from .scenes import FORMS, Conditioning, apart, base, plain_latent, refused, told
+from .scenes import FORMS, Conditioning, apart, base, condition, plain_latent, refused
 from .start import TEMPORARY, call, room
 
 
@@ -27,11 +27,11 @@ def check_train_save_load_apply_and_sample_in_both_forms():
     latent, inside = plain_latent()
     made = {}
     for kept, loaded in (("trained", adapter), ("loaded", again)):
-        model, conditioning = applied(base()[0], loaded), with_tokens(told(), loaded)
+        model, conditioning = applied(base()[0], loaded), with_tokens(condition(), loaded)
         made[kept] = [form(model, conditioning, latent) for form in FORMS]
         assert torch.equal(*made[kept]) and torch.isfinite(made[kept][0]).all()
     assert torch.equal(made["trained"][0], made["loaded"][0])
-    plain = FORMS[0](base()[0], told(), latent)
+    plain = FORMS[0](base()[0], condition(), latent)
     assert (made["loaded"][0] - plain)[inside].abs().mean() > 0.01
     assert apart(made["loaded"][0][~inside], latent["samples"][~inside]) < 1e-5
 
@@ -50,12 +50,12 @@ def check_other_models_train_and_sample():
     adapter, _, _ = train(flow())
     assert adapter.adapter.base.prediction == "flow"
     latent, inside = plain_latent()
-    made = [form(applied(flow(), adapter), told(), latent, steps=4) for form in FORMS]
+    made = [form(applied(flow(), adapter), condition(), latent, steps=4) for form in FORMS]
     assert torch.equal(*made) and apart(made[0][~inside], latent["samples"][~inside]) < 1e-5
 
 
 def check_a_model_of_sd15s_shape_trains_to_a_file_and_samples():
-    """More than 25 M parameters, by text, from Split Defect Dataset to a picture; the model stays as it was."""
+    """More than 25 M parameters, by text, from Split Defect Dataset to a picture; the model stays unchanged."""
     model, text = sd15_wide(), [[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(1)), {}]]
     count = sum(weight.numel() for weight in model.model.diffusion_model.parameters())
     before = bits(model)
@@ -97,17 +97,17 @@ def check_a_preview_of_held_out_defects_comes_at_every_look():
         comfy.utils.ProgressBar.update_absolute = real
 
 
-def check_a_spoilt_loss_says_at_which_step_and_keeps_the_steps_before():
+def check_a_non_finite_loss_names_its_step_and_keeps_the_steps_before():
     training, loop, taken = room("training.adapter_loop"), room("training.loop"), []
 
-    def spoilt(phase, module, loss, **more):
+    def diverging(phase, module, loss, **more):
         def broken(step, generator):
             taken.append(step)
             return loss(step, generator) * (float("nan") if step == 3 else 1)
 
         return loop.train(phase, module, broken, **more | {"save_every": 0})
 
-    training.train = spoilt
+    training.train = diverging
     try:
         with refused(
             "Train FAST Adapter: fast training: the loss is nan at step 3; ", "lower learning rate", "is kept"
@@ -123,7 +123,7 @@ def check_a_spoilt_loss_says_at_which_step_and_keeps_the_steps_before():
     assert base()[0].model.current_patcher is None
 
 
-def check_far_too_little_memory_is_told_before_the_first_step():
+def check_far_too_little_memory_is_reported_before_the_first_step():
     host = comfy.model_management
     real = host.get_free_memory
     host.get_free_memory = lambda *_, **__: 1000
@@ -142,7 +142,7 @@ def check_the_same_training_gives_the_same_weights():
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def check_a_cancelled_training_goes_on_where_it_was():
+def check_a_cancelled_training_resumes_where_it_stopped():
     """Cancelled at the fifth step, as the host does it: its flag is read before every step."""
     training, loop, host = room("training.adapter_loop"), room("training.loop"), comfy.model_management
     asking, taken = {n: p.requires_grad for n, p in base()[0].model.named_parameters()}, []
@@ -176,7 +176,7 @@ def check_a_cancelled_training_goes_on_where_it_was():
         assert torch.equal(one, other)
 
 
-def check_too_little_memory_is_told():
+def check_too_little_memory_is_reported():
     training = room("training.adapter")
     real = training.train_fast
 

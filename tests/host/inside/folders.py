@@ -1,4 +1,4 @@
-"""A workflow names paths: every node that takes one reads and writes ComfyUI's folders alone, whoever made it."""
+"""Paths in a workflow are untrusted: every node that takes one reads and writes only ComfyUI's folders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _data():
 
 
 def _names():
-    """A path outside that is there, one that is not, and a link in input to each."""
+    """A path outside that exists, one that does not, and a link in input to each."""
     found = []
     for target in (_data(), OUTSIDE / "gone"):
         link = INPUT / f"to_{target.name}"
@@ -62,7 +62,7 @@ def check_the_menu_stands_last_and_older_prompts_stay_valid():
         call("LoadDefectDataset", folder="inside", choose="gone", **LOADING)
 
 
-def check_what_is_there_and_what_is_not_get_one_answer_before_the_run_and_in_it():
+def check_existing_and_missing_paths_outside_give_the_same_refusal_before_and_in_the_run():
     image, mask = one((64, 64))
     reading = {
         "LoadDefectDataset": lambda x: call("LoadDefectDataset", folder=x, **LOADING),
@@ -76,18 +76,18 @@ def check_what_is_there_and_what_is_not_get_one_answer_before_the_run_and_in_it(
         for names in zip(*_names(), strict=True):
             answers = set()
             for name in names:
-                told = own(node).validate_inputs(**{key: name}, **rest)
-                assert "is not below a folder that nodes may read" in told, told
+                refusal = own(node).validate_inputs(**{key: name}, **rest)
+                assert "is not below a folder that nodes may read" in refusal, refusal
                 try:
                     seen = own(node).fingerprint_inputs(**{key: name}, **rest, layout="auto")
                 except ValueError as error:
                     seen = str(error)
                 except TypeError:  # DRAEM has no layout
-                    seen = told
+                    seen = refusal
                 assert "is not below a folder that nodes may read" in seen, seen
                 with refused("", "is not below a folder that nodes may read"):
                     read(name)
-                answers.add(told.replace(repr(name), "NAME"))
+                answers.add(refusal.replace(repr(name), "NAME"))
             assert len(answers) == 1, answers
 
 
@@ -125,7 +125,7 @@ def check_a_listed_folder_is_read_and_never_written():
         assert made[0].shape == (1, 64, 64, 3)
         image, mask = one((64, 64))
         hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={})
-        save = type("Told", (own("SavePairs"),), {"hidden": hidden})
+        save = type("WithHidden", (own("SavePairs"),), {"hidden": hidden})
         (OUTPUT / "to_outside").symlink_to(OUTSIDE)
         (OUTPUT / "part" / "plate" / "test").mkdir(parents=True)
         (OUTPUT / "part" / "plate" / "test" / "scratch").symlink_to(OUTSIDE)

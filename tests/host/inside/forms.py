@@ -1,4 +1,4 @@
-"""One result by every way: both forms, the command line's engine, and an item alone as in its batch."""
+"""The same result in both forms, from the command line's engine, and for an item alone as in its batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ import torch
 
 import nodes
 
-from .scenes import FORMS, SEED, STEPS, Pairs, apart, base, eight, engine, ksampler, pairs, plain_latent, shown, told
+from .scenes import (
+    FORMS,
+    SEED,
+    STEPS,
+    Pairs,
+    apart,
+    base,
+    condition,
+    eight,
+    engine,
+    ksampler,
+    pairs,
+    plain_latent,
+    shown,
+)
 from .start import call, room
 
 
@@ -16,7 +30,7 @@ def check_both_forms_give_equal_latents():
     latent, inside = plain_latent()
     for preset in room("samplers.presets").PRESETS:
         for denoise in (1.0, 0.6):
-            made = [form(base()[0], told(), latent, preset=preset, denoise=denoise, steps=6) for form in FORMS]
+            made = [form(base()[0], condition(), latent, preset=preset, denoise=denoise, steps=6) for form in FORMS]
             assert torch.equal(*made), f"{preset}, denoise {denoise}: {apart(*made)} apart"
             assert (made[0] - latent["samples"])[inside].abs().mean() > 0.1
 
@@ -33,7 +47,7 @@ def _graph(form) -> Pairs:
     return pairs(batch.images, batch.masks, form, objects="\n".join(batch.objects), types="\n".join(batch.types))
 
 
-def check_the_graph_is_the_engine():
+def check_the_graph_equals_the_engine():
     made = _graph(ksampler)
     line = engine(room("synthesis.pair").Settings(steps=STEPS))
     levels = apart(made.images * 255, shown(line) * 255)
@@ -56,7 +70,7 @@ def check_item_7_taken_from_the_batch_is_item_7_of_8():
         ((place, _),) = crop.of(7)
         assert place > 7, "places and items should differ"
         (alone,) = call(nodes.LatentFromBatch, samples=together.latent, batch_index=place, length=1)
-        made = form(model, told(model, batch.objects[7], batch.types[7]), alone)
+        made = form(model, condition(model, batch.objects[7], batch.types[7]), alone)
         differences[form.__name__] = apart(made, together.samples[place : place + 1])
     assert max(differences.values()) < 1e-4, differences
     return differences
@@ -78,21 +92,21 @@ def check_item_7_as_a_batch_of_its_own_with_its_seed_is_item_7_of_8():
 def check_another_seed_gives_another_anomaly():
     latent, inside = plain_latent()
     for form in FORMS:
-        made = [form(base()[0], told(), latent, seed=seed) for seed in (0, 1)]
+        made = [form(base()[0], condition(), latent, seed=seed) for seed in (0, 1)]
         assert (made[0] - made[1]).abs()[inside].mean() > 0.1
 
 
 def check_items_of_one_image_differ():
     latent, _ = plain_latent()
     (twice,) = call(nodes.RepeatLatentBatch, samples=latent, amount=2)
-    first, second = ksampler(base()[0], told(), twice)
+    first, second = ksampler(base()[0], condition(), twice)
     assert apart(first, second) > 0.1
 
 
 def check_denoise_0_gives_the_latents_back():
     latent, _ = plain_latent()
     for form in FORMS:
-        assert torch.equal(form(base()[0], told(), latent, denoise=0.0), latent["samples"])
+        assert torch.equal(form(base()[0], condition(), latent, denoise=0.0), latent["samples"])
 
 
 def check_less_denoise_changes_less_inside_the_mask():
@@ -100,7 +114,7 @@ def check_less_denoise_changes_less_inside_the_mask():
     figures = {}
     for form in FORMS:
         change = [
-            (form(base()[0], told(), latent, denoise=denoise, steps=8) - latent["samples"]).abs()
+            (form(base()[0], condition(), latent, denoise=denoise, steps=8) - latent["samples"]).abs()
             for denoise in (1.0, 0.5, 0.1)
         ]
         means = [c[inside].mean().item() for c in change]
@@ -114,7 +128,7 @@ def check_one_and_two_steps_work():
     latent, inside = plain_latent()
     for steps in (1, 2):
         for preset in room("samplers.presets").PRESETS:
-            made = [form(base()[0], told(), latent, steps=steps, preset=preset) for form in FORMS]
+            made = [form(base()[0], condition(), latent, steps=steps, preset=preset) for form in FORMS]
             assert torch.equal(*made) and torch.isfinite(made[0]).all()
             change = (made[0] - latent["samples"]).abs()
             assert change[inside].max() > 0.1 and change[~inside].max() < 1e-5
@@ -123,12 +137,13 @@ def check_one_and_two_steps_work():
 def check_a_latent_without_a_mask_is_sampled_as_a_whole():
     (empty,) = call(nodes.EmptyLatentImage, width=128, height=128, batch_size=2)
     latent = {"samples": empty["samples"].new_zeros(2, 4, 16, 16)}
-    made = [form(base()[0], told(), latent) for form in FORMS]
+    made = [form(base()[0], condition(), latent) for form in FORMS]
     assert torch.equal(*made) and made[0].std() > 0.1 and apart(made[0][0], made[0][1]) > 0.1
 
 
 def check_a_mask_schedule_of_core_is_followed():
-    """Differential Diffusion: where the mask is 0.5, the background until half of the run, then the model's answer."""
+    """Differential Diffusion: where the mask is 0.5, the background in the first half of the run, then the model's
+    answer."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
     latent, inside = plain_latent()
@@ -139,7 +154,7 @@ def check_a_mask_schedule_of_core_is_followed():
     (scheduled,) = call(DifferentialDiffusion, model=exact)
     for form in FORMS:
         for model, change in ((exact, 1.5), (scheduled, 3.0)):
-            made = form(model, told(), soft, steps=6)
+            made = form(model, condition(), soft, steps=6)
             seen = (exact.model.process_latent_in(made) - goal + 3)[inside]
             assert apart(seen, torch.full_like(seen, change)) < 1e-4, (form.__name__, change)
             assert apart(made[~inside], latent["samples"][~inside]) < 1e-5

@@ -1,4 +1,4 @@
-"""Images: what is outside the mask stays bit for bit, at every size and depth, and what is inside changes."""
+"""Images of every size and depth: outside the mask every bit stays, inside it changes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_an_image_smaller_than_the_window_comes_back():
 
 
 def _sixteen_bit() -> tuple[torch.Tensor, torch.Tensor]:
-    """Grey of 65536 levels, of which next to none are those of 8 bit."""
+    """Grey of 65536 levels, almost none of which exist in 8 bit."""
     image, mask = one((150, 140))
     fine = torch.rand(1, 150, 140, 1, generator=torch.Generator().manual_seed(0)) / 255
     return ((image.mean(-1, keepdim=True) + fine).clamp(0, 1) * 65535).round().expand(-1, -1, -1, 3) / 65535, mask
@@ -68,14 +68,14 @@ def check_a_16_bit_image_stays_exact_outside():
 
 
 def _saved(folder: str, image, mask, normal, **inputs) -> list[dict]:
-    """The manifest after Save Pairs, which is told a prompt as the host tells it."""
+    """The manifest after Save Pairs, which gets the prompt as a hidden input, as in the host."""
     prompt = {
         "1": {"class_type": "SIAS_LoadAnomalyLDM", "inputs": {"base_name": "surfaces (bundled)", "aware": True}},
         "2": {"class_type": "SIAS_KSamplerAIAS", "inputs": {"latent_image": ["1", 0], "seed": 40, "steps": 4}},
         "3": {"class_type": "SIAS_SavePairs", "inputs": {"image": ["2", 0], "folder": folder}},
     }
     hidden = SimpleNamespace(prompt=prompt, unique_id="3", extra_pnginfo={"workflow": {"nodes": [1]}})
-    node = type("Told", (own("SavePairs"),), {"hidden": hidden})
+    node = type("WithHidden", (own("SavePairs"),), {"hidden": hidden})
     inputs = {"object": "plate", "type": "scratch"} | inputs
     call(node, folder=folder, image=image, mask=mask, normal=normal, **inputs)
     return room("datasets.pairs").read_manifest(OUTPUT / folder)
@@ -93,11 +93,11 @@ def check_a_saved_16_bit_pair_is_16_bit_and_exact_outside():
     assert torch.equal(torch.from_numpy(normal[..., 0] / 65535).float(), image[0, ..., 0].float())
 
 
-def check_the_manifest_tells_base_seeds_scores_and_settings():
+def check_the_manifest_holds_base_seeds_scores_and_settings():
     batch = eight()
     made = pairs(batch.images[:2], batch.masks[:2])
     options = {"object": "a\nb", "type": "x\ny", "scores": made.scores}
-    records = _saved("told", made.images, batch.masks[:2], batch.images[:2], **options)
+    records = _saved("recorded", made.images, batch.masks[:2], batch.images[:2], **options)
     bundled = room("nodes.compact_base").base_path("surfaces (bundled)")
     for index, record in enumerate(records):
         assert record["index"] == index and record["seed"] == 40 + index
@@ -107,8 +107,8 @@ def check_the_manifest_tells_base_seeds_scores_and_settings():
         assert record.items() >= made.scores[index].entries.items() and len(record["windows"]) == 1
         assert record["visibility"] == round(made.scores[index].visibility, 4) and 0 < record["completeness"] <= 1
         assert 0 < record["precision"] <= 1 and 0 <= record["boundary"] <= 1 and record["nearest_real"] is None
-    assert json.loads((OUTPUT / "told" / "workflow.json").read_text()) == {"nodes": [1]}
-    more = _saved("told", made.images, batch.masks[:2], batch.images[:2], seed=7, **options | {"type": "z"})
+    assert json.loads((OUTPUT / "recorded" / "workflow.json").read_text()) == {"nodes": [1]}
+    more = _saved("recorded", made.images, batch.masks[:2], batch.images[:2], seed=7, **options | {"type": "z"})
     assert len(more) == 4 and [record["seed"] for record in more] == [40, 41, 7, 8]
 
 
@@ -129,8 +129,8 @@ def check_previews_of_narrow_images_come_as_one_batch():
     images, masks = image.expand(2, -1, -1, -1), mask.expand(2, -1, -1)
     score = room("nodes.compose").Score
     others = dict.fromkeys(("strength", "excess", "completeness", "precision", "boundary", "seam"), 1.0)
-    told = ((9.5, -0.5, True), (0.25, -10.25, False))
-    scores = [score(visibility=v, contrast=c, visible=seen, windows=(), **others) for v, c, seen in told]
+    values = ((9.5, -0.5, True), (0.25, -10.25, False))
+    scores = [score(visibility=v, contrast=c, visible=seen, windows=(), **others) for v, c, seen in values]
     shown = own("PreviewPair").execute(normal=images, image=images, mask=masks, scores=scores).ui.as_dict()["images"]
     sizes = {Image.open(TEMPORARY / one["filename"]).size for one in shown}
     assert len(shown) == 2 and len(sizes) == 1

@@ -1,4 +1,4 @@
-"""What a dataset and a folder of pairs show before anything is trained on them."""
+"""Reports on a dataset and on a folder of pairs before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _worst(pairs: list[str], by: str = "visibility", count: int = 3):
 # Inspect Dataset
 
 
-def check_the_report_is_the_commands_and_the_picture_is_shown():
+def check_the_report_equals_the_commands_and_the_picture_is_shown():
     done = _inspect(_plates())
     report, picture, kinds, unusable, folder = done.args
     inspected = room("datasets.inspection").inspect_dataset(INPUT / "plates")
@@ -75,12 +75,12 @@ def check_the_report_is_the_commands_and_the_picture_is_shown():
     assert done.ui["text"] == (report,) and len(done.ui["images"]) == 1
 
 
-def check_kinds_are_what_batch_plan_takes():
+def check_kinds_fit_batch_plan():
     kinds = _inspect(_plates()).args[2]
     assert own("BatchPlan").execute(kinds=kinds, count=1, plan_seed=0, index=1).args[:2] == ("cast_grain", "pit")
 
 
-def check_a_spoiled_dataset_is_told_and_not_refused():
+def check_a_damaged_dataset_is_reported_and_not_refused():
     _plates()
     report, picture, _, unusable, _ = _inspect("damaged").args
     assert unusable == 1 and "1 to fix before it can be used:" in report and "the mask is empty" in report
@@ -152,25 +152,25 @@ def check_the_nodes_that_read_data_take_the_layout_too():
         call("LoadDefectDataset", **load)
     for layout, objects in (("mvtec", {"cast"}), ("stems", {"part"})):
         assert set(call("LoadDefectDataset", **load, layout=layout)[2]) == objects
-    deal = {"folder": _two_ways(), "split": "", "share": 0.5, "types": "", "seed": 0}
+    split = {"folder": _two_ways(), "split": "", "share": 0.5, "types": "", "seed": 0}
     with refused("Split Defect Dataset: ", "it could be in 2 layouts"):
-        call("SplitDataset", **deal)
-    assert {sample.object for sample in call("SplitDataset", **deal, layout="mvtec")[0].train} == {"cast"}
+        call("SplitDataset", **split)
+    assert {sample.object for sample in call("SplitDataset", **split, layout="mvtec")[0].train} == {"cast"}
     for node in ("LoadDefectDataset", "SplitDataset"):
         seen = [own(node).fingerprint_inputs(folder=_two_ways(), split="", layout=name) for name in ("mvtec", "stems")]
         assert None not in seen and len(set(seen)) == 2
 
 
-def check_a_missing_dataset_is_told_before_the_run():
+def check_a_missing_dataset_is_reported_before_the_run():
     node = own("InspectDataset")
     assert node.validate_inputs(folder="procedural surfaces") is True and node.validate_inputs(folder=None) is True
-    told = node.validate_inputs(folder="gone")
-    assert told.startswith(f"Inspect Dataset: {INPUT / 'gone'}: no such folder")
-    with refused(told):
+    refusal = node.validate_inputs(folder="gone")
+    assert refusal.startswith(f"Inspect Dataset: {INPUT / 'gone'}: no such folder")
+    with refused(refusal):
         _inspect("gone")
 
 
-def check_a_file_that_changes_is_seen_also_where_the_dataset_is_spoiled():
+def check_a_changed_file_is_noticed_also_in_a_damaged_dataset():
     node, _ = own("InspectDataset"), _plates()
     for folder in ("plates", "damaged"):
         before = node.fingerprint_inputs(folder=folder, layout="auto")
@@ -195,7 +195,7 @@ def check_an_inspection_can_be_stopped():
 # Worst Pairs
 
 
-def check_the_worst_are_shown_and_told():
+def check_the_worst_are_shown_and_listed():
     done = _worst([_pairs()])
     sheet, table, indices = done.args
     assert indices == [1, 4, 0]
@@ -241,4 +241,4 @@ def check_another_pair_in_the_folder_is_seen():
     (OUTPUT / folder / "plate" / "ground_truth" / "spot" / "000001_mask.png").unlink()
     assert node.fingerprint_inputs(pairs=[folder], by=["visibility"], count=[3]) != before
     linked = [node.fingerprint_inputs(pairs=[None], by=["visibility"], count=[3]) for _ in range(2)]
-    assert linked[0] != linked[1], "pairs may have been deleted, which a linked name does not tell"
+    assert linked[0] != linked[1], "pairs may have been deleted, which a linked name does not show"

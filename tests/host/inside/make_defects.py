@@ -45,8 +45,8 @@ def check_an_item_of_a_batch_is_what_it_is_alone():
     assert not torch.equal(together[0][0], _made(image[:1], mask, seed=9)[0][0])
 
 
-def check_the_place_in_a_large_image_does_not_count():
-    """A window's surroundings alone decide what is drawn in it."""
+def check_the_position_in_a_large_image_does_not_matter():
+    """What is drawn in a window depends only on its surroundings."""
     image, mask = _photograph()
     mask[:] = 0
     mask[:, 140:170, 110:150] = 1  # far from the border: the window is the same in both
@@ -109,27 +109,27 @@ def check_a_checkpoint_draws_by_its_conditioning():
         _made(image, mask, model=model, vae=vae, contrast=0.5, **conditioning)
 
 
-def check_a_base_that_can_be_asked_is_and_another_is_not():
+def check_appearance_reaches_a_base_that_knows_it_and_others_refuse_it():
     image, mask = _photograph()
     room("modules.base_file").save_base(BASES / "drawn.safetensors", _drawn_base(), {})
-    asked = {"base_name": "drawn.safetensors", "other_type": "pit", "refine": False, "tries": 1}
-    free = _made(image, mask, **asked)[0]
+    options = {"base_name": "drawn.safetensors", "other_type": "pit", "refine": False, "tries": 1}
+    free = _made(image, mask, **options)[0]
     for name in ("contrast", "strength", "softness"):
-        assert not torch.equal(free, _made(image, mask, **asked, **{name: 0.8})[0])
+        assert not torch.equal(free, _made(image, mask, **options, **{name: 0.8})[0])
     with refused(NODE, "contrast", "-1 to 1"):
-        _made(image, mask, **asked, contrast=2.0)
+        _made(image, mask, **options, contrast=2.0)
     with refused(NODE, "contrast, strength and softness", "--drawn"):
         _made(image, mask, contrast=0.5)
 
 
 def _drawn_base():
-    """Of `train-base --drawn`, small and not trained."""
+    """A base as of `train-base --drawn`, small and untrained."""
     ldm = room("modules.compact_ldm")
     sizes = {"resolution": 64, "autoencoder_widths": (8, 16), "unet_widths": (32, 32), "token_channels": 32}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         base = ldm.CompactLDM(ldm.CompactLDMConfig((("any", "good"), ("any", "pit")), appearance=True, **sizes))
-        torch.nn.init.normal_(base.unet.outlet[-1].weight, std=0.1)  # it starts at zero, which no condition moves
+        torch.nn.init.normal_(base.unet.outlet[-1].weight, std=0.1)  # it starts at zero: no condition has an effect
     return base.eval().requires_grad_(False)
 
 

@@ -1,4 +1,4 @@
-"""Masks as other packs make them: further axes, other number types, one image for many masks, and nothing painted."""
+"""Masks as other packs make them: more axes, other dtypes, one image with many masks, and empty ones."""
 
 from __future__ import annotations
 

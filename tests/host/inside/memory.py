@@ -1,4 +1,4 @@
-"""Memory that is used up inside a node: an error under the node's name that says what to lower."""
+"""Out of memory inside a node: an error with the node's name and the setting to lower."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ AUTOENCODER = {
 
 
 class Made(NamedTuple):
-    """The command line's pairs on brushed metal, measured by it against the training part."""
+    """The command line's pairs on brushed metal, with its distances to the training part."""
 
     images: Tensor
     masks: Tensor
@@ -69,8 +69,8 @@ def _metal():
         INPUT / "near-metal", materials=("brushed_metal",), normals=4, defects=6, size=160, seed=11
     )
     samples = room("datasets.mvtec").read_mvtec(INPUT / "near-metal")
-    dealt = split.make_split(samples, {sample.name: sample.name for sample in samples}, share=0.5)
-    split.save_split(dealt, INPUT / "near-metal.json")
+    parts = split.make_split(samples, {sample.name: sample.name for sample in samples}, share=0.5)
+    split.save_split(parts, INPUT / "near-metal.json")
     return call("SplitDataset", folder="near-metal", split="near-metal.json", share=0.5, types="", seed=0)[0]
 
 
@@ -198,7 +198,7 @@ def check_an_item_alone_has_its_number_of_the_batch():
 
 
 def _real_ones(part: str) -> list[tuple[Made, dict[str, str]]]:
-    """The real defects of a part of the split as if they were made, each with its object and type."""
+    """The real defects of a part of the split in the form of made ones, each with its object and type."""
     images, found = room("nodes.images"), []
     for sample in getattr(_metal(), part):
         if sample.mask is not None:
@@ -271,7 +271,7 @@ def check_only_the_training_part_is_read():
 # What is not known
 
 
-def check_types_without_a_distance_are_told_in_the_log_and_are_no_error():
+def check_types_without_a_distance_are_reported_in_the_log_and_are_no_error():
     data, made = _metal(), _made()
     first = next(sample for sample in data.train if sample.mask is not None)
     for real, reason in (
@@ -281,8 +281,8 @@ def check_types_without_a_distance_are_told_in_the_log_and_are_no_error():
         type = "dent" if real is real_defects() else first.type
         with _log() as heard:
             found = _nearest(real, type=type)
-        told = [line for line in heard if line.startswith("Nearest Real Defect: nearest_real stays unknown")]
-        assert found == [None] * 5 and len(told) == 1 and reason in told[0], (found, heard)
+        lines = [line for line in heard if line.startswith("Nearest Real Defect: nearest_real stays unknown")]
+        assert found == [None] * 5 and len(lines) == 1 and reason in lines[0], (found, heard)
     mixed = "\n".join(["dent", *(type for _, type in made.kinds[1:])])
     found = _nearest(real_defects(), type=mixed)
     assert found[0] is None and abs(found[1] / made.nearest[1] - 1) < 1e-4
@@ -304,7 +304,7 @@ def check_it_is_in_the_manifest_and_in_preview_pairs_words():
         mask=made.masks,
     )
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo=None)
-    node = type("Told", (own("SavePairs"),), {"hidden": hidden})
+    node = type("WithHidden", (own("SavePairs"),), {"hidden": hidden})
     call(
         node,
         image=made.images,
@@ -359,7 +359,7 @@ def check_what_does_not_fit_together_is_refused():
             _nearest(real_defects(), crop=windows)
 
 
-def check_open_masks_are_told_before_the_run():
+def check_open_masks_are_reported_before_the_run():
     node = own("NearestRealDefect")
     assert "crop and mask: both are open" in node.validate_inputs()
     assert node.validate_inputs(mask=None) is True and node.validate_inputs(crop=None) is True
@@ -372,7 +372,7 @@ def check_a_training_part_without_defects_is_refused():
 
 
 class _Answers:
-    """A VAE, or a CLIP vision model, that gives what it is told to."""
+    """A VAE, or a CLIP vision model, that returns a given answer."""
 
     def __init__(self, answer):
         self.answer = answer

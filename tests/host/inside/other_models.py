@@ -11,7 +11,7 @@ import comfy.supported_models
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-from .scenes import FORMS, Conditioning, apart, base, plain_latent, refused, told
+from .scenes import FORMS, Conditioning, apart, base, condition, plain_latent, refused
 from .start import call, room
 
 # SD 1.5's UNet with two levels in place of four, of equal width, and one block in place of two per level.
@@ -68,9 +68,9 @@ def sd15_latent(height: int = 8, width: int = 10) -> tuple[dict, torch.Tensor]:
     return {"samples": samples, "noise_mask": mask}, (mask > 0).expand_as(samples)
 
 
-def _holds_the_background(model, told: Conditioning, latent: dict, inside: torch.Tensor, **options) -> float:
+def _holds_the_background(model, conditioning: Conditioning, latent: dict, inside: torch.Tensor, **options) -> float:
     """The largest difference outside the mask of both forms, which give finite and equal latents."""
-    made = [form(model, told, latent, **options) for form in FORMS]
+    made = [form(model, conditioning, latent, **options) for form in FORMS]
     assert torch.isfinite(made[0]).all() and torch.equal(*made), f"{options}: {apart(*made)} apart"
     assert (made[0] - latent["samples"])[inside].abs().mean() > 0.01, options
     return apart(made[0][~inside], latent["samples"][~inside])
@@ -100,7 +100,7 @@ def flow():
 def check_a_flow_model_runs_in_both_forms():
     latent, inside = plain_latent()
     largest = max(
-        _holds_the_background(flow(), told(), latent, inside, preset=preset, steps=6, denoise=denoise)
+        _holds_the_background(flow(), condition(), latent, inside, preset=preset, steps=6, denoise=denoise)
         for preset in ("recommended", "fast", "paper")
         for denoise in (1.0, 0.5)
     )
@@ -123,7 +123,7 @@ def check_states_have_the_scale_of_the_models_kind():
         out = exact.model.process_latent_out
         flat = latent | {"samples": out(torch.full_like(latent["samples"], -3.0))}
         for form in FORMS:
-            made = form(exact, told(), flat, steps=6)
+            made = form(exact, condition(), flat, steps=6)
             assert apart(made, out(torch.where(inside, 2.0, -3.0))) < 1e-5
         assert len(states) == 12
         for sigma, state in states:
@@ -135,7 +135,7 @@ def check_states_have_the_scale_of_the_models_kind():
 
 def check_the_whole_latent_of_a_flow_model_is_sampled_without_mask():
     empty = {"samples": torch.zeros(1, 4, 16, 16)}
-    made = [form(flow(), told(), empty) for form in FORMS]
+    made = [form(flow(), condition(), empty) for form in FORMS]
     assert torch.equal(*made) and torch.isfinite(made[0]).all() and made[0].std() > 0.01
 
 

@@ -1,4 +1,4 @@
-"""What the manifest says of a pair's making, read off prompts."""
+"""How a pair was made, as the manifest records it from the prompt."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def check_the_base_is_found_by_any_loaders_widget():
         assert module.nearest(prompt, "save", module.BASE_INPUTS) == "a"
 
 
-def check_adapters_are_told_by_their_files_fasts_before_stages():
-    """As the command line joins them; one name is another file for each loader."""
+def check_adapters_are_recorded_by_file_digest_fast_before_stage():
+    """Joined as by the command line; the same name means another file in each loader."""
     pairs, digest = room("nodes.pairs"), room("modules.base_file").file_digest
     bundled = room("nodes.adapters").adapter_path("surfaces (bundled)", "fast")
     (ADAPTERS / "of-stage.safetensors").write_bytes(b"stands for an adapter")

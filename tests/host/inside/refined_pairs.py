@@ -99,7 +99,7 @@ def check_every_round_changes_one_setting_and_draws_new_seeds():
     assert fast.farm_share(model) == 0.8
 
 
-def check_only_pairs_that_show_nothing_are_tried_and_only_until_they_do():
+def check_only_invisible_pairs_are_drawn_again_and_only_until_they_are_visible():
     draw, rounds = eight_drawn(), 2
     seen = sorted(score.visibility for score in draw.scores)
     between = (seen[3] + seen[4]) / 2
@@ -117,8 +117,8 @@ def check_only_pairs_that_show_nothing_are_tried_and_only_until_they_do():
 
 
 def _latents_with_and_without_a_patch(model, how) -> tuple[float, float]:
-    """How far apart are the latents and the images of the pairs that show nothing where they are sampled alone, and
-    where all are, since the model has a patch."""
+    """Largest differences of latents and of images of the invisible pairs between sampling them alone and, since the
+    model has a patch, sampling all."""
     draw = eight_drawn()
     seen = sorted(score.visibility for score in draw.scores)
     given, crop, results = draw.judged((seen[3] + seen[4]) / 2), draw.inputs["crop"], []
@@ -134,7 +134,8 @@ def _latents_with_and_without_a_patch(model, how) -> tuple[float, float]:
 
 
 def check_some_items_of_a_batch_are_sampled_as_in_the_whole_batch():
-    """Tokens and FARM's types go by item. A model with a patch is run on all items: who knows what the patch holds."""
+    """Tokens and FARM's types go by item. A model with a patch is run on all items, since the patch may depend on
+    them."""
     farm = applied(base()[0], random_adapter(), *eight_drawn().kinds, strength=0.5, crop=eight_drawn().inputs["crop"])
     (stage,) = call(
         "GradedSampler",
@@ -165,9 +166,9 @@ def check_calls_are_two_a_step_with_guidance_and_one_without():
 def check_a_distance_to_real_defects_counts_only_where_all_draws_have_it():
     draw = two_drawn()
     far = [replace(score, nearest_real=9.0) for score in draw.scores]
-    plain, told = draw.refined(), draw.refined(scores=far)
-    assert torch.equal(plain[0], told[0])
-    for score, same in zip(told[1], plain[1], strict=True):
+    plain, scored = draw.refined(), draw.refined(scores=far)
+    assert torch.equal(plain[0], scored[0])
+    for score, same in zip(scored[1], plain[1], strict=True):
         kept = score.refined["round"]
         assert kept == same.refined["round"] and score.nearest_real == (None if kept else 9.0)
         assert score.refined["first"]["nearest_real"] == 9.0
@@ -213,7 +214,7 @@ def check_controls_go_along_with_the_scores():
     assert abs(some_scores[0].excess - all_scores[1].excess) < 1e-3 * all_scores[1].excess
 
 
-def check_the_manifest_tells_the_search():
+def check_the_manifest_records_the_search():
     draw = eight_drawn()
     images, scores, _ = draw.refined()
     prompt = {
@@ -221,7 +222,7 @@ def check_the_manifest_tells_the_search():
         "2": {"class_type": "SIAS_SavePairs", "inputs": {"image": ["1", 0]}},
     }
     node = type(
-        "Told", (own("SavePairs"),), {"hidden": SimpleNamespace(prompt=prompt, unique_id="2", extra_pnginfo={})}
+        "WithHidden", (own("SavePairs"),), {"hidden": SimpleNamespace(prompt=prompt, unique_id="2", extra_pnginfo={})}
     )
     call(
         node,
@@ -236,12 +237,13 @@ def check_the_manifest_tells_the_search():
     records = room("datasets.pairs").read_manifest(OUTPUT / "refined")
     seed_of = room("nodes.redraw").round_seed
     for item, (record, first) in enumerate(zip(records, draw.scores, strict=True)):
-        told = record["refined"]
-        assert list(told) == ["rounds", "round", "changed", "first", "calls", "first_calls"]
-        assert told["rounds"] == draw.inputs["rounds"] and told["first"] == first.entries | {"visible": first.visible}
-        assert told["changed"] == ({"guidance": CFG * 1.5} if told["round"] == 2 else {})
-        assert record["seed"] == (seed_of(SEED, told["round"]) + item if told["round"] else 40 + item)
-        assert record["visible"] == scores[item].visible and told["first_calls"] is None
+        search = record["refined"]
+        assert list(search) == ["rounds", "round", "changed", "first", "calls", "first_calls"]
+        assert search["rounds"] == draw.inputs["rounds"]
+        assert search["first"] == first.entries | {"visible": first.visible}
+        assert search["changed"] == ({"guidance": CFG * 1.5} if search["round"] == 2 else {})
+        assert record["seed"] == (seed_of(SEED, search["round"]) + item if search["round"] else 40 + item)
+        assert record["visible"] == scores[item].visible and search["first_calls"] is None
 
 
 def check_progress_runs_over_all_rounds():
@@ -252,7 +254,7 @@ def check_progress_runs_over_all_rounds():
         two_drawn().refined(rounds=3)
     finally:
         comfy.utils.set_progress_bar_global_hook(before)
-    values = [value for value, _ in shown]  # the host leaves out some that come too soon
+    values = [value for value, _ in shown]  # the host drops updates that come too soon
     assert {total for _, total in shown} == {3 * STEPS} and values == sorted(set(values)), shown
     assert values[0] == 1 and values[-1] == 3 * STEPS and len(values) > 3
 
@@ -283,7 +285,7 @@ def check_an_interrupted_search_leaves_nothing_patched():
 
 
 class _Mean:
-    """A VAE of SD's ratio and channels that no weights are needed for."""
+    """A VAE of SD's ratio and channels without weights."""
 
     latent_channels = 4
 

@@ -10,7 +10,7 @@ from functools import cache, partial
 import comfy.samplers
 from torch import Tensor
 
-from .scenes import CFG, SEED, advanced, base, eight, pairs, told
+from .scenes import CFG, SEED, advanced, base, condition, eight, pairs
 from .start import call, room
 
 STEPS, ROUNDS = 3, 2
@@ -37,7 +37,7 @@ class Draw:
         return call("RefinePairs", **self.inputs | changed)
 
     def judged(self, visible_above: float) -> Draw:
-        """The same draw, as Compose Pair scores it with another threshold."""
+        """The same draw, scored by Compose Pair with another threshold."""
         composing = replace(self.scores[0].composing, visible_above=visible_above)
         scores = [replace(one, visible=one.visibility > visible_above, composing=composing) for one in self.scores]
         return replace(self, inputs=self.inputs | {"scores": scores})
@@ -55,7 +55,7 @@ def drawn(images: Tensor, masks: Tensor, objects="brushed_metal", types="scratch
     (model, vae, resolution), crop = base(), None
     if cropped:
         *_, crop = call("CropToMask", image=images, mask=masks, resolution=resolution, context=1.0)
-    conditioning = told(model, objects, types, crop)
+    conditioning = condition(model, objects, types, crop)
     first = pairs(images, masks, partial(advanced, steps=STEPS), cropped, objects=objects, types=types)
     (sigmas,) = call("AIASSigmas", model=model, steps=STEPS, kind="half", refine=0, denoise=1.0)
     inputs = {

@@ -1,4 +1,4 @@
-"""Files and folders that are not what they should be: refused in words, and nothing half-written stays."""
+"""Unusable files and folders: refused with a clear message, and nothing half-written stays."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check_a_renamed_pickle_is_refused_and_never_opened():
     assert not (BASES / "opened").exists()
 
 
-def check_a_bad_name_is_told_before_the_run():
+def check_a_bad_name_is_reported_before_the_run():
     node = own("LoadAnomalyLDM")
     assert node.validate_inputs(base_name="surfaces (bundled)") is True
     assert "no base 'gone.safetensors'" in node.validate_inputs(base_name="gone.safetensors")
@@ -74,7 +74,9 @@ def check_a_bad_name_is_told_before_the_run():
 def _save(normal, image, mask, **inputs):
     hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={})
     inputs = {"object": "plate", "type": "scratch", "folder": "refused"} | inputs
-    return call(type("Told", (own("SavePairs"),), {"hidden": hidden}), normal=normal, image=image, mask=mask, **inputs)
+    return call(
+        type("WithHidden", (own("SavePairs"),), {"hidden": hidden}), normal=normal, image=image, mask=mask, **inputs
+    )
 
 
 def check_a_folder_outside_the_output_is_refused():
@@ -137,8 +139,8 @@ def _items(folder: str, select: str = "to synthesize", type: str = "", split: st
 
 def check_a_missing_dataset_is_refused_before_the_run():
     assert own("LoadDefectDataset").validate_inputs(folder="procedural surfaces") is True
-    told = own("LoadDefectDataset").validate_inputs(folder="gone")
-    assert told.startswith(f"Load Defect Dataset: {INPUT / 'gone'}: no such folder") and "a dataset's folder" in told
+    error = own("LoadDefectDataset").validate_inputs(folder="gone")
+    assert error.startswith(f"Load Defect Dataset: {INPUT / 'gone'}: no such folder") and "a dataset's folder" in error
     with refused("Load Defect Dataset: ", f"{INPUT / 'gone'}: no such folder"):
         _items("gone")
 

@@ -1,4 +1,4 @@
-"""Images, masks and crops that do not fit together or are not whole: refused in words, the node's name first."""
+"""Images, masks and crops that do not fit together or are not valid: refused with the node's name in front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Refine Pairs cannot take: refused in words, the node's name first, before the model is run."""
+"""Inputs that Refine Pairs refuses, with its name in front, before the model is run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from .other_models import random_tokens, sd15, sd15_latent
 from .refined_scenes import eight_drawn, two_drawn, watched
-from .scenes import base, eight, ksampler, refused, told
+from .scenes import base, condition, eight, ksampler, refused
 
 
 @contextmanager
@@ -34,7 +34,10 @@ def check_other_numbers_are_refused():
         ({"scores": two.scores[:1]}, ("1 scores for 2 images", "Compose Pair")),
         ({"latent": eight_drawn().inputs["latent"]}, ("latents, but there are 2 windows", "Defect Latent")),
         ({"crop": eight_drawn().inputs["crop"]}, ("crop: of 8 images", "that were cropped")),
-        ({"positive": told(type="scratch\nstain\nscratch").positive}, ("positive: a conditioning for 3", "one line")),
+        (
+            {"positive": condition(type="scratch\nstain\nscratch").positive},
+            ("positive: a conditioning for 3", "one line"),
+        ),
     ):
         with unsampled(*words):
             two.refined(**changed)
@@ -54,7 +57,7 @@ def check_inputs_of_another_batch_are_refused():
 
 def check_the_sampled_latent_is_refused():
     two = two_drawn()
-    made = ksampler(base()[0], told(), two.inputs["latent"])
+    made = ksampler(base()[0], condition(), two.inputs["latent"])
     with unsampled("scores: not those of image", "Defect Latent's and not the sampler's"):
         two.refined(latent=two.inputs["latent"] | {"samples": made})
 
@@ -84,7 +87,7 @@ def check_sigmas_without_a_step_are_refused():
             two_drawn().refined(sigmas=sigmas)
 
 
-def check_scores_that_tell_no_way_of_composing_are_refused():
+def check_scores_without_a_composing_mode_are_refused():
     two = two_drawn()
     first, second = two.scores
     pasted = replace(second, composing=replace(second.composing, mode="paste"))

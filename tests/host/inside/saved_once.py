@@ -1,4 +1,4 @@
-"""Save Pairs where pairs are blank, are there already, or come from another image."""
+"""Save Pairs with pairs that are blank, already saved, or from another image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _save(folder: str, image, mask, normal, *, seed=40, prompt=None, object="pla
 
 
 def type_of(node, hidden):
-    return type("Told", (node,), {"hidden": hidden})
+    return type("WithHidden", (node,), {"hidden": hidden})
 
 
 def _batch(count: int, first: float = 0.0):
@@ -103,12 +103,12 @@ def check_a_pair_of_another_type_mask_or_image_is_another_pair():
 
 def check_pairs_that_were_deleted_or_painted_over_are_saved_again():
     images, mask, normal = _batch(3)
-    _save("weeded", images, mask, normal)
-    first, second, _ = _lines("weeded")[0]
-    (OUTPUT / "weeded" / first["image"]).unlink()
-    (OUTPUT / "weeded" / second["mask"]).write_bytes(b"not a mask any more")
-    assert _save("weeded", images, mask, normal).ui["text"][0] == "2 saved, 1 already there"
-    assert _save("weeded", images, mask, normal).ui["text"][0] == "0 saved, 3 already there"
+    _save("deleted", images, mask, normal)
+    first, second, _ = _lines("deleted")[0]
+    (OUTPUT / "deleted" / first["image"]).unlink()
+    (OUTPUT / "deleted" / second["mask"]).write_bytes(b"not a mask any more")
+    assert _save("deleted", images, mask, normal).ui["text"][0] == "2 saved, 1 already there"
+    assert _save("deleted", images, mask, normal).ui["text"][0] == "0 saved, 3 already there"
 
 
 def check_lines_from_before_identities_are_compared_by_their_files():

@@ -67,12 +67,20 @@ def one(size: tuple[int, int] | None = None, pixel: tuple[int, int] | None = Non
     return image.contiguous(), mask
 
 
-def told(model=None, object: str = "brushed_metal", type: str = "scratch", crop=None) -> Conditioning:
+def condition(model=None, object: str = "brushed_metal", type: str = "scratch", crop=None) -> Conditioning:
     return Conditioning(*call("AnomalyConditioning", model=model or base()[0], object=object, type=type, crop=crop))
 
 
 def ksampler(
-    model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended", denoise=1.0
+    model,
+    conditioning: Conditioning,
+    latent: dict,
+    *,
+    seed=SEED,
+    steps=STEPS,
+    cfg=CFG,
+    preset="recommended",
+    denoise=1.0,
 ) -> Tensor:
     """Latents of KSampler (AIAS)."""
     (made,) = call(
@@ -82,8 +90,8 @@ def ksampler(
         steps=steps,
         cfg=cfg,
         preset=preset,
-        positive=told.positive,
-        negative=told.negative,
+        positive=conditioning.positive,
+        negative=conditioning.negative,
         latent_image=latent,
         denoise=denoise,
     )
@@ -91,7 +99,15 @@ def ksampler(
 
 
 def advanced(
-    model, told: Conditioning, latent: dict, *, seed=SEED, steps=STEPS, cfg=CFG, preset="recommended", denoise=1.0
+    model,
+    conditioning: Conditioning,
+    latent: dict,
+    *,
+    seed=SEED,
+    steps=STEPS,
+    cfg=CFG,
+    preset="recommended",
+    denoise=1.0,
 ) -> Tensor:
     """Latents of SamplerCustomAdvanced with the preset's values on AIAS Sampler and AIAS Sigmas."""
     grid, options = room("samplers.presets").preset(preset, steps)
@@ -106,7 +122,7 @@ def advanced(
     (sampler,) = call("AIASSampler", **{name: options.get(name, value) for name, value in widgets.items()})
     (sigmas,) = call("AIASSigmas", model=model, denoise=denoise, **grid)
     (noise,) = call("PerItemNoise", seed=seed)
-    (guider,) = call(CFGGuider, model=model, positive=told.positive, negative=told.negative, cfg=cfg)
+    (guider,) = call(CFGGuider, model=model, positive=conditioning.positive, negative=conditioning.negative, cfg=cfg)
     made, _ = call(
         SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=latent
     )
@@ -117,7 +133,7 @@ FORMS = (ksampler, advanced)
 
 
 class Pairs(NamedTuple):
-    """A run from images and masks to pairs, and what lay between."""
+    """The pairs of a run, with its scores, its latent and its samples."""
 
     images: Tensor
     scores: list
@@ -141,7 +157,7 @@ def pairs(
     if cropped:
         windows, window_masks, crop = call("CropToMask", image=images, mask=masks, resolution=resolution, context=1.0)
     (latent,) = call("DefectLatent", image=windows, mask=window_masks, vae=vae, crop=crop)
-    samples = form(model, told(model, objects, types, crop), latent, **options)
+    samples = form(model, condition(model, objects, types, crop), latent, **options)
     made, scores = call(
         "ComposePair",
         normal=images,
@@ -181,8 +197,7 @@ def plain_latent() -> tuple[dict, Tensor]:
 
 @contextmanager
 def refused(start: str, *words: str) -> Iterator[None]:
-    """What is inside, or the function that this decorates, raises a ValueError that begins with `start` and holds all
-    `words`."""
+    """The block, or the decorated function, must raise a ValueError that begins with `start` and holds all `words`."""
     try:
         yield
     except ValueError as error:

@@ -1,11 +1,11 @@
-"""Split Sigmas before this pack's samplers: two halves in a row, noise off for the second, as core's samplers go."""
+"""Split Sigmas before this pack's samplers: two halves in a row, noise off for the second, as with core's samplers."""
 
 from __future__ import annotations
 
 from comfy_extras import nodes_custom_sampler as core
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
-from .scenes import CFG, SEED, apart, base, plain_latent, refused, told
+from .scenes import CFG, SEED, apart, base, condition, plain_latent, refused
 from .start import call
 
 EXACT = {"order": 1, "eta": 0.0, "variance": 0.0, "pure_start": False, "correct": False}
@@ -13,7 +13,7 @@ EXACT = {"order": 1, "eta": 0.0, "variance": 0.0, "pure_start": False, "correct"
 
 def _part(sampler, sigmas, latent: dict, on: bool, model=None) -> dict:
     model = model or base()[0]
-    positive, negative = told()
+    positive, negative = condition()
     (guider,) = call(core.CFGGuider, model=model, positive=positive, negative=negative, cfg=CFG)
     (noise,) = call("PerItemNoise", seed=SEED) if on else call(core.DisableNoise)
     return call(
@@ -22,7 +22,7 @@ def _part(sampler, sigmas, latent: dict, on: bool, model=None) -> dict:
 
 
 def _halves(sampler, latent: dict, step: int, steps: int = 6, windows: str = "") -> tuple[dict, dict, dict]:
-    """(what the first half leaves, what both make, what one run makes)."""
+    """(result of the first half, of both halves, of one whole run)."""
     (sigmas,) = call("AIASSigmas", model=base()[0], steps=steps, kind="uniform", refine=0, denoise=1.0, windows=windows)
     upper, lower = call(core.SplitSigmas, sigmas=sigmas, step=step)
     left = _part(sampler, upper, latent, True)

@@ -12,7 +12,7 @@ import nodes
 
 from .fast_scenes import KIND, applied, random_adapter, sd15, with_tokens
 from .other_models import flow, random_tokens, sd15_latent
-from .scenes import FORMS, SEED, Conditioning, apart, base, eight, engine, pairs, plain_latent, shown, told
+from .scenes import FORMS, SEED, Conditioning, apart, base, condition, eight, engine, pairs, plain_latent, shown
 from .stage_scenes import GRADED_FORMS, STEPS, Schedule, graded, graded_advanced, random_stage, stage_adapter, with_mga
 from .start import TEMPORARY, call, room
 
@@ -21,7 +21,7 @@ def check_both_forms_give_equal_latents_and_keep_the_background():
     (latent, inside), largest = plain_latent(), 0.0
     for preset in room("samplers.presets").PRESETS:
         for stage in ("mga", "mga-aif-gd", "stage", "stage-paper"):
-            made = [form(with_mga(), told(), latent, preset=preset, stage=stage) for form in GRADED_FORMS]
+            made = [form(with_mga(), condition(), latent, preset=preset, stage=stage) for form in GRADED_FORMS]
             assert torch.equal(*made), f"{preset}, {stage}: {apart(*made)} apart"
             assert (made[0] - latent["samples"])[inside].abs().mean() > 0.1
             largest = max(largest, apart(made[0][~inside], latent["samples"][~inside]))
@@ -29,11 +29,11 @@ def check_both_forms_give_equal_latents_and_keep_the_background():
     return {"largest difference outside": largest}
 
 
-def check_part_strength_passes_windows_by():
+def check_partial_denoise_skips_windows():
     latent, inside = plain_latent()
     changes = []
     for denoise in (1.0, 0.5, 0.1, 0.0):
-        made = [form(with_mga(), told(), latent, denoise=denoise) for form in GRADED_FORMS]
+        made = [form(with_mga(), condition(), latent, denoise=denoise) for form in GRADED_FORMS]
         assert torch.equal(*made)
         changes.append((made[0] - latent["samples"])[inside].abs().mean().item())
     assert changes[0] > changes[1] > changes[2] > changes[3] == 0, changes
@@ -55,7 +55,7 @@ def _graph(stage: str, farm: bool, **options):
     return pairs(batch.images, batch.masks, form, objects=objects, types=types, **options)
 
 
-def check_the_graph_is_the_engine():
+def check_the_graph_equals_the_engine():
     """The command line and the graph give the same pixels, with either preset and with FARM beside the heads."""
     settings, adapters, found = room("synthesis.pair").Settings, room("synthesis.adapters").Adapters, {}
     plain = shown(engine(settings("recommended", STEPS)))
@@ -81,32 +81,33 @@ def check_an_item_alone_is_the_item_in_its_batch():
     (alone,) = call(nodes.LatentFromBatch, samples=together.latent, batch_index=place, length=1)
     kind = batch.objects[7], batch.types[7]
     for form in GRADED_FORMS:
-        made = form(with_mga(model), with_tokens(told(model, *kind), adapter, *kind), alone)
+        made = form(with_mga(model), with_tokens(condition(model, *kind), adapter, *kind), alone)
         assert apart(made, together.samples[place : place + 1]) < 1e-4
 
 
 def check_untrained_heads_change_nothing():
     latent, _ = plain_latent()
-    plain = graded(base()[0], told(), latent, stage="baseline")
+    plain = graded(base()[0], condition(), latent, stage="baseline")
     zero = with_mga(adapter=stage_adapter(spread=0.0))
-    assert torch.equal(plain, graded(zero, told(), latent, stage="mga"))
-    assert torch.equal(plain, graded(with_mga(), told(), latent, stage="baseline")), "baseline has no heads"
-    assert apart(plain, graded(with_mga(), told(), latent, stage="mga")) > 0.01
-    assert torch.equal(graded_advanced(base()[0], told(), latent), graded_advanced(zero, told(), latent))
-    assert torch.equal(plain, graded(base()[0], told(), latent, stage="baseline")), "Apply MGA changed the model itself"
-    again = with_mga(zero)
-    assert torch.equal(*(graded(model, told(), latent) for model in (again, with_mga()))), "the last one counts"
+    assert torch.equal(plain, graded(zero, condition(), latent, stage="mga"))
+    assert torch.equal(plain, graded(with_mga(), condition(), latent, stage="baseline")), "baseline has no heads"
+    assert apart(plain, graded(with_mga(), condition(), latent, stage="mga")) > 0.01
+    assert torch.equal(graded_advanced(base()[0], condition(), latent), graded_advanced(zero, condition(), latent))
+    again = graded(base()[0], condition(), latent, stage="baseline")
+    assert torch.equal(plain, again), "Apply MGA changed the model itself"
+    models = (with_mga(zero), with_mga())
+    assert torch.equal(*(graded(model, condition(), latent) for model in models)), "the last one counts"
 
 
 def check_the_baseline_is_aias():
     latent, _ = plain_latent()
     for model in (base()[0], applied(base()[0], random_adapter())):
-        made = graded(model, told(), latent, stage="baseline")
-        assert apart(made, FORMS[0](model, told(), latent, steps=STEPS)) < 1e-4
+        made = graded(model, condition(), latent, stage="baseline")
+        assert apart(made, FORMS[0](model, condition(), latent, steps=STEPS)) < 1e-4
 
 
 def check_heads_change_both_chunks_before_guidance():
-    """One step from pure noise, against the model's own answers, read by a wrapper that was there before."""
+    """One step from pure noise, against the model's own answers, recorded by a wrapper set earlier."""
     (latent, inside), adapter, answers = plain_latent(), random_stage(), []
 
     def listen(apply_model, args):
@@ -116,7 +117,7 @@ def check_heads_change_both_chunks_before_guidance():
 
     heard = base()[0].clone()
     heard.set_model_unet_function_wrapper(listen)
-    made = graded(with_mga(heard), told(), latent, steps=1, stage="mga", cfg=2.0)
+    made = graded(with_mga(heard), condition(), latent, steps=1, stage="mga", cfg=2.0)
     ((x, sigma, x0, order),) = answers
     assert sorted(order) == [0, 1] and len(x) == 2
     mask, sigma = latent["noise_mask"].expand(2, -1, -1, -1), sigma.view(-1, 1, 1, 1)
@@ -135,7 +136,7 @@ def check_models_of_other_kinds_run():
     fits = {"sd15": ("SD15", "", 4, 768, "eps"), "flow": ("CompactLDM", "", 4, 128, "flow")}
     for name, model, tokens, (latent, inside) in (
         ("sd15", sd15(), random_tokens(), sd15_latent()),
-        ("flow", flow(), told(), plain_latent()),
+        ("flow", flow(), condition(), plain_latent()),
     ):
         adapter = stage_adapter(fit=fits[name])
         for stage, denoise in (("stage", 1.0), ("mga-aif-gd", 0.6)):
@@ -147,14 +148,14 @@ def check_models_of_other_kinds_run():
             assert (made[0] - latent["samples"])[inside].abs().mean() > 0.01
             found[f"{name}, {stage}"] = apart(made[0][~inside], latent["samples"][~inside])
         heads = adapter, stage_adapter(0.0, fits[name])
-        assert apart(*(graded(with_mga(model, one), tokens, latent) for one in heads)) > 1e-3, "the heads did nothing"
+        assert apart(*(graded(with_mga(model, one), tokens, latent) for one in heads)) > 1e-3, "the heads had no effect"
     assert max(found.values()) < 1e-4
     return {"largest difference outside": found}
 
 
 def check_all_other_samplers_leave_mga_out_and_aias_says_so():
     latent, _ = plain_latent()
-    positive, negative = told()
+    positive, negative = condition()
     common = {
         "seed": SEED,
         "steps": 2,
@@ -174,7 +175,7 @@ def check_all_other_samplers_leave_mga_out_and_aias_says_so():
     log.addHandler(listener)
     try:
         for form in FORMS:
-            assert torch.equal(*(form(model, told(), latent) for model in models))
+            assert torch.equal(*(form(model, condition(), latent) for model in models))
     finally:
         log.removeHandler(listener)
     assert [notice.split(":")[0] for notice in notices] == ["KSampler (AIAS)", "AIAS Sampler"]
@@ -186,29 +187,29 @@ def check_the_host_loads_and_offloads_the_heads():
     modules = model.get_nested_additional_models()
     assert len(modules) == 2
     comfy.model_management.unload_all_models()
-    made = graded(model, told(), latent)
+    made = graded(model, condition(), latent)
     loaded = [one.model.model for one in comfy.model_management.current_loaded_models]
     assert all(module.model in loaded for module in modules)
-    assert torch.equal(made, graded(model.clone(), told(), latent))
+    assert torch.equal(made, graded(model.clone(), condition(), latent))
 
 
 def check_farm_works_inside_graded_diffusion():
     latent, _ = plain_latent()
     model = with_mga(applied(base()[0], random_adapter()))
     for preset in ("recommended", "paper"):
-        made = [form(model, told(), latent, preset=preset) for form in GRADED_FORMS]
-        assert torch.equal(*made) and apart(made[0], graded(with_mga(), told(), latent, preset=preset)) > 0.01
+        made = [form(model, condition(), latent, preset=preset) for form in GRADED_FORMS]
+        assert torch.equal(*made) and apart(made[0], graded(with_mga(), condition(), latent, preset=preset)) > 0.01
 
 
-def check_a_run_tells_its_progress_and_can_be_interrupted():
+def check_a_run_reports_its_progress_and_can_be_interrupted():
     (latent, _), seen = plain_latent(), []
     for form in GRADED_FORMS:
         comfy.utils.set_progress_bar_global_hook(lambda value, total, *_, **__: seen.append((value, total)))
         try:
-            form(with_mga(), told(), latent)
+            form(with_mga(), condition(), latent)
         finally:
             comfy.utils.set_progress_bar_global_hook(None)
-        assert seen[-1] == (STEPS, STEPS) and seen == sorted(seen), seen  # newer hosts leave out what comes too fast
+        assert seen[-1] == (STEPS, STEPS) and seen == sorted(seen), seen  # newer hosts drop updates that come too fast
         seen.clear()
         calls, stopped = [], with_mga().clone()
 
@@ -219,7 +220,7 @@ def check_a_run_tells_its_progress_and_can_be_interrupted():
 
         stopped.set_model_sampler_post_cfg_function(stop)
         try:
-            form(stopped, told(), latent)
+            form(stopped, condition(), latent)
         except comfy.model_management.InterruptProcessingException:
             assert len(calls) == 1
         else:
@@ -227,7 +228,8 @@ def check_a_run_tells_its_progress_and_can_be_interrupted():
 
 
 def check_a_mask_schedule_of_core_is_followed():
-    """Differential Diffusion: where the mask is 0.5, the background until half of the run, then the model's answer."""
+    """Differential Diffusion: where the mask is 0.5, the background in the first half of the run, then the model's
+    answer."""
     from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 
     latent, inside = plain_latent()
@@ -237,18 +239,18 @@ def check_a_mask_schedule_of_core_is_followed():
     exact.set_model_sampler_post_cfg_function(lambda args: goal)
     (scheduled,) = call(DifferentialDiffusion, model=exact)
     for model, change in ((exact, 1.5), (scheduled, 3.0)):
-        made = graded(with_mga(model), told(), soft, stage="mga-aif")
+        made = graded(with_mga(model), condition(), soft, stage="mga-aif")
         seen = (exact.model.process_latent_in(made) - goal + 3)[inside]
         assert apart(seen, torch.full_like(seen, change)) < 1e-4
         assert apart(made[~inside], latent["samples"][~inside]) < 1e-5
 
 
-def check_windows_and_schedule_are_heard_where_the_stage_has_them():
+def check_windows_and_schedule_take_effect_where_the_stage_has_them():
     latent, _ = plain_latent()
     model = with_mga()
 
     def made(stage, **options):
-        return graded(model, told(), latent, stage=stage, **options)
+        return graded(model, condition(), latent, stage=stage, **options)
 
     late = Schedule(600.0, "cosine")
     for stage in ("stage", "mga-aif-gd", "mga-aif-ema", "mga"):
@@ -256,7 +258,10 @@ def check_windows_and_schedule_are_heard_where_the_stage_has_them():
         assert torch.equal(made(stage), made(stage, windows="900-700,200-150")) != has_gd
         assert torch.equal(made(stage), made(stage, schedule=late)) != has_ema
         assert torch.equal(
-            *(form(model, told(), latent, stage=stage, schedule=late, windows="500.5-400") for form in GRADED_FORMS)
+            *(
+                form(model, condition(), latent, stage=stage, schedule=late, windows="500.5-400")
+                for form in GRADED_FORMS
+            )
         )
     assert torch.equal(made("stage", windows=" "), made("mga-aif-ema"))
     assert torch.equal(made("stage", schedule=Schedule()), made("stage")), "the paper's is the default"
@@ -274,7 +279,7 @@ def check_levels_of_aias_sigmas_reach_every_window():
             assert any(690 <= t <= 700 for t in times) and any(15 <= t <= 20 for t in times)
             late = common | {"denoise": 0.2}
             passed = call("AIASSigmas", **late, windows="1000-990")[0]
-            assert torch.equal(call("AIASSigmas", **late)[0], passed), "it begins below the window"
+            assert torch.equal(call("AIASSigmas", **late)[0], passed), "the run starts below the window"
 
 
 def check_the_schedule_is_shown_with_the_mask_at_its_levels():
@@ -305,9 +310,9 @@ def _schedule_node():
 
 def check_tokens_of_stage_are_appended():
     adapter = random_stage()
-    ((tokens, _),) = with_tokens(told(), adapter).positive
+    ((tokens, _),) = with_tokens(condition(), adapter).positive
     row = adapter.modules.tokens.row(*KIND)
     assert torch.equal(tokens[0, -3:], adapter.modules.tokens.rows[row].to(tokens))
     latent, _ = plain_latent()
-    spoken = Conditioning(with_tokens(told(), adapter).positive, told().negative)
-    assert apart(FORMS[0](base()[0], spoken, latent), FORMS[0](base()[0], told(), latent)) > 0
+    extended = Conditioning(with_tokens(condition(), adapter).positive, condition().negative)
+    assert apart(FORMS[0](base()[0], extended, latent), FORMS[0](base()[0], condition(), latent)) > 0

@@ -17,8 +17,8 @@ STEPS = 6
 
 
 def stage_adapter(spread: float = 0.05, fit: tuple = (), seed: int = 0):
-    """An adapter of STAGE with narrow heads; `spread`: standard deviation of their last layers' weights, 0 as before a
-    training; `fit`: of another base than the bundled one."""
+    """An adapter of STAGE with narrow heads; `spread`: standard deviation of their last layers' weights, 0 as before
+    training; `fit`: fields of another base than the bundled one."""
     stage, file, model = room("modules.stage"), room("modules.base_file"), base()[0]
     digest = file.file_digest(room("nodes.compact_base").base_path("surfaces (bundled)"))
     fit = room("modules.adapter_file").Fit(*(fit or ("CompactLDM", digest, 4, 128, "v")))
@@ -51,7 +51,7 @@ class Schedule(NamedTuple):
 
 def graded(
     model,
-    told: Conditioning,
+    conditioning: Conditioning,
     latent: dict,
     *,
     seed=SEED,
@@ -71,8 +71,8 @@ def graded(
         steps=steps,
         cfg=cfg,
         preset=preset,
-        positive=told.positive,
-        negative=told.negative,
+        positive=conditioning.positive,
+        negative=conditioning.negative,
         latent_image=latent,
         denoise=denoise,
         stage=stage,
@@ -84,7 +84,7 @@ def graded(
 
 def graded_advanced(
     model,
-    told: Conditioning,
+    conditioning: Conditioning,
     latent: dict,
     *,
     seed=SEED,
@@ -120,7 +120,7 @@ def graded_advanced(
     )
     (sigmas,) = call("AIASSigmas", model=model, denoise=denoise, **grid, windows=windows)
     (noise,) = call("PerItemNoise", seed=seed)
-    (guider,) = call(CFGGuider, model=model, positive=told.positive, negative=told.negative, cfg=cfg)
+    (guider,) = call(CFGGuider, model=model, positive=conditioning.positive, negative=conditioning.negative, cfg=cfg)
     made, _ = call(
         SamplerCustomAdvanced, noise=noise, guider=guider, sampler=sampler, sigmas=sigmas, latent_image=latent
     )

@@ -22,7 +22,7 @@ STATES = TEMPORARY / "anomaly_synthesis"
 
 
 def _heads(adapter) -> list[float]:
-    """How far each head is from doing nothing."""
+    """How far each head is from having no effect."""
     return [head.conv[-1].weight.abs().max().item() for head in adapter.modules.branches]
 
 
@@ -53,7 +53,7 @@ def check_train_save_and_load():
 
 
 def check_a_model_of_sd15s_shape_trains_to_a_file():
-    """20 M parameters, by text; the model stays as it was, and its memory is counted."""
+    """20 M parameters, by text; the model stays unchanged, and its memory is counted."""
     model, text = sd15(), [[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(1)), {}]]
     before = bits(model)
     adapter, record, _ = train(model, FakeVAE(), conditioning=text, checkpointing="on")
@@ -68,26 +68,26 @@ def check_a_model_of_sd15s_shape_trains_to_a_file():
 
 @contextmanager
 def _counted() -> Iterator[list]:
-    """How often the denoiser is asked."""
-    asked, real = [], comfy.samplers.calc_cond_batch
+    """The calls of the denoiser."""
+    calls, real = [], comfy.samplers.calc_cond_batch
 
     def counted(*args):
-        asked.append(1)
+        calls.append(1)
         return real(*args)
 
     comfy.samplers.calc_cond_batch = counted
     try:
-        yield asked
+        yield calls
     finally:
         comfy.samplers.calc_cond_batch = real
 
 
-def check_kept_tokens_stay_and_the_denoiser_is_asked_once_per_draw():
+def check_kept_tokens_stay_and_the_denoiser_is_called_once_per_draw():
     kept, counts = fast_adapter(), []
     for steps in (2, 4):  # of two crops each: 8 draws at most, which are denoised together
-        with _counted() as asked:
+        with _counted() as calls:
             adapter, record, _ = train(tokens_of=kept, steps=steps, tokens=5)
-        counts.append(len(asked))
+        counts.append(len(calls))
         assert torch.equal(adapter.modules.tokens.rows, kept.modules.tokens.rows) and min(_heads(adapter)) > 0
         assert "The tokens are those of trained here." in record and "Warning" not in record
         assert adapter.adapter.split == dataset().split.digest
@@ -95,17 +95,17 @@ def check_kept_tokens_stay_and_the_denoiser_is_asked_once_per_draw():
     return {"calls": counts}
 
 
-def check_tokens_of_another_split_are_told_and_the_adapter_names_no_split():
+def check_tokens_of_another_split_are_reported_and_the_adapter_names_no_split():
     adapter, record, _ = train(tokens_of=random_adapter())
     rows = [random_adapter().modules.tokens.row(*type) for type in adapter.adapter.types]
     assert torch.equal(adapter.modules.tokens.rows, random_adapter().modules.tokens.rows[rows])
     assert adapter.adapter.split == "" and "Warning: they were trained under another split" in record
 
 
-def check_the_schedule_and_the_mean_are_those_that_were_asked_for():
+def check_the_schedule_and_the_mean_are_those_of_the_settings():
     schedule = room("samplers.mask_schedule").MaskSchedule(350, shape="cosine")
-    asked = train(mask_schedule=schedule, normalise=False)[0].adapter.training["settings"]
-    assert (asked["t_s"], asked["shape"], asked["normalise"]) == (350, "cosine", False)
+    used = train(mask_schedule=schedule, normalise=False)[0].adapter.training["settings"]
+    assert (used["t_s"], used["shape"], used["normalise"]) == (350, "cosine", False)
 
 
 def check_a_preview_against_the_base_alone_comes_at_every_look():
@@ -130,7 +130,7 @@ def check_a_preview_against_the_base_alone_comes_at_every_look():
     assert (given != alone).any() and (alone != aware).any() and (aware != only).any()
 
 
-def check_a_cancelled_training_goes_on_where_it_was():
+def check_a_cancelled_training_resumes_where_it_stopped():
     """Cancelled at the fifth step, as the host does it; with new tokens, and with kept ones."""
     training, loop, host = room("training.adapter_loop"), room("training.loop"), comfy.model_management
     for kept in (None, random_adapter()):
@@ -184,15 +184,15 @@ def check_a_training_is_cancelled_while_the_denoiser_fills_the_cache():
     assert not list(STATES.glob("stage-*.state")), "no step was taken"
 
 
-def check_a_spoilt_loss_says_at_which_step():
+def check_a_non_finite_loss_names_its_step():
     training, loop = room("training.adapter_loop"), room("training.loop")
 
-    def spoilt(phase, module, loss, **more):
+    def diverging(phase, module, loss, **more):
         return loop.train(
             phase, module, lambda step, draw: loss(step, draw) * (float("nan") if step == 3 else 1), **more
         )
 
-    training.train = spoilt
+    training.train = diverging
     try:
         with refused(
             "Train STAGE Adapter: stage training: the loss is nan at step 3; ", "lower learning rate", "is kept"
@@ -204,7 +204,7 @@ def check_a_spoilt_loss_says_at_which_step():
     assert base()[0].model.current_patcher is None
 
 
-def check_too_little_memory_is_told_before_the_first_step_and_later():
+def check_too_little_memory_is_reported_before_the_first_step_and_later():
     host, training = comfy.model_management, room("training.adapter")
     real, trained = host.get_free_memory, training.train_stage
 

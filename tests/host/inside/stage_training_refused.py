@@ -1,4 +1,4 @@
-"""What STAGE's training nodes refuse, and with which words."""
+"""Inputs that STAGE's training nodes refuse, and the messages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_no_pair_is_refused_and_one_pair_trains_without_a_curve():
     assert adapter.adapter.types == ((first.object, first.type),)
 
 
-def check_empty_masks_are_told():
+def check_empty_masks_are_reported():
     frozen, training = room("training.frozen"), room("training.defects")
     real = training.encoded_defects
     training.encoded_defects = lambda *_: frozen.Latents(

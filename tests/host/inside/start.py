@@ -1,7 +1,7 @@
 """Starts a host in this process, on the CPU and on one thread, and loads the pack as core does.
 
-The host reads its options while it is imported, so importing this module does it all. Nothing is written into the
-host's own folders: input, output and the bases are in a folder that goes when the process does.
+The host reads its options while it is imported, so importing this module is enough. Nothing is written into the
+host's own folders: input, output and the bases are in a folder that is removed when the process ends.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _pack = next(m for m in list(sys.modules.values()) if getattr(m, "__file__", Non
 
 
 def room(name: str) -> ModuleType:
-    """A module of the pack, such as "synthesis.pair", as the host holds it."""
+    """A module of the pack, such as "synthesis.pair", as the host loaded it."""
     return importlib.import_module(f"{_pack.__name__}.{name}")
 
 
