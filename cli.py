@@ -362,6 +362,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         textures=options.textures,
         training=Training(**training, device=_device(options)),
         layout=options.layout,
+        shots=tuple(dict.fromkeys(options.shots)),
         **counts,
     )
     cells, coming = [], run_study(study, options.out, _study_line, validated=options.validate)

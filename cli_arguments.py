@@ -307,7 +307,31 @@ def _evaluate(commands) -> None:
         help="Also compare with these methods, not only with the best baseline.",
     )
     _settings(command, Study, "networks", "seeds", per_type="--count")
-    _settings(command, Training, "steps", "weights")
+    command.add_argument(
+        "--shots",
+        nargs="+",
+        type=_shots,
+        default=[None],
+        metavar="N",
+        help="Real defects per type that train: numbers, or all; the smaller ones are among the larger. At 0 there are "
+        "the methods that need none. [default: all]",
+    )
+    _settings(
+        command,
+        Training,
+        "steps",
+        "weights",
+        "crop",
+        "batch",
+        "synthetic",
+        "synthetic_until",
+        "synthetic_weight",
+        "labels",
+        "augmentation",
+        "folds",
+        "learning_rate",
+        ignore="--ignore-edge",
+    )
     command.add_argument(
         "--validate",
         action="store_true",
@@ -362,6 +386,14 @@ def _command(commands, name: str, summary: str, more: str = "") -> argparse.Argu
     )
     parser.set_defaults(command=name, settings={})
     return parser
+
+
+def _shots(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all")
+    return int(text)
 
 
 def _settings(parser: argparse.ArgumentParser, of: Any, *names: str, **flags: str) -> None:

@@ -120,6 +120,7 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
         | tested_values(tested)
         | {
             "threshold": threshold,
+            "real_defects": len({one.name for one in data.shown(cell.shots, cell.seed) if one.mask is not None}),
             "statistics": {
                 "/".join(kind): {part: summary(found, real.get(kind, [])) for part, real in data.defects.items()}
                 for kind, found in made.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..baselines.draem import Textures
@@ -35,10 +35,12 @@ from .methods import (
     check_methods,
     needs,
 )
+from .segmenter.training import train_segmenter
 from .settings import Study, Training
 from .shots import check_shots
 
 _log = logging.getLogger(__name__)
+_TIMED = 5  # training steps
 
 
 def run_study(
@@ -60,7 +62,36 @@ def run_study(
     """
     check_free(out)
     data = prepare(study)
+    if report:
+        seconds = estimated_seconds(study, data, Path(out))
+        report(f"estimate: {_duration(seconds)} for the cells that are missing", 1, 1)
     return _cells(study, Path(out), data, report, validated, _claim(Path(out), study, data.split))
+
+
+def estimated_seconds(study: Study, data: Data, out: Path) -> float:
+    """How long the cells take that `out` lacks, by a few training steps of every network and the size of the test.
+
+    The pairs of methods that sample take more: about a second each on a CPU.
+    """
+    missing = [cell for cell in cells_of(study, out) if "error" in (_stored(cell.path) or {"error": ""})]
+    if not missing:
+        return 0.0
+    a_step = {name: _step_seconds(name, study.training, data) for name in study.networks}
+    trainings = 1 + study.training.folds
+    sampled = sum(needs(cell.method, NEEDS_BASE) for cell in missing) / len(study.networks)
+    steps = sum(a_step[cell.network] for cell in missing) * study.training.steps * trainings
+    return steps + sampled * data.count
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{max(seconds / 60, 1):.0f} min"
+
+
+def _step_seconds(network: str, training: Training, data: Data) -> float:
+    """Of one step with synthetic crops, for which real ones stand in."""
+    few = replace(training, steps=_TIMED + 1, folds=0, hold_out=False, synthetic=training.synthetic + training.batch)
+    real = [one for one in data.train if one.mask is not None]
+    return train_segmenter(network, [], real, data.split, few)[1].seconds / (_TIMED + 1)
 
 
 def _cells(study: Study, out: Path, data: Data, report: Report | None, validated: bool, lock: Lock) -> Iterator[dict]:

@@ -88,6 +88,45 @@ def dots_by_bin(
     return _png((WIDE, 4.6), draw)
 
 
+def spans_by_bin(
+    bins: Mapping[int, str],
+    spans: Mapping[str, Mapping[int, tuple[float, float, float]]],
+    styles: Mapping[str, Style],
+    x: str,
+    y: str,
+) -> bytes:
+    """Names side by side in every bin: a mean and its interval, joined by a line from bin to bin.
+
+    Args:
+        bins: labels by key, in order.
+        spans: by name and key, (mean, low, high) in 0 .. 1, shown in percent; a name may lack bins.
+        styles: of every name in spans.
+        x, y: labels of the axes.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        place = {key: index for index, key in enumerate(bins)}
+        for index, (name, own) in enumerate(spans.items()):
+            colour, marker = styles[name]
+            across = [place[key] + _aside(index, len(spans)) for key in own]
+            middle, low, high = 100 * np.array(list(own.values())).T
+            axes.plot(across, middle, color=colour, linewidth=1.2, alpha=0.5)
+            axes.vlines(across, low, high, color=colour, linewidth=2.2)
+            axes.plot(across, middle, marker, color=colour, markersize=7, label=_plain(name))
+        axes.set_xticks(range(len(bins)), bins.values())
+        axes.tick_params(axis="x", length=0)
+        axes.grid(visible=False, axis="x")
+        axes.set(xlabel=x, ylabel=y, xlim=(-0.5, len(bins) - 0.5), ylim=(0, None))
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 5), handlelength=1.6)
+
+    return _png((WIDE, 4.6), draw)
+
+
 def curve_panels(
     runs: Mapping[str, Sequence[Curve]], means: Mapping[str, Curve], styles: Mapping[str, Style], x: str, y: str
 ) -> bytes:

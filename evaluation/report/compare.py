@@ -1,7 +1,7 @@
 """What a study's cells say, in numbers alone: differences with their intervals, their noise, and what it would take.
 
-Unless said otherwise `cells` are finished cells of one network, IoU is in 0 .. 1, and "the IoU" is the mean over types
-of the type's pooled IoU over its own images, as the papers have it.
+Unless said otherwise `cells` are finished cells of one network and of one number of real defects, IoU is in 0 .. 1, and
+"the IoU" is the mean over types of the type's pooled IoU over its own images, as the papers have it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 
 from ..methods import NEEDS_BASE, REAL_ONLY, needs
+from .measures import MEASURES, image_key, mean_over_types
 
 DRAWS = 2000
 WIDTH = 1.96  # standard deviations to either side: 95 % of a normal distribution
@@ -20,6 +21,7 @@ BINS = 4
 TINY = 100  # px: smaller masks are reported separately, since they are the first that methods lose
 RISE = 0.02  # IoU by which a training has to change over the last third of its looks to be no longer level
 _SIGNS = np.array([1.0, -1.0])
+_AT_ONCE = 100  # draws
 
 
 @dataclass(frozen=True)
@@ -92,18 +94,21 @@ def ious(cells: Sequence[dict]) -> list[float]:
     return [cell["mean"]["iou"] for cell in ordered if cell["mean"]["iou"] is not None]
 
 
-def score(cells: Sequence[dict], method: str, draws: int = DRAWS) -> Interval | None:
-    """The method's IoU; None with fewer than two groups, or where no type has an anomalous pixel."""
-    return _interval(_counts([(cell,) for cell in of(cells, method)]), draws)
+def score(cells: Sequence[dict], method: str, draws: int = DRAWS, measure: str = "iou") -> Interval | None:
+    """The method's value of a measure in MEASURES; None with fewer than two groups, or where no type has an anomalous
+    pixel."""
+    return _interval([(cell,) for cell in of(cells, method)], draws, measure)
 
 
-def difference(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS) -> Interval | None:
-    """IoU of `method` minus that of `other`, paired by seed, the same groups drawn on both sides.
+def difference(
+    cells: Sequence[dict], method: str, other: str, draws: int = DRAWS, measure: str = "iou"
+) -> Interval | None:
+    """The measure of `method` minus that of `other`, paired by seed, the same groups drawn on both sides.
 
     A type that vanishes from a draw is left out of that draw's mean. With one seed only the groups are drawn.
     None where they share no seed, with fewer than two groups, or where no type has an anomalous pixel.
     """
-    return _interval(_counts(_shared(cells, method, other)), draws)
+    return _interval(_shared(cells, method, other), draws, measure)
 
 
 def gains(cells: Sequence[dict], method: str, other: str, name: str) -> list[float]:
@@ -113,13 +118,13 @@ def gains(cells: Sequence[dict], method: str, other: str, name: str) -> list[flo
     return [values[0][s] - values[1][s] for s in shared if None not in (values[0][s], values[1][s])]
 
 
-def noise(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS) -> Noise | None:
+def noise(cells: Sequence[dict], method: str, other: str, draws: int = DRAWS, measure: str = "iou") -> Noise | None:
     """The noise of that difference; None where there is no difference."""
-    counts = _counts(_shared(cells, method, other))
+    counts = _counts(_shared(cells, method, other), measure)
     if counts is None:
         return None
-    gaps = _mean_iou(counts.sum(3)) @ _SIGNS
-    drawn = _drawn(counts, draws, np.random.default_rng(0)).mean(1)
+    gaps = mean_over_types(MEASURES[measure], counts.sum(3)) @ _SIGNS
+    drawn = _drawn(counts, draws, np.random.default_rng(0), measure).mean(1)
     seeds, groups = counts.shape[0], counts.shape[3]
     return Noise(float(gaps.std(ddof=1)) if seeds > 1 else None, float(np.nanstd(drawn, ddof=1)), seeds, groups)
 
@@ -165,7 +170,7 @@ def tiny(cells: Sequence[dict]) -> Areas | None:
 
 
 def _areas(cells: Sequence[dict]) -> dict[tuple, int]:
-    return {_key(image): image["anomalous"] for cell in cells for image in cell["images"] if image["anomalous"]}
+    return {image_key(image): image["anomalous"] for cell in cells for image in cell["images"] if image["anomalous"]}
 
 
 def _in_bins(cells: Sequence[dict], areas: dict[tuple, int], edges: np.ndarray) -> Areas:
@@ -219,68 +224,56 @@ def progress(curve: Sequence[tuple[int, float]]) -> str | None:
     return "rising" if gain > RISE else "falling" if gain < -RISE else "level"
 
 
-def defect_images(cells: Sequence[dict]) -> list[dict]:
-    """Every tested image with a defect, once, whichever cells tested it."""
-    return list({_key(image): image for cell in cells for image in cell["images"] if image["type"] != "good"}.values())
-
-
-def _key(image: dict) -> tuple[str, str, str]:
-    return image["object"], image["type"], image["name"]
-
-
 def _shared(cells: Sequence[dict], method: str, other: str) -> list[tuple[dict, dict]]:
     sides = [{cell["seed"]: cell for cell in of(cells, name)} for name in (method, other)]
     return [(sides[0][seed], sides[1][seed]) for seed in sorted(sides[0].keys() & sides[1].keys())]
 
 
-def _counts(rows: Sequence[tuple[dict, ...]]) -> np.ndarray | None:
-    """Pixels [seed, side, type, group, (hits, false, anomalous)] of the images with defects.
+def _counts(rows: Sequence[tuple[dict, ...]], measure: str) -> np.ndarray | None:
+    """The measure's vectors, [seed, side, type, group, K], of the images with defects.
 
     rows: the cells of every seed, one per side. None without rows, anomalous pixels or a second group.
     """
-    images = defect_images([cell for row in rows for cell in row])
-    types = {kind: index for index, kind in enumerate(sorted({(i["object"], i["type"]) for i in images}))}
-    groups = {group: index for index, group in enumerate(sorted({image["group"] for image in images}))}
-    if len(groups) < 2 or not any(image["anomalous"] for image in images):
+    found = [[MEASURES[measure].of(cell) for cell in row] for row in rows]
+    keys = {key for row in found for side in row for key in side}
+    types = {type: index for index, type in enumerate(sorted({type for type, _ in keys}))}
+    groups = {group: index for index, group in enumerate(sorted({group for _, group in keys}))}
+    if len(groups) < 2:
         return None
-    counts = np.zeros((len(rows), len(rows[0]), len(types), len(groups), 3))
-    for seed, row in enumerate(rows):
-        for side, cell in enumerate(row):
-            for image in defect_images([cell]):
-                at = seed, side, types[image["object"], image["type"]], groups[image["group"]]
-                counts[at] += image["hits"], image["false"], image["anomalous"]
-    return counts
+    length = len(next(iter(found[0][0].values())))
+    counts = np.zeros((len(rows), len(rows[0]), len(types), len(groups), length))
+    for seed, row in enumerate(found):
+        for side, vectors in enumerate(row):
+            for (type, group), vector in vectors.items():
+                counts[seed, side, types[type], groups[group]] += vector
+    return counts if MEASURES[measure].anomalous(counts).any() else None
 
 
-def _interval(counts: np.ndarray | None, draws: int) -> Interval | None:
+def _interval(rows: Sequence[tuple[dict, ...]], draws: int, measure: str) -> Interval | None:
+    counts = _counts(rows, measure)
     if counts is None:
         return None
     seeds, sides, groups = counts.shape[0], counts.shape[1], counts.shape[3]
     generator = np.random.default_rng(0)
-    drawn = _drawn(counts, draws, generator)
+    drawn = _drawn(counts, draws, generator, measure)
     weights = _draws(generator, seeds, draws) / seeds
     low, high = np.nanquantile((drawn * weights).sum(1), (0.025, 0.975))
-    mean = (_mean_iou(counts.sum(3)) @ _SIGNS[:sides]).mean()
+    mean = (mean_over_types(MEASURES[measure], counts.sum(3)) @ _SIGNS[:sides]).mean()
     return Interval(float(mean), float(low), float(high), seeds, groups)
 
 
-def _drawn(counts: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """IoU, or its difference, [draws, seeds], over groups drawn with replacement; NaN where a draw holds no defect."""
+def _drawn(counts: np.ndarray, draws: int, generator: np.random.Generator, measure: str) -> np.ndarray:
+    """The measure, or its difference, [draws, seeds], over groups drawn with replacement; NaN where a draw holds no
+    defect."""
     weights = _draws(generator, counts.shape[3], draws).astype(float)
-    return _mean_iou(np.tensordot(weights, counts, (1, 3))) @ _SIGNS[: counts.shape[1]]
+    parts = [weights[first : first + _AT_ONCE] for first in range(0, draws, _AT_ONCE)]  # histograms take memory
+    sums = (np.tensordot(part, counts, (1, 3)) for part in parts)
+    return np.concatenate([mean_over_types(MEASURES[measure], one) for one in sums]) @ _SIGNS[: counts.shape[1]]
 
 
 def _draws(generator: np.random.Generator, count: int, draws: int) -> np.ndarray:
     """How often each of `count` is drawn, [draws, count]."""
     return generator.multinomial(count, np.full(count, 1 / count), draws)
-
-
-def _mean_iou(sums: np.ndarray) -> np.ndarray:
-    """[..., type, 3] to [...]: mean over the types that have anomalous pixels, NaN where none has."""
-    hits, false, anomalous = np.moveaxis(sums, -1, 0)
-    known = anomalous > 0
-    iou = np.where(known, hits / np.maximum(anomalous + false, 1), 0).sum(-1)
-    return np.divide(iou, known.sum(-1), out=np.full_like(iou, np.nan), where=known.any(-1))
 
 
 def _count(needs: float, allowed: float) -> int | None:
@@ -294,7 +287,7 @@ def _by_bin(cell: dict, bins: dict, count: int) -> np.ndarray:
     """IoU [count] of one cell's images; NaN where it has none of a bin."""
     sums = np.zeros((count, 3))
     for image in cell["images"]:
-        if _key(image) in bins:
-            sums[bins[_key(image)]] += image["hits"], image["false"], image["anomalous"]
+        if image_key(image) in bins:
+            sums[bins[image_key(image)]] += image["hits"], image["false"], image["anomalous"]
     union = sums[:, 1] + sums[:, 2]
     return np.divide(sums[:, 0], union, out=np.full(count, np.nan), where=union > 0)

@@ -12,7 +12,7 @@ from ...files.durable import write_atomic
 from ...images import figures
 from ..methods import REAL_ONLY
 from ..pair_statistics import VISIBLE
-from . import compare, tables
+from . import answer, compare, tables
 
 TITLE = "Does it train better segmentation?"
 _INSTALL = "`pip install 'anomaly-synthesis[eval]'`"
@@ -77,29 +77,61 @@ class _Page:
         self.styles = figures.styles(self.methods, grey=REAL_ONLY)
 
     def text(self) -> str:
-        parts = [f"# {TITLE}\n", tables.HOW if self.good else "No cell is finished.\n"]
+        parts = [f"# {TITLE}\n", *self._answers(), tables.HOW if self.good else "No cell is finished.\n"]
         for network in dict.fromkeys(cell["network"] for cell in self.good):
-            parts += self._network(network)
+            own = [cell for cell in self.good if cell["network"] == network]
+            for shots in dict.fromkeys(cell.get("shots") for cell in own):
+                parts += self._network(network, shots, [cell for cell in own if cell.get("shots") == shots])
         parts += self._pairs()
         parts.append(tables.failed(self.cells))
         return "\n".join(part for part in parts if part)
 
-    def _network(self, network: str) -> list[str]:
-        own = [cell for cell in self.good if cell["network"] == network]
+    def _answers(self) -> list[str]:
+        """What every network says in a sentence, and its curve over the number of real defects."""
+        parts = []
+        networks = dict.fromkeys(cell["network"] for cell in self.good if "real_defects" in cell)
+        for network in networks:
+            points = answer.curves([cell for cell in self.good if cell["network"] == network])
+            words = answer.answer(points)
+            if words:
+                parts += [f"With {tables.escape(network)}:\n"] * (len(networks) > 1) + [words]
+            drawn = self._curve(points)
+            parts += [self._figure(drawn, f"curve-{network}", _CURVE), answer.curve_table(points)]
+        return parts
+
+    def _curve(self, points: dict[str, list[answer.Point]]) -> bytes | None:
+        """AP over the number of real defects; None with one number alone, or without matplotlib."""
+        numbers = {point.images: point.name for own in points.values() for point in own}
+        if len(numbers) < 2:
+            return None
+        spans = {
+            method: {point.images: (point.value.mean, point.value.low, point.value.high) for point in own}
+            for method, own in points.items()
+        }
+        bins = {images: f"{name}\n({images} images)" for images, name in sorted(numbers.items())}
+        try:
+            return figures.spans_by_bin(bins, spans, self.styles, "real defects per type", "AP, %")
+        except ImportError:
+            return None
+
+    def _network(self, network: str, shots: int | None, own: list[dict]) -> list[str]:
+        title = tables.escape(network) + ("" if shots is None else f", {shots} real defects per type")
+        name = network if shots is None else f"{network}-{shots}"
         try:
             area, validation = self._area(own), self._validation(own)
         except ImportError:
             area = validation = None
         references = compare.references(own, self.against)
         return [
-            f"## {tables.escape(network)}\n",
+            f"## {title}\n",
             tables.setup(own),
             tables.headline(own, references),
+            tables.intervals(own, references),
             tables.findings(own, references),
-            self._figure(validation, f"validation-{network}", _VALIDATION),
+            self._figure(validation, f"validation-{name}", _VALIDATION),
             tables.per_type(own),
             tables.by_size(own),
-            self._figure(area, f"area-{network}", _AREA),
+            self._figure(area, f"area-{name}", _AREA),
             self._cases(own),
         ]
 
@@ -150,7 +182,8 @@ class _Page:
         shown = []
         for method in compare.methods(cells):
             first = min(compare.of(cells, method), key=lambda cell: cell["seed"])
-            path = f"cells/{method}/{first['network']}/{first['seed']}.png"
+            few = "" if first.get("shots") is None else f"shots-{first['shots']}/"
+            path = f"cells/{method}/{first['network']}/{few}{first['seed']}.png"
             if (self.out / path).is_file():
                 shown.append(self._shown(_Picture(f"{method}, seed {first['seed']}", path)))
         return "\n".join(["### Best and worst cases\n", *shown]) if shown else ""
@@ -162,6 +195,7 @@ class _Page:
 
 _VALIDATION = "IoU on groups held out of further trainings (thin lines, other groups in each); the cells train on all."
 _AREA = "IoU by defect size: mean over seeds, bars from the lowest seed to the highest."
+_CURVE = "AP over the number of real defects that train: mean and 95 % interval over seeds and groups."
 _CONTRAST_AXIS = "signed contrast, SD of the surface around (negative: darker; grey band: hardly visible)"
 _CONTRASTS = f"Signed contrasts: median, quartiles, 5 and 95 %; a dot is a defect, at most {figures.DOTS} a row."
 

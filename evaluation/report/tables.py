@@ -10,6 +10,7 @@ import numpy as np
 
 from ..metrics import spread
 from . import compare
+from .measures import MEASURES, defect_images
 
 POINTS = 3  # the difference in percentage points that the report reckons with
 _HEADS = {"recall": "recall", "f1": "best F1", "ap": "AP", "auroc": "AUROC", "aupro": "AU-PRO"}
@@ -21,6 +22,8 @@ HOW = """All values are in percent; `-` is not defined.
 - IoU is the mean over types of the type's pooled IoU over its own images; recall to AU-PRO are such means, too. "Pooled
   IoU" is over every pixel of every test image, the good ones included. IoU and recall are of the anomaly class at
   probability 0.5.
+- "IoU at the chosen threshold" is at the probability that was best on training groups that a network did not see; every
+  arm chooses its own by this rule. Where too few groups have defects it is 0.5.
 - In brackets: the 95 % interval over seeds and groups of pictures drawn together (bootstrap); for a difference the same
   ones on both sides. With one seed only the groups are drawn, and nothing is known of the scatter of trainings; with
   two or three the brackets are rather too narrow.
@@ -37,7 +40,7 @@ def escape(text: object) -> str:
 def setup(cells: Sequence[dict]) -> str:
     """What was trained and tested in these cells of one network."""
     images = {(image["object"], image["type"], image["name"]) for cell in cells for image in cell["images"]}
-    defects = compare.defect_images(cells)
+    defects = defect_images(cells)
     types, groups = {(image["object"], image["type"]) for image in defects}, {image["group"] for image in defects}
     parameters = max(cell["training"]["parameters"] for cell in cells)
     steps = _span(cell["training"]["steps"] for cell in cells)
@@ -79,6 +82,45 @@ def headline(cells: Sequence[dict], references: Sequence[str]) -> str:
             ]
         )
     return table(head, rows)
+
+
+def intervals(cells: Sequence[dict], references: Sequence[str]) -> str:
+    """Every measure with its interval, and the differences to the references by those that need no fixed threshold; ""
+    where the cells hold no histograms."""
+    if not any("tallies" in cell for cell in cells):
+        return ""
+    names = ["iou_chosen", "f1", "ap", "aupro"]
+    rows = [[escape(method), *(_between(cells, method, name) for name in names)] for method in compare.methods(cells)]
+    parts = [
+        _INTERVALS,
+        table(
+            [
+                "method",
+                *(_HEAD_OF[name] for name in names),
+            ],
+            rows,
+        ),
+    ]
+    for reference in references:
+        others = [method for method in compare.methods(cells) if method != reference]
+        rows = [
+            [escape(method), *(_signed(compare.difference(cells, method, reference, measure=name)) for name in names)]
+            for method in others
+        ]
+        if rows:
+            head = [f"minus {escape(reference)}", *(_HEAD_OF[name] for name in names)]
+            parts.append(table(head, rows))
+    return "\n".join(parts)
+
+
+def _between(cells: Sequence[dict], method: str, measure: str) -> str:
+    found = compare.score(cells, method, measure=measure)
+    return "-" if found is None else f"{100 * found.mean:.1f} [{100 * found.low:.1f} {100 * found.high:.1f}]"
+
+
+_HEAD_OF = {name: measure.head for name, measure in MEASURES.items()}
+_INTERVALS = """### With intervals over seeds and groups
+"""
 
 
 def findings(cells: Sequence[dict], references: Sequence[str]) -> str:
@@ -311,7 +353,7 @@ _STATES = {
 
 
 def _types_table(cells: Sequence[dict], types: Sequence[str], name: str) -> str:
-    images = compare.defect_images(cells)
+    images = defect_images(cells)
     rows = []
     for type in types:
         own = [image for image in images if f"{image['object']}/{image['type']}" == type]
