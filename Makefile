@@ -62,7 +62,9 @@ adapter: .venv/ready
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or newer is needed"'
 	$(PYTHON) -m venv $(if $(shell $(PYTHON) -c 'import torch' 2>/dev/null && echo found),--system-site-packages) .venv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/pip install --quiet $(TORCH)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	# torchvision would bring the torch that it was built for; the constraint makes pip choose one for the present torch.
+	$(BIN)/python -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >.venv/torch.txt
+	$(BIN)/pip install --quiet --constraint .venv/torch.txt --editable '.[dev]'
 	touch $@
 
 clean:

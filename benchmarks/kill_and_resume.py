@@ -91,6 +91,8 @@ def _commands(folder: Path, options) -> dict[str, list[str]]:
             "real-only",
             "cutpaste",
             "copy-paste",
+            "--networks",
+            "small_unet",
             "--seeds",
             1,
             "--count",

@@ -67,8 +67,10 @@ class TrainSegmenter(io.ComfyNode):
                     Study,
                     "networks",
                     "network",
-                    more="small_unet has 0.5 million parameters and takes minutes on a CPU. segformer is "
-                    "SegFormer-B0 from scratch, 3.7 million, three times slower.",
+                    more="unet has an ImageNet encoder and 5.2 million parameters; it needs "
+                    "segmentation-models-pytorch and timm. small_unet has 0.5 million, needs nothing and takes minutes "
+                    "on a CPU. segformer (SegFormer-B0, needs transformers), bisenetv2 and stdc1 are the papers' "
+                    "networks.",
                 ),
                 widget(
                     Training, "steps", more="Each takes 8 real crops and, with pairs, 8 synthetic ones.", max=100_000
@@ -89,6 +91,7 @@ class TrainSegmenter(io.ComfyNode):
                     "and the last weights are kept.",
                     optional=True,
                 ),
+                widget(Training, "weights", optional=True),
             ],
             outputs=[
                 sockets.Segmenter.Output("segmenter", display_name="segmenter", tooltip="For Evaluate Segmentation."),
@@ -119,9 +122,16 @@ class TrainSegmenter(io.ComfyNode):
         seed: list[int],
         pairs: list[str] | None = None,
         hold_out: list[bool] | None = None,
+        weights: list[str] | None = None,
     ) -> io.NodeOutput:
         data, *settings = single(
-            dataset=dataset, network=network, steps=steps, crop=crop, seed=seed, hold_out=hold_out or [False]
+            dataset=dataset,
+            network=network,
+            steps=steps,
+            crop=crop,
+            seed=seed,
+            hold_out=hold_out or [Training.hold_out],
+            weights=weights or [Training.weights],
         )
         segmenter = train(data, *settings, saved_pairs(pairs or [], data))
         return io.NodeOutput(segmenter, in_words(segmenter))
@@ -186,13 +196,13 @@ class Segmenter:
 
 
 def train(
-    dataset: Dataset, name: str, steps: int, crop: int, seed: int, hold_out: bool, pairs: Sequence[Sample]
+    dataset: Dataset, name: str, steps: int, crop: int, seed: int, hold_out: bool, weights: str, pairs: Sequence[Sample]
 ) -> Segmenter:
-    """Train on the dataset's training part, and on `pairs` beside it; `hold_out`: see `Training`.
+    """Train on the dataset's training part, and on `pairs` beside it; `hold_out`, `weights`: see `Training`.
 
     Raises:
-        Refused: an unknown network, no defect in the training part, what the network needs is not installed, a loss
-            that is no longer finite.
+        Refused: an unknown network, no defect in the training part, a package or pretrained weights that the network
+            needs are missing, a loss that is no longer finite.
     """
     stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
     bar = comfy.utils.ProgressBar(steps)
@@ -203,7 +213,7 @@ def train(
             dataset.train,
             pairs,
             dataset.split,
-            Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, device=str(device)),
+            Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, weights=weights, device=str(device)),
             check_interrupt=stop,
             report=lambda _, step, *__: bar.update_absolute(step),
         )

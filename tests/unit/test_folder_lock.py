@@ -158,7 +158,7 @@ def world(tmp_path, surfaces, split, tiny_base):
         "synthesize": [*data, *base, "--count", "1", "--resume"],
         "train": [*data, *base, "--steps", "1", "--resume"],
         "train-base": [*data, "--resume"],
-        "evaluate": [*data, "--methods", "real-only", "--steps", "1"],
+        "evaluate": [*data, "--methods", "real-only", "--networks", "small_unet", "--steps", "1"],
         "export": ["--pairs", str(tmp_path / "pairs"), "--format", "coco", "--resume"],
         "surfaces": ["--normals", "1", "--defects", "1"],
         "demo": [],

@@ -29,7 +29,11 @@ def given(tmp_path_factory, tiny_base):
         ("train-base", "base.safetensors", ["--resolution", "32", "--autoencoder-steps", "1", "--steps", "1"]),
         ("train", "adapter.safetensors", ["--steps", "1", "--batch", "1", "BASE"]),
         ("synthesize", "pairs", ["--count", "1", "--steps", "2", "--negatives", "1", "BASE"]),
-        ("evaluate", "study", ["--methods", "real-only", "--seeds", "1", "--count", "1", "--steps", "1"]),
+        (
+            "evaluate",
+            "study",
+            ["--methods", "real-only", "--networks", "small_unet", "--seeds", "1", "--count", "1", "--steps", "1"],
+        ),
     ],
 )
 def test_the_layout_that_is_named_is_read(given, tmp_path, capsys, command, out, more):
@@ -55,6 +59,8 @@ def test_a_study_resumes_whether_the_layout_is_named_or_detected(surfaces, split
         str(tmp_path / "study"),
         "--methods",
         "real-only",
+        "--networks",
+        "small_unet",
         "--seeds",
         "1",
         "--steps",

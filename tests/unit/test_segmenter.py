@@ -267,7 +267,7 @@ def test_an_interrupt_passes_through(real):
 def test_held_back_images_and_unknown_names_are_refused(real):
     split = _split(real)
     with refused(subject="network", accepted="unet, small_unet, segformer, bisenetv2, stdc1"):
-        train_segmenter("net", real, [], split, QUICK)
+        train_segmenter("vgg", real, [], split, QUICK)
     with refused(subject="training part", got="has a defect"):
         train_segmenter("small_unet", [s for s in real if s.mask is None], [], split, QUICK)
     split.train = split.train[1:]

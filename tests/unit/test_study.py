@@ -42,7 +42,7 @@ def split_file(samples, tmp_path_factory):
 @pytest.fixture
 def study(surfaces, split_file):
     def make(*methods, **changes):
-        changes = {"seeds": 1, "per_type": 1, "training": QUICK} | changes
+        changes = {"networks": ("small_unet",), "seeds": 1, "per_type": 1, "training": QUICK} | changes
         return Study(**{"data": str(surfaces), "split": str(split_file), "methods": methods} | changes)
 
     return make

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
@@ -201,9 +202,19 @@ def check_held_out_images_choose_the_weights():
     ), words
 
 
-def check_segformer_trains_too():
-    segmenter, words = _train(_grain(), network="segformer", steps=1)
-    assert segmenter.name == "segformer" and "3.71 million" in words
+def check_the_papers_networks_train_too():
+    for name, millions in {"segformer": "3.71", "bisenetv2": "3.34", "stdc1": "8.26"}.items():
+        segmenter, words = _train(_grain(), network=name, steps=1, weights="random")
+        assert segmenter.name == name and f"{millions} million" in words
+
+
+def check_a_network_without_its_package_names_the_command_that_installs_it():
+    sys.modules["segmentation_models_pytorch"] = None  # type: ignore[assignment]
+    try:
+        with refused("Train Segmenter: ", "unet: ", "pip install segmentation-models-pytorch timm", "small_unet"):
+            _train(_grain(), network="unet")
+    finally:
+        del sys.modules["segmentation_models_pytorch"]
 
 
 def check_pairs_are_seen_beside_the_real_crops():
