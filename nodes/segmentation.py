@@ -17,7 +17,6 @@ from ..datasets.sample import Sample
 from ..errors import Refused
 from ..evaluation.cases import case_sheet
 from ..evaluation.cell import tested_values
-from ..evaluation.metrics import NAMES
 from ..evaluation.report import compare
 from ..evaluation.segmenter.testing import Tested, test
 from ..evaluation.segmenter.training import Record, Training, train_segmenter
@@ -34,6 +33,7 @@ from .tables import markdown, on_node
 ROOM = 4 * 2**30  # bytes that a training may want on the device, which models of other nodes may still fill
 
 COLUMNS = 4  # a type's best two and worst two fill a line
+MEASURED = ("iou", "recall", "f1", "ap", "auroc", "aupro")  # without those at a threshold that a study chooses
 HEAD = ["object / type", "images", "IoU", "95 %", "recall", "best F1", "AP", "AUROC", "AU-PRO"]
 
 NOTES = [
@@ -73,7 +73,7 @@ class TrainSegmenter(io.ComfyNode):
                     "networks.",
                 ),
                 widget(
-                    Training, "steps", more="Each takes 8 real crops and, with pairs, 8 synthetic ones.", max=100_000
+                    Training, "steps", more="Each takes 4 real crops and, with pairs, 4 synthetic ones.", max=100_000
                 ),
                 widget(Training, "crop", more="The time grows with its square.", max=1024, step=8),
                 widget(Training, "seed", more="Compare under the same seed, and under several.", **DATA_SEED),
@@ -304,7 +304,7 @@ def _cells(metrics: Mapping[str, float | None], images: Sequence[dict]) -> list[
     """IoU with its interval, and the other metrics."""
     interval = compare.score([{"method": "", "seed": 0, "images": images}], "")
     between = f"{100 * interval.low:.1f} to {100 * interval.high:.1f}" if interval else "-"
-    iou, *others = (_percent(metrics.get(name)) for name in NAMES)
+    iou, *others = (_percent(metrics.get(name)) for name in MEASURED)
     return [iou, between, *others]
 
 

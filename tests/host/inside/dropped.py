@@ -48,7 +48,7 @@ def check_dropped_pairs_leave_a_line_and_no_file():
     assert _images("thinned") == ["000000", "000002"] and not (OUTPUT / "thinned/plate/test/dent").exists()
     assert [line["type"] for line in dropped] == ["spot", "dent"] and [line["seed"] for line in dropped] == [41, 43]
     assert all(line["visible"] for line in kept) and not any(line["visible"] for line in dropped)
-    files = {"image", "mask", "normal"}
+    files = {"image", "mask", "normal", "refined_mask"}
     assert set(kept[0]) - set(dropped[0]) == files and not set(dropped[0]) - set(kept[0])
     assert [line["visibility"] for line in dropped] == [1.0, 3.0]
     assert done.ui["text"][0] == "2 saved, 2 not visible" and "thinned/dropped.jsonl lists them" in done.ui["text"][1]
