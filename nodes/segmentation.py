@@ -213,7 +213,15 @@ def train(
             dataset.train,
             pairs,
             dataset.split,
-            Training(crop=crop, steps=steps, hold_out=hold_out, seed=seed, weights=weights, device=str(device)),
+            Training(
+                crop=crop,
+                steps=steps,
+                hold_out=hold_out,
+                seed=seed,
+                weights=weights,
+                augmentation="light",  # the other needs a package that ComfyUI lacks
+                device=str(device),
+            ),
             check_interrupt=stop,
             report=lambda _, step, *__: bar.update_absolute(step),
         )

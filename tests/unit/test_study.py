@@ -7,11 +7,13 @@ from itertools import combinations
 
 import pytest
 import torch
+from anomaly_synthesis.choices import DEFECTS
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
-from anomaly_synthesis.datasets.split import make_split, save_split
+from anomaly_synthesis.datasets.split import load_split, make_split, save_split
 from anomaly_synthesis.evaluation import cell as module
 from anomaly_synthesis.evaluation.cases import chosen
+from anomaly_synthesis.evaluation.report import write_report
 from anomaly_synthesis.evaluation.segmenter.testing import Seen, Tested
 from anomaly_synthesis.evaluation.segmenter.training import Training
 from anomaly_synthesis.evaluation.study import Study
@@ -20,6 +22,7 @@ from anomaly_synthesis.images.pictures import read_picture
 from anomaly_synthesis.modules import fast, stage
 from anomaly_synthesis.modules.adapter_file import save_adapter
 from anomaly_synthesis.modules.base_file import base_fit, file_digest, save_base
+from anomaly_synthesis.modules.compact_ldm import CompactLDM, CompactLDMConfig
 from anomaly_synthesis.modules.fast import FastModules, to_adapter
 from anomaly_synthesis.synthesis.pair import Settings
 
@@ -263,3 +266,43 @@ def test_the_cases_show_best_and_worst_of_every_type_and_no_group_twice():
     tested = Tested({("o", "crack"): {}, ("o", "pit"): {}, ("o", "good"): {}}, tuple(images))
     assert [one.name for one, _ in chosen(tested)] == ["c9", "c7", "c2", "c0", "p", "loud"]
     assert chosen(tested)[0][1] == "crack, IoU 90, 100 px"
+
+
+@pytest.mark.slow
+def test_few_real_defects_and_none(study, tmp_path):
+    """Without a real defect there are only the methods that need none, and their masks are drawn."""
+    arms = study("real-only", "drawn", "copy-paste", shots=(0, 1), training=replace(QUICK, folds=2))
+    cells = list(run_study(arms, tmp_path / "out"))
+    assert [(cell["shots"], cell["method"]) for cell in cells] == [
+        (0, "drawn"),
+        (1, "real-only"),
+        (1, "drawn"),
+        (1, "copy-paste"),
+    ]
+    assert not any("error" in cell for cell in cells)
+    assert [cell["real_defects"] for cell in cells] == [0, 6, 6, 6]  # one of each of six types
+    assert cells[0]["threshold"] is None  # no fold can choose one
+    lines = read_manifest(tmp_path / "out/pairs/drawn/shots-0/0")
+    assert all(line["mask_source"].startswith("drawn ") and line["refined_mask"] for line in lines)
+    again = list(run_study(arms, tmp_path / "out"))
+    assert again == cells
+    text = write_report(cells, tmp_path / "out")
+    assert text.index("Without any real defect") < text.index("All values are in percent")
+    assert "| AP with real defects per type | 0 | 1 |" in text
+
+
+@pytest.mark.slow
+def test_pasted_defects_are_redrawn_by_a_base_of_drawn_surfaces(study, tmp_path):
+    base = CompactLDM(CompactLDMConfig((("any", "good"), *(("any", type) for type in DEFECTS)), 64, edits=True))
+    save_base(tmp_path / "general.safetensors", base, {"drawn": 8})
+    arms = study(
+        "paste-and-redraw", "aias", base=str(tmp_path / "general.safetensors"), shots=(1,), settings=Settings(steps=2)
+    )
+    cells = list(run_study(replace(arms, training=replace(QUICK, folds=0)), tmp_path / "out"))
+    assert not any("error" in cell for cell in cells), cells
+    pasted, drawn = (read_manifest(tmp_path / f"out/pairs/{name}/shots-1/0") for name in ("paste-and-redraw", "aias"))
+    assert [line["mask_source"] for line in pasted] == [line["mask_source"] for line in drawn]
+    own = CompactLDM(CompactLDMConfig((("o", "good"), ("o", "crack")), 64))
+    save_base(tmp_path / "own.safetensors", own, {"split": load_split(arms.split).digest})
+    with refused(subject="base", got="all defects of the training part"):
+        list(run_study(replace(arms, base=str(tmp_path / "own.safetensors")), tmp_path / "other"))

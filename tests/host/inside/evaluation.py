@@ -188,7 +188,7 @@ def check_training_moves_every_weight_and_a_seed_repeats_it():
     assert not torch.equal(_weights(segmenter), _weights(_train(data, seed=1)[0]))
     assert re.fullmatch(
         r"small_unet, 0\.49 million parameters: 3 steps in \d+ s\. Kept are the last weights\. "
-        r"Crops seen: 24 real, 0 synthetic\.",
+        r"Crops seen: 12 real, 0 synthetic\.",
         words,
     ), words
 
@@ -219,7 +219,7 @@ def check_a_network_without_its_package_names_the_command_that_installs_it():
 
 def check_pairs_are_seen_beside_the_real_crops():
     segmenter, words = _train(_grain(), [_pairs()])
-    assert "24 real, 24 synthetic" in words
+    assert "12 real, 12 synthetic" in words
     assert not torch.equal(_weights(segmenter), _weights(_real()))
 
 
