@@ -22,6 +22,10 @@ class UNet(nn.Module):
     Args:
         weights: of the encoder: "pretrained" or "random". The decoder always begins at random.
 
+    The encoder's batch statistics stay ImageNet's with pretrained weights: a few crops give poor ones, which would also
+    depend on how many synthetic crops stand beside the real ones, and the averaged weights would be tested with those
+    of the last ones.
+
     Raises:
         Refused: segmentation-models-pytorch or timm is not installed, or there are no pretrained weights.
     """
@@ -31,11 +35,18 @@ class UNet(nn.Module):
         with importing("unet", "segmentation-models-pytorch", "timm"):
             import segmentation_models_pytorch
         self.body = segmentation_models_pytorch.Unet(f"tu-{ENCODER}", encoder_weights=None)
-        if weights == "pretrained":
+        self.pretrained = weights == "pretrained"
+        if self.pretrained:
             encoder, found = self.body.encoder.model, encoder_weights()
             encoder.load_state_dict({name: found[name] for name in encoder.state_dict()})
         nn.init.constant_(self.body.segmentation_head[0].bias, FIRST_LOGIT)
         self.to(memory_format=torch.channels_last)  # on a CPU a step takes two thirds of the time
+
+    def train(self, mode: bool = True) -> UNet:
+        super().train(mode)
+        if self.pretrained:
+            self.body.encoder.eval()
+        return self
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

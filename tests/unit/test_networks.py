@@ -139,6 +139,16 @@ def test_pretrained_weights_are_those_of_the_package():
         assert torch.equal(package[theirs], encoder[timms])
 
 
+def test_batch_statistics_of_pretrained_weights_stay_and_those_of_random_ones_do_not():
+    images = torch.rand(2, 3, 64, 64)
+    for network, kept in ((_pretrained(), True), (_new("unet"), False)):
+        statistics = network.body.encoder.model.bn1.running_mean
+        before = statistics.clone()
+        network.train()(images)
+        assert torch.equal(before, statistics) == kept
+        assert network.body.decoder.training and not network.eval().body.decoder.training
+
+
 def test_pretrained_weights_expect_what_the_network_gives_them():
     """Their first variances are those of photographs in -1 .. 1; ImageNet's deviations would give 5 times as much."""
     datasets = pytest.importorskip("sklearn.datasets")
