@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from ..baselines.drawn import draw_defects
 from ..datasets.mvtec import Sample, read_sample
 from ..datasets.surfaces.kin import drawn_type
 from ..errors import Refused
+from ..files.relative_path import name_problem
 from ..images.pictures import Picture
 from ..modules.compact_ldm import ANY, CompactLDM
 from ..modules.fast import FastModules
@@ -176,6 +178,32 @@ def check_adapters(name: str, settings: Settings, adapters: Container[AdapterKey
                 f"no adapter of method {one}, trained with the base {how} of mask and background",
                 remedy="give such an adapter",
             )
+
+
+def pair_folders(given: Sequence[str]) -> dict[str, Path]:
+    """{name: folder} of folders of pairs that are judged like methods, each given as DIR or NAME=DIR; DIR has the
+    folder's name.
+
+    Raises Refused for a name that no file can have, that is a method's, or that stands there twice, in any case.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equal, folder = text.partition("=")
+        if not equal or "/" in name or Path(text).is_dir():
+            name, folder = Path(text).resolve().name, text
+        if name_problem(name) or "/" in name or not folder:
+            raise Refused("pairs", repr(text), "DIR or NAME=DIR, the name without a slash")
+        if is_method(name.casefold()):  # some file systems do not know the case
+            raise Refused("pairs", f"{name!r} is the name of a method", remedy=f"name the folder: NAME={folder}")
+        if name.casefold() in map(str.casefold, found):
+            raise Refused("pairs", f"two folders are named {name!r}", remedy=f"name one of them: NAME={folder}")
+        found[name] = Path(folder)
+    return found
+
+
+def is_method(name: str) -> bool:
+    """Whether a name is "real-only" or a method's, and not that of a folder of pairs."""
+    return _parted(name)[0] in (REAL_ONLY, *METHODS)
 
 
 def check_methods(names: Sequence[str]) -> None:
