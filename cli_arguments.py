@@ -365,7 +365,10 @@ def _evaluate(commands) -> None:
         help="A short study: {seeds} seeds, {per_type} pairs per type, {steps} steps. The report states its "
         "noise.".format(**QUICK, **QUICK_TRAINING),
     )
-    command.add_argument("--base", help="Compact base trained under this split, for the methods that sample.")
+    command.add_argument(
+        "--base",
+        help="Compact base for the methods that sample: trained under this split, of `train-base --drawn`, or bundled.",
+    )
     command.add_argument(
         "--adapter",
         nargs="+",

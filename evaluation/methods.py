@@ -22,7 +22,7 @@ from ..datasets.surfaces.kin import drawn_type
 from ..errors import Refused
 from ..files.relative_path import name_problem
 from ..images.pictures import Picture
-from ..modules.compact_ldm import ANY, CompactLDM
+from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..settings import settings_of
@@ -105,9 +105,14 @@ def _sampled(items: Sequence[Planned], tools: Tools, of: Sequence[str] = (), pas
 
 
 def _label(item: Planned, tools: Tools) -> tuple[str, str]:
-    """The item's (object, type), or what stands for it in a base that knows drawn types alone."""
+    """The item's (object, type), or what stands for it in a base that does not know it: the drawn type nearest to its
+    name, else one of the base's types in turn."""
     job, labels = item.job, tools.base.config.labels
-    return (job.object, job.type) if labels[0][0] != ANY else (ANY, drawn_type(job.type, job.seed))
+    if (job.object, job.type) in labels:
+        return job.object, job.type
+    types = [label for label in labels if label[1] != NORMAL]
+    near = [label for label in types if label[1] == drawn_type(job.type, job.seed)]
+    return (near or types)[job.seed % len(near or types)]
 
 
 NEEDS_ADAPTER = {"fast": ("fast",), "stage": ("stage",), "fast-and-stage": ("fast", "stage")}

@@ -19,8 +19,8 @@ from ..files.durable import make_folder, write_atomic
 from ..files.folder_lock import Lock, check_free
 from ..images.pictures import read_picture
 from ..modules.adapter_modules import load_for
-from ..modules.base_file import base_fit, file_digest, load_base_of
-from ..modules.compact_ldm import ANY, CompactLDM
+from ..modules.base_file import base_fit, file_digest, is_drawn, load_base, load_base_of
+from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..settings import check_values
@@ -159,25 +159,30 @@ def _base(study: Study, split: Split) -> CompactLDM | None:
         )
     base = load_base_of(study.base, split.digest)
     few = [shots for shots in study.shots if shots is not None]
-    if few and base.config.labels[0][0] != ANY:
+    if few and _knows_data(study):
         raise Refused(
             "base",
             f"it was trained on all defects of the training part, and the study has cells of {few[0]} shots",
             "a base of drawn surfaces",
-            "train one with `train-base --drawn`, or leave out the methods that sample",
+            "give bundled or one of `train-base --drawn`, or leave out the methods that sample",
         )
     return base
+
+
+def _knows_data(study: Study) -> bool:
+    """Whether the study's base was trained on the training part."""
+    return not is_drawn(study.base, load_base(study.base)[1])
 
 
 def _check_unseen(study: Study, base: CompactLDM | None) -> None:
     """Raise Refused for models that were trained on the whole training part, where some of it must not train."""
     adapted = [name for name in study.methods if needs(name, NEEDS_ADAPTER)]
-    if adapted or (base is not None and base.config.labels[0][0] != ANY):
+    if adapted or (base is not None and _knows_data(study)):
         raise Refused(
             "shift",
             f"{'the adapter of ' + adapted[0] if adapted else 'the base'} was trained on images of {study.shift}, too",
             "a base of drawn surfaces",
-            "train one with `train-base --drawn`, or leave out the methods that sample",
+            "give bundled or one of `train-base --drawn`, or leave out the methods that sample",
         )
 
 
