@@ -45,6 +45,7 @@ def write(writer, index, normals):
         picture=Picture(np.full((8, 9, 1), index, np.uint8)),
         normal_source=normals[index % 4],
         record={"seed": index},
+        refined_mask=mask & (torch.arange(9) < 3) if index % 4 == 0 else None,
     )
 
 
@@ -105,6 +106,9 @@ DAMAGES = {
     "image of another size": (_of("image", _other_size), [4]),
     "mask gone": (_of("mask", os.unlink), [4]),
     "mask cut": (_of("mask", _truncate), [4]),
+    "refined mask gone": (_of("refined_mask", os.unlink), [4]),
+    "refined mask cut": (_of("refined_mask", _truncate), [4]),
+    "refined mask of another size": (_of("refined_mask", _other_size), [4]),
     "mask empty file": (_of("mask", lambda path: path.write_bytes(b"")), [4]),
     "line gone": (_lines(lambda lines: lines[:3] + lines[4:]), [4]),
     "line garbled": (_lines(lambda lines: [*lines[:3], lines[3][:-9] + b"\n", *lines[4:]]), [4]),
