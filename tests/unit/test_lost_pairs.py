@@ -159,6 +159,14 @@ def test_what_is_lost_in_the_middle_is_made_again_alone(tmp_path, normals, damag
     assert run(broken, normals, resume=True) == []
 
 
+def test_a_folder_from_before_refined_masks_is_resumed_as_it_is(tmp_path, normals):
+    root = tmp_path / "old"
+    run(root, normals)
+    without = [{key: value for key, value in line.items() if key != "refined_mask"} for line in read_manifest(root)]
+    (root / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in without))
+    assert run(root, normals, resume=True) == [] and read_manifest(root) == without
+
+
 def test_many_losses_and_a_kill_in_the_middle_of_making_them_again(tmp_path, normals):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     run(whole, normals)
