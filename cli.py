@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from .cli_arguments import parser, values_of
@@ -67,12 +68,11 @@ def print(*values: object, **options) -> None:
 def _make(options: argparse.Namespace) -> None:
     from .images.mask_files import read_mask
     from .images.pictures import read_picture
-    from .modules.base_file import load_base
-    from .synthesis.demo import BUNDLED_BASE
+    from .modules.base_file import base_path, load_base
     from .synthesis.photograph import make_defect
 
     out, mask_out = _photograph_files(options)
-    base, _ = load_base(options.base or BUNDLED_BASE)
+    base, _ = load_base(base_path(options.base))
     started = time.perf_counter()
     made, mask, draw = make_defect(
         base.to(_device(options)),
@@ -194,9 +194,12 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _train_base(options: argparse.Namespace) -> None:
-    from .evaluation.base_run import train_base_file, train_general_base_file
+    from .evaluation.base_run import train_base_file, train_general_base_file, tune_base_file
+    from .modules.base_file import base_path
 
     settings = BaseTraining(**values_of(options, BaseTraining))
+    if options.drawn and options.init is not None:
+        raise Refused("--init", "given with --drawn", remedy="give --data, on which the base trains on")
     shared = {"resume": options.resume, "device": _device(options), "report": _training_line}
     if options.drawn:
         record = train_general_base_file(options.out, settings, options.pool, **shared)
@@ -207,7 +210,8 @@ def _train_base(options: argparse.Namespace) -> None:
             remedy="make one with `anomaly-synthesis split --data DIR --out split.json`",
         )
     else:
-        record = train_base_file(
+        train = train_base_file if options.init is None else partial(tune_base_file, base_path(options.init))
+        record = train(
             options.data, options.split, options.out, settings, types=options.types, layout=options.layout, **shared
         )
     print(f"{options.out}: {record['parameters'] / 1e6:.2f} M parameters")
@@ -219,6 +223,7 @@ def _train_base(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from .modules.base_file import base_path
     from .training.adapter import train_adapter_file
 
     if options.tokens_of and options.method == "fast":
@@ -230,7 +235,7 @@ def _train(options: argparse.Namespace) -> None:
     notes = train_adapter_file(
         options.data,
         options.split,
-        options.base,
+        base_path(options.base),
         options.out,
         settings,
         types=options.types,
@@ -261,13 +266,14 @@ def _import_stage(options: argparse.Namespace) -> None:
 
 def _synthesize(options: argparse.Namespace) -> None:
     from .datasets.pairs import read_dropped
+    from .modules.base_file import base_path
     from .synthesis.folder import Source, synthesize
 
     policy, settings = Policy(**values_of(options, Policy)), Settings(**values_of(options, Settings))
     source = Source(
         options.data,
         options.split,
-        options.base,
+        base_path(options.base),
         options.types,
         options.normals.replace("-", "_"),
         options.foreign_base,
@@ -348,6 +354,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation.report import write_report
     from .evaluation.study import run_study
     from .files.folder_lock import Lock
+    from .modules.base_file import base_path
 
     counts, training = values_of(options, Study), values_of(options, Training)
     if options.quick:
@@ -356,7 +363,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.data,
         options.split,
         tuple(options.methods),
-        base=options.base,
+        base=options.base and str(base_path(options.base)),
         adapters=tuple(options.adapter),
         types=tuple(options.types) if options.types else None,
         textures=options.textures,

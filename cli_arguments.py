@@ -89,7 +89,9 @@ def _make(commands) -> None:
     )
     _photograph(command, "one that the base knows; the bundled one knows crack, missing, pit, scratch and stain")
     _settings(command, Look, "contrast", "strength", "softness")
-    command.add_argument("--base", help="A compact base, .safetensors. By default the bundled one.")
+    command.add_argument(
+        "--base", default="bundled", help="A compact base: bundled, or a .safetensors. [default: bundled]"
+    )
     _settings(command, MakeSettings, "seed", "steps", "guidance", "tries", refine="--mask-as-given")
     _device(command)
 
@@ -180,6 +182,12 @@ def _train_base(commands) -> None:
     _settings(command, DrawnPool, "pool")
     command.add_argument(
         "--split", help="split.json, required with --data. Only its training part is used for training."
+    )
+    command.add_argument(
+        "--init",
+        metavar="FILE",
+        help="Train this base on instead of a new one, in a tenth of the steps: bundled, or a .safetensors. Its "
+        "autoencoder stays.",
     )
     command.add_argument("--out", required=True, help="The base to write, .safetensors.")
     _settings(command, BaseTraining, "resolution", "steps", "autoencoder_steps", "batch", "seed", "precision")

@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from torch import Tensor
+
 from ..datasets.reading import read_dataset
+from ..datasets.sample import Sample, read_sample
 from ..datasets.split import load_split, part_of
-from ..modules.base_file import load_base, save_base
+from ..modules.base_file import file_digest, load_base, save_base
 from ..modules.compact_ldm import CompactLDM
-from ..training.base import PHASES, state_path, train_base, train_general_base
+from ..synthesis.normal_fill import normal_fill
+from ..training.base import PHASES, state_path, train_base, train_general_base, tune_base
 from ..training.run_file import RunFile
 from ..training.settings import BaseTraining, DrawnPool
 from .base_quality import GATE, BaseQuality, base_quality, drawn_quality
@@ -55,6 +59,44 @@ def train_base_file(
         {"train_images": len(train)},
         lambda path: train_base(train, settings, path, split.digest, device=device, report=report),
         lambda base: {"train": base_quality(base, train), "held_back": base_quality(base, held_back)},
+        resume,
+    )
+
+
+def tune_base_file(
+    init: str | Path,
+    data: str | Path,
+    split_file: str | Path,
+    out: str | Path,
+    settings: BaseTraining,
+    *,
+    types: Sequence[str] | None = None,
+    layout: str | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    report: Callable | None = None,
+) -> dict:
+    """Train the base `init` on with the training part, see `tune_base`, and write it to `out`.
+
+    Returns and raises as `train_base_file`; also what `load_base` raises.
+    """
+    file = _run_file(out)
+    base, _ = load_base(init)
+    samples, split = read_dataset(data, types, layout), load_split(split_file)
+    train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
+    asked = {"training": asdict(settings), "init": file_digest(init), "split": split.digest}
+    asked["types"] = sorted({sample.type for sample in train})
+
+    def filled(sample: Sample) -> Tensor:
+        picture, mask = read_sample(sample)
+        return normal_fill(base, picture, mask).eight_bit()
+
+    return _trained(
+        file,
+        asked,
+        {"train_images": len(train)},
+        lambda path: tune_base(base, train, settings, path, filled, split.digest, device=device, report=report),
+        lambda tuned: {"train": base_quality(tuned, train), "held_back": base_quality(tuned, held_back)},
         resume,
     )
 

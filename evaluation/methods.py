@@ -16,8 +16,8 @@ from ..baselines.copy_paste import copy_paste
 from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
 from ..baselines.drawn import draw_defects
-from ..baselines.drawn_types import drawn_type
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.surfaces.kin import drawn_type
 from ..errors import Refused
 from ..images.pictures import Picture
 from ..modules.compact_ldm import ANY, CompactLDM

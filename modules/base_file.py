@@ -15,6 +15,9 @@ from .compact_ldm import CompactLDM, CompactLDMConfig
 from .tensor_file import AGAIN, check_shapes, check_version, non_finite_reason, not_finite, unreadable, write_tensors
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
+WEIGHTS = Path(__file__).parent.parent / "weights"
+SURFACES = WEIGHTS / "surfaces.safetensors"  # four drawn materials, with which the adapters go
+GENERAL = WEIGHTS / "general.safetensors"  # any surface
 _LARGEST = 16384  # pixels, as ComfyUI's own nodes allow
 
 
@@ -70,6 +73,11 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
     except Exception as error:  # whatever a configuration holds that no training wrote
         raise Refused(path, f"not whole ({reason(error)})", remedy=AGAIN) from error
     return base.eval().requires_grad_(False), record
+
+
+def base_path(name: str | Path) -> Path:
+    """The file of a base by its name: "bundled" is the general one that comes with the package."""
+    return GENERAL if str(name) == "bundled" else Path(name)
 
 
 def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> CompactLDM:

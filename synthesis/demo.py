@@ -11,14 +11,13 @@ import torch
 from ..datasets.pairs import PairWriter, read_manifest
 from ..datasets.procedural import MATERIALS, defect_mask, surface
 from ..images.pictures import Picture
-from ..modules.base_file import file_digest, load_base
+from ..modules.base_file import SURFACES, file_digest, load_base
 from ..seeds import anomaly_seed, derived_seed
 from .pair import Job, Settings
 from .plan import Planned
 from .run import run
 from .sheets import save_sheet
 
-BUNDLED_BASE = Path(__file__).parent.parent / "weights" / "surfaces.safetensors"
 COUNT, NEGATIVES = 16, 16
 SIZE = 256
 # The bundled base was trained on surfaces of seed 0.
@@ -51,8 +50,8 @@ def demo(out: str | Path, settings: Settings, report: Callable | None = None) ->
     Raises:
         ValueError: `out` holds something else.
     """
-    base, _ = load_base(BUNDLED_BASE)
-    name = file_digest(BUNDLED_BASE)
+    base, _ = load_base(SURFACES)
+    name = file_digest(SURFACES)
     with PairWriter(out, {"demo": SEED, "base": name, "settings": asdict(settings)}, resume=True) as writer:
         run(base, name, SurfaceItems(), COUNT, settings, writer, negatives=NEGATIVES, report=report)
         records = read_manifest(out)

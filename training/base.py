@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from ..datasets.sample import Sample, check_samples
 from ..datasets.surfaces.defects import TYPES
+from ..datasets.surfaces.kin import drawn_type
 from ..files.progress import tracked
 from ..images.masks import latent_mask
 from ..modules.autoencoder import kl_divergence, reparameterise
 from ..modules.compact_ldm import ANY, NORMAL, CompactLDM, CompactLDMConfig
-from .crops import Batch, Crops, DrawnCrops, PictureCache
+from .crops import Batch, Crops, DrawnCrops, PictureCache, TuningCrops
 from .loop import Report, balanced, mixed, train
 from .settings import BaseTraining, DrawnPool
 
@@ -111,6 +112,87 @@ def train_general_base(
     return _trained(base, crops, small, settings, state, run, device, save_every, report)
 
 
+def tune_base(
+    base: CompactLDM,
+    samples: Sequence[Sample],
+    settings: BaseTraining,
+    state: str | Path,
+    filled: Callable[[Sample], Tensor] | None = None,
+    split: str = "",
+    *,
+    device: str = "cpu",
+    save_every: float = 60.0,
+    report: Report | None = None,
+) -> CompactLDM:
+    """Train a base on from another one: its autoencoder stays, UNet and tokens learn the types of a dataset.
+
+    Args:
+        base: its resolution replaces that of the settings, and of these the autoencoder's steps are not taken.
+        samples, state, split, device, save_every, report: as in `train_base`.
+        filled: the image of a defect sample with normal surface in its mask, uint8 [3, H, W]; needed by a base that
+            edits (see `CompactLDMConfig`), which learns what a defect changes.
+
+    Returns, raises: as `train_base`.
+    """
+    check_samples(samples)
+    new = labels_of(samples)
+    labels = (*base.config.labels, *(label for label in new if label not in base.config.labels))
+    tuned = _with_labels(base, labels).to(device)
+    pictures, resolution = PictureCache(), base.config.resolution
+    run = json.dumps([asdict(settings), split, sorted(sample.name for sample in samples), _checksum(base)])
+    if base.config.edits:
+        types = tuple((object, type) for object, type in base.config.labels if object == ANY)
+        drawn = DrawnCrops(types, resolution, settings.seed, DrawnPool.pool)
+        defects = [sample for sample in samples if sample.type != NORMAL]
+        normals = {sample: filled(sample) for sample in tracked("filling defects with normal surface", defects)}
+        crops = TuningCrops(samples, labels, resolution, pictures, normals, drawn)
+    else:
+        crops = Crops(samples, labels, resolution, pictures)
+    tuned.to(memory_format=torch.channels_last)
+    train(
+        "unet",
+        _denoiser(tuned),
+        _unet_loss(tuned, crops, settings, device),
+        steps=settings.steps,
+        state=state_path(state, "unet"),
+        seed=settings.seed,
+        run=run,
+        learning_rate=settings.learning_rate,
+        save_every=save_every,
+        report=report,
+    )
+    return tuned.eval().requires_grad_(False)
+
+
+def _with_labels(base: CompactLDM, labels: tuple[tuple[str, str], ...]) -> CompactLDM:
+    """A copy of the base with these labels, which begin with its own. A new type's tokens begin as those of the base's
+    nearest one: see `drawn_type`."""
+    config = base.config
+    tuned = CompactLDM(replace(config, labels=labels))
+    known = {type: row for row, (_, type) in reversed(list(enumerate(config.labels)))}
+    rows = list(range(len(config.labels)))
+    for number, (_, type) in enumerate(labels[len(rows) :]):
+        wanted = type if type in known else drawn_type(type, number)
+        rows.append(known.get(wanted, base.unconditional))
+    weights = dict(base.state_dict())
+    weights["tokens"] = base.tokens.detach()[[*rows, base.unconditional]]
+    tuned.load_state_dict(weights)
+    return tuned.requires_grad_(True)
+
+
+def _checksum(base: CompactLDM) -> float:
+    """Tells bases apart in the identity of a run."""
+    return sum(float(weight.double().abs().sum()) for weight in base.state_dict().values())
+
+
+def _denoiser(base: CompactLDM) -> nn.ModuleDict:
+    """What the UNet's phase trains."""
+    parts = nn.ModuleDict({"unet": base.unet, "tokens": _Tokens(base.tokens)})
+    if base.appearance is not None:
+        parts["appearance"] = base.appearance
+    return parts
+
+
 def _small(settings: BaseTraining) -> int:
     """The autoencoder is convolutional: quarter-size crops teach it the same for a quarter of the cost."""
     return max(settings.resolution // 2, 32)
@@ -145,12 +227,9 @@ def _trained(
         **shared,
     )
     _normalise_latents(base, crops, settings, device)
-    denoiser = nn.ModuleDict({"unet": base.unet, "tokens": _Tokens(base.tokens)})
-    if base.appearance is not None:
-        denoiser["appearance"] = base.appearance
     train(
         "unet",
-        denoiser,
+        _denoiser(base),
         _unet_loss(base, crops, settings, device),
         steps=settings.steps,
         state=state_path(state, "unet"),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..datasets.sample import Sample, read_sample
-from ..datasets.surfaces.crops import draw_crop
+from ..datasets.surfaces.crops import draw_crop, draw_on
 from ..errors import Refused
 from ..images.windows import Window, context_side, cut_image, cut_mask, place_window
 
 NORMALS = 0.3  # share of crops whose mask is filled with normal surface
+REAL, OWN = 0.5, 0.3  # shares of real defects and of the dataset's normal images where a base is tuned
 FREE, ASKED = 0.4, 0.5  # shares of crops without any appearance, and of its entries that the others keep
 
 
@@ -144,6 +145,69 @@ class Crops(DefectCrops):
         centre = tuple(chance(generator) * n for n in image.shape[1:])
         crop = cut_image(image, place_window(centre, side, image.shape[1:], self.resolution)) / 255
         return *augmented(crop, cut_mask(shape, window), generator), self.labels.index(label)
+
+
+class TuningCrops(Crops):
+    """Crops to tune a base of drawn surfaces on a dataset: its real defects, drawn defects and none on its normal
+    images, and drawn surfaces, so that what the base knows is not lost."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        labels: Sequence[tuple[str, str]],
+        resolution: int,
+        pictures: PictureCache,
+        normals: Mapping[Sample, Tensor],
+        drawn: DrawnCrops,
+    ):
+        """samples, labels, resolution, pictures: see `Crops`; normals: of every defect sample its image with normal
+        surface in the mask, uint8 [3, H, W]; drawn: labels among `labels`."""
+        super().__init__(samples, labels, resolution, pictures)
+        self.normals_of, self.drawn = normals, drawn
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """As `Crops.draw`, with `Batch.normal`."""
+        parts = [self._any(generator) for _ in range(count)]
+        return Batch(**{one.name: torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Batch)})
+
+    def _any(self, generator: torch.Generator) -> Batch:
+        share = chance(generator)
+        if share < REAL:
+            return self._real(generator)
+        return self._on_normal(generator) if share < REAL + OWN else self.drawn.draw(1, generator)
+
+    def _real(self, generator: torch.Generator) -> Batch:
+        label = pick(self.defective, generator)
+        sample = pick(self.by_label[label], generator)
+        image, mask = self.pictures.read(sample)
+        both, crop_mask = self._cut(torch.cat([image, self.normals_of[sample]]), mask, generator)
+        return _batch_of(*augmented(both, crop_mask, generator), self.labels.index(label))
+
+    def _on_normal(self, generator: torch.Generator) -> Batch:
+        label = pick(self.normal, generator)
+        image, _ = self.pictures.read(pick(self.by_label[label], generator))
+        side = self.resolution
+        centre = tuple(chance(generator) * n for n in image.shape[1:])
+        crop = cut_image(image, place_window(centre, side, image.shape[1:], side)).to(torch.uint8)
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        found = draw_on(np.ascontiguousarray(crop.movedim(0, 2).numpy()), rng, self.drawn.types)
+        if found is None:
+            return self.drawn.draw(1, generator)
+        normal, image = (torch.from_numpy(part).movedim(2, 0).float() / 255 for part in (found.normal, found.image))
+        mask = torch.from_numpy(found.requested)
+        if chance(generator) < NORMALS:
+            both = augmented(torch.cat([normal, normal]), mask, generator)
+            return _batch_of(*both, self.labels.index(label), defect=False)
+        look = torch.tensor([astuple(found.appearance)])
+        both = augmented(torch.cat([image, normal]), mask, generator)
+        return _batch_of(*both, self.drawn.rows[found.type], look)
+
+
+def _batch_of(both: Tensor, mask: Tensor, label: int, appearance: Tensor | None = None, defect: bool = True) -> Batch:
+    """One crop: image and normal image in one, [6, R, R]."""
+    image, normal = both[None].chunk(2, dim=1)
+    look = torch.full((1, 3), torch.nan) if appearance is None else appearance
+    return Batch(image, mask[None, None].float(), torch.tensor([label]), torch.tensor([defect]), look, normal)
 
 
 def augmented(image: Tensor, mask: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

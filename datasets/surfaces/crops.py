@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import binary_closing
+from scipy.ndimage import binary_closing, gaussian_filter
 
 from ...errors import Refused
 from .defects import TYPES, draw_defect
@@ -16,13 +16,14 @@ from .fields import Rng
 from .materials import FAMILIES
 from .request_masks import requested_mask
 from .shapes import Place
-from .surface import Surface, draw_surface, expose
+from .surface import Surface, draw_surface, expose, random_lamp
 
 SMALLEST = 32  # px of a crop's side
 _CHANGED = 4  # levels of 255 from which a pixel counts as changed
 _ATTEMPTS = 12
 _LARGEST = 0.22  # reach of a defect against the crop's side: across, it then fills some two fifths
 _JPEG = 0.3  # share of crops that were compressed
+_BLUR = 0.6  # px: no camera draws an edge sharper than this
 _FULL = 80.0  # levels of mean change that count as full contrast or strength
 
 
@@ -84,6 +85,28 @@ def draw_crop(
     normal = np.where(exact[..., None], normal, image)
     requested, kind = requested_mask(exact, rng)
     return DrawnCrop(normal, image, exact, requested, family, type, kind, measured_appearance(normal, image, exact))
+
+
+def draw_on(picture: np.ndarray, rng: Rng, types: Sequence[str] = tuple(TYPES)) -> DrawnCrop | None:
+    """A photograph's crop, uint8 [H, W, 3], at least 32 px a side, with one drawn defect; None where none of a few
+    attempts shows."""
+    surface_picture = picture.astype(np.float32) / 255
+    grey = not np.ptp(picture, axis=2).any()
+    for _ in range(_ATTEMPTS):
+        type = types[rng.integers(len(types))]
+        surface = Surface(surface_picture, None, random_lamp(rng), rng.uniform(0.05, 0.3), grey=grey)
+        drawn = draw_defect(surface, type, _place(surface, min(picture.shape[:2]), rng), rng)
+        image = np.rint(
+            np.clip(gaussian_filter(drawn - surface_picture, (_BLUR, _BLUR, 0)) + surface_picture, 0, 1) * 255
+        )
+        image = image.astype(np.uint8)
+        exact = _changed(picture, image)
+        image = np.where(exact[..., None], image, picture)
+        if _shows(picture, image, exact):
+            requested, kind = requested_mask(exact, rng)
+            look = measured_appearance(picture, image, exact)
+            return DrawnCrop(picture, image, exact, requested, "photograph", type, kind, look)
+    return None
 
 
 def measured_appearance(normal: np.ndarray, image: np.ndarray, mask: np.ndarray) -> Appearance:

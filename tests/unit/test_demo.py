@@ -9,8 +9,7 @@ from anomaly_synthesis.datasets.pairs import read_manifest
 from anomaly_synthesis.evaluation.base_quality import GATE
 from anomaly_synthesis.images.mask_files import read_mask
 from anomaly_synthesis.images.pictures import read_picture
-from anomaly_synthesis.modules.base_file import load_base
-from anomaly_synthesis.synthesis.demo import BUNDLED_BASE
+from anomaly_synthesis.modules.base_file import SURFACES, load_base
 
 pytestmark = pytest.mark.slow
 
@@ -25,8 +24,8 @@ def made(tmp_path_factory):
 
 
 def test_the_bundled_base_is_small_and_keeps_contrast():
-    _, record = load_base(BUNDLED_BASE)
-    assert BUNDLED_BASE.stat().st_size <= 20e6
+    _, record = load_base(SURFACES)
+    assert SURFACES.stat().st_size <= 20e6
     assert all(kept >= GATE for kept in record["quality"]["held_back"]["contrast_kept"].values())
 
 

@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from anomaly_synthesis.baselines.drawn_types import GENERIC, drawn_type
 from anomaly_synthesis.choices import DEFECTS
 from anomaly_synthesis.datasets.sample import Sample
+from anomaly_synthesis.datasets.surfaces.kin import GENERIC, drawn_type
 from anomaly_synthesis.evaluation.metrics import metrics
 from anomaly_synthesis.evaluation.report import answer, compare
 from anomaly_synthesis.evaluation.report.measures import MEASURES, mean_over_types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..choices import DEFECTS
+from ...choices import DEFECTS
 
 # Parts of names that datasets use, in the order in which they are looked for.
 _KIN = {
