@@ -392,7 +392,7 @@ def _export(commands) -> None:
     _settings(command, ExportSettings, "format")
     command.add_argument("--out", required=True, metavar="DIR", help="Folder to create, outside the folder of pairs.")
     _settings(command, ExportSettings, "segmentation", "visible_only", normals="--no-normals")
-    _settings(command, ExportSettings, "link")
+    _settings(command, ExportSettings, "link", "labels")
     _resume(
         command,
         "Continue an export that was stopped, or update it after pairs were added or removed; the result equals a new "
