@@ -13,7 +13,7 @@ from .fast_scenes import dataset
 from .scenes import FORMS, condition, refused
 from .start import BASES, TEMPORARY, call, own, room
 
-NEW = {"start": "new", "resolution": 32, "autoencoder_steps": 3}
+NEW = {"start": "new", "crop": 32, "autoencoder_steps": 3}
 
 
 def _train(**changed) -> tuple:
