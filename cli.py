@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 from .cli_arguments import parser, values_of
@@ -194,7 +193,7 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _train_base(options: argparse.Namespace) -> None:
-    from .evaluation.base_run import train_base_file, train_general_base_file, tune_base_file
+    from .evaluation.base_run import train_base_file, train_general_base_file
     from .modules.base_file import base_path
 
     settings = BaseTraining(**values_of(options, BaseTraining))
@@ -210,10 +209,9 @@ def _train_base(options: argparse.Namespace) -> None:
             remedy="make one with `anomaly-synthesis split --data DIR --out split.json`",
         )
     else:
-        train = train_base_file if options.init is None else partial(tune_base_file, base_path(options.init))
-        record = train(
-            options.data, options.split, options.out, settings, types=options.types, layout=options.layout, **shared
-        )
+        init = None if options.init is None else base_path(options.init)
+        shared |= {"types": options.types, "layout": options.layout}
+        record = train_base_file(options.data, options.split, options.out, settings, init, **shared)
     print(f"{options.out}: {record['parameters'] / 1e6:.2f} M parameters")
     for side, quality in record["quality"].items():
         print(f"  autoencoder, {side}: PSNR {quality['psnr']:.1f} dB; contrast kept (gate {quality['gate']}):")

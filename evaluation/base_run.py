@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -15,7 +16,7 @@ from ..datasets.split import load_split, part_of
 from ..modules.base_file import file_digest, load_base, save_base
 from ..modules.compact_ldm import CompactLDM
 from ..synthesis.normal_fill import normal_fill
-from ..training.base import PHASES, state_path, train_base, train_general_base, tune_base
+from ..training.base import PHASES, UNWATCHED, Watch, state_path, train_base, train_general_base, tune_base
 from ..training.run_file import RunFile
 from ..training.settings import BaseTraining, DrawnPool
 from .base_quality import GATE, BaseQuality, base_quality, drawn_quality
@@ -23,11 +24,89 @@ from .base_quality import GATE, BaseQuality, base_quality, drawn_quality
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
+class BaseRun:
+    """One training of a base, as the command and the node run it.
+
+    asked: all that it depends on; notes: what else its record says; train(state): the base, trained; `state` as in
+    `train_base`; measure(base): its quality on every side.
+    """
+
+    asked: dict
+    notes: dict
+    train: Callable[[Path], CompactLDM]
+    measure: Callable[[CompactLDM], dict[str, BaseQuality]]
+
+    def finished(self, file: RunFile, resume: bool) -> dict | None:
+        """The record of the file where this run wrote it; None where there is work to do. Raises Refused as
+        `RunFile.finished`."""
+        return file.finished(self.asked, resume, lambda path: load_base(path)[1])
+
+    def written(self, file: RunFile, state: Path, resume: bool) -> dict:
+        """Train, measure and write the file, unless it is there already; its record. state: see `run_file`.
+
+        Raises Refused where the file holds another run, or exists and `resume` is not set; OSError.
+        """
+        with file.locked():
+            done = self.finished(file, resume)
+            if done is not None:
+                _log.info("%s is finished; nothing to resume", file.path)
+                return done
+            base = self.train(state)
+            quality = {side: asdict(quality) | {"gate": GATE} for side, quality in self.measure(base).items()}
+            parameters = sum(parameter.numel() for parameter in base.parameters())
+            record = self.asked | self.notes | {"parameters": parameters, "quality": quality}
+            save_base(file.path, base, record)
+            file.remove_states()
+        return record
+
+
+def dataset_run(
+    train: Sequence[Sample],
+    held_back: Sequence[Sample],
+    split: str,
+    settings: BaseTraining,
+    init: str | Path | None = None,
+    *,
+    device: str = "cpu",
+    watch: Watch = UNWATCHED,
+) -> BaseRun:
+    """The run on the training part of a dataset: of a new base, or of the base of the file `init`, trained on.
+
+    Args:
+        train, held_back: the parts of the split; split: its digest.
+        device, watch: see `train_base`.
+
+    Raises:
+        Refused: as `load_base`.
+    """
+    asked = {"training": asdict(settings), "split": split, "types": sorted({sample.type for sample in train})}
+    options = {"device": device, "watch": watch}
+    if init is None:
+        trained = partial(train_base, train, settings, split=split, **options)
+    else:
+        base, _ = load_base(init)
+        asked["init"] = file_digest(init)
+
+        def filled(sample: Sample) -> Tensor:
+            picture, mask = read_sample(sample)
+            return normal_fill(base, picture, mask).eight_bit()
+
+        trained = partial(tune_base, base, train, settings, filled=filled, split=split, **options)
+    return BaseRun(
+        asked,
+        {"train_images": len(train)},
+        lambda state: trained(state=state),
+        lambda base: {"train": base_quality(base, train), "held_back": base_quality(base, held_back)},
+    )
+
+
 def train_base_file(
     data: str | Path,
     split_file: str | Path,
     out: str | Path,
     settings: BaseTraining,
+    init: str | Path | None = None,
     *,
     types: Sequence[str] | None = None,
     layout: str | None = None,
@@ -38,6 +117,7 @@ def train_base_file(
     """Train a base on the training part and write it to `out` (.safetensors).
 
     Args:
+        init: the file of a base that is trained on, see `tune_base`; None trains a new one.
         types, layout: as `read_dataset` takes them.
         resume: continue a killed run of the same data, split and settings; a finished one is left as it is.
 
@@ -46,59 +126,14 @@ def train_base_file(
 
     Raises:
         ValueError: another process writes `out`; it is no .safetensors, or exists, or holds another run; anything wrong
-            with data or split.
+            with data, split or `init`.
     """
-    file = _run_file(out)
-    samples, split = read_dataset(data, types, layout), load_split(split_file)
-    train = part_of(split, samples, "train")
-    asked = {"training": asdict(settings), "split": split.digest, "types": sorted({s.type for s in train})}
-    held_back = part_of(split, samples, "held_back")
-    return _trained(
-        file,
-        asked,
-        {"train_images": len(train)},
-        lambda path: train_base(train, settings, path, split.digest, device=device, report=report),
-        lambda base: {"train": base_quality(base, train), "held_back": base_quality(base, held_back)},
-        resume,
-    )
-
-
-def tune_base_file(
-    init: str | Path,
-    data: str | Path,
-    split_file: str | Path,
-    out: str | Path,
-    settings: BaseTraining,
-    *,
-    types: Sequence[str] | None = None,
-    layout: str | None = None,
-    resume: bool = False,
-    device: str = "cpu",
-    report: Callable | None = None,
-) -> dict:
-    """Train the base `init` on with the training part, see `tune_base`, and write it to `out`.
-
-    Returns and raises as `train_base_file`; also what `load_base` raises.
-    """
-    file = _run_file(out)
-    base, _ = load_base(init)
+    file = run_file(out, out)
     samples, split = read_dataset(data, types, layout), load_split(split_file)
     train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
-    asked = {"training": asdict(settings), "init": file_digest(init), "split": split.digest}
-    asked["types"] = sorted({sample.type for sample in train})
-
-    def filled(sample: Sample) -> Tensor:
-        picture, mask = read_sample(sample)
-        return normal_fill(base, picture, mask).eight_bit()
-
-    return _trained(
-        file,
-        asked,
-        {"train_images": len(train)},
-        lambda path: tune_base(base, train, settings, path, filled, split.digest, device=device, report=report),
-        lambda tuned: {"train": base_quality(tuned, train), "held_back": base_quality(tuned, held_back)},
-        resume,
-    )
+    watch = Watch(report=report)
+    run = dataset_run(train, held_back, split.digest, settings, init, device=device, watch=watch)
+    return run.written(file, file.path, resume)
 
 
 def train_general_base_file(
@@ -114,43 +149,16 @@ def train_general_base_file(
 
     Returns and raises as `train_base_file`.
     """
-    return _trained(
-        _run_file(out),
+    file, watch = run_file(out, out), Watch(report=report)
+    run = BaseRun(
         {"training": asdict(settings), "drawn": pool},
         {},
-        lambda path: train_general_base(settings, path, pool, device=device, report=report),
+        lambda state: train_general_base(settings, state, pool, device=device, watch=watch),
         lambda base: {"drawn": drawn_quality(base, settings.seed, pool)},
-        resume,
     )
+    return run.written(file, file.path, resume)
 
 
-def _run_file(out: str | Path) -> RunFile:
-    return RunFile(Path(out), [state_path(out, phase) for phase in PHASES])
-
-
-def _trained(
-    file: RunFile,
-    asked: dict,
-    notes: dict,
-    train: Callable[[Path], CompactLDM],
-    measure: Callable[[CompactLDM], dict[str, BaseQuality]],
-    resume: bool,
-) -> dict:
-    """The record of the file: trained, measured and written, unless it is there already."""
-    with file.locked():
-        done = file.finished(asked, resume, lambda path: load_base(path)[1])
-        if done is not None:
-            _log.info("%s is finished; nothing to resume", file.path)
-            return done
-        base = train(file.path)
-        record = (
-            asked
-            | notes
-            | {
-                "parameters": sum(parameter.numel() for parameter in base.parameters()),
-                "quality": {side: asdict(quality) | {"gate": GATE} for side, quality in measure(base).items()},
-            }
-        )
-        save_base(file.path, base, record)
-        file.remove_states()
-    return record
+def run_file(out: str | Path, state: str | Path) -> RunFile:
+    """The file of a base, and the states of its two phases, which are named after `state`."""
+    return RunFile(Path(out), [state_path(state, phase) for phase in PHASES])

@@ -28,6 +28,7 @@ from . import (
     segmentation,
     split_dataset,
     stage,
+    train_base,
     training,
 )
 from .errors import door
@@ -46,6 +47,7 @@ SUBJECTS = (
     mask_schedule,
     fast,
     stage,
+    train_base,
     training,
     dataset,
     batch_plan,

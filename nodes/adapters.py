@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
 from pathlib import Path
 
 import comfy.model_management
@@ -20,7 +19,7 @@ from ..modules.stage import StageModules
 from ..synthesis.adapters import modules_of
 from . import sockets
 from .errors import answer
-from .folders import ADAPTERS, BUNDLED, WEIGHTS, resolved
+from .folders import ADAPTERS, BUNDLED, WEIGHTS, model_files, writing_models
 from .sockets import CATEGORY
 
 
@@ -218,23 +217,11 @@ def save(adapter: LoadedAdapter, name: str, method: str) -> str:
         Refused: an adapter of another method, a name outside of that folder, or a folder that cannot be written.
     """
     check_method(adapter.adapter, method)
-    root = Path(folder_paths.get_folder_paths(ADAPTERS)[0])
-    wanted = name.strip().removesuffix(".safetensors")
-    path = resolved(root, wanted)
-    if not Path(wanted).name or path is None or path == root.resolve() or not path.is_relative_to(root.resolve()):
-        raise Refused("name", f"{name!r} is not below {root}", "a file's name, with folders if you like")
-    numbered = (wanted if number == 1 else f"{wanted}_{number:05d}" for number in count(1))
-    try:
-        free = next(file for one in numbered if not (file := root / f"{one}.safetensors").exists())
+    root, files = model_files(ADAPTERS, name)
+    with writing_models(ADAPTERS, name):
+        free = next(file for file in files if not file.exists())
         free.parent.mkdir(parents=True, exist_ok=True)
         save_adapter(free, adapter.adapter)
-    except OSError as error:
-        raise Refused(
-            "name",
-            f"cannot write {name!r} to {root} ({error.strerror})",
-            remedy="give ComfyUI the right to write there, or add another folder for "
-            f"{ADAPTERS} in extra_model_paths.yaml",
-        ) from error
     return str(free.relative_to(root))
 
 

@@ -61,15 +61,7 @@ class LoadAnomalyLDM(io.ComfyNode):
                     "the unconditional model of the papers, held by the background alone.",
                 ),
             ],
-            outputs=[
-                io.Model.Output("model", display_name="model", tooltip="The denoiser, v-prediction; any sampler."),
-                io.Vae.Output("vae", display_name="vae", tooltip="Its autoencoder, factor 4."),
-                io.Int.Output(
-                    "resolution",
-                    display_name="resolution",
-                    tooltip="Side in pixels that it was trained at; connect it to Crop to Mask.",
-                ),
-            ],
+            outputs=base_outputs(),
         )
 
     @classmethod
@@ -85,12 +77,30 @@ class LoadAnomalyLDM(io.ComfyNode):
 
     @classmethod
     def execute(cls, base_name: str, aware: bool) -> io.NodeOutput:
-        path = base_path(base_name)
-        try:
-            base, _ = load_base(path)
-        except Refused as error:
-            raise error.of(base_name) from error  # the name in the menu, not the path
-        return io.NodeOutput(compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution)
+        return io.NodeOutput(*loaded_base(base_name, aware))
+
+
+def base_outputs() -> list[io.Output]:
+    """What `loaded_base` gives, as outputs of a node."""
+    return [
+        io.Model.Output("model", display_name="model", tooltip="The denoiser, v-prediction; any sampler."),
+        io.Vae.Output("vae", display_name="vae", tooltip="Its autoencoder, factor 4."),
+        io.Int.Output(
+            "resolution",
+            display_name="resolution",
+            tooltip="Side in pixels that it was trained at; connect it to Crop to Mask.",
+        ),
+    ]
+
+
+def loaded_base(name: str, aware: bool = True) -> tuple[comfy.model_patcher.ModelPatcher, comfy.sd.VAE, int]:
+    """MODEL, VAE and resolution of a base in the menu. Raises Refused as `load_base`, with the menu's name."""
+    path = base_path(name)
+    try:
+        base, _ = load_base(path)
+    except Refused as error:
+        raise error.of(name) from error  # not the path
+    return compact_model(base, aware, file_digest(path)), compact_vae(base), base.config.resolution
 
 
 def base_names() -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import folder_paths
@@ -229,6 +231,34 @@ def _shown(name: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def model_files(kind: str, name: str) -> tuple[Path, Iterator[Path]]:
+    """The folder that models of a kind are written to, and the files below it that a name may become, in this order:
+    name.safetensors, name_00002.safetensors, ... Raises Refused for a name outside of that folder."""
+    root = Path(folder_paths.get_folder_paths(kind)[0])
+    wanted = name.strip().removesuffix(".safetensors")
+    path = resolved(root, wanted)
+    if not Path(wanted).name or path is None or path == root.resolve() or not path.is_relative_to(root.resolve()):
+        raise Refused("name", f"{name!r} is not below {root}", "a file's name, with folders if you like")
+    numbered = (wanted if number == 1 else f"{wanted}_{number:05d}" for number in count(1))
+    return root, (root / f"{one}.safetensors" for one in numbered)
+
+
+@contextmanager
+def writing_models(kind: str, name: str) -> Iterator[None]:
+    """Raise Refused in place of an OSError in the folder of models, to which this block writes one of that name."""
+    root = folder_paths.get_folder_paths(kind)[0]
+    try:
+        yield
+    except OSError as error:
+        if not error.filename or not _below(_real(Path(error.filename)), [_real(Path(root))]):
+            raise  # of something that is read
+        raise Refused(
+            "name",
+            f"cannot write {name!r} to {root} ({error.strerror})",
+            remedy=f"give ComfyUI the right to write there, or add another folder for {kind} in extra_model_paths.yaml",
+        ) from error
 
 
 def declare_folders() -> None:

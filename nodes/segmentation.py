@@ -204,7 +204,7 @@ def train(
         Refused: an unknown network, no defect in the training part, a package or pretrained weights that the network
             needs are missing, a loss that is no longer finite.
     """
-    stop, device = comfy.model_management.throw_exception_if_processing_interrupted, _device()
+    stop, device = comfy.model_management.throw_exception_if_processing_interrupted, training_device()
     bar = comfy.utils.ProgressBar(steps)
     # The host runs its nodes in inference mode, in which nothing can be trained.
     with torch.inference_mode(False), torch.enable_grad():
@@ -248,7 +248,8 @@ def _kept(segmenter: Segmenter) -> str:
     return f"Kept are the last weights{few}."
 
 
-def _device() -> torch.device:
+def training_device() -> torch.device:
+    """The host's device, with room made for a training."""
     device = comfy.model_management.get_torch_device()
     comfy.model_management.free_memory(ROOM, device)
     return device

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,6 +37,40 @@ GENERAL = {
 }
 
 
+@dataclass(frozen=True)
+class Watch:
+    """What follows the training of a base.
+
+    report, check_interrupt, save_every: see `training.loop.train`; show(steps taken, base): called after every `every`
+    steps of the UNet and after the last, with a copy of the base that has its averaged weights.
+    """
+
+    report: Report | None = None
+    check_interrupt: Callable[[], None] | None = None
+    save_every: float = 60.0
+    show: Callable[[int, CompactLDM], None] | None = None
+    every: int = 200
+
+    def looks(self, base: CompactLDM, steps: int) -> Callable[[int, Mapping[str, Tensor]], None] | None:
+        """The `watch` of the UNet's training, of `steps` steps; None without `show`."""
+        if self.show is None:
+            return None
+        shown = copy.deepcopy(base).eval().requires_grad_(False)
+        weights = dict(_denoiser(shown).named_parameters())
+
+        def look(taken: int, averages: Mapping[str, Tensor]) -> None:
+            if taken % self.every and taken < steps:
+                return
+            for name, weight in weights.items():
+                weight.copy_(averages[name])
+            self.show(taken, shown)
+
+        return look
+
+
+UNWATCHED = Watch()
+
+
 def labels_of(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
     """The (object, type) rows of a token table: every object's normal token, then its defect types."""
     found = {(sample.object, sample.type) for sample in samples}
@@ -54,8 +89,7 @@ def train_base(
     split: str = "",
     *,
     device: str = "cpu",
-    save_every: float = 60.0,
-    report: Report | None = None,
+    watch: Watch = UNWATCHED,
 ) -> CompactLDM:
     """Train a compact LDM on the training part of a dataset.
 
@@ -65,8 +99,7 @@ def train_base(
             removes them, so that a killed run continues.
         split: digest of the split that chose the samples; a state of another split is not continued.
         device: "cpu" or "cuda".
-        save_every: seconds between writes of the state.
-        report: see `training.loop.train`.
+        watch: progress, interruption and previews.
 
     Returns:
         the base in evaluation mode.
@@ -84,7 +117,7 @@ def train_base(
     check_samples(samples)
     run = json.dumps([asdict(settings), split, sorted(sample.name for sample in samples)])
     small = Crops(samples, labels, _small(settings), pictures)
-    return _trained(base, crops, small, settings, state, run, device, save_every, report)
+    return _trained(base, crops, small, settings, state, run, device, watch)
 
 
 def train_general_base(
@@ -93,15 +126,14 @@ def train_general_base(
     pool: int = DrawnPool.pool,
     *,
     device: str = "cpu",
-    save_every: float = 60.0,
-    report: Report | None = None,
+    watch: Watch = UNWATCHED,
 ) -> CompactLDM:
     """Train a base for any surface on drawn crops, which need no files: one object, `ANY`, with every drawn type.
 
     Args:
         pool: crops that are drawn in all; each is used again in other turns and exposures. They stay in memory, about
             55 kB each at 128 px.
-        settings, state, device, save_every, report: as in `train_base`.
+        settings, state, device, watch: as in `train_base`.
     """
     labels = tuple((ANY, type) for type in (NORMAL, *TYPES))
     with torch.random.fork_rng(devices=[]):
@@ -109,7 +141,7 @@ def train_general_base(
         base = CompactLDM(CompactLDMConfig(labels, settings.resolution, **GENERAL)).to(device)
     crops, small = (DrawnCrops(labels, side, settings.seed, pool) for side in (settings.resolution, _small(settings)))
     run = json.dumps([asdict(settings), pool, labels, GENERAL])
-    return _trained(base, crops, small, settings, state, run, device, save_every, report)
+    return _trained(base, crops, small, settings, state, run, device, watch)
 
 
 def tune_base(
@@ -121,14 +153,13 @@ def tune_base(
     split: str = "",
     *,
     device: str = "cpu",
-    save_every: float = 60.0,
-    report: Report | None = None,
+    watch: Watch = UNWATCHED,
 ) -> CompactLDM:
     """Train a base on from another one: its autoencoder stays, UNet and tokens learn the types of a dataset.
 
     Args:
         base: its resolution replaces that of the settings, and of these the autoencoder's steps are not taken.
-        samples, state, split, device, save_every, report: as in `train_base`.
+        samples, state, split, device, watch: as in `train_base`.
         filled: the image of a defect sample with normal surface in its mask, uint8 [3, H, W]; needed by a base that
             edits (see `CompactLDMConfig`), which learns what a defect changes.
 
@@ -149,18 +180,7 @@ def tune_base(
     else:
         crops = Crops(samples, labels, resolution, pictures)
     tuned.to(memory_format=torch.channels_last)
-    train(
-        "unet",
-        _denoiser(tuned),
-        _unet_loss(tuned, crops, settings, device),
-        steps=settings.steps,
-        state=state_path(state, "unet"),
-        seed=settings.seed,
-        run=run,
-        learning_rate=settings.learning_rate,
-        save_every=save_every,
-        report=report,
-    )
+    _train_unet(tuned, crops, settings, state, run, device, watch)
     return tuned.eval().requires_grad_(False)
 
 
@@ -206,36 +226,53 @@ def _trained(
     state: str | Path,
     run: str,
     device: str,
-    save_every: float,
-    report: Report | None,
+    watch: Watch,
 ) -> CompactLDM:
     """Both phases: the autoencoder on the small crops, then UNet and tokens on the latents of the others."""
     base.to(memory_format=torch.channels_last)  # convolutions on a CPU: up to twice as fast
-    shared = {
-        "seed": settings.seed,
-        "run": run,
-        "learning_rate": settings.learning_rate,
-        "save_every": save_every,
-        "report": report,
-    }
     train(
         "autoencoder",
         base.autoencoder,
         _autoencoder_loss(base, small, settings, device),
         steps=settings.autoencoder_steps,
         state=state_path(state, "autoencoder"),
-        **shared,
+        **_options(settings, run, watch),
     )
     _normalise_latents(base, crops, settings, device)
+    _train_unet(base, crops, settings, state, run, device, watch)
+    return base.eval().requires_grad_(False)
+
+
+def _train_unet(
+    base: CompactLDM,
+    crops: Crops | DrawnCrops,
+    settings: BaseTraining,
+    state: str | Path,
+    run: str,
+    device: str,
+    watch: Watch,
+) -> None:
     train(
         "unet",
         _denoiser(base),
         _unet_loss(base, crops, settings, device),
         steps=settings.steps,
         state=state_path(state, "unet"),
-        **shared,
+        watch=watch.looks(base, settings.steps),
+        **_options(settings, run, watch),
     )
-    return base.eval().requires_grad_(False)
+
+
+def _options(settings: BaseTraining, run: str, watch: Watch) -> dict:
+    """Of the loop, the same in both phases."""
+    return {
+        "seed": settings.seed,
+        "run": run,
+        "learning_rate": settings.learning_rate,
+        "save_every": watch.save_every,
+        "report": watch.report,
+        "check_interrupt": watch.check_interrupt,
+    }
 
 
 def state_path(state: str | Path, phase: str) -> Path:

@@ -28,8 +28,8 @@ def described(node) -> dict:
 
 def input_entry(entry) -> dict:
     limits = {name: value for name in LIMITS if (value := getattr(entry, name, None)) is not None}
-    if entry.id in ("base_name", "adapter_name", "choose"):
-        del limits["options"]  # the user's files and folders
+    if entry.id in ("base_name", "adapter_name", "choose", "start"):
+        limits.pop("options", None)  # the user's files and folders
     if getattr(entry, "control_after_generate", None):
         limits["control_after_generate"] = True  # hosts differ in the values that they know
     return {

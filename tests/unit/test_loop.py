@@ -153,11 +153,11 @@ import sys
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.split import load_split, part_of
 from anomaly_synthesis.modules.base_file import save_base
-from anomaly_synthesis.training.base import BaseTraining, train_base
+from anomaly_synthesis.training.base import BaseTraining, Watch, train_base
 data, split, out = sys.argv[1:]
 samples = read_mvtec(data)
 settings = BaseTraining(resolution=32, autoencoder_steps=16, steps=16, batch=2)
-base = train_base(part_of(load_split(split), samples, "train"), settings, out, save_every=0)
+base = train_base(part_of(load_split(split), samples, "train"), settings, out, watch=Watch(save_every=0))
 save_base(out, base, {})
 """
 
