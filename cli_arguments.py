@@ -348,6 +348,7 @@ def _evaluate(commands) -> None:
         "synthetic_until",
         "synthetic_weight",
         "labels",
+        "filtered",
         "augmentation",
         "folds",
         "learning_rate",

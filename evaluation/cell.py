@@ -9,12 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from ..datasets.foreign_pairs import ForeignPairs
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample, read_mvtec
-from ..datasets.pairs import MANIFEST, manifest_lines
 from ..datasets.split import Split
 from ..errors import Refused
 from ..files.durable import write_atomic
@@ -25,12 +24,13 @@ from .cases import save_cases
 from .methods import REAL_ONLY, Tools, made_with
 from .metrics import NAMES, THRESHOLD, metrics
 from .pair_statistics import Defect, measure_samples, summary
+from .pixel_filter import sources_of, unlikely_pixels
 from .segmenter.testing import Kind, Tested, test
 from .segmenter.training import Record, Training, train_segmenter
 from .shift import Shift
 from .shots import some_defects
 from .tally import Tally
-from .threshold import best_threshold, folds
+from .threshold import Fold, best_threshold, folds
 
 Report = Callable[[str, int, int], None]  # what, done, of
 
@@ -84,6 +84,10 @@ class Cell:
     def state(self, held_out: bool) -> Path:
         """The state of a training that was stopped, or whose result is not on the disk yet."""
         return (self.validation if held_out else self.path).with_suffix(".state")
+
+    def filter_state(self, fold: int) -> Path:
+        """Of a network that judges the pairs' pixels; the same for all methods."""
+        return self.out / "filter" / self.network / self._shots / f"{self.seed}-{fold}.state"
 
     @property
     def pairs(self) -> Path:
@@ -168,7 +172,8 @@ def _trained(
     state = cell.state(training.hold_out)
     state.parent.mkdir(parents=True, exist_ok=True)
     what = cell.words + ", held out" * training.hold_out
-    return _network(cell, data, data.shown(cell.shots, cell.seed), synthetic, training, state, what, report)
+    real, unlikely = data.shown(cell.shots, cell.seed), _unlikely(cell, data, training, synthetic, report)
+    return _network(cell, data, real, synthetic, training, state, what, report, unlikely)
 
 
 def _threshold(
@@ -176,31 +181,39 @@ def _threshold(
 ) -> float | None:
     """The best one on training groups that a network did not see: one network is trained without each fold, and without
     the pairs that come from its images. None where no fold shows a type that the rest shows, too."""
-    real, groups = data.shown(cell.shots, cell.seed), data.split.groups
-    parts = folds(real, groups, training.folds, cell.seed) if training.folds else []
+    groups = data.split.groups
     kinds: dict[Kind, Tally] = {}
-    for number, held in enumerate(parts):
-        path = cell.path.with_name(f"{cell.seed}-fold-{number}.json")
-        rest = [sample for sample in real if groups[sample.name] not in held]
-        unseen = [sample for sample in real if groups[sample.name] in held]
-        known = {(sample.object, sample.type) for sample in rest}
-        state, what = path.with_suffix(".state"), f"{cell.words}, fold {number + 1} of {len(parts)}"
-        some = _without(synthetic, held, groups)
-        network, _ = _network(cell, data, rest, some, replace(training, hold_out=False), state, what, report)
-        tested = test(network, [one for one in unseen if (one.object, one.type) in known], groups)
+    for fold in _folds(cell, data, training):
+        state, what = cell.path.with_name(f"{cell.seed}-fold-{fold.number}.state"), f"{cell.words}, {fold.words}"
+        some = [one for one in synthetic if not fold.groups & sources_of(one, groups)]
+        network, _ = _network(cell, data, fold.rest, some, replace(training, hold_out=False), state, what, report)
+        tested = test(network, fold.unseen, groups)
         for kind in tested.defects:
             kinds[kind] = kinds.get(kind, Tally()) + tested.total(kind)
         state.unlink(missing_ok=True)
     return best_threshold(kinds)
 
 
-def _without(synthetic: Sequence[Sample], held: set[str], groups: Mapping[str, str]) -> list[Sample]:
-    """The pairs whose normal image and mask come from other groups; all, where nothing says where they come from."""
-    if not synthetic or not (synthetic[0].root / MANIFEST).is_file():
-        return list(synthetic)
-    lines = manifest_lines(synthetic[0].root)
-    sources = {line["image"]: (line.get("normal_source"), line.get("mask_source")) for line in lines}
-    return [one for one in synthetic if not held & {groups.get(name) for name in sources.get(one.name, ())}]
+def _unlikely(
+    cell: Cell, data: Data, training: Training, synthetic: Sequence[Sample], report: Report | None
+) -> Mapping[Sample, Tensor]:
+    """The pixels of pairs that do not count, see `Training.filtered`, judged by networks of real defects alone. Their
+    states stay below the study's folder for all methods."""
+    if not training.filtered or not synthetic:
+        return {}
+    networks = []
+    for fold in _folds(cell, data, replace(training, folds=max(training.folds, 2))):
+        state = cell.filter_state(fold.number)
+        state.parent.mkdir(parents=True, exist_ok=True)
+        what = f"filter, {cell.network}, seed {cell.seed}, {fold.words}"
+        network, _ = _network(cell, data, fold.rest, [], replace(training, hold_out=False), state, what, report)
+        networks.append((fold.groups, network))
+    return unlikely_pixels(synthetic, networks, data.split.groups, training)
+
+
+def _folds(cell: Cell, data: Data, training: Training) -> list[Fold]:
+    real = data.shown(cell.shots, cell.seed)
+    return folds(real, data.split.groups, training.folds, cell.seed) if training.folds else []
 
 
 def _network(
@@ -212,6 +225,7 @@ def _network(
     state: Path,
     what: str,
     report: Report | None,
+    unlikely: Mapping[Sample, Tensor] | None = None,
 ) -> tuple[nn.Module, Record]:
     return train_segmenter(
         cell.network,
@@ -219,6 +233,7 @@ def _network(
         synthetic,
         data.split,
         replace(training, seed=cell.seed),
+        unlikely=unlikely,
         state=state,
         report=report and (lambda _, step, steps, *__: report(what, step, steps)),
     )

@@ -39,6 +39,13 @@ class Training:
         choices=LABELS,
     )
     ignore: int = setting(1, "Pixels along the edges of synthetic masks that do not count.", low=0)
+    filtered: float = setting(
+        0.0,
+        "Share of the synthetic defect pixels that do not count: those that a network of real defects alone, which did "
+        "not see their sources, finds least likely.",
+        low=0,
+        below=1,
+    )
     augmentation: str = setting(
         "standard",
         "Changes of the crops: light mirrors them and changes the exposure; standard adds scale, small turns, gamma, "

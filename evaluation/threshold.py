@@ -5,28 +5,55 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..datasets.sample import Sample
+from ..datasets.sample import NORMAL, Sample
 from ..datasets.split import Kind
 from .tally import COARSE, Tally
 
 
-def folds(samples: Sequence[Sample], groups: Mapping[str, str], count: int, seed: int) -> list[set[str]]:
-    """The groups of the training part in at most `count` folds: each type's groups, and then the normal ones, are
-    distributed in turn. Folds without a defect of a type that another fold has too are left out."""
+@dataclass(frozen=True)
+class Fold:
+    """A part of the training groups that a network does not see.
+
+    number: from 0, of `count`; rest: the samples of all other groups, to train on; unseen: its own, of types that the
+    rest shows, too, and normal ones.
+    """
+
+    number: int
+    count: int
+    groups: frozenset[str]
+    rest: tuple[Sample, ...]
+    unseen: tuple[Sample, ...]
+
+    @property
+    def words(self) -> str:
+        return f"fold {self.number + 1} of {self.count}"
+
+
+def folds(samples: Sequence[Sample], groups: Mapping[str, str], count: int, seed: int) -> list[Fold]:
+    """The training part in `count` folds: each type's groups, and the normal ones, are dealt out in turn. Only folds
+    that hold a defect of a type that the rest shows, too."""
     members: dict[Kind, set[str]] = defaultdict(set)
     for sample in samples:
         members[sample.object, sample.type].add(groups[sample.name])
     draw, parts, taken = random.Random(seed), [set() for _ in range(count)], set()
-    for kind in sorted(members, key=lambda kind: (kind[1] == "good", kind)):
+    for kind in sorted(members, key=lambda kind: (kind[1] == NORMAL, kind)):
         own = sorted(members[kind] - taken)
         for place, group in enumerate(draw.sample(own, len(own))):
             parts[place % count].add(group)
         taken |= members[kind]
-    defects = [found for kind, found in members.items() if kind[1] != "good"]
-    return [part for part in parts if any(found & part and found - part for found in defects)]
+    found = [_fold(number, count, frozenset(part), samples, groups) for number, part in enumerate(parts)]
+    return [fold for fold in found if any(sample.mask is not None for sample in fold.unseen)]
+
+
+def _fold(number: int, count: int, held: frozenset[str], samples: Sequence[Sample], groups: Mapping[str, str]) -> Fold:
+    rest = tuple(sample for sample in samples if groups[sample.name] not in held)
+    known = {(sample.object, sample.type) for sample in rest}
+    own = (sample for sample in samples if groups[sample.name] in held)
+    return Fold(number, count, held, rest, tuple(one for one in own if (one.object, one.type) in known))
 
 
 def best_threshold(kinds: Mapping[Kind, Tally]) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -20,9 +22,10 @@ class Labels:
     do the pixels along a label's edge, but a piece that is too thin to have an inner part keeps all of it.
     """
 
-    def __init__(self, kind: str, ignore: int):
-        """kind: of `choices.LABELS`; ignore: width of the band to either side of the edge, px."""
-        self.kind, self.ignore = kind, ignore
+    def __init__(self, kind: str, ignore: int, unlikely: Mapping[Sample, Tensor] | None = None):
+        """kind: of `choices.LABELS`; ignore: width of the band to either side of the edge, px; unlikely: further pixels
+        of pairs that do not count, bool [H, W]."""
+        self.kind, self.ignore, self.unlikely = kind, ignore, unlikely or {}
         self._kept: dict[Sample, tuple[Tensor, Tensor]] = {}
 
     def of(self, sample: Sample, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,6 +36,8 @@ class Labels:
             if not label.any():
                 label = requested
             counts = ~(requested & ~label) & ~edge_band(label, self.ignore)
+            if sample in self.unlikely:
+                counts &= ~self.unlikely[sample].numpy()
             self._kept[sample] = torch.from_numpy(label.copy()), torch.from_numpy(counts)
         return self._kept[sample]
 

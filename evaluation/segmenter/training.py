@@ -53,6 +53,7 @@ def train_segmenter(
     split: Split,
     settings: Training,
     *,
+    unlikely: Mapping[Sample, Tensor] | None = None,
     state: Path | None = None,
     report: Report | None = None,
     check_interrupt: Callable[[], None] | None = None,
@@ -68,6 +69,7 @@ def train_segmenter(
         real: of the split's training part, normal and defective.
         synthetic: pairs as read_mvtec lists them; may be empty.
         split: whose groups `real` belongs to.
+        unlikely: pixels of pairs that do not count, bool [H, W] each.
         state: file from which a killed training goes on; see `training.loop.train`.
         report: called about once a second.
         check_interrupt: called every step and every validation image; may raise to stop.
@@ -83,7 +85,7 @@ def train_segmenter(
     real = whole_images(real)
     clock, pictures = _Clock(), PictureCache()
     fitting, held_out = hold_out(real, split.groups, settings.seed) if settings.hold_out else (real, [])
-    sources = _sources(fitting, synthetic, settings, pictures)
+    sources = _sources(fitting, synthetic, settings, pictures, unlikely)
     with _own_randomness("cpu", settings.seed):
         network = NETWORKS[network_name](settings.weights).to(settings.device)
     validation = Validation(held_out, pictures, check_interrupt)
@@ -152,7 +154,11 @@ class _Source:
 
 
 def _sources(
-    real: Sequence[Sample], synthetic: Sequence[Sample], settings: Training, pictures: PictureCache
+    real: Sequence[Sample],
+    synthetic: Sequence[Sample],
+    settings: Training,
+    pictures: PictureCache,
+    unlikely: Mapping[Sample, Tensor] | None,
 ) -> list[_Source]:
     """Real crops first: they are the same ones with and without synthetic ones after them."""
     crops = partial(Crops, crop=settings.crop, pictures=pictures, augmentation=settings.augmentation)
@@ -160,7 +166,7 @@ def _sources(
     if real:
         found.append(_Source(crops(real), settings.batch, 1.0, inf))
     if synthetic:
-        labels = Labels(settings.labels, settings.ignore)
+        labels = Labels(settings.labels, settings.ignore, unlikely)
         # Without real defects there is nothing to end with.
         last = any(sample.mask is not None for sample in real)
         until = settings.synthetic_until * settings.steps if last else inf

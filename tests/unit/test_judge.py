@@ -1,19 +1,26 @@
 """The judge's parts: labels that follow the picture, few real defects, the threshold, measures with intervals."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from anomaly_synthesis.choices import DEFECTS
+from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.pairs import PairWriter
 from anomaly_synthesis.datasets.sample import Sample
 from anomaly_synthesis.datasets.surfaces.kin import GENERIC, drawn_type
 from anomaly_synthesis.evaluation.metrics import metrics
+from anomaly_synthesis.evaluation.pixel_filter import sources_of, unlikely_pixels
 from anomaly_synthesis.evaluation.report import answer, compare
 from anomaly_synthesis.evaluation.report.measures import MEASURES, mean_over_types
-from anomaly_synthesis.evaluation.segmenter.labels import edge_band
+from anomaly_synthesis.evaluation.segmenter.labels import Labels, edge_band
+from anomaly_synthesis.evaluation.settings import Training
 from anomaly_synthesis.evaluation.shots import check_shots, some_defects
 from anomaly_synthesis.evaluation.tally import COARSE, Tally, tally, unpacked
 from anomaly_synthesis.evaluation.threshold import best_threshold, folds
+from anomaly_synthesis.images.pictures import Picture
 
 from .refusals import refused
 
@@ -60,9 +67,17 @@ def test_folds_share_no_group_and_hold_defects_that_others_have_too():
     samples = [sample("good", f"g{i}") for i in range(4)] + [sample("crack", f"c{i}") for i in range(5)]
     groups = {one.name: one.name for one in samples}
     parts = folds(samples, groups, 2, 0)
-    assert len(parts) == 2 and not parts[0] & parts[1] and set.union(*parts) == set(groups.values())
-    assert {sum(name[0] == "c" for name in part) for part in parts} == {2, 3}
+    one, two = (part.groups for part in parts)
+    assert not one & two and one | two == set(groups.values())
+    assert {sum(name[0] == "c" for name in part) for part in (one, two)} == {2, 3}
+    assert all({s.name for s in part.rest} | part.groups == set(groups) for part in parts)
     assert folds(samples, groups, 2, 0) == parts != folds(samples, groups, 2, 1)
+
+
+def test_a_type_that_only_the_fold_shows_is_not_in_its_test():
+    samples = [sample("crack", f"c{i}") for i in range(4)] + [sample("pit", "p")]
+    for fold in folds(samples, {one.name: one.name for one in samples}, 2, 0):
+        assert {one.type for one in fold.unseen} == {"crack"}
 
 
 def test_without_a_second_group_of_a_type_there_is_no_fold():
@@ -78,6 +93,43 @@ def test_the_threshold_is_the_one_with_the_highest_mean_iou():
     assert 0.1 < found <= 0.3
     assert metrics(tally(scores, truth), found)["iou_chosen"] == 1 and metrics(tally(scores, truth))["iou"] == 0
     assert best_threshold({("o", "good"): tally(scores, np.zeros_like(truth))}) is None
+
+
+class Bright(torch.nn.Module):
+    """Finds bright pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, image):
+        return self.scale * (image[:, :1] - 0.5)
+
+
+def test_the_pixels_of_pairs_that_look_least_like_a_defect_do_not_count(tmp_path):
+    pixels, mask = np.full((20, 20, 1), 40, np.uint8), np.zeros((20, 20), bool)
+    mask[5:15, 5:15] = True
+    pixels[mask] = 250
+    pixels[5:7, 5:15] = 30  # a fifth of the label
+    with PairWriter(tmp_path, {}) as writer:
+        writer.write(
+            index=0,
+            object="o",
+            type="crack",
+            stem="0",
+            picture=Picture(pixels),
+            mask=mask,
+            normal_source=Picture(np.full_like(pixels, 40)),
+            record={"normal_source": "n", "mask_source": "m"},
+        )
+    (pair,) = [one for one in read_mvtec(tmp_path) if one.type != "good"]
+    assert sources_of(pair, {"n": "group n", "m": "group m"}) == {"group n", "group m"}
+    training = Training(labels="requested", ignore=0, filtered=0.2)
+    found = unlikely_pixels([pair], [(frozenset(), Bright())], {}, training)[pair]
+    assert found.sum() == 20 and found[5:7, 5:15].all()
+    _, counts = Labels("requested", 0, {pair: found}).of(pair, torch.from_numpy(mask))
+    assert not counts[6, 10] and counts[10, 10] and counts[0, 0]
+    assert not unlikely_pixels([pair], [(frozenset(), Bright())], {}, replace(training, filtered=0.0))[pair].any()
 
 
 def random_tallies(seed):

@@ -306,3 +306,13 @@ def test_pasted_defects_are_redrawn_by_a_base_of_drawn_surfaces(study, tmp_path)
     save_base(tmp_path / "own.safetensors", own, {"split": load_split(arms.split).digest})
     with refused(subject="base", got="all defects of the training part"):
         list(run_study(replace(arms, base=str(tmp_path / "own.safetensors")), tmp_path / "other"))
+
+
+@pytest.mark.slow
+def test_networks_that_judge_the_pixels_of_pairs_are_shared_by_all_methods(study, tmp_path):
+    arms = study("drawn", "cutpaste", training=replace(QUICK, folds=2, filtered=0.2))
+    cells = list(run_study(arms, tmp_path / "out"))
+    assert not any("error" in cell for cell in cells), cells
+    assert all(cell["threshold"] is not None for cell in cells)
+    states = sorted(path.name for path in (tmp_path / "out/filter/small_unet").iterdir())
+    assert states == ["0-0.state", "0-1.state"]
