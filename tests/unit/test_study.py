@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from anomaly_synthesis import cli
 from anomaly_synthesis.choices import DEFECTS
 from anomaly_synthesis.datasets.mvtec import read_mvtec
 from anomaly_synthesis.datasets.pairs import read_manifest
@@ -310,8 +311,11 @@ def test_pasted_defects_are_redrawn_by_a_base_of_drawn_surfaces(study, tmp_path)
 
 @pytest.mark.slow
 def test_networks_that_judge_the_pixels_of_pairs_are_shared_by_all_methods(study, tmp_path):
-    arms = study("drawn", "cutpaste", training=replace(QUICK, folds=2, filtered=0.2))
-    cells = list(run_study(arms, tmp_path / "out"))
+    data, split = tmp_path / "data", tmp_path / "split.json"
+    assert cli.main(["surfaces", "--out", str(data), "--normals", "4", "--defects", "4", "--size", "64"]) == 0
+    assert cli.main(["split", "--data", str(data), "--out", str(split), "--ungrouped", "--share", "0.5"]) == 0
+    arms = study("drawn", "cutpaste", data=str(data), split=str(split), types=("crack", "missing"))
+    cells = list(run_study(replace(arms, training=replace(QUICK, folds=2, filtered=0.2)), tmp_path / "out"))
     assert not any("error" in cell for cell in cells), cells
     assert all(cell["threshold"] is not None for cell in cells)
     states = sorted(path.name for path in (tmp_path / "out/filter/small_unet").iterdir())
