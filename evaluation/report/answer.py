@@ -87,9 +87,11 @@ def equal_images(points: Sequence[Point], value: float) -> tuple[float, bool] | 
 def _gain(method: str, point: Point, images: int) -> str:
     low, high = 100 * point.gain.low, 100 * point.gain.high
     verb = "raise" if low > 0 else "lower" if high < 0 else "do not measurably change"
+    verb = "change" if point.gain.seeds == 1 else verb  # nothing is known of the scatter of trainings
     by = f"by {100 * point.gain.mean:+.1f} [{low:+.1f} {high:+.1f}] points"
     seeds = f"{point.gain.seeds} seed{'s' * (point.gain.seeds != 1)}, {point.gain.groups} groups"
-    return f"**Pairs by {escape(method)} {verb} AP** {by} with {_defects(point.shots, images)} ({seeds})."
+    caution = " One training each says little." if point.gain.seeds == 1 else ""
+    return f"**Pairs by {escape(method)} {verb} AP** {by} with {_defects(point.shots, images)} ({seeds}).{caution}"
 
 
 def _replaced(points: dict[str, list[Point]], method: str, point: Point) -> str:
