@@ -66,6 +66,9 @@ DEFECTS = (
     "burn",
 )
 
+# masks of pairs, in exports and in evaluation/
+LABELS = ("refined", "requested")
+
 # synthesis/
 MODES = ("difference", "paste")
 POLICIES = ("keep", "drop", "refine")
@@ -73,7 +76,6 @@ SCORES = ("visibility", "strength", "excess", "completeness", "precision", "boun
 
 # baselines/ and evaluation/
 VARIANTS = ("patch", "scar")
-LABELS = ("refined", "requested")
 AUGMENTATIONS = ("standard", "light")
 NETWORKS = ("unet", "small_unet", "segformer", "bisenetv2", "stdc1")
 METHODS = (

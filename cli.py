@@ -368,6 +368,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         training=Training(**training, device=_device(options)),
         layout=options.layout,
         shots=tuple(dict.fromkeys(options.shots)),
+        pairs=tuple(options.pairs),
+        shift=options.shift,
         **counts,
     )
     cells, coming = [], run_study(study, options.out, _study_line, validated=options.validate)

@@ -308,6 +308,19 @@ def _evaluate(commands) -> None:
         "fast@preset=paper,steps=50,farm=0, stage@graded=mga-aif.",
     )
     command.add_argument(
+        "--pairs",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]DIR",
+        help="Further methods: folders of pairs that anyone made, named after the folder or NAME. Read are folders of "
+        "this pack, MVTec AD's arrangement, and what AnomalyDiffusion, SeaS and AnomalyGen write.",
+    )
+    command.add_argument(
+        "--shift",
+        metavar="COLUMN=VALUE",
+        help="Transfer test: images whose COLUMN in the data's manifest.csv is VALUE only test, all others only train.",
+    )
+    command.add_argument(
         "--against",
         nargs="+",
         default=[],
@@ -352,7 +365,10 @@ def _evaluate(commands) -> None:
         help="A short study: {seeds} seeds, {per_type} pairs per type, {steps} steps. The report states its "
         "noise.".format(**QUICK, **QUICK_TRAINING),
     )
-    command.add_argument("--base", help="Compact base trained under this split, for the methods that sample.")
+    command.add_argument(
+        "--base",
+        help="Compact base for the methods that sample: trained under this split, of `train-base --drawn`, or bundled.",
+    )
     command.add_argument(
         "--adapter",
         nargs="+",
@@ -376,7 +392,7 @@ def _export(commands) -> None:
     _settings(command, ExportSettings, "format")
     command.add_argument("--out", required=True, metavar="DIR", help="Folder to create, outside the folder of pairs.")
     _settings(command, ExportSettings, "segmentation", "visible_only", normals="--no-normals")
-    _settings(command, ExportSettings, "link")
+    _settings(command, ExportSettings, "link", "labels")
     _resume(
         command,
         "Continue an export that was stopped, or update it after pairs were added or removed; the result equals a new "

@@ -39,6 +39,18 @@ def groups_from_manifest(samples: Sequence[Sample], csv_path: str | Path, column
     return groups
 
 
+def conditions_of(samples: Sequence[Sample], root: str | Path, column: str) -> dict[str, str]:
+    """What a column of the manifest.csv in `root`, else in its parent, says of every image: {sample name: value}.
+
+    Raises Refused where there is no manifest, and as `groups_from_manifest`.
+    """
+    for folder in (Path(root), Path(root).resolve().parent):
+        path = child(folder, "manifest.csv")
+        if path.is_file():
+            return groups_from_manifest(samples, path, column)
+    raise Refused(root, "no manifest.csv in it or beside it", f"one with the columns 'file' and {column!r}")
+
+
 def groups_from_pattern(samples: Sequence[Sample], regex: str) -> dict[str, str]:
     """Groups from file names: {sample name: first capture group, or whole match, of `regex`}.
 

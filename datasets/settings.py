@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..choices import FORMATS, SEGMENTATIONS
+from ..choices import FORMATS, LABELS, SEGMENTATIONS
 from ..settings import setting
 
 
@@ -48,4 +48,10 @@ class ExportSettings:
         False,
         "Make hard links of images and masks instead of copies: less disk space, but a tool that changes an exported "
         "file in place also changes the pair.",
+    )
+    labels: str = setting(
+        "requested",
+        "Masks to export: as requested, or refined, which are the pixels that the defect fills. A pair without a "
+        "refined mask keeps the requested one.",
+        choices=LABELS,
     )

@@ -82,7 +82,7 @@ def make_split(
             sides[_side(sample, images, group in training)].append(sample.name)
     parts = {side: tuple(sorted(set(found))) for side, found in sides.items()}  # types of one image share its name
     parts |= {"groups": {sample.name: groups[sample.name] for sample in ordered}}
-    parts |= {"marks": {sample.name: _mark(sample.image) for sample in tracked("marking images", ordered)}}
+    parts |= {"marks": {sample.name: content_mark(sample.image) for sample in tracked("marking images", ordered)}}
     return Split(seed=seed, share=share, **parts, digest=_digest(parts))
 
 
@@ -159,7 +159,9 @@ def part_of(split: Split, samples: Sequence[Sample], part: str) -> list[Sample]:
 def _check_marks(split: Split, samples: Sequence[Sample]) -> None:
     """Names alone do not identify data: train/good/000.png is in every folder."""
     tracked_samples = tracked("comparing images with the split", samples)
-    other = sorted(sample.name for sample in tracked_samples if _mark(sample.image) != split.marks.get(sample.name))
+    other = sorted(
+        sample.name for sample in tracked_samples if content_mark(sample.image) != split.marks.get(sample.name)
+    )
     if other:
         got = f"{len(other)} of {len(samples)} images here have its names but other content: {_few(other)}"
         raise Refused("split", f"it belongs to other data; {got}", remedy=_OTHER_DATA)
@@ -281,7 +283,7 @@ def _digest(values: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()
 
 
-def _mark(path: Path) -> str:
+def content_mark(path: Path) -> str:
     """The file's size and the CRC-32 of its first and last 64 kB: cheap, and enough to distinguish images."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
+from ..datasets.foreign_pairs import ForeignPairs
 from ..datasets.hold_out import hold_out
 from ..datasets.mvtec import Sample, read_mvtec
 from ..datasets.pairs import MANIFEST, manifest_lines
@@ -26,6 +27,7 @@ from .metrics import NAMES, THRESHOLD, metrics
 from .pair_statistics import Defect, measure_samples, summary
 from .segmenter.testing import Kind, Tested, test
 from .segmenter.training import Record, Training, train_segmenter
+from .shift import Shift
 from .shots import some_defects
 from .tally import Tally
 from .threshold import best_threshold, folds
@@ -37,7 +39,9 @@ Report = Callable[[str, int, int], None]  # what, done, of
 class Data:
     """What all cells of a study share.
 
-    train, held_back: the split's samples; tools: what methods may use; count: pairs per method and seed.
+    train, held_back: the split's samples, or those that a shift leaves; tools: what methods may use; count: pairs per
+    method and seed; pairs: folders of pairs that are judged like methods, by their names; shift: see
+    `evaluation.shift`.
     """
 
     split: Split
@@ -45,6 +49,8 @@ class Data:
     held_back: Sequence[Sample]
     tools: Tools
     count: int
+    pairs: Mapping[str, ForeignPairs] = field(default_factory=dict)
+    shift: Shift | None = None
 
     @cached_property
     def defects(self) -> dict[str, dict[Kind, list[Defect]]]:
@@ -130,6 +136,7 @@ def fill(cell: Cell, data: Data, training: Training, report: Report | None = Non
             "seconds_per_pair": seconds,
             "training": asdict(record),
         }
+        | ({"shift": str(data.shift)} if data.shift else {})
     )
 
 
@@ -178,7 +185,7 @@ def _threshold(
         unseen = [sample for sample in real if groups[sample.name] in held]
         known = {(sample.object, sample.type) for sample in rest}
         state, what = path.with_suffix(".state"), f"{cell.words}, fold {number + 1} of {len(parts)}"
-        some = _without(synthetic, cell.pairs, held, groups)
+        some = _without(synthetic, held, groups)
         network, _ = _network(cell, data, rest, some, replace(training, hold_out=False), state, what, report)
         tested = test(network, [one for one in unseen if (one.object, one.type) in known], groups)
         for kind in tested.defects:
@@ -187,11 +194,12 @@ def _threshold(
     return best_threshold(kinds)
 
 
-def _without(synthetic: Sequence[Sample], root: Path, held: set[str], groups: Mapping[str, str]) -> list[Sample]:
+def _without(synthetic: Sequence[Sample], held: set[str], groups: Mapping[str, str]) -> list[Sample]:
     """The pairs whose normal image and mask come from other groups; all, where nothing says where they come from."""
-    if not synthetic or not (root / MANIFEST).is_file():
+    if not synthetic or not (synthetic[0].root / MANIFEST).is_file():
         return list(synthetic)
-    sources = {line["image"]: (line.get("normal_source"), line.get("mask_source")) for line in manifest_lines(root)}
+    lines = manifest_lines(synthetic[0].root)
+    sources = {line["image"]: (line.get("normal_source"), line.get("mask_source")) for line in lines}
     return [one for one in synthetic if not held & {groups.get(name) for name in sources.get(one.name, ())}]
 
 
@@ -233,9 +241,12 @@ def tested_values(tested: Tested) -> dict:
     }
 
 
-def _synthetic(cell: Cell, data: Data, report: Report | None) -> tuple[Sequence[Sample], float]:
+def _synthetic(cell: Cell, data: Data, report: Report | None) -> tuple[Sequence[Sample], float | None]:
+    """The pairs, and the seconds that one took; None where they were made elsewhere."""
     if cell.method == REAL_ONLY:
         return [], 0.0
+    if cell.method in data.pairs:
+        return data.pairs[cell.method].samples, None
     real = data.shown(cell.shots, cell.seed)
     # Pairs of few defects are others than those of all.
     seed = cell.seed if cell.shots is None else derived_seed(cell.seed, cell.shots, "shots")

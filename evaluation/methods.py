@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +20,9 @@ from ..baselines.drawn import draw_defects
 from ..datasets.mvtec import Sample, read_sample
 from ..datasets.surfaces.kin import drawn_type
 from ..errors import Refused
+from ..files.relative_path import name_problem
 from ..images.pictures import Picture
-from ..modules.compact_ldm import ANY, CompactLDM
+from ..modules.compact_ldm import NORMAL, CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..settings import settings_of
@@ -103,9 +105,14 @@ def _sampled(items: Sequence[Planned], tools: Tools, of: Sequence[str] = (), pas
 
 
 def _label(item: Planned, tools: Tools) -> tuple[str, str]:
-    """The item's (object, type), or what stands for it in a base that knows drawn types alone."""
+    """The item's (object, type), or what stands for it in a base that does not know it: the drawn type nearest to its
+    name, else one of the base's types in turn."""
     job, labels = item.job, tools.base.config.labels
-    return (job.object, job.type) if labels[0][0] != ANY else (ANY, drawn_type(job.type, job.seed))
+    if (job.object, job.type) in labels:
+        return job.object, job.type
+    types = [label for label in labels if label[1] != NORMAL]
+    near = [label for label in types if label[1] == drawn_type(job.type, job.seed)]
+    return (near or types)[job.seed % len(near or types)]
 
 
 NEEDS_ADAPTER = {"fast": ("fast",), "stage": ("stage",), "fast-and-stage": ("fast", "stage")}
@@ -176,6 +183,32 @@ def check_adapters(name: str, settings: Settings, adapters: Container[AdapterKey
                 f"no adapter of method {one}, trained with the base {how} of mask and background",
                 remedy="give such an adapter",
             )
+
+
+def pair_folders(given: Sequence[str]) -> dict[str, Path]:
+    """{name: folder} of folders of pairs that are judged like methods, each given as DIR or NAME=DIR; DIR has the
+    folder's name.
+
+    Raises Refused for a name that no file can have, that is a method's, or that stands there twice, in any case.
+    """
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equal, folder = text.partition("=")
+        if not equal or "/" in name or Path(text).is_dir():
+            name, folder = Path(text).resolve().name, text
+        if name_problem(name) or "/" in name or not folder:
+            raise Refused("pairs", repr(text), "DIR or NAME=DIR, the name without a slash")
+        if is_method(name.casefold()):  # some file systems do not know the case
+            raise Refused("pairs", f"{name!r} is the name of a method", remedy=f"name the folder: NAME={folder}")
+        if name.casefold() in map(str.casefold, found):
+            raise Refused("pairs", f"two folders are named {name!r}", remedy=f"name one of them: NAME={folder}")
+        found[name] = Path(folder)
+    return found
+
+
+def is_method(name: str) -> bool:
+    """Whether a name is "real-only" or a method's, and not that of a folder of pairs."""
+    return _parted(name)[0] in (REAL_ONLY, *METHODS)
 
 
 def check_methods(names: Sequence[str]) -> None:

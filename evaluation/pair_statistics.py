@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -11,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.mvtec import Sample, read_sample
+from ..datasets.pairs import refined_file
 from ..files.progress import tracked
+from ..images.mask_files import read_mask
 from ..images.masks import mask_box
 from ..synthesis.scores import seam, signed_contrast
 
@@ -21,11 +24,15 @@ VISIBLE = 0.5  # |signed contrast| above which a human finds a spot on a surface
 
 @dataclass(frozen=True)
 class Defect:
-    """One defect, measured: signed contrast, strength of the step at its edge over the surface's own, and its crop."""
+    """One defect, measured: signed contrast, strength of the step at its edge over the surface's own, and its crop.
+
+    refined: share of its mask that its refined mask keeps, see `synthesis.labels`; None where it has none.
+    """
 
     contrast: float
     seam: float
     crop: Tensor
+    refined: float | None = None
 
 
 def measure(image: Tensor, mask: Tensor) -> Defect:
@@ -39,11 +46,13 @@ def summary(made: Sequence[Defect], real: Sequence[Defect]) -> dict[str, float |
     contrast_low, contrast, contrast_high: 10 %, median, 90 % of the signed contrast; visible: share whose |contrast| is
     over 0.5; seam: median; diversity: mean distance of two crops over the same of real defects (1 is as varied as
     real); nearest: median distance to the nearest real defect over the real ones' own nearest (1 is as near as they are
-    to each other). Distances are of 32 px crops with mean and spread taken out. None where there is nothing to divide.
+    to each other); refined: mean over the defects that have a refined mask. Distances are of 32 px crops with mean and
+    spread taken out. None where there is nothing to divide.
     """
     contrasts = np.array([defect.contrast for defect in made])
     low, middle, high = np.quantile(contrasts, (0.1, 0.5, 0.9))
     own, others = _stack(made), _stack(real)
+    kept = [defect.refined for defect in made if defect.refined is not None]
     return {
         "contrast_low": float(low),
         "contrast": float(middle),
@@ -52,6 +61,7 @@ def summary(made: Sequence[Defect], real: Sequence[Defect]) -> dict[str, float |
         "seam": float(np.median([d.seam for d in made])),
         "diversity": _ratio(_mean_distance(own), _mean_distance(others)),
         "nearest": _ratio(_nearest(own, others), _nearest(others, others)),
+        "refined": fmean(kept) if kept else None,
     }
 
 
@@ -60,8 +70,15 @@ def measure_samples(samples: Iterable[Sample]) -> list[Defect]:
     measured = []
     for sample in tracked("measuring defects", [sample for sample in samples if sample.mask is not None]):
         picture, mask = read_sample(sample)
-        measured.append(measure(picture.image(), mask))
+        measured.append(replace(measure(picture.image(), mask), refined=_refined_share(sample, mask)))
     return measured
+
+
+def _refined_share(sample: Sample, mask: Tensor) -> float | None:
+    file = refined_file(sample)
+    if file is None:
+        return None
+    return float(read_mask(file, tuple(mask.shape), of=sample.image).sum() / mask.sum())
 
 
 def _crop(image: Tensor, mask: Tensor) -> Tensor:

@@ -78,7 +78,9 @@ class Study:
     data: a dataset's folder; split: its split.json; methods: see `evaluation.methods`; base: a compact base trained
     under that split, or on drawn surfaces; adapters: trained on that base, at most one of each method with the base
     given mask and background and one without; shots: real defects of every type that train, None is all; types: None is
-    all; textures: folder of DRAEM's textures, None the procedural surfaces; layout: the data's, None detects it.
+    all; textures: folder of DRAEM's textures, None the procedural surfaces; layout: the data's, None detects it; pairs:
+    further methods, as folders of pairs that are there, each as DIR or NAME=DIR; shift: COLUMN=VALUE of the data's
+    manifest.csv, images of which test alone, see `evaluation.shift`.
     """
 
     data: str
@@ -95,6 +97,8 @@ class Study:
     settings: Settings = field(default_factory=Settings)
     training: Training = field(default_factory=Training)
     layout: str | None = None
+    pairs: tuple[str, ...] = ()
+    shift: str | None = None
 
 
 # A study that says better or worse, with its own noise: changes of Study and of Training.

@@ -9,15 +9,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..baselines.draem import Textures
+from ..datasets.foreign_pairs import ForeignPairs, check_sources, read_pairs
+from ..datasets.groups import conditions_of
 from ..datasets.reading import read_dataset
-from ..datasets.sample import check_samples
+from ..datasets.sample import Sample, check_samples
 from ..datasets.split import Kind, Split, load_split, part_of
 from ..errors import Refused
 from ..files.durable import make_folder, write_atomic
 from ..files.folder_lock import Lock, check_free
+from ..images.pictures import read_picture
 from ..modules.adapter_modules import load_for
-from ..modules.base_file import base_fit, file_digest, load_base_of
-from ..modules.compact_ldm import ANY, CompactLDM
+from ..modules.base_file import base_fit, file_digest, is_drawn, load_base, load_base_of
+from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
 from ..settings import check_values
@@ -25,6 +28,7 @@ from ..synthesis.adapters import modules_of
 from ..synthesis.plan import Plan
 from .cell import Cell, Data, Report, fill, validate
 from .methods import (
+    NEEDS_ADAPTER,
     NEEDS_BASE,
     NEEDS_DEFECTS,
     REAL_ONLY,
@@ -34,9 +38,11 @@ from .methods import (
     check_adapters,
     check_methods,
     needs,
+    pair_folders,
 )
 from .segmenter.training import train_segmenter
 from .settings import Study, Training
+from .shift import Shift
 from .shots import check_shots
 
 _log = logging.getLogger(__name__)
@@ -65,7 +71,7 @@ def run_study(
     if report:
         seconds = estimated_seconds(study, data, Path(out))
         report(f"estimate: {_duration(seconds)} for the cells that are missing", 1, 1)
-    return _cells(study, Path(out), data, report, validated, _claim(Path(out), study, data.split))
+    return _cells(study, Path(out), data, report, validated, _claim(Path(out), study, data))
 
 
 def estimated_seconds(study: Study, data: Data, out: Path) -> float:
@@ -104,7 +110,7 @@ def cells_of(study: Study, out: Path) -> Iterator[Cell]:
     """The study's cells, seed by seed. Without a real defect there are only the methods that need none."""
     for seed in range(study.seeds):
         for shots in study.shots:
-            for method in study.methods:
+            for method in (*study.methods, *pair_folders(study.pairs)):
                 if shots != 0 or (method != REAL_ONLY and not needs(method, NEEDS_DEFECTS)):
                     yield from (Cell(method, network, seed, out, shots) for network in study.networks)
 
@@ -112,11 +118,17 @@ def cells_of(study: Study, out: Path) -> Iterator[Cell]:
 def prepare(study: Study) -> Data:
     """What all cells share. Raises Refused for anything about the study itself that cannot work."""
     check_methods(study.methods)
-    if not study.methods:
+    folders = pair_folders(study.pairs)
+    if not study.methods and not folders:
         raise Refused("methods", "none", "one or more")
     check_values(Study, networks=study.networks, seeds=study.seeds, per_type=study.per_type)
     samples, split = read_dataset(study.data, study.types, study.layout), load_split(study.split)
-    train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
+    all_train, held_back = (part_of(split, samples, part) for part in ("train", "held_back"))
+    shift, train, shifted = Shift.read(study.shift) if study.shift else None, all_train, set()
+    if shift:
+        values = conditions_of(samples, study.data, shift.column)
+        train, held_back = shift.parts(train, held_back, values)
+        shifted = {name for name, value in values.items() if value == shift.value}
     check_samples([*train, *held_back])
     if not any(sample.mask for sample in held_back):
         raise Refused(
@@ -127,12 +139,15 @@ def prepare(study: Study) -> Data:
     types = Plan(train, train, 0).types
     check_shots(train, study.shots)
     base = _base(study, split)
+    if len(train) < len(all_train):
+        _check_unseen(study, base)
+    pairs = {name: _pairs(folder, split, shifted, train) for name, folder in folders.items()}
     adapters = _adapters(study, base, split, types)
     digests = {key: file_digest(path) for key, (path, _) in adapters.items()}
     digests |= {"base": file_digest(study.base)} if base else {}
     modules = {key: found for key, (_, found) in adapters.items()}
     tools = Tools(train, base, modules, study.settings, Textures(study.textures), digests)
-    return Data(split, train, held_back, tools, study.per_type * len(types))
+    return Data(split, train, held_back, tools, study.per_type * len(types), pairs, shift)
 
 
 def _base(study: Study, split: Split) -> CompactLDM | None:
@@ -144,14 +159,49 @@ def _base(study: Study, split: Split) -> CompactLDM | None:
         )
     base = load_base_of(study.base, split.digest)
     few = [shots for shots in study.shots if shots is not None]
-    if few and base.config.labels[0][0] != ANY:
+    if few and _knows_data(study):
         raise Refused(
             "base",
             f"it was trained on all defects of the training part, and the study has cells of {few[0]} shots",
             "a base of drawn surfaces",
-            "train one with `train-base --drawn`, or leave out the methods that sample",
+            "give bundled or one of `train-base --drawn`, or leave out the methods that sample",
         )
     return base
+
+
+def _knows_data(study: Study) -> bool:
+    """Whether the study's base was trained on the training part."""
+    return not is_drawn(study.base, load_base(study.base)[1])
+
+
+def _check_unseen(study: Study, base: CompactLDM | None) -> None:
+    """Raise Refused for models that were trained on the whole training part, where some of it must not train."""
+    adapted = [name for name in study.methods if needs(name, NEEDS_ADAPTER)]
+    if adapted or (base is not None and _knows_data(study)):
+        raise Refused(
+            "shift",
+            f"{'the adapter of ' + adapted[0] if adapted else 'the base'} was trained on images of {study.shift}, too",
+            "a base of drawn surfaces",
+            "give bundled or one of `train-base --drawn`, or leave out the methods that sample",
+        )
+
+
+def _pairs(folder: Path, split: Split, shifted: set[str], train: Sequence[Sample]) -> ForeignPairs:
+    """A folder of pairs, none of them made from an image that must not train: held back, of a group that is, or of the
+    condition that tests alone."""
+    found = read_pairs(folder)
+    trains = {split.groups[name] for name in split.train}
+    check_sources(found, split, shifted | {name for name, group in split.groups.items() if group not in trains})
+    size = read_picture(train[0].image).size
+    if max(found.size) * 2 < max(size) or max(size) * 2 < max(found.size):
+        _log.warning(
+            "%s: an image of it has %d x %d px and one of the data %d x %d; crops are taken at the images' own scale, "
+            "so its defects have another size",
+            folder,
+            *reversed(found.size),
+            *reversed(size),
+        )
+    return found
 
 
 def _adapters(
@@ -175,18 +225,30 @@ def _adapters(
     return found
 
 
-def _claim(out: Path, study: Study, split: Split) -> Lock:
+def _claim(out: Path, study: Study, data: Data) -> Lock:
     """Lock the folder against other processes, and write study.json, or check that the one there is of this study:
-    methods, networks, seeds, shots, and a base or adapters for the methods that need them may be added (pairs know
-    theirs themselves), and the layout be named: the split knows its data."""
-    growing = ("methods", "networks", "seeds", "shots", "base", "adapters", "layout")
+    methods, networks, seeds, shots, folders of pairs, and a base or adapters for the methods that need them may be
+    added (pairs know theirs themselves), and the layout be named: the split knows its data. A folder of pairs that was
+    given before must hold the same pairs."""
+    growing = ("methods", "networks", "seeds", "shots", "base", "adapters", "layout", "pairs")
     fixed = {key: value for key, value in asdict(study).items() if key not in growing}
-    text = json.dumps(fixed | {"split_digest": split.digest}, sort_keys=True, indent=2)
+    if study.shift is None:
+        del fixed["shift"]
+    fixed = json.loads(json.dumps(fixed | {"split_digest": data.split.digest}))
+    pairs = {name: {"folder": str(one.root.resolve()), "digest": one.digest} for name, one in data.pairs.items()}
     path = make_folder(out) / "study.json"
     lock = Lock(out)
     try:
-        if path.exists() and path.read_text() != text:
+        stored = _stored(path) if path.exists() else fixed
+        known = stored.pop("pairs", {}) if stored else {}
+        if stored != fixed:
             raise Refused(out, "it holds another study (see study.json)", remedy="choose another output folder")
+        for name in known.keys() & pairs.keys():
+            if known[name]["digest"] != pairs[name]["digest"]:
+                got = f"the study has cells of {name!r} with other pairs, of {known[name]['folder']}"
+                raise Refused(data.pairs[name].root, got, remedy="give these another name: NAME=DIR")
+        grown = known | pairs
+        text = json.dumps(fixed | ({"pairs": grown} if grown else {}), sort_keys=True, indent=2)
         write_atomic(path, text.encode())
     except BaseException:
         lock.release()

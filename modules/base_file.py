@@ -16,8 +16,8 @@ from .tensor_file import AGAIN, check_shapes, check_version, non_finite_reason, 
 
 FORMAT, VERSION = "anomaly_synthesis.base", 1
 WEIGHTS = Path(__file__).parent.parent / "weights"
-SURFACES = WEIGHTS / "surfaces.safetensors"  # four drawn materials, with which the adapters go
-GENERAL = WEIGHTS / "general.safetensors"  # any surface
+SURFACES = WEIGHTS / "surfaces.safetensors"  # trained on four drawn materials
+BUNDLED = "bundled"  # its name where a base's file is given
 _LARGEST = 16384  # pixels, as ComfyUI's own nodes allow
 
 
@@ -76,8 +76,13 @@ def load_base(path: str | Path) -> tuple[CompactLDM, dict]:
 
 
 def base_path(name: str | Path) -> Path:
-    """The file of a base by its name: "bundled" is the general one that comes with the package."""
-    return GENERAL if str(name) == "bundled" else Path(name)
+    """The file of a base by its name: BUNDLED is the one that comes with the package."""
+    return SURFACES if str(name) == BUNDLED else Path(name)
+
+
+def is_drawn(path: str | Path, record: dict) -> bool:
+    """Whether a base was trained on drawn surfaces alone and so holds nothing of any data."""
+    return "drawn" in record or Path(path).resolve() == SURFACES.resolve()
 
 
 def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> CompactLDM:
@@ -91,7 +96,7 @@ def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> Compa
         Refused: as `load_base`, and for a base of another split.
     """
     base, record = load_base(path)
-    if record.get("split") != split_digest and "drawn" not in record:
+    if record.get("split") != split_digest and not is_drawn(path, record):
         raise Refused(
             path,
             "it was not trained under this split, so it may know what the split holds back",

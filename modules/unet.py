@@ -97,8 +97,9 @@ class Stage(nn.Module):
 class UNet(nn.Module):
     """v-prediction of a noisy latent.
 
-    edits: it works on what is to change, x0 - background: the background's part of the state is taken out of the input,
-    and put back into the answer, so that it need not be learned.
+    edits: it works on what is to change, r = x0 - background. The background's part of the state is taken out of the
+    input, and put back into the answer. A gate per cell and channel says how much of what is left is noise: where it is
+    1, r is 0 and the background stays, exactly and at any noise level.
 
     The first level has no attention (its maps are large), the deeper ones have. Maps are halved between levels; a
     size that does not divide is padded by its edge and cut back.
@@ -129,7 +130,7 @@ class UNet(nn.Module):
             )
         self.middle = Stage(widths[-1], widths[-1], embedding, context, True)
         self.outlet = nn.Sequential(
-            nn.GroupNorm(16, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], latent_channels, 3, padding=1)
+            nn.GroupNorm(16, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], latent_channels * (1 + edits), 3, padding=1)
         )
         nn.init.zeros_(self.outlet[-1].weight)
         nn.init.zeros_(self.outlet[-1].bias)
@@ -157,8 +158,11 @@ class UNet(nn.Module):
             abar = self.abar[t.round().long()].to(x.dtype)[:, None, None, None]
             channels = (x.shape[1] - 1) // 2
             state, known = x[:, :channels], x[:, channels + 1 :]
-            x = torch.cat([state - abar.sqrt() * known, x[:, channels:]], dim=1)
-            return self._predicted(x, t, context) - (1 - abar).sqrt() * known
+            change = state - abar.sqrt() * known
+            v, gate = self._predicted(torch.cat([change, x[:, channels:]], dim=1), t, context).chunk(2, dim=1)
+            # A state of noise alone, sqrt(1 - abar) e, has v = sqrt(abar) e.
+            noise = (abar / (1 - abar)).sqrt() * change
+            return v + gate.sigmoid() * noise - (1 - abar).sqrt() * known
         return self._predicted(x, t, context)
 
     def _predicted(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:

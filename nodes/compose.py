@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import comfy.model_management
@@ -19,6 +19,7 @@ from ..images.drawing import overlay
 from ..images.pictures import Picture
 from ..images.windows import Window
 from ..synthesis.compose import DecodedPart, composed_picture, composed_values, is_changed
+from ..synthesis.labels import refined_mask
 from ..synthesis.scores import COMPOSED_VISIBLE_ABOVE, NOT_SCORED, Scores, scores_of
 from ..synthesis.settings import Settings
 from ..synthesis.windows import Crop, check_windows, whole_images, window_of
@@ -78,7 +79,7 @@ class ComposePair(io.ComfyNode):
                     "scores",
                     display_name="scores",
                     tooltip="Visibility, strength, contrast, completeness, precision, boundary and seam of "
-                    "each, and with controls excess, for Preview Pair and Save Pairs.",
+                    "each, and with controls excess and the refined mask, for Preview Pair and Save Pairs.",
                 ),
             ],
         )
@@ -134,7 +135,7 @@ class Score(Scores):
     visible: excess, or visibility without controls, is above the node's threshold; composing: how it was composed, None
     where not by that node; seed: it was sampled with, None where the graph has it; search: the record of Refine Pairs'
     search, for the manifest, see `synthesis.refine`; blank: no window was changed before composing, as behind a
-    bypassed sampler.
+    bypassed sampler; refined_mask: bool [H, W], see `synthesis.labels`, None without controls.
     """
 
     visible: bool
@@ -143,11 +144,13 @@ class Score(Scores):
     seed: int | None = None
     search: Mapping[str, Any] | None = None
     blank: bool = False
+    refined_mask: np.ndarray | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         """JSON: what ComfyUI's nodes that show any value as text show, and what `batch` reads entries from."""
         keys = {field.name: field.name for field in fields(Score)} | {"search": "refined"}  # as in manifests
-        return json.dumps({keys[name]: getattr(self, name) for name in keys if name not in ("windows", "composing")})
+        pictures = "windows", "composing", "refined_mask"
+        return json.dumps({keys[name]: getattr(self, name) for name in keys if name not in pictures})
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +234,7 @@ def composed(
                 windows=windows,
                 composing=composing,
                 blank=blank,
+                refined_mask=None if own is None else refined_mask(result, [one.part for one in parts], own),
             )
         )
     return to_batch(images), scores

@@ -45,6 +45,7 @@ class ExportPairs(io.ComfyNode):
                     tooltip="Folder below ComfyUI's output to write. Empty (default): the name of pairs and the "
                     "format, such as pairs-coco.",
                 ),
+                widget(ExportSettings, "labels", optional=True),
             ],
             outputs=[
                 io.String.Output("path", display_name="path", tooltip="Full path of the export, for a trainer."),
@@ -76,16 +77,22 @@ class ExportPairs(io.ComfyNode):
         visible_only: list[bool],
         normals: list[bool],
         folder: list[str],
+        labels: Sequence[str] = (ExportSettings.labels,),
     ) -> io.NodeOutput:
         settings = single(
-            format=format, segmentation=segmentation, visible_only=visible_only, normals=normals, folder=folder
+            format=format,
+            segmentation=segmentation,
+            visible_only=visible_only,
+            normals=normals,
+            folder=folder,
+            labels=labels,
         )
         path, summary = export_folder(pairs, *settings)
         return io.NodeOutput(str(path), summary, ui=ui.PreviewText(f"{summary}\n{path}"))
 
 
 def export_folder(
-    names: Sequence[str], format: str, segmentation: str, visible_only: bool, normals: bool, folder: str
+    names: Sequence[str], format: str, segmentation: str, visible_only: bool, normals: bool, folder: str, labels: str
 ) -> tuple[Path, str]:
     """Where the export is, and what it holds, in words.
 
@@ -107,6 +114,7 @@ def export_folder(
         segmentation=segmentation if format == "coco" else None,
         visible_only=visible_only,
         normals=normals,
+        labels=labels,
         resume=True,
         report=progress(),
     )

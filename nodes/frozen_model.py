@@ -70,6 +70,8 @@ class FrozenModel:
             key: value[rows.to(value.device)] if isinstance(value, Tensor) and len(value) == types > 1 else value
             for key, value in lengthened(self.extras, context.shape[1] - self.tokens.shape[1]).items()
         }
+        if hasattr(self.inner, "anomaly_labels"):  # a compact base that edits would be shown the defect as its normal
+            background = background * (1 - mask)
         conds = {"positive": comfy.sampler_helpers.convert_cond([[context, extras]])}
         conds = comfy.samplers.process_conds(self.inner, x, conds, x.device, background, mask)
         with torch.autocast(x.device.type, enabled=False):

@@ -197,6 +197,7 @@ class DrawDefects(io.ComfyNode):
             outputs=[
                 io.Image.Output("drawn", display_name="image", tooltip="The photographs with their defects."),
                 io.Mask.Output("changed", display_name="mask", tooltip="The pixels that changed, 0 or 1."),
+                io.String.Output("kind", display_name="type", tooltip="The type that was drawn, for Save Pairs."),
             ],
             hidden=[io.Hidden.prompt, io.Hidden.unique_id],
         )
@@ -216,7 +217,7 @@ class DrawDefects(io.ComfyNode):
             images[number, rows, columns][where] = to_image(made)[where].to(images)
             labels[number, rows, columns] = where.float()
         device = comfy.model_management.intermediate_device()
-        return io.NodeOutput(images.to(device), labels.to(device))
+        return io.NodeOutput(images.to(device), labels.to(device), type)
 
 
 def _seed() -> io.Input:

@@ -30,13 +30,15 @@ HEAD = [
     "/ held back",
     "nearest / train",
     "/ held back",
+    "refined %",
 ]
 
 NOTES = [
     "Contrast: (defect - surroundings) in spreads of the surroundings, negative is darker; visible: above 0.5 either "
     "way. Seam: step at the mask's edge over the surface's own; 1 is none.",
     "Diversity: spread among the pairs over that of the real defects; 1 is as varied. Nearest: distance to the nearest "
-    "real defect over their own; 1 is as near as they are to each other.",
+    "real defect over their own; 1 is as near as they are to each other. Refined: share "
+    "of the mask that the refined one keeps, over the pairs that have one.",
 ]
 
 UNDEFINED = "- is not defined: fewer than two defects to compare with, or the same ones."
@@ -130,6 +132,7 @@ def _row(words: str, defects: Sequence[Defect], real: Mapping[str, Sequence[Defe
         *(f"{own[name]:+.2f}" for name in ("contrast_low", "contrast", "contrast_high")),
         f"{own['seam']:.2f}",
         *(_ratio(found[name]) for name in ("diversity", "nearest") for found in against),
+        "" if own["refined"] is None else f"{100 * own['refined']:.0f}",
     ]
 
 

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from comfy_api.latest import io, ui
 
 from ..datasets.known_pairs import KnownPairs
 from ..datasets.mvtec import read_mvtec
 from ..datasets.pair_identity import pair_entries
-from ..datasets.pairs import MANIFEST, PairWriter, check_names
+from ..datasets.pairs import MANIFEST, REFINED, PairWriter, check_names
 from ..datasets.sample import Sample
 from ..errors import Refused
 from ..files.durable import write_atomic
@@ -79,7 +80,10 @@ class SavePairs(io.ComfyNode):
                     tooltip="Folder below ComfyUI's output. Pairs are added to those that are there.",
                 ),
                 sockets.Scores.Input(
-                    "scores", optional=True, tooltip="From Compose Pair or Nearest Real Defect, for the manifest."
+                    "scores",
+                    optional=True,
+                    tooltip="From Compose Pair or Nearest Real Defect, for the manifest. With Compose Pair's controls "
+                    "refined masks are saved, too.",
                 ),
                 io.Int.Input(
                     "seed",
@@ -155,7 +159,7 @@ def save_pairs(
     for object, type in zip(objects, types, strict=True):
         check_names(object=object, type=type)
     for object, type in dict.fromkeys(zip(objects, types, strict=True)):
-        for part in ("train/good", "test/good", f"test/{type}", f"ground_truth/{type}"):
+        for part in ("train/good", "test/good", f"test/{type}", f"ground_truth/{type}", f"{REFINED}/{type}"):
             pairs_folder(f"{folder}/{object}/{part}")  # a link there may lead out of the output
     writer, known = PairWriter(root, {"made_by": "Save Pairs"}, resume=True, growing=True), KnownPairs(root)
     prompt, node_id = graph.prompt or {}, graph.unique_id
@@ -204,6 +208,7 @@ def save_pairs(
             picture=picture,
             normal_source=kept,
             record=record,
+            refined_mask=_refined_mask(batch.scores and batch.scores[item], values),
         )
         known.note(content["identity"], offset)
         counts.saved += 1
@@ -245,6 +250,12 @@ def _record(score: Score | None, seed: int | None, content: Mapping[str, Any], c
     )
     first = ("seed", *content, *NOT_SCORED, "visible", "windows", "refined")
     return {key: record[key] for key in (*first, *record) if key in record}
+
+
+def _refined_mask(score: Score | None, mask: np.ndarray) -> np.ndarray | None:
+    """The score's refined mask within the mask that is saved, which need not be Compose Pair's."""
+    refined = score and score.refined_mask
+    return None if refined is None or refined.shape != mask.shape else refined & mask
 
 
 def _adapters(prompt: Mapping[str, Any], node_id: str) -> str | None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ...choices import LABELS
 from ...errors import Refused
 from ...files.durable import open_atomic
 from ...files.folder_lock import check_free
@@ -33,7 +34,8 @@ class Exported:
     """The result: pairs and normal images written, and pairs left out.
 
     broken: not whole, `why` says it of the first few; blank: the image shows no defect, see `datasets.pair_identity`;
-    repeated: of the content, object and type of a pair before them.
+    repeated: of the content, object and type of a pair before them. unrefined: of the pairs written, those that keep
+    the requested mask, where refined ones were asked for.
     """
 
     pairs: int = 0
@@ -42,10 +44,13 @@ class Exported:
     why: list[str] = field(default_factory=list)
     blank: int = 0
     repeated: int = 0
+    unrefined: int = 0
 
     def summary(self) -> str:
         """In words, for the log and the command line."""
         words = [f"{self.pairs} pairs, {self.normals} normal images"]
+        if self.unrefined:
+            words.append(f"{self.unrefined} pairs have no refined mask and keep the requested one")
         if self.repeated:
             words.append(f"{self.repeated} duplicates of other pairs were left out")
         if self.blank:
@@ -65,6 +70,7 @@ def export_pairs(
     visible_only: bool = ExportSettings.visible_only,
     normals: bool = ExportSettings.normals,
     link: bool = ExportSettings.link,
+    labels: str = ExportSettings.labels,
     resume: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> Exported:
@@ -84,6 +90,8 @@ def export_pairs(
         normals: write every normal image of these pairs, once.
         link: make images and masks hard links of the pairs' files, which saves their space and shares every change;
             normal images are copied all the same.
+        labels: masks to write, "requested" or "refined"; a pair without a refined mask keeps the requested one. In
+            the export's manifest "refined_mask" is the path of a refined mask, or null.
         resume: go on with an export of the same pairs and settings that was stopped, or bring it up to date with pairs
             that came or went since; either way the folder ends as a new export would.
         report: called with (pairs done, pairs in all); may raise to stop.
@@ -95,8 +103,8 @@ def export_pairs(
     """
     pairs, out = Path(pairs), Path(out)
     check_free(out)
-    settings = _settings(format, segmentation) | {"visible_only": visible_only, "normals": normals}
-    count, classes = _counted(pairs, visible_only)
+    settings = _settings(format, segmentation, labels) | {"visible_only": visible_only, "normals": normals}
+    count, classes = _counted(pairs, visible_only, labels)
     _check_apart(pairs, out)
     folder = Folder(out, {**settings, "pairs": _digest(pairs)}, resume, link)
     done, options = Exported(), {key: settings[key] for key in FORMATS[format].options}
@@ -106,7 +114,7 @@ def export_pairs(
         writer = FORMATS[format](folder, classes, stack, **options)
         add = _Adder(writer, normals, done)
         stack.enter_context(counted(report))
-        for pair in tracked("exporting", chosen(pairs, visible_only), of=count):
+        for pair in tracked("exporting", chosen(pairs, visible_only, labels), of=count):
             line = add(pair)
             if line:
                 manifest.write((json.dumps(line) + "\n").encode())
@@ -139,6 +147,10 @@ class _Adder:
         self._known.add(content.identity)
         own = self._writer.pair(pair, content.mask)
         self._done.pairs += 1
+        refined = pair.label == "refined_mask"
+        self._done.unrefined += pair.labels == "refined" and not refined
+        if "refined_mask" in pair.line:
+            own["refined_mask"] = own["mask"] if refined else None
         return pair.line | own | {"normal": self._normal(pair) if self._normals else None}
 
     def _normal(self, pair: Pair) -> str:
@@ -149,22 +161,26 @@ class _Adder:
         return self._placed[path]
 
 
-def _settings(format: str, segmentation: str | None) -> dict[str, Any]:
+def _settings(format: str, segmentation: str | None, labels: str) -> dict[str, Any]:
     if format not in FORMATS:
         raise Refused("format", repr(format), ", ".join(FORMATS))
+    if labels not in LABELS:
+        raise Refused("labels", repr(labels), ", ".join(LABELS))
+    # The default is left out: exports from before there was a choice can be resumed.
+    named = {"format": format} | ({} if labels == ExportSettings.labels else {"labels": labels})
     known = FORMATS[format].options.get("segmentation")
     if segmentation is None:
-        return {"format": format, **({"segmentation": known[0]} if known else {})}
+        return {**named, **({"segmentation": known[0]} if known else {})}
     if not known or segmentation not in known:
         remedy = "" if known else "leave it out; only coco has a choice"
         raise Refused("segmentation", f"{segmentation!r} with format {format}", ", ".join(known or ()), remedy)
-    return {"format": format, "segmentation": segmentation}
+    return {**named, "segmentation": segmentation}
 
 
-def _counted(pairs: Path, visible_only: bool) -> tuple[int, dict[tuple[str, str], str]]:
+def _counted(pairs: Path, visible_only: bool, labels: str) -> tuple[int, dict[tuple[str, str], str]]:
     """How many pairs there are to write, and their classes."""
     count, kinds = 0, set()
-    for pair in chosen(pairs, visible_only):
+    for pair in chosen(pairs, visible_only, labels):
         pair.check_paths()
         count += 1
         kinds.add(pair.kind)
@@ -174,7 +190,7 @@ def _counted(pairs: Path, visible_only: bool) -> tuple[int, dict[tuple[str, str]
             raise Refused(pairs, "none of its pairs is known to be visible", remedy="export all of them")
         raise Refused(pairs, "no pairs", remedy="make some first")
     blank = 0
-    for pair in chosen(pairs, visible_only):
+    for pair in chosen(pairs, visible_only, labels):
         try:
             content = pair.read()
         except (ValueError, OSError):

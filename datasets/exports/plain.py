@@ -23,7 +23,7 @@ class Plain:
 
     def pair(self, pair: Pair, mask: np.ndarray) -> dict[str, Any]:
         """Add a pair; what its line of the manifest says of it."""
-        placed = {key: pair.path(key) for key in ("image", "mask")}
+        placed = {"image": pair.path("image"), "mask": pair.path(pair.label)}
         return {
             key: self._folder.place(path, f"{key}s/{pair.stem}{path.suffix}", ours=True) for key, path in placed.items()
         }

@@ -18,17 +18,22 @@ from ...images.mask_files import read_mask
 from ...images.pictures import Picture, read_picture
 from ..pair_identity import change, identity
 from ..pairs import MANIFEST, check_names, manifest_lines
+from ..settings import ExportSettings
 
 _KEYS = {"index": int, "image": str, "mask": str, "normal": str, "object": str, "type": str}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A line of the manifest, the folder that its paths open from, and where the line is, for errors."""
+    """A line of the manifest, the folder that its paths open from, and where the line is, for errors.
+
+    labels: of `choices.LABELS`, which mask is exported.
+    """
 
     line: dict[str, Any]
     root: Path
     where: str
+    labels: str = ExportSettings.labels
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -45,32 +50,45 @@ class Pair:
         """A name for its normal image; no type is called good."""
         return f"{self.line['index']:06d}_{self.line['object']}_good"
 
+    @property
+    def label(self) -> str:
+        """The key of the mask that is exported: "mask", or "refined_mask" where that is wanted and there is one."""
+        return "refined_mask" if self.labels == "refined" and self.line.get("refined_mask") is not None else "mask"
+
     def path(self, key: str) -> Path:
-        """The file of "image", "mask" or "normal", links resolved. Raises Refused for one that is not below root."""
+        """The file of "image", "mask", "refined_mask" or "normal", links resolved. Raises Refused for one that is not
+        below root."""
         return below(self.root, self.line[key], f"{self.where}: {key}")
 
     def check_paths(self) -> None:
         """Raise Refused, which names the line, for a file that is not below root."""
-        for key in ("image", "mask", "normal"):
+        for key in ("image", "mask", "normal", self.label):
             self.path(key)
 
     def read(self, read_normal: Callable[[Path], Picture] = read_picture) -> Content:
-        """The pair's content. Raises Refused or OSError where image, mask or normal are not whole or of one size."""
-        image, mask = self.path("image"), self.path("mask")
+        """The pair's content. Raises Refused or OSError where image, masks or normal are not whole or of one size."""
+        image = self.path("image")
         picture = read_picture(image)
-        values = read_mask(mask, picture.size, of=image).numpy()
-        if not values.any():
-            raise Refused(mask, "the mask is empty")
+        values = self._mask("mask", picture)
+        label = values if self.label == "mask" else self._mask(self.label, picture)
         normal = read_normal(self.path("normal"))
         if normal.size != picture.size:
             sizes = [" x ".join(map(str, one.size)) for one in (picture, normal)]
             raise Refused(image, f"it is {sizes[0]}, its normal image {sizes[1]} (height x width)")
-        return Content(values, change(picture, normal, values).blank, identity(picture, normal, values, *self.kind))
+        return Content(label, change(picture, normal, values).blank, identity(picture, normal, values, *self.kind))
+
+    def _mask(self, key: str, picture: Picture) -> np.ndarray:
+        path = self.path(key)
+        values = read_mask(path, picture.size, of=self.path("image")).numpy()
+        if not values.any():
+            raise Refused(path, "the mask is empty")
+        return values
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a pair's files hold: the mask, bool [H, W]; blank and identity: see `datasets.pair_identity`."""
+    """What a pair's files hold: the mask that is exported, bool [H, W]; blank and identity, of the requested mask: see
+    `datasets.pair_identity`."""
 
     mask: np.ndarray
     blank: bool
@@ -90,8 +108,8 @@ def whole_size(path: Path) -> tuple[int, int]:
         raise Refused(path, f"not a readable image ({error}); it is damaged or cut short") from error
 
 
-def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
-    """The pairs of a folder in order; with `visible_only` only those that are known to be visible.
+def chosen(root: str | Path, visible_only: bool = False, labels: str = ExportSettings.labels) -> Iterator[Pair]:
+    """The pairs of a folder in order; with `visible_only` only those that are known to be visible. labels: see `Pair`.
 
     Raises Refused if there is no manifest, or a line of it is none of a pair.
     """
@@ -109,7 +127,7 @@ def chosen(root: str | Path, visible_only: bool = False) -> Iterator[Pair]:
             raise error.of(f"{where}: {error.subject}") from error
         last = line["index"]
         if line.get("visible") is True or not visible_only:
-            yield Pair(line, Path(root), where)
+            yield Pair(line, Path(root), where, labels)
 
 
 def class_names(kinds: set[tuple[str, str]]) -> dict[tuple[str, str], str]:

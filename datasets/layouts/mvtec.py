@@ -39,7 +39,7 @@ def _read(
                 f"no normal images (suffixes accepted: {' '.join(SUFFIXES)})",
                 "put the images without defects there",
             )
-    if (found.root / MANIFEST).is_file():
+    if (folder.parent / MANIFEST).is_file():
         found.leave_out(folder / REFINED)  # further masks of our own pairs
     truths = {path.name for path in folders(folder / "ground_truth")}
     for kind in folders(folder / "test"):

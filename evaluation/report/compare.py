@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from ..methods import NEEDS_BASE, REAL_ONLY, needs
+from ..methods import NEEDS_BASE, REAL_ONLY, is_method, needs
 from .measures import MEASURES, image_key, mean_over_types
 
 DRAWS = 2000
@@ -73,8 +73,8 @@ def of(cells: Sequence[dict], method: str) -> list[dict]:
 
 
 def is_baseline(method: str) -> bool:
-    """Whether a method is one that ours, which sample with a base, are compared with."""
-    return not needs(method, NEEDS_BASE)
+    """Whether a method is one that ours, which sample with a base, and folders of pairs are compared with."""
+    return is_method(method) and not needs(method, NEEDS_BASE)
 
 
 def best_baseline(cells: Sequence[dict]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ..metrics import spread
+from ..shift import Shift
 from . import compare
 from .measures import MEASURES, defect_images
 
@@ -45,10 +46,12 @@ def setup(cells: Sequence[dict]) -> str:
     parameters = max(cell["training"]["parameters"] for cell in cells)
     steps = _span(cell["training"]["steps"] for cell in cells)
     pairs = _span(cell["pairs"] for cell in cells if cell["pairs"])
+    shift = next((Shift.read(cell["shift"]) for cell in cells if cell.get("shift")), None)
+    transfer = f" Transfer test: {escape(shift.words)}." if shift else ""
     return (
         f"{parameters / 1e6:.2f} million parameters, {steps} steps a training, {pairs} synthetic pairs in an arm that "
         f"has any. Tested on {_many(len(defects), 'picture')} with defects ({_many(len(types), 'type')}, "
-        f"{_many(len(groups), 'group')}) and {len(images) - len(defects)} without.\n"
+        f"{_many(len(groups), 'group')}) and {len(images) - len(defects)} without.{transfer}\n"
     )
 
 
@@ -68,7 +71,7 @@ def headline(cells: Sequence[dict], references: Sequence[str]) -> str:
     for method in compare.methods(cells):
         own = compare.of(cells, method)
         against = ["" if method == other else _signed(compare.difference(cells, method, other)) for other in references]
-        making = [cell["seconds_per_pair"] for cell in own if cell["pairs"]]
+        making = [cell["seconds_per_pair"] for cell in own if cell["pairs"] and cell["seconds_per_pair"] is not None]
         rows.append(
             [
                 escape(method),

@@ -34,7 +34,7 @@ def mask_of(index):
     return mask
 
 
-def write(writer, index, kind, normal, **record):
+def write(writer, index, kind, normal, refined_mask=None, **record):
     picture = Picture(np.random.default_rng(100 + index).integers(0, 256, (*SIZE, 3), np.uint8))
     record = {"seed": index, "visible": index % 3 != 2, "seconds": 0.5} | record
     writer.write(
@@ -46,6 +46,7 @@ def write(writer, index, kind, normal, **record):
         mask=torch.from_numpy(mask_of(index)),
         normal_source=normal,
         record=record,
+        refined_mask=refined_mask,
     )
 
 
@@ -320,6 +321,7 @@ def test_folders_that_are_no_such_export_are_refused_and_left_alone(tmp_path, ma
         ({"format": "yolo"}, "format: 'coco' there, 'yolo' now"),
         ({"format": "coco", "segmentation": "polygon"}, "segmentation: 'rle' there, 'polygon' now"),
         ({"format": "coco", "visible_only": True}, "visible_only: False there, True now"),
+        ({"format": "coco", "labels": "refined"}, "labels: '-' there, 'refined' now"),
     ]:
         with refused(got=f"it holds another export, .*{words}", remedy="choose another folder"):
             export_pairs(pairs, out, resume=True, **settings)
@@ -350,6 +352,7 @@ def test_what_holds_no_pairs_is_refused_before_anything_is_written(tmp_path, mak
             {"format": "yolo", "segmentation": "rle"},
             {"got": "'rle' with format yolo", "remedy": "only coco has"},
         ),
+        (pairs, {"labels": "true"}, {"subject": "^labels$", "got": "^'true'$", "accepted": "^refined, requested$"}),
         (pairs, {"segmentation": "mask"}, {"got": "'mask' with format coco", "accepted": "^rle, polygon$"}),
     ]
     for place, (change, fields) in enumerate(
@@ -385,9 +388,68 @@ def test_the_command(tmp_path, make, capsys):
     assert cli.main([*command, "--segmentation", "polygon"]) == 1 and "or use --resume" in capsys.readouterr().err
     assert cli.main([*command, "--resume"]) == 1 and "rle" in capsys.readouterr().err
     assert cli.main([*command, "--segmentation", "polygon", "--resume"]) == 0
+    refined = [*command[:4], str(tmp_path / "refined"), *command[5:], "--labels", "refined"]
+    assert cli.main(refined) == 0 and "6 pairs have no refined mask" in capsys.readouterr().out
     with pytest.raises(SystemExit) as usage:
         cli.main([*command[:-1], "voc"])
     assert usage.value.code == 2
+
+
+@pytest.fixture
+def refined(tmp_path, normals):
+    """Pairs 0 and 2 with a refined mask, pair 1 without, pair 3 as written before there were any."""
+    writer = PairWriter(tmp_path / "pairs", {"made_by": "test"})
+    for index in range(4):
+        kept = torch.from_numpy(mask_of(index))
+        kept[:, 10:] = False
+        write(writer, index, KINDS[0], normals[0], refined_mask=None if index % 2 else kept)
+    lines = read_manifest(tmp_path / "pairs")
+    assert lines[0]["refined_mask"] and lines[3].pop("refined_mask") is None
+    (tmp_path / "pairs" / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path / "pairs"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_refined_masks_are_exported_where_a_pair_has_one(tmp_path, refined, format):
+    out = tmp_path / "tile"
+    done = export_pairs(refined, out, format, labels="refined")
+    assert (done.pairs, done.unrefined) == (4, 2) and "2 pairs have no refined mask and keep" in done.summary()
+    sources, lines = read_manifest(refined), read_manifest(out)
+    assert [line.get("refined_mask", "no key") for line in lines] == [
+        lines[0]["mask"],
+        None,
+        lines[2]["mask"],
+        "no key",
+    ]
+    if format == "yolo":
+        sizes = [len((out / line["mask"]).read_bytes()) for line in lines]
+        requested = tmp_path / "requested"
+        export_pairs(refined, requested, format)
+        before = [len((requested / line["mask"]).read_bytes()) for line in read_manifest(requested)]
+        assert [now < then for now, then in zip(sizes, before, strict=True)] == [True, False, True, False]
+        return
+    found = {sample.name: read_sample(sample)[1] for sample in read_dataset(out) if sample.type != NORMAL}
+    for source, line in zip(sources, lines, strict=True):
+        assert torch.equal(found[line["image"]], read_mask(refined / (source.get("refined_mask") or source["mask"])))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_requested_masks_are_exported_by_default_as_from_a_folder_without_refined_ones(tmp_path, refined, format):
+    export_pairs(refined, tmp_path / "out", format)
+    lines = read_manifest(tmp_path / "out")
+    assert [line.get("refined_mask") for line in lines] == [None] * 4, "a path that does not open from the export"
+    (refined / read_manifest(refined)[0]["refined_mask"]).unlink()  # not read
+    export_pairs(refined, tmp_path / "again", format)
+    assert files(tmp_path / "again") == files(tmp_path / "out")
+    assert "labels" not in json.loads((tmp_path / "out" / "export.json").read_bytes())
+
+
+def test_a_pair_whose_refined_mask_is_lost_or_damaged_is_left_out_and_named(tmp_path, refined):
+    first, _, third, _ = read_manifest(refined)
+    (refined / first["refined_mask"]).unlink()
+    (refined / third["refined_mask"]).write_bytes((refined / third["refined_mask"]).read_bytes()[:40])
+    done = export_pairs(refined, tmp_path / "out", "plain", labels="refined")
+    assert (done.pairs, done.broken, done.unrefined) == (2, 2, 2) and "refined/crack/0002_mask.png" in done.summary()
 
 
 @pytest.mark.parametrize("format", FORMATS)

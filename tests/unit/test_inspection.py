@@ -11,8 +11,10 @@ from anomaly_synthesis import cli
 from anomaly_synthesis.datasets.groups import find_groups
 from anomaly_synthesis.datasets.inspection import inspect_dataset
 from anomaly_synthesis.datasets.inspection_text import as_text
+from anomaly_synthesis.datasets.pairs import PairWriter, read_manifest
 from anomaly_synthesis.datasets.reading import read_dataset
 from anomaly_synthesis.datasets.split import check_leak, make_split
+from anomaly_synthesis.images.pictures import Picture
 from PIL import Image
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -45,6 +47,25 @@ def test_the_figures_are_those_of_the_files(tile):
     text = as_text(inspection)
     assert "tile: 4 normal (3 train, 1 test), 3 with a defect; 16 x 12 to 30 x 20 px; 6 8-bit grey, 1 8-bit" in text
     assert "crack       3        16    33     101   109      111" in text and text.endswith("no problems")
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_refined_masks_of_pairs_are_no_problem_nor_is_a_manifest_from_before_them(tmp_path, with_key):
+    mask = np.zeros((12, 16), bool)
+    mask[2:6, 2:9] = True
+    picture, normal = (Picture(np.full((12, 16, 1), level, np.uint8)) for level in (90, 50))
+    names = dict(index=0, object="tile", type="crack", stem="0")
+    with PairWriter(tmp_path, {}) as writer:
+        refined = mask & (np.arange(16) < 5) if with_key else None
+        writer.write(**names, picture=picture, mask=mask, normal_source=normal, record={}, refined_mask=refined)
+    if not with_key:
+        line = read_manifest(tmp_path)[0]
+        assert line.pop("refined_mask") is None
+        (tmp_path / "manifest.jsonl").write_text(json.dumps(line) + "\n")
+    for folder in (tmp_path, tmp_path / "tile"):
+        inspection = inspect_dataset(folder)
+        assert inspection.objects["tile"].defective == 1
+        assert "not read" not in as_text(inspection)
 
 
 def test_an_empty_mask_and_equal_files_are_problems(tile, put, spot):

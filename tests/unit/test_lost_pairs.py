@@ -45,6 +45,7 @@ def write(writer, index, normals):
         picture=Picture(np.full((8, 9, 1), index, np.uint8)),
         normal_source=normals[index % 4],
         record={"seed": index},
+        refined_mask=mask & (torch.arange(9) < 3) if index % 4 == 0 else None,
     )
 
 
@@ -105,6 +106,9 @@ DAMAGES = {
     "image of another size": (_of("image", _other_size), [4]),
     "mask gone": (_of("mask", os.unlink), [4]),
     "mask cut": (_of("mask", _truncate), [4]),
+    "refined mask gone": (_of("refined_mask", os.unlink), [4]),
+    "refined mask cut": (_of("refined_mask", _truncate), [4]),
+    "refined mask of another size": (_of("refined_mask", _other_size), [4]),
     "mask empty file": (_of("mask", lambda path: path.write_bytes(b"")), [4]),
     "line gone": (_lines(lambda lines: lines[:3] + lines[4:]), [4]),
     "line garbled": (_lines(lambda lines: [*lines[:3], lines[3][:-9] + b"\n", *lines[4:]]), [4]),
@@ -153,6 +157,14 @@ def test_what_is_lost_in_the_middle_is_made_again_alone(tmp_path, normals, damag
     untouched = [path for path in kept if path.parent.name in ("crack", "hole") and int(path.stem[:4]) not in expected]
     assert all(path.stat().st_mtime_ns == kept[path] for path in untouched)
     assert run(broken, normals, resume=True) == []
+
+
+def test_a_folder_from_before_refined_masks_is_resumed_as_it_is(tmp_path, normals):
+    root = tmp_path / "old"
+    run(root, normals)
+    without = [{key: value for key, value in line.items() if key != "refined_mask"} for line in read_manifest(root)]
+    (root / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in without))
+    assert run(root, normals, resume=True) == [] and read_manifest(root) == without
 
 
 def test_many_losses_and_a_kill_in_the_middle_of_making_them_again(tmp_path, normals):

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, summary
+from anomaly_synthesis.datasets.mvtec import read_mvtec
+from anomaly_synthesis.datasets.pairs import PairWriter
+from anomaly_synthesis.evaluation.pair_statistics import Defect, measure, measure_samples, summary
+from anomaly_synthesis.images.pictures import Picture
 from anomaly_synthesis.synthesis.scores import seam
 
 
@@ -17,6 +20,21 @@ def test_a_bright_patch_has_positive_contrast_and_a_seam_and_no_patch_has_neithe
     bright, dark, none = (measure(*picture(level)) for level in (0.8, 0.2, 0.5))
     assert bright.contrast > 4 and dark.contrast < -4 and abs(none.contrast) < 0.3
     assert bright.seam > 3 and none.seam == pytest.approx(1, abs=0.25)
+
+
+def test_the_share_that_refined_masks_keep_is_over_the_pairs_that_have_one(tmp_path):
+    image, mask = picture()
+    shown, half = Picture((image * 255).byte().permute(1, 2, 0).numpy()), mask.clone()
+    half[27:] = False
+    with PairWriter(tmp_path, {}) as writer:
+        for index, refined in enumerate((half, None, mask)):
+            names = dict(object="tile", type="pit", stem=str(index))
+            writer.write(
+                index=index, picture=shown, mask=mask, normal_source=shown, record={}, refined_mask=refined, **names
+            )
+    made = measure_samples(read_mvtec(tmp_path))
+    assert [defect.refined for defect in made] == [0.5, None, 1.0]
+    assert summary(made, [])["refined"] == 0.75 and summary(made[1:2], [])["refined"] is None
 
 
 def test_a_mask_over_the_whole_picture_has_no_edge():

@@ -36,8 +36,12 @@ def test_a_network_that_edits_answers_the_told_surface_where_it_has_learned_noth
     v = unet(state, t, torch.zeros(2, 1, 8), torch.ones(2, 1, 8, 8), background)
     x0 = abar.sqrt() * state - (1 - abar).sqrt() * v
     assert (x0 - background).abs().max() < 0.4  # sqrt(abar) of the noise, .07, is left
-    hidden = unet(state, t, torch.zeros(2, 1, 8), torch.ones(2, 1, 8, 8), torch.zeros_like(background))
-    assert (hidden == 0).all()
+    unet.outlet[-1].bias.data[4:] = 50  # the gates: nothing changes anywhere
+    for level in (999, 300, 10):
+        t, abar = torch.tensor([level] * 2), alphas_cumprod().float()[level]
+        state = abar.sqrt() * background + (1 - abar).sqrt() * noise
+        v = unet(state, t, torch.zeros(2, 1, 8), torch.ones(2, 1, 8, 8), background)
+        assert (abar.sqrt() * state - (1 - abar).sqrt() * v - background).abs().max() < 1e-4
 
 
 def test_a_base_that_edits_is_shown_what_lies_under_the_mask():

@@ -72,6 +72,14 @@ def test_every_score_has_its_bad_side(pairs, score):
     assert worst.scores == (score,)
 
 
+def test_a_manifest_from_before_refined_masks_is_read(pairs):
+    root = pairs(_scored(VISIBILITY))
+    lines = [json.loads(line) for line in (root / "manifest.jsonl").read_text().splitlines()]
+    assert all(line.pop("refined_mask") is None for line in lines)
+    (root / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert _indices(worst_pairs(root, "visibility", 3)) == [1, 4, 5]
+
+
 def test_a_count_above_the_number_of_pairs_gives_all(pairs):
     assert _indices(worst_pairs(pairs(_scored(VISIBILITY)), count=100)) == [1, 4, 5, 0, 2]
 

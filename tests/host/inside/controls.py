@@ -46,7 +46,7 @@ def resampled(model, vae, latent: dict):
 
 def check_without_controls_visibility_decides_and_excess_is_not_known():
     free = composed()
-    assert free.excess is None
+    assert free.excess is None and free.refined_mask is None
     for above in (0.99 * free.visibility, 1.01 * free.visibility):
         assert composed(above=above).visible == (free.visibility > above)
 
@@ -54,6 +54,9 @@ def check_without_controls_visibility_decides_and_excess_is_not_known():
 def check_with_controls_excess_decides():
     itself, shown = composed("made"), composed("resampled")
     assert itself.excess == 0 and not itself.visible and shown.excess > 1
+    mask = one()[1][0].numpy() > 0.5
+    assert not itself.refined_mask.any() and shown.refined_mask.any() and (shown.refined_mask <= mask).all()
+    assert "refined_mask" not in repr(shown), "nodes that show any value, and batch, read it as JSON"
     for above in (0.99 * shown.excess, 1.01 * shown.excess):
         assert composed("resampled", above).visible == (shown.excess > above)
 
@@ -65,6 +68,7 @@ def check_a_graphs_controls_equal_the_command_lines():
     loaded, _ = room("modules.base_file").load_base(room("nodes.compact_base").base_path("surfaces (bundled)"))
     (made,) = pair.make_pairs(loaded, [job], pair.Settings(steps=4), controlled=True)
     assert abs(score.excess - made.excess) < 2e-3 * made.excess, (score.excess, made.excess)
+    assert (score.refined_mask ^ made.refined_mask).sum() < 0.02 * made.refined_mask.sum()
 
 
 def check_controls_of_other_windows_or_a_single_control_are_refused():

@@ -367,6 +367,7 @@ def check_pairs_stand_beside_the_real_defects_of_both_parts():
     assert stains[0][3].startswith("+") and stains[1][3].startswith("-"), "the pairs are bright, the stains dark"
     assert stains[1][6] == stains[1][8] == stains[2][7] == stains[2][9] == "-", "nothing is compared with itself"
     assert "-" not in stains[0] and "not defined: " in table
+    assert {cells[-1] for cells in rows.values()} == {"refined %", "---:", ""}, "no pair has a refined mask"
 
 
 def check_one_pair_has_no_diversity():

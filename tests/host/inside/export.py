@@ -63,6 +63,13 @@ def check_invisible_pairs_and_normal_images_can_be_left_out():
         _export([_save("unknown", 1, visible=None)], visible_only=True)
 
 
+def check_refined_masks_are_exported_where_there_are_any():
+    path, summary = _export([_save("unrefined", 2)], format="plain", labels="refined")
+    assert "2 pairs have no refined mask" in summary and len(list((path / "masks").iterdir())) == 2
+    with refused("Export Pairs: ", "it holds another export"):
+        _export(["unrefined"], format="plain")
+
+
 def check_what_cannot_be_exported_is_reported():
     pairs, node = _save("not exported", 1), own("ExportPairs")
     _export([pairs])

@@ -127,9 +127,10 @@ def check_a_listed_folder_is_read_and_never_written():
         hidden = SimpleNamespace(prompt={}, unique_id="1", extra_pnginfo={})
         save = type("WithHidden", (own("SavePairs"),), {"hidden": hidden})
         (OUTPUT / "to_outside").symlink_to(OUTSIDE)
-        (OUTPUT / "part" / "plate" / "test").mkdir(parents=True)
-        (OUTPUT / "part" / "plate" / "test" / "scratch").symlink_to(OUTSIDE)
-        for folder in (str(OUTSIDE / "pairs"), "to_outside", "to_outside/pairs", "part"):
+        for folder, part in (("part", "test"), ("masks", "refined")):
+            (OUTPUT / folder / "plate" / part).mkdir(parents=True)
+            (OUTPUT / folder / "plate" / part / "scratch").symlink_to(OUTSIDE)
+        for folder in (str(OUTSIDE / "pairs"), "to_outside", "to_outside/pairs", "part", "masks"):
             with refused("Save Pairs: ", "is not below"):
                 call(save, normal=image, image=1 - image, mask=mask, object="plate", type="scratch", folder=folder)
         assert not list(OUTSIDE.glob("**/manifest.jsonl")) and len(list(OUTSIDE.iterdir())) == 2

@@ -177,8 +177,8 @@ def check_a_run_can_be_interrupted():
 def check_draw_defects_needs_no_model_and_changes_the_mask_alone():
     image, mask = _photograph(batch=2)
     for kind in ("scratch", "stain"):
-        drawn, changed = call("DrawDefects", image=image, mask=mask, type=kind, seed=5)
-        assert torch.equal(drawn[changed == 0], image[changed == 0]) and not torch.equal(drawn, image)
+        drawn, changed, named = call("DrawDefects", image=image, mask=mask, type=kind, seed=5)
+        assert named == kind and torch.equal(drawn[changed == 0], image[changed == 0]) and not torch.equal(drawn, image)
         assert ((changed > 0) <= (mask > 0)).all() and changed.flatten(1).any(1).all()
         alone = call("DrawDefects", image=image[1:], mask=mask, type=kind, seed=6)
         assert torch.equal(alone[0][0], drawn[1]) and torch.equal(alone[1][0], changed[1])

@@ -50,6 +50,23 @@ def check_the_counts_of_saved_known_and_blank_pairs_are_given():
     assert [len(lines) for lines in _lines("counts")] == [12, 1]
 
 
+def check_refined_masks_of_the_scores_are_saved_within_the_mask():
+    images, mask, normal = _batch(4, 30)
+    inside, values = mask[0].numpy() > 0.5, dict.fromkeys(room("synthesis.scores").NOT_SCORED, 1.0)
+    half = inside.copy()
+    half[:, : half.nonzero()[1].min() + 2] = False
+    given = (half, half | ~inside, half[1:], None)  # as it is, beyond the mask, of another size, without controls
+    scores = [
+        room("nodes.compose").Score(**values, visible=True, windows=(), refined_mask=refined) for refined in given
+    ]
+    _save("refined", images, mask, normal, scores=scores)
+    lines, _ = _lines("refined")
+    expected = [f"plate/refined/spot/00000{index}_mask.png" for index in (0, 1)]
+    assert [line["refined_mask"] for line in lines] == [*expected, None, None]
+    for name in expected:
+        assert (room("images.mask_files").read_mask(OUTPUT / "refined" / name).numpy() == half).all()
+
+
 def check_an_image_that_equals_its_normal_is_blank_whatever_not_visible_says():
     image, mask = one((64, 64))
     for choice in ("keep", "drop"):
