@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..datasets.sample import Sample, read_sample
 from ..errors import Refused
+from ..evaluation.base_quality import GATE
 from ..evaluation.base_run import BaseRun, dataset_run, run_file
 from ..images.drawing import named_rows
 from ..images.windows import CONTEXT, cut_picture
@@ -64,8 +65,8 @@ class TrainBase(io.ComfyNode):
                     options=[*base_names(), NEW],
                     default=BUNDLED,
                     tooltip="The base that is trained on: the bundled one (default), or a .safetensors in "
-                    f"models/anomaly_bases. Its autoencoder stays. '{NEW}' trains from scratch, which takes several "
-                    "times as long.",
+                    f"models/anomaly_bases. Its autoencoder stays. '{NEW}' trains from scratch, the "
+                    "autoencoder first.",
                 ),
                 io.String.Input(
                     "base_name",
@@ -95,8 +96,8 @@ class TrainBase(io.ComfyNode):
                 io.String.Output(
                     "record",
                     display_name="record",
-                    tooltip="The file, steps, images, seconds, and how much of the defects' contrast the autoencoder "
-                    "keeps, in words.",
+                    tooltip="The file, steps, images, seconds, and the types of which the autoencoder keeps too little "
+                    "contrast, in words.",
                 ),
             ],
             is_output_node=True,
@@ -192,12 +193,12 @@ def in_words(file: str, record: dict, start: str, seconds: float | None) -> str:
     how = "a new base" if start == NEW else f"{start}, trained on"
     done = f"{record['training']['steps']} steps on {record['train_images']} images"
     took = "it was there already, from the same inputs" if seconds is None else f"in {seconds:.0f} s"
-    sides = [
-        f"{side.replace('_', '-')} {label} {kept:.0%}{'' if kept >= quality['gate'] else ' (too little)'}"
-        for side, quality in record["quality"].items()
-        for label, kept in quality["contrast_kept"].items()
-    ]
-    return f"{file}: {how}, {done}; {took}. Of the defects' contrast its autoencoder keeps: {', '.join(sides)}."
+    sides = record["quality"].values()
+    kept = [one for quality in sides for one in quality["contrast_kept"].items()]
+    least = {label: min(share for name, share in kept if name == label) for label, _ in kept}
+    pale = ", ".join(f"{label} {share:.0%}" for label, share in least.items() if share < GATE)
+    quality = f"too little of their contrast, below {GATE:.0%}, of {pale}" if pale else "the contrast of every type"
+    return f"{file}: {how}, {done}; {took}. Of the defects its autoencoder keeps {quality}."
 
 
 def _check(start: str, name: str) -> None:
