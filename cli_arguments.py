@@ -190,7 +190,9 @@ def _train_base(commands) -> None:
         "autoencoder stays.",
     )
     command.add_argument("--out", required=True, help="The base to write, .safetensors.")
-    _settings(command, BaseTraining, "resolution", "steps", "autoencoder_steps", "batch", "seed", "precision")
+    _settings(
+        command, BaseTraining, "resolution", "steps", "autoencoder_steps", "batch", "latent_noise", "seed", "precision"
+    )
     _resume(command)
     _device(command)
 

@@ -296,7 +296,13 @@ def _autoencoder_loss(base: CompactLDM, crops: Crops, settings: BaseTraining, de
         with mixed(settings.precision, device):
             mean, log_variance = base.autoencoder.encode(image)
             noise = torch.randn(mean.shape, generator=generator).to(mean)
-            decoded = base.autoencoder.decode(reparameterise(mean, log_variance, noise))
+            latent = reparameterise(mean, log_variance, noise)
+            if settings.latent_noise:
+                # What a denoiser leaves of the noise must not show: the decoder learns to overlook it.
+                level = settings.latent_noise * torch.rand(len(mean), 1, 1, 1, generator=generator).to(mean)
+                spread = mean.detach().std((0, 2, 3), keepdim=True)
+                latent = latent + level * spread * torch.randn(mean.shape, generator=generator).to(mean)
+            decoded = base.autoencoder.decode(latent)
         difference = decoded.float() - image
         # The mean over 4 x 4 blocks is a defect's contrast, which a pixelwise loss trades away for sharp texture.
         coarse = F.avg_pool2d(difference, 4)

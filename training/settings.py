@@ -22,6 +22,12 @@ class BaseTraining:
     steps: int = setting(6000, "Optimiser steps of the UNet.", low=1)
     batch: int = setting(16, "Crops per step.", low=1)
     learning_rate: float = setting(5e-4, _RATE, above=0)
+    latent_noise: float = setting(
+        0.0,
+        "Most noise on the latents that the autoencoder learns to decode, against their own spread. Some makes up for a "
+        "denoiser that leaves some; the texture becomes softer.",
+        low=0,
+    )
     seed: int = setting(0, _SEED)
     precision: str = setting("auto", _PRECISION, choices=PRECISIONS)
 
