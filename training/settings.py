@@ -24,8 +24,8 @@ class BaseTraining:
     learning_rate: float = setting(5e-4, _RATE, above=0)
     latent_noise: float = setting(
         0.0,
-        "Most noise on the latents that the autoencoder learns to decode, against their own spread. Some makes up for a "
-        "denoiser that leaves some; the texture becomes softer.",
+        "Most noise on the latents that the autoencoder learns to decode, against their own spread. It makes up for "
+        "noise that the UNet leaves; the texture becomes softer.",
         low=0,
     )
     seed: int = setting(0, _SEED)
