@@ -59,12 +59,12 @@ def check_refined_masks_of_the_scores_are_saved_within_the_mask():
     scores = [
         room("nodes.compose").Score(**values, visible=True, windows=(), refined_mask=refined) for refined in given
     ]
-    _save("refined", images, mask, normal, scores=scores)
-    lines, _ = _lines("refined")
+    _save("refined_scores", images, mask, normal, scores=scores)
+    lines, _ = _lines("refined_scores")
     expected = [f"plate/refined/spot/00000{index}_mask.png" for index in (0, 1)]
     assert [line["refined_mask"] for line in lines] == [*expected, None, None]
     for name in expected:
-        assert (room("images.mask_files").read_mask(OUTPUT / "refined" / name).numpy() == half).all()
+        assert (room("images.mask_files").read_mask(OUTPUT / "refined_scores" / name).numpy() == half).all()
 
 
 def check_an_image_that_equals_its_normal_is_blank_whatever_not_visible_says():
