@@ -43,7 +43,7 @@ base: .venv/ready
 
 # A base for any surface, from drawn crops alone; hours on a CPU. A killed run goes on where it was.
 general-base: .venv/ready
-	$(BIN)/anomaly-synthesis train-base --drawn --autoencoder-steps 4000 --steps 35000 \
+	$(BIN)/anomaly-synthesis train-base --drawn --autoencoder-steps 4000 --steps 12000 \
 		--latent-noise 0.4 --precision bf16 --out build/general.safetensors --resume
 
 # The bundled adapters, of FAST and then of STAGE beside the same tokens, on the surfaces and the split of `make base`
