@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.mvtec import Sample, read_sample
+from ..datasets.sample import Sample, read_sample
 from ..datasets.surfaces.crops import draw_crop
 from ..files.progress import tracked
 from ..images.windows import context_window, cut_mask, cut_picture

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..datasets.foreign_pairs import ForeignPairs
 from ..datasets.hold_out import hold_out
-from ..datasets.mvtec import Sample, read_mvtec
+from ..datasets.mvtec import read_mvtec
+from ..datasets.sample import Sample
 from ..datasets.split import Split
 from ..errors import Refused
 from ..files.durable import write_atomic

@@ -17,7 +17,7 @@ from ..baselines.copy_paste import copy_paste
 from ..baselines.cutpaste import cutpaste
 from ..baselines.draem import Textures, draem
 from ..baselines.drawn import draw_defects
-from ..datasets.mvtec import Sample, read_sample
+from ..datasets.sample import Sample, read_sample
 from ..datasets.surfaces.kin import drawn_type
 from ..errors import Refused
 from ..files.relative_path import name_problem

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets.mvtec import Sample, read_sample
 from ..datasets.pairs import refined_file
+from ..datasets.sample import Sample, read_sample
 from ..files.progress import tracked
 from ..images.mask_files import read_mask
 from ..images.masks import mask_box

@@ -80,7 +80,7 @@ class FARM(nn.Module):
         edge = (0, -width % unit, 0, -height % unit)
         mask = F.pad(mask.to(x_vp), edge)
         sizes = [mask, F.max_pool2d(mask, 2), F.max_pool2d(mask, unit)]
-        x = F.pad(self._told(x_vp, mask[..., :height, :width], background), edge, mode="replicate")
+        x = F.pad(self._conditioned(x_vp, mask[..., :height, :width], background), edge, mode="replicate")
         for level, block in enumerate(self.encoder):
             x = block(F.max_pool2d(x, 2) if level else x)
         embedding = time_embedding(t, TIME).to(x)
@@ -91,7 +91,7 @@ class FARM(nn.Module):
             x = block(torch.cat([x, size], dim=1))
         return self.outlet(torch.cat([x, mask], dim=1))[..., :height, :width]
 
-    def _told(self, x_vp: Tensor, mask: Tensor, background: Tensor | None) -> Tensor:
+    def _conditioned(self, x_vp: Tensor, mask: Tensor, background: Tensor | None) -> Tensor:
         if not self.told_background:
             return x_vp
         if background is None:

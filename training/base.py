@@ -347,8 +347,8 @@ def _unet_loss(base: CompactLDM, crops: Crops | DrawnCrops, settings: BaseTraini
         abar = base.abar[t.to(device)][:, None, None, None]
         x_t, v = abar.sqrt() * x0 + (1 - abar).sqrt() * noise, abar.sqrt() * noise - (1 - abar).sqrt() * x0
         rows = torch.where(torch.rand(count, generator=generator) < DROP_TOKEN, base.unconditional, batch.label)
-        told = _kept(count, DROP_MASK, generator, device)
-        channels = [x_t, (2 * mask - 1) * told, background * _kept(count, DROP_BACKGROUND, generator, device)]
+        aware = _kept(count, DROP_MASK, generator, device)
+        channels = [x_t, (2 * mask - 1) * aware, background * _kept(count, DROP_BACKGROUND, generator, device)]
         with mixed(settings.precision, device):
             predicted = base.unet.forward_concatenated(
                 torch.cat(channels, dim=1), t.to(device), base.context(rows, batch.appearance)
@@ -359,7 +359,7 @@ def _unet_loss(base: CompactLDM, crops: Crops | DrawnCrops, settings: BaseTraini
         snr = abar / (1 - abar)
         weight = SNR_CLAMP / (1 + snr).clamp_min(SNR_CLAMP)
         # A model that knows the mask is replaced outside it, so only what it draws inside counts.
-        counted = torch.where(told > 0, counted, 1.0)
+        counted = torch.where(aware > 0, counted, 1.0)
         return balanced(counted * weight * (predicted.float() - v) ** 2, mask)
 
     return loss

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...datasets.mvtec import Sample
+from ...datasets.sample import Sample
 from ...files.progress import tracked
 from ...training.crops import PictureCache
 from ..metrics import iou
