@@ -3,7 +3,7 @@
 - Ours: manifest.jsonl names every image and mask, as `synthesize`, Save Pairs and plain exports write it.
 - MVTec AD: <object>/test/<type>/<stem>.png and <object>/ground_truth/<type>/<stem>_mask.png; train/good may be missing.
 - AnomalyDiffusion (generate_with_mask.py of github.com/sjtuplayer/anomalydiffusion): generated_dataset/<object>/<type>/
-  with image/<n>.jpg and mask/<n>.jpg; image-mask, ori and recon beside them hold no pairs.
+  with image/<n>.jpg and mask/<n>.jpg; the folders image-mask, ori and recon are not read.
 - SeaS (models/seas_infer.py and scripts/infer_shs of github.com/Dan5N/SeaS): outputs/images/<object>/<type>/ with
   image/<nnn>.png and mask/<nnn>.png.
 - AnomalyGen (docs/tutorial/texture of github.com/NVIDIA/paidf-anomalygen): its output has

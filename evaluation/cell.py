@@ -25,7 +25,7 @@ from .cases import save_cases
 from .methods import REAL_ONLY, Tools, made_with
 from .metrics import NAMES, THRESHOLD, metrics
 from .pair_statistics import Defect, measure_samples, summary
-from .pixel_filter import sources_of, unlikely_pixels
+from .pixel_filter import unlikely_pixels, without
 from .segmenter.testing import Kind, Tested, test
 from .segmenter.training import Record, Training, train_segmenter
 from .shift import Shift
@@ -186,7 +186,7 @@ def _threshold(
     kinds: dict[Kind, Tally] = {}
     for fold in _folds(cell, data, training):
         state, what = cell.path.with_name(f"{cell.seed}-fold-{fold.number}.state"), f"{cell.words}, {fold.words}"
-        some = [one for one in synthetic if not fold.groups & sources_of(one, groups)]
+        some = without(synthetic, fold.groups, groups)
         network, _ = _network(cell, data, fold.rest, some, replace(training, hold_out=False), state, what, report)
         tested = test(network, fold.unseen, groups)
         for kind in tested.defects:

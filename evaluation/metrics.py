@@ -26,7 +26,7 @@ def metrics(tally: Tally, threshold: float = THRESHOLD) -> dict[str, float | Non
     both = bool(tally.normal.sum())
     hits, false, total = at_threshold(tally)
     own_hits, own_false, _ = at_threshold(tally, threshold)
-    f1, ap = _precision_recall(tally)
+    f1, ap = map(float, precision_recall(tally.anomalous, tally.normal))
     return {
         "iou": hits / (total + false),
         "recall": hits / total,
@@ -35,7 +35,7 @@ def metrics(tally: Tally, threshold: float = THRESHOLD) -> dict[str, float | Non
         "f1": f1,
         "ap": ap,
         "auroc": _auroc(tally) if both else None,
-        "aupro": _aupro(tally) if both else None,
+        "aupro": float(aupro(tally.regions, tally.normal, np.array([tally.region_count]))) if both else None,
     }
 
 
@@ -61,13 +61,18 @@ def at_threshold(tally: Tally, threshold: float = THRESHOLD) -> tuple[float, flo
     return float(tally.anomalous[first:].sum()), float(tally.normal[first:].sum()), float(tally.anomalous.sum())
 
 
-def _precision_recall(tally: Tally) -> tuple[float, float]:
+def precision_recall(anomalous: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Best F1 over all thresholds, and average precision: the precision at every threshold, weighted by the recall it
-    adds (no interpolation, as in sklearn.metrics.average_precision_score)."""
-    hits, false = _above(tally.anomalous), _above(tally.normal)
-    total = hits[-1]
-    precision = hits / np.maximum(hits + false, 1)  # no pixel at or above the threshold: no hit, and no recall added
-    return float((2 * hits / (total + hits + false)).max()), float((np.diff(hits) * precision[1:]).sum() / total)
+    adds (no interpolation, as in sklearn.metrics.average_precision_score).
+
+    anomalous, normal: histograms of scores, [..., bins], ascending; the results are [...].
+    """
+    hits, false = _above(anomalous), _above(normal)
+    total = hits[..., -1:]
+    # No pixel at or above the threshold: no hit, and no recall added.
+    precision = hits / np.maximum(hits + false, 1)
+    f1 = (2 * hits / np.maximum(total + hits + false, 1)).max(-1)
+    return f1, (np.diff(hits) * precision[..., 1:]).sum(-1) / np.maximum(total[..., 0], 1)
 
 
 def _auroc(tally: Tally) -> float:
@@ -75,17 +80,22 @@ def _auroc(tally: Tally) -> float:
     return _area(false / false[-1], hits / hits[-1])
 
 
-def _aupro(tally: Tally) -> float:
-    overlap, false = _above(tally.regions) / tally.region_count, _above(tally.normal)
-    false = false / false[-1]
-    inside = false <= PRO_LIMIT
-    at_limit = np.interp(PRO_LIMIT, false, overlap)
-    return _area(np.append(false[inside], PRO_LIMIT), np.append(overlap[inside], at_limit)) / PRO_LIMIT
+def aupro(regions: np.ndarray, normal: np.ndarray, pieces: np.ndarray) -> np.ndarray:
+    """AU-PRO up to PRO_LIMIT of histograms [..., bins], see `Tally`, and numbers of pieces [..., 1]; [...]."""
+    overlap, false = _above(regions) / np.maximum(pieces, 1), _above(normal)
+    false = false / np.maximum(false[..., -1:], 1)
+    start, end = overlap[..., :-1], overlap[..., 1:]
+    # The step over the limit counts up to it.
+    step, inside = np.diff(false), np.diff(np.minimum(false, PRO_LIMIT))
+    share = np.divide(inside, step, out=np.ones_like(inside), where=step > 0)
+    return (inside * (start + start + (end - start) * share) / 2).sum(-1) / PRO_LIMIT
 
 
 def _above(histogram: np.ndarray) -> np.ndarray:
-    """[BINS + 1]: the sum of the k highest bins, k from 0: what lies at or above each threshold, the highest first."""
-    return np.concatenate([[0.0], np.cumsum(histogram[::-1])])
+    """[..., bins + 1]: the sum of the k highest bins, k from 0: what lies at or above each threshold, the highest
+    first."""
+    above = np.cumsum(histogram[..., ::-1], axis=-1)
+    return np.concatenate([np.zeros_like(above[..., :1]), above], axis=-1)
 
 
 def _area(x: np.ndarray, y: np.ndarray) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,18 +15,20 @@ from .segmenter.prediction import predict
 from .settings import Training
 
 
-def sources_of(pair: Sample, groups: Mapping[str, str]) -> set[str]:
-    """The groups of the images that a pair was made from; empty where no manifest names them."""
-    return {groups[name] for name in _sources(pair.root).get(pair.name, ()) if name in groups}
-
-
-@lru_cache(maxsize=4)
-def _sources(root: Path) -> dict[str, tuple[str, ...]]:
-    """{image: names of its sources} of a folder of pairs, whose manifest no longer changes."""
-    if not (root / MANIFEST).is_file():
+def source_groups(pairs: Sequence[Sample], groups: Mapping[str, str]) -> dict[str, set[str]]:
+    """{pair's name: groups of the images that it was made from} of one folder's pairs, as its manifest says; empty
+    without one."""
+    if not pairs or not (pairs[0].root / MANIFEST).is_file():
         return {}
-    names = ("normal_source", "mask_source")
-    return {line["image"]: tuple(str(line[key]) for key in names if line.get(key)) for line in manifest_lines(root)}
+    lines = manifest_lines(pairs[0].root)
+    sources = {line["image"]: (line.get("normal_source"), line.get("mask_source")) for line in lines}
+    return {image: {groups[name] for name in names if name in groups} for image, names in sources.items()}
+
+
+def without(pairs: Sequence[Sample], held: Collection[str], groups: Mapping[str, str]) -> list[Sample]:
+    """The pairs whose normal image and mask come from other groups than `held`; all, where nothing says from which."""
+    sources = source_groups(pairs, groups)
+    return [pair for pair in pairs if not sources.get(pair.name, set()) & set(held)]
 
 
 def unlikely_pixels(
@@ -47,10 +47,11 @@ def unlikely_pixels(
     if not networks:
         return {}
     labels, likely = Labels(training.labels, training.ignore), {}
+    sources = source_groups(pairs, groups)
     for pair in tracked("judging the pairs' pixels", pairs):
         picture, mask = read_sample(pair)
         label, counts = labels.of(pair, mask)
-        made_from = sources_of(pair, groups)
+        made_from = sources.get(pair.name, set())
         unseen = [network for held, network in networks if made_from and made_from <= held]
         scores = predict((unseen or [networks[0][1]])[0], picture.image())
         likely[pair] = torch.where(label & counts, scores, torch.nan)

@@ -19,7 +19,7 @@ from ..files.durable import make_folder, write_atomic
 from ..files.folder_lock import Lock, check_free
 from ..images.pictures import read_picture
 from ..modules.adapter_modules import load_for
-from ..modules.base_file import base_fit, file_digest, is_drawn, load_base, load_base_of
+from ..modules.base_file import base_fit, check_base_of, file_digest, is_drawn, load_base
 from ..modules.compact_ldm import CompactLDM
 from ..modules.fast import FastModules
 from ..modules.stage import StageModules
@@ -138,9 +138,9 @@ def prepare(study: Study) -> Data:
         )
     types = Plan(train, train, 0).types
     check_shots(train, study.shots)
-    base = _base(study, split)
+    base, knows_data = _base(study, split)
     if len(train) < len(all_train):
-        _check_unseen(study, base)
+        _check_unseen(study, knows_data)
     pairs = {name: _pairs(folder, split, shifted, train) for name, folder in folders.items()}
     adapters = _adapters(study, base, split, types)
     digests = {key: file_digest(path) for key, (path, _) in adapters.items()}
@@ -150,34 +150,32 @@ def prepare(study: Study) -> Data:
     return Data(split, train, held_back, tools, study.per_type * len(types), pairs, shift)
 
 
-def _base(study: Study, split: Split) -> CompactLDM | None:
+def _base(study: Study, split: Split) -> tuple[CompactLDM | None, bool]:
+    """The base, where a method needs one, and whether it was trained on the training part."""
     if not any(needs(name, NEEDS_BASE) for name in study.methods):
-        return None
+        return None, False
     if study.base is None:
         raise Refused(
             "base", f"none for {', '.join(NEEDS_BASE)}", "one that was trained under this split", "give the base"
         )
-    base = load_base_of(study.base, split.digest)
+    base, record = load_base(study.base)
+    check_base_of(study.base, record, split.digest)
+    knows_data = not is_drawn(study.base, record)
     few = [shots for shots in study.shots if shots is not None]
-    if few and _knows_data(study):
+    if few and knows_data:
         raise Refused(
             "base",
             f"it was trained on all defects of the training part, and the study has cells of {few[0]} shots",
             "a base of drawn surfaces",
             "give bundled or one of `train-base --drawn`, or leave out the methods that sample",
         )
-    return base
+    return base, knows_data
 
 
-def _knows_data(study: Study) -> bool:
-    """Whether the study's base was trained on the training part."""
-    return not is_drawn(study.base, load_base(study.base)[1])
-
-
-def _check_unseen(study: Study, base: CompactLDM | None) -> None:
+def _check_unseen(study: Study, knows_data: bool) -> None:
     """Raise Refused for models that were trained on the whole training part, where some of it must not train."""
     adapted = [name for name in study.methods if needs(name, NEEDS_ADAPTER)]
-    if adapted or (base is not None and _knows_data(study)):
+    if adapted or knows_data:
         raise Refused(
             "shift",
             f"{'the adapter of ' + adapted[0] if adapted else 'the base'} was trained on images of {study.shift}, too",

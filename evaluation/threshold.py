@@ -34,8 +34,8 @@ class Fold:
 
 
 def folds(samples: Sequence[Sample], groups: Mapping[str, str], count: int, seed: int) -> list[Fold]:
-    """The training part in `count` folds: each type's groups, and the normal ones, are dealt out in turn. Only folds
-    that hold a defect of a type that the rest shows, too."""
+    """The training part in `count` folds. The groups of every type, then those of normal images alone, are spread
+    evenly over the folds. Folds without a defect of a type that the rest shows, too, are left out."""
     members: dict[Kind, set[str]] = defaultdict(set)
     for sample in samples:
         members[sample.object, sample.type].add(groups[sample.name])

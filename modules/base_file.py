@@ -96,6 +96,12 @@ def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> Compa
         Refused: as `load_base`, and for a base of another split.
     """
     base, record = load_base(path)
+    check_base_of(path, record, split_digest, unless)
+    return base
+
+
+def check_base_of(path: str | Path, record: dict, split_digest: str, unless: str = "") -> None:
+    """Raise Refused for the record of a base of another split, see `load_base_of`."""
     if record.get("split") != split_digest and not is_drawn(path, record):
         raise Refused(
             path,
@@ -103,7 +109,6 @@ def load_base_of(path: str | Path, split_digest: str, unless: str = "") -> Compa
             remedy="train a base with this split",
             unless=unless,
         )
-    return base
 
 
 def base_fit(base: CompactLDM, digest: str) -> Fit:

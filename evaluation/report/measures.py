@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics import PRO_LIMIT
+from ..metrics import aupro, precision_recall
 from ..tally import COARSE, unpacked
 
 Found = dict[tuple[str, str], np.ndarray]  # (type, group) -> vector
@@ -68,38 +68,20 @@ def _iou(sums: np.ndarray) -> np.ndarray:
     return hits / np.maximum(anomalous + false, 1)
 
 
-def _above(histogram: np.ndarray) -> np.ndarray:
-    """[..., bins + 1]: the sum of the k highest bins, k from 0."""
-    above = np.cumsum(histogram[..., ::-1], axis=-1)
-    return np.concatenate([np.zeros_like(above[..., :1]), above], axis=-1)
-
-
-def _curves(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hits and false alarms for every threshold, the highest first."""
-    return _above(sums[..., : COARSE.count]), _above(sums[..., COARSE.count : 2 * COARSE.count])
+def _histogram(sums: np.ndarray, place: int) -> np.ndarray:
+    return sums[..., place * COARSE.count : (place + 1) * COARSE.count]
 
 
 def _ap(sums: np.ndarray) -> np.ndarray:
-    hits, false = _curves(sums)
-    precision = hits / np.maximum(hits + false, 1)
-    return (np.diff(hits) * precision[..., 1:]).sum(-1) / np.maximum(hits[..., -1], 1)
+    return precision_recall(_histogram(sums, 0), _histogram(sums, 1))[1]
 
 
 def _f1(sums: np.ndarray) -> np.ndarray:
-    hits, false = _curves(sums)
-    return (2 * hits / np.maximum(hits[..., -1:] + hits + false, 1)).max(-1)
+    return precision_recall(_histogram(sums, 0), _histogram(sums, 1))[0]
 
 
 def _aupro(sums: np.ndarray) -> np.ndarray:
-    _, false = _curves(sums)
-    pieces = np.maximum(sums[..., -1:], 1)
-    overlap = _above(sums[..., 2 * COARSE.count : 3 * COARSE.count]) / pieces
-    false = false / np.maximum(false[..., -1:], 1)
-    start, end = overlap[..., :-1], overlap[..., 1:]
-    # The step over the limit counts up to it.
-    inside = np.diff(np.minimum(false, PRO_LIMIT))
-    share = np.divide(inside, np.diff(false), out=np.ones_like(inside), where=np.diff(false) > 0)
-    return (inside * (start + start + (end - start) * share) / 2).sum(-1) / PRO_LIMIT
+    return aupro(_histogram(sums, 2), _histogram(sums, 1), sums[..., -1:])
 
 
 def _last(sums: np.ndarray) -> np.ndarray:
@@ -107,7 +89,7 @@ def _last(sums: np.ndarray) -> np.ndarray:
 
 
 def _hit(sums: np.ndarray) -> np.ndarray:
-    return sums[..., : COARSE.count].sum(-1)
+    return _histogram(sums, 0).sum(-1)
 
 
 MEASURES = {

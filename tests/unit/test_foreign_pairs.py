@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from anomaly_synthesis.datasets.foreign_pairs import check_sources, read_pairs
 from anomaly_synthesis.datasets.split import load_split, make_split, part_of, save_split
-from anomaly_synthesis.evaluation.cell import _without
 from anomaly_synthesis.evaluation.methods import pair_folders
+from anomaly_synthesis.evaluation.pixel_filter import without
 from anomaly_synthesis.evaluation.report import write_report
 from anomaly_synthesis.evaluation.settings import Study, Training
 from anomaly_synthesis.evaluation.study import cells_of, prepare, run_study
@@ -157,9 +157,9 @@ def test_a_fold_leaves_out_the_pairs_of_its_images(put, spot, tmp_path):
     put("ours/masks/0.png", spot())
     manifest(tmp_path / "ours", image="images/0.png", mask="masks/0.png", normal_source="a.png")
     pairs = read_pairs(tmp_path / "ours").samples
-    assert _without(pairs, {"g"}, {"a.png": "g"}) == [] and len(_without(pairs, {"h"}, {"a.png": "g"})) == 1
+    assert without(pairs, {"g"}, {"a.png": "g"}) == [] and len(without(pairs, {"h"}, {"a.png": "g"})) == 1
     (tmp_path / "ours/manifest.jsonl").unlink()
-    assert len(_without(pairs, {"g"}, {"a.png": "g"})) == 1
+    assert len(without(pairs, {"g"}, {"a.png": "g"})) == 1
 
 
 @pytest.fixture

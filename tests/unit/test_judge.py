@@ -12,7 +12,7 @@ from anomaly_synthesis.datasets.pairs import PairWriter
 from anomaly_synthesis.datasets.sample import Sample
 from anomaly_synthesis.datasets.surfaces.kin import GENERIC, drawn_type
 from anomaly_synthesis.evaluation.metrics import metrics
-from anomaly_synthesis.evaluation.pixel_filter import sources_of, unlikely_pixels
+from anomaly_synthesis.evaluation.pixel_filter import source_groups, unlikely_pixels
 from anomaly_synthesis.evaluation.report import answer, compare
 from anomaly_synthesis.evaluation.report.measures import MEASURES, mean_over_types
 from anomaly_synthesis.evaluation.segmenter.labels import Labels, edge_band
@@ -123,7 +123,7 @@ def test_the_pixels_of_pairs_that_look_least_like_a_defect_do_not_count(tmp_path
             record={"normal_source": "n", "mask_source": "m"},
         )
     (pair,) = [one for one in read_mvtec(tmp_path) if one.type != "good"]
-    assert sources_of(pair, {"n": "group n", "m": "group m"}) == {"group n", "group m"}
+    assert source_groups([pair], {"n": "group n", "m": "group m"}) == {pair.name: {"group n", "group m"}}
     training = Training(labels="requested", ignore=0, filtered=0.2)
     found = unlikely_pixels([pair], [(frozenset(), Bright())], {}, training)[pair]
     assert found.sum() == 20 and found[5:7, 5:15].all()
